@@ -1,0 +1,55 @@
+# Front door of KCGCS: each target calls one script of scripts/. Building the kernel modules themselves is described in Kbuild.
+
+.PHONY: help toolchain kernels module test demo simulate bench lint clean distclean
+
+help:
+	@echo 'make demo        a cluster of virtual machines that shows what KCGCS does'
+	@echo 'make test        all tests'
+	@echo 'make simulate    the protocol in simulated time: SEEDS=n, FIRST_SEED=n, NODES=n'
+	@echo 'make bench       measurements'
+	@echo 'make lint        formatting and static checks'
+	@echo 'make module      the kernel modules for the stock Debian kernel of the tests,'
+	@echo '                 or for your own kernel: KDIR=<its build folder>'
+	@echo 'make toolchain   only the compilers and QEMU (a Debian 13 root in the cache)'
+	@echo 'make kernels     only the two kernels of the tests'
+	@echo 'make clean       remove what was built from this checkout'
+	@echo 'make distclean   remove the whole cache'
+	@echo
+	@echo 'Needs Debian 12 or 13 and root or sudo. What is missing is fetched and kept in'
+	@echo '$${KCGCS_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/kcgcs} (about 9 GB).'
+
+toolchain:
+	@scripts/prepare-toolchain
+
+kernels:
+	@scripts/prepare-stock-kernel
+	@scripts/prepare-debug-kernel
+
+module:
+ifdef KDIR
+	@scripts/build-modules-for '$(KDIR)'
+else
+	@scripts/build-modules stock
+endif
+
+test:
+	@scripts/run-tests
+
+demo:
+	@scripts/run-demo
+
+# SEEDS, FIRST_SEED and NODES reach the script in its environment.
+simulate:
+	@scripts/simulate
+
+bench:
+	@scripts/run-bench
+
+lint:
+	@scripts/lint
+
+clean:
+	@scripts/clean
+
+distclean:
+	@scripts/clean --all

@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/kcgcs: a process as a member of a group.
+ *
+ * Each open file can be one member.  The format is in uapi/kcgcs_device.h:
+ *
+ *   open()   remembers the opener's network namespace
+ *   ioctl()  KCGCS_DEVICE_JOIN joins a group there, KCGCS_DEVICE_SELF tells
+ *            the own address
+ *   write()  one call is one message, in agreed order; waits while the window
+ *            is full, or gives EAGAIN with O_NONBLOCK
+ *   read()   whole records, as many as fit, each padded to a multiple of 8
+ *            bytes; 0 when the node is gone and all was read
+ *   poll()   both; EPOLLERR before the join, EPOLLHUP when the node is gone
+ *   close()  leaves, when the last descriptor of the open file is closed and
+ *            no call on it is under way
+ *
+ * Records wait in a ring of fixed size (record_queue.h).  What a slow reader
+ * has no room for is lost, and an overflow record says so at that place.  Such
+ * a reader has missed messages that the others have: to be consistent with
+ * them again it closes the file and joins anew.
+ *
+ * The namespace is held from open() to the join only: afterwards an open file
+ * does not keep a namespace alive whose last process is gone.
+ *
+ * Locking: join_lock serialises joins, read_lock readers.  Callbacks take
+ * spinlocks only, and close() holds nothing while it leaves, so leaving never
+ * waits for a callback that waits for it.
+ */
+#include <linux/cleanup.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/nsproxy.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/wait.h>
+#include <net/net_namespace.h>
+
+#include <kcgcs.h>
+#include <uapi/kcgcs_device.h>
+
+#include "record_queue.h"
+
+#define QUEUE_BYTES_DEFAULT	(1024 * 1024)
+#define QUEUE_BYTES_MIN		4096
+#define QUEUE_BYTES_MAX		(64 * 1024 * 1024)
+
+/* Members go to user space as they are. */
+static_assert(sizeof(struct kcgcs_member) ==
+	      sizeof(struct kcgcs_device_member));
+static_assert(offsetof(struct kcgcs_member, endpoint) ==
+	      offsetof(struct kcgcs_device_member, endpoint));
+static_assert(offsetof(struct kcgcs_member, node) ==
+	      offsetof(struct kcgcs_device_member, node));
+static_assert(offsetof(struct kcgcs_member, slot) ==
+	      offsetof(struct kcgcs_device_member, slot));
+static_assert(KCGCS_GROUP_NAME_MAX ==
+	      sizeof_field(struct kcgcs_device_join, name));
+
+/**
+ * struct device_file - one open file
+ * @join_lock: one join at a time; guards @net
+ * @net: where to join; NULL when that is done
+ * @group: the membership; set once, see device_group()
+ * @read_lock: one reader at a time
+ * @queue: what waits for the reader
+ * @read_wait: waits for a record
+ * @write_wait: waits for room in the window
+ * @lock: guards what follows, and the setting of @group
+ * @room_count: times that there may have been new room
+ * @full_count: what @room_count was when the window was last found full
+ * @is_out: the last view was one without members, or there was none yet
+ * @gone: the node has stopped; there will be no more records
+ * @self: the last known own address
+ */
+struct device_file {
+	struct mutex join_lock; /* one join at a time */
+	struct net *net;
+	struct kcgcs_group *group;
+	struct mutex read_lock; /* one reader at a time */
+	struct record_queue queue;
+	wait_queue_head_t read_wait;
+	wait_queue_head_t write_wait;
+	spinlock_t lock; /* of what follows */
+	u64 room_count;
+	u64 full_count;
+	bool is_out;
+	bool gone;
+	struct kcgcs_member self;
+};
+
+/* The membership; NULL: none. */
+static struct kcgcs_group *device_group(struct device_file *file)
+{
+	/* Pairs with device_join(): who sees the group sees the queue's ring. */
+	return smp_load_acquire(&file->group);
+}
+
+static bool device_gone(struct device_file *file)
+{
+	guard(spinlock)(&file->lock);
+	return file->gone;
+}
+
+static bool device_readable(struct device_file *file)
+{
+	return record_queue_readable(&file->queue) || device_gone(file);
+}
+
+static bool device_writable(struct device_file *file)
+{
+	guard(spinlock)(&file->lock);
+	return file->full_count < file->room_count;
+}
+
+static u64 device_room_count(struct device_file *file)
+{
+	guard(spinlock)(&file->lock);
+	return file->room_count;
+}
+
+/* room_count is from before the call that found the window full: if it has
+ * grown since, there is room again already.
+ */
+static void device_note_full(struct device_file *file, u64 room_count)
+{
+	guard(spinlock)(&file->lock);
+	file->full_count = max(file->full_count, room_count);
+}
+
+static void device_note_room(struct device_file *file)
+{
+	scoped_guard(spinlock, &file->lock)
+		file->room_count++;
+	wake_up_interruptible_poll(&file->write_wait, EPOLLOUT | EPOLLWRNORM);
+}
+
+/* Asks for the own address, and notices that the node is gone, which counts
+ * when the view that says so has come.  Called after the join and from every
+ * view, so that neither order of the two misses it.
+ */
+static void device_learn_self(struct device_file *file)
+{
+	struct kcgcs_member self;
+	struct kcgcs_group *group;
+	int ret;
+
+	scoped_guard(spinlock, &file->lock)
+		group = file->group;
+	if (!group)
+		return;
+	ret = kcgcs_self(group, &self);
+	guard(spinlock)(&file->lock);
+	if (!ret)
+		file->self = self;
+	else if (ret == -ESHUTDOWN && file->is_out)
+		file->gone = true;
+}
+
+static void device_wake_reader(struct device_file *file)
+{
+	wake_up_interruptible_poll(&file->read_wait, EPOLLIN | EPOLLRDNORM);
+}
+
+static void device_view(void *context, const struct kcgcs_view *view)
+{
+	struct kcgcs_device_view body = {
+		.number = view->number,
+		.cluster_view = view->cluster_view,
+		.coordinator = view->coordinator,
+		.primary = view->primary,
+		.member_count = view->member_count,
+		.joined_count = view->joined_count,
+		.left_count = view->left_count,
+		.transitional_count = view->transitional_count,
+	};
+	const u32 member = sizeof(struct kcgcs_device_member);
+	u32 length = sizeof(body) +
+		     view->left_count * sizeof(struct kcgcs_device_change) +
+		     member * (view->member_count + view->joined_count +
+			       view->transitional_count);
+	struct device_file *file = context;
+	struct record_writer writer;
+	u16 i;
+
+	if (record_begin(&file->queue, &writer, KCGCS_DEVICE_VIEW, length)) {
+		record_append(&writer, &body, sizeof(body));
+		record_append(&writer, view->members,
+			      member * view->member_count);
+		record_append(&writer, view->joined,
+			      member * view->joined_count);
+		for (i = 0; i < view->left_count; i++) {
+			u64 reason = view->left[i].reason;
+
+			record_append(&writer, &view->left[i].member, member);
+			record_append(&writer, &reason, sizeof(reason));
+		}
+		record_append(&writer, view->transitional,
+			      member * view->transitional_count);
+		record_commit(&writer);
+	}
+	scoped_guard(spinlock, &file->lock)
+		file->is_out = !view->member_count;
+	device_learn_self(file);
+	device_wake_reader(file);
+	/* A writer that waits for room finds out what the view means for it. */
+	device_note_room(file);
+}
+
+static void device_deliver(void *context, const struct kcgcs_message *message)
+{
+	struct kcgcs_device_message body = {
+		.sender = {
+			.incarnation = message->sender.incarnation,
+			.endpoint = message->sender.endpoint,
+			.node = message->sender.node,
+			.slot = message->sender.slot,
+		},
+		.sequence = message->sequence,
+		.view = message->view,
+		.order = message->order,
+		.payload_length = message->length,
+	};
+	struct device_file *file = context;
+	struct record_writer writer;
+
+	if (record_begin(&file->queue, &writer, KCGCS_DEVICE_MESSAGE,
+			 sizeof(body) + message->length)) {
+		record_append(&writer, &body, sizeof(body));
+		record_append(&writer, message->data, message->length);
+		record_commit(&writer);
+	}
+	device_wake_reader(file);
+}
+
+static void device_plain_record(struct device_file *file, u32 kind)
+{
+	struct record_writer writer;
+
+	if (record_begin(&file->queue, &writer, kind, 0))
+		record_commit(&writer);
+	device_wake_reader(file);
+}
+
+static void device_block(void *context)
+{
+	device_plain_record(context, KCGCS_DEVICE_BLOCK);
+}
+
+static void device_room(void *context)
+{
+	device_plain_record(context, KCGCS_DEVICE_WRITABLE);
+	device_note_room(context);
+}
+
+static const struct kcgcs_group_ops device_group_ops = {
+	.owner = THIS_MODULE,
+	.view = device_view,
+	.deliver = device_deliver,
+	.block = device_block,
+	.writable = device_room,
+};
+
+static int device_open(struct inode *inode, struct file *filp)
+{
+	struct device_file *file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+
+	if (!file)
+		return -ENOMEM;
+	mutex_init(&file->join_lock);
+	mutex_init(&file->read_lock);
+	spin_lock_init(&file->lock);
+	init_waitqueue_head(&file->read_wait);
+	init_waitqueue_head(&file->write_wait);
+	record_queue_init(&file->queue);
+	file->room_count = 1;
+	file->is_out = true;
+	file->net = get_net(current->nsproxy->net_ns);
+	filp->private_data = file;
+	return stream_open(inode, filp);
+}
+
+static int device_release(struct inode *inode, struct file *filp)
+{
+	struct device_file *file = filp->private_data;
+
+	/* Never from a callback, so it cannot be refused. */
+	if (file->group)
+		WARN_ON(kcgcs_leave(file->group));
+	if (file->net)
+		put_net(file->net);
+	record_queue_release(&file->queue);
+	kfree(file);
+	return 0;
+}
+
+static int device_join(struct device_file *file,
+		       const struct kcgcs_device_join __user *argument)
+{
+	char name[KCGCS_GROUP_NAME_MAX + 1] = {};
+	struct kcgcs_device_join join;
+	struct kcgcs_group *group;
+	int ret;
+
+	if (copy_from_user(&join, argument, sizeof(join)))
+		return -EFAULT;
+	if (!join.length || join.length > sizeof(join.name) ||
+	    memchr(join.name, '\0', join.length))
+		return -EINVAL;
+	if (!join.queue_bytes)
+		join.queue_bytes = QUEUE_BYTES_DEFAULT;
+	if (join.queue_bytes < QUEUE_BYTES_MIN ||
+	    join.queue_bytes > QUEUE_BYTES_MAX)
+		return -EINVAL;
+	memcpy(name, join.name, join.length);
+
+	ret = mutex_lock_interruptible(&file->join_lock);
+	if (ret)
+		return ret;
+	if (file->group) {
+		ret = -EISCONN;
+		goto unlock;
+	}
+	ret = record_queue_allocate(&file->queue, join.queue_bytes);
+	if (ret)
+		goto unlock;
+	group = kcgcs_join(file->net, name, &device_group_ops, file);
+	if (IS_ERR(group)) {
+		ret = PTR_ERR(group);
+		record_queue_release(&file->queue);
+		goto unlock;
+	}
+	scoped_guard(spinlock, &file->lock) {
+		/* Pairs with device_group(). */
+		smp_store_release(&file->group, group);
+	}
+	put_net(file->net);
+	file->net = NULL;
+	device_learn_self(file);
+	device_wake_reader(file);
+	device_note_room(file);
+unlock:
+	mutex_unlock(&file->join_lock);
+	return ret;
+}
+
+static int device_self(struct device_file *file,
+		       struct kcgcs_device_member __user *argument)
+{
+	struct kcgcs_group *group = device_group(file);
+	struct kcgcs_member self = {};
+	int ret;
+
+	if (!group)
+		return -ENOTCONN;
+	ret = kcgcs_self(group, &self);
+	if (ret)
+		return ret;
+	return copy_to_user(argument, &self, sizeof(self)) ? -EFAULT : 0;
+}
+
+static long device_ioctl(struct file *filp, unsigned int command,
+			 unsigned long argument)
+{
+	struct device_file *file = filp->private_data;
+
+	switch (command) {
+	case KCGCS_DEVICE_JOIN:
+		return device_join(file, (void __user *)argument);
+	case KCGCS_DEVICE_SELF:
+		return device_self(file, (void __user *)argument);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static bool device_may_wait(const struct kiocb *iocb)
+{
+	return !(iocb->ki_filp->f_flags & O_NONBLOCK) &&
+	       !(iocb->ki_flags & IOCB_NOWAIT);
+}
+
+/* What is there now: bytes, 0 for nothing, or an error. */
+static ssize_t device_read_now(struct device_file *file, struct iov_iter *to)
+{
+	struct kcgcs_member self;
+	ssize_t ret;
+
+	ret = mutex_lock_interruptible(&file->read_lock);
+	if (ret)
+		return ret;
+	scoped_guard(spinlock, &file->lock)
+		self = file->self;
+	if (!self.node) {
+		device_learn_self(file);
+		scoped_guard(spinlock, &file->lock)
+			self = file->self;
+	}
+	ret = record_queue_read(&file->queue, to, &self);
+	mutex_unlock(&file->read_lock);
+	return ret;
+}
+
+static ssize_t device_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct device_file *file = iocb->ki_filp->private_data;
+	bool gone;
+	ssize_t ret;
+
+	if (!device_group(file))
+		return -ENOTCONN;
+	if (!iov_iter_count(to))
+		return 0;
+	for (;;) {
+		/* Asked first: nothing comes after it is set. */
+		gone = device_gone(file);
+		ret = device_read_now(file, to);
+		if (ret || gone)
+			return ret;
+		if (!device_may_wait(iocb))
+			return -EAGAIN;
+		ret = wait_event_interruptible(file->read_wait,
+					       device_readable(file));
+		if (ret)
+			return ret;
+	}
+}
+
+static ssize_t device_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct device_file *file = iocb->ki_filp->private_data;
+	struct kcgcs_group *group = device_group(file);
+	size_t length = iov_iter_count(from);
+	u64 room_count;
+	void *data;
+	int ret;
+
+	if (!group)
+		return -ENOTCONN;
+	if (length > KCGCS_MESSAGE_MAX)
+		return -EMSGSIZE;
+	data = kvmalloc(length, GFP_KERNEL_ACCOUNT);
+	if (!data)
+		return -ENOMEM;
+	if (!copy_from_iter_full(data, length, from)) {
+		ret = -EFAULT;
+		goto free;
+	}
+	for (;;) {
+		room_count = device_room_count(file);
+		ret = kcgcs_multicast(group, data, length, KCGCS_AGREED,
+				      GFP_KERNEL);
+		if (ret != -EAGAIN)
+			break;
+		device_note_full(file, room_count);
+		if (!device_may_wait(iocb))
+			break;
+		ret = wait_event_interruptible(file->write_wait,
+					       device_writable(file));
+		if (ret)
+			break;
+	}
+free:
+	kvfree(data);
+	return ret ?: length;
+}
+
+static __poll_t device_poll(struct file *filp, poll_table *table)
+{
+	struct device_file *file = filp->private_data;
+	__poll_t events = 0;
+
+	poll_wait(filp, &file->read_wait, table);
+	poll_wait(filp, &file->write_wait, table);
+	if (!device_group(file))
+		return EPOLLERR;
+	if (device_gone(file))
+		return EPOLLHUP | EPOLLIN | EPOLLRDNORM | EPOLLOUT |
+		       EPOLLWRNORM;
+	if (device_readable(file))
+		events |= EPOLLIN | EPOLLRDNORM;
+	if (device_writable(file))
+		events |= EPOLLOUT | EPOLLWRNORM;
+	return events;
+}
+
+static const struct file_operations device_operations = {
+	.owner = THIS_MODULE,
+	.open = device_open,
+	.release = device_release,
+	.read_iter = device_read_iter,
+	.write_iter = device_write_iter,
+	.poll = device_poll,
+	.unlocked_ioctl = device_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice device_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "kcgcs",
+	.fops = &device_operations,
+	.mode = 0600,
+};
+module_misc_device(device_misc);
+
+MODULE_DESCRIPTION("KCGCS: /dev/kcgcs, processes as members of groups");
+MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS("KCGCS");

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KCGCS protocol core, built for the host.
+//!
+//! The module that runs in the kernel has its own root (`kcgcs_main.rs`) and includes the same
+//! `protocol` folder. This root exists so that tests, the simulator and fuzzers can run the very
+//! code that runs in the kernel. Only the platform differs: memory comes from the host's allocator
+//! and a broken invariant panics instead of stopping one node.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+#[path = "platform_host.rs"]
+pub mod platform;
+
+pub mod protocol;

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which error number a consumer or operator gets for which error of the protocol.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    platform::OutOfMemory,
+    protocol::errors::CommandError, //
+};
+use kernel::{
+    error::Error,
+    prelude::*, //
+};
+
+/// The error number of a refused command.
+pub(crate) fn of_command(error: CommandError) -> Error {
+    match error {
+        CommandError::OutOfMemory => ENOMEM,
+        CommandError::LimitReached => ENOSPC,
+        CommandError::NoSuchEndpoint => ESHUTDOWN,
+        CommandError::WindowFull => EAGAIN,
+        CommandError::MessageTooLong => EMSGSIZE,
+        CommandError::NoQuorum => ENOTCONN,
+        CommandError::Stopped => ESHUTDOWN,
+    }
+}
+
+/// The error number of memory that could not be had.
+pub(crate) fn of_memory(_: OutOfMemory) -> Error {
+    ENOMEM
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Functions of the kernel that are inline or macros, for the Rust side. */
+#include <linux/notifier.h>
+#include <linux/spinlock.h>
+
+#include "kcgcs_internal.h"
+
+void kcgcs_spin_lock_bh(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+int kcgcs_spin_trylock_bh(spinlock_t *lock)
+{
+	return spin_trylock_bh(lock);
+}
+
+void kcgcs_spin_unlock_bh(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+void kcgcs_init_notifier_chain(struct blocking_notifier_head *head)
+{
+	BLOCKING_INIT_NOTIFIER_HEAD(head);
+}

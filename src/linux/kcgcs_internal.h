@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the C files and the Rust files of this module call in each other.
+ * src/linux/ffi.rs says the same in Rust; change both.
+ */
+#ifndef _KCGCS_INTERNAL_H
+#define _KCGCS_INTERNAL_H
+
+#include <linux/notifier.h>
+#include <linux/spinlock_types.h>
+#include <linux/types.h>
+
+struct net;
+struct sk_buff;
+struct kcgcs_socket;
+
+/* Datagrams of one node that wait for its engine; more are dropped. */
+#define KCGCS_QUEUED_DATAGRAMS_MAX 2048
+
+/* kcgcs_socket.c: a UDP socket that receives in soft interrupts. */
+struct kcgcs_datagram {
+	u8 address[16];
+	u16 port;
+	u16 length;
+	const u8 *payload;
+};
+
+int kcgcs_socket_bind(struct net *net, const u8 *address, u16 port,
+		      struct kcgcs_socket **result);
+void kcgcs_socket_start(struct kcgcs_socket *socket, void *context);
+void kcgcs_socket_close(struct kcgcs_socket *socket);
+void kcgcs_socket_free(struct kcgcs_socket *socket);
+int kcgcs_socket_transmit(struct kcgcs_socket *socket, const u8 *address,
+			  u16 port, const void *payload, u32 length,
+			  bool urgent);
+struct sk_buff *kcgcs_socket_take(struct kcgcs_socket *socket,
+				  struct kcgcs_datagram *datagram);
+void kcgcs_socket_give_back(struct sk_buff *skb);
+u64 kcgcs_socket_overflows(const struct kcgcs_socket *socket);
+int kcgcs_live_datagrams(void);
+
+/* Rust, engine/pulse: true if the datagram is to be queued for the engine. */
+bool kcgcs_receive(void *context, const u8 *address, u16 port,
+		   const u8 *payload, u32 length);
+/* Rust, engine: a datagram was queued. */
+void kcgcs_received(void *context);
+
+/* kcgcs_parameters.c: what the operator gave at load time. */
+#define KCGCS_SETTING_NOT_GIVEN U32_MAX
+
+const char *kcgcs_parameter_cluster(void);
+const char *kcgcs_parameter_address(void);
+const char *kcgcs_parameter_peers(void);
+unsigned int kcgcs_parameter_node_id(void);
+unsigned int *kcgcs_parameter_setting(const char *name);
+
+/* Rust: text of the parameter live_objects. */
+int kcgcs_live_objects_text(char *buffer, size_t size);
+
+/* kcgcs_namespace.c: tells when a network namespace goes away. */
+int kcgcs_namespaces_register(void);
+void kcgcs_namespaces_unregister(void);
+
+/* Rust: before and after the pause in which packet receivers finish. */
+void kcgcs_namespace_pre_exit(struct net *net);
+void kcgcs_namespace_exit(struct net *net);
+
+/* kcgcs_netlink.c: the generic netlink family. */
+#define KCGCS_MESSAGE_SIZE 80
+#define KCGCS_REQUEST_SETTINGS_MAX 32
+
+struct kcgcs_request_setting {
+	const char *name;
+	u64 value;
+};
+
+struct kcgcs_request {
+	const char *cluster;
+	const char *address;
+	const char *peers;
+	u32 node_id;
+	u32 setting_count;
+	struct kcgcs_request_setting settings[KCGCS_REQUEST_SETTINGS_MAX];
+};
+
+int kcgcs_netlink_register(void);
+void kcgcs_netlink_unregister(void);
+
+/* Rust: the commands.  message takes a sentence for the user. */
+int kcgcs_netlink_start(struct net *net, const struct kcgcs_request *request,
+			char *message);
+int kcgcs_netlink_stop(struct net *net, char *message);
+int kcgcs_netlink_put(struct net *net, struct sk_buff *skb, u8 command,
+		      u32 index, char *message);
+
+/* kcgcs_helpers.c: what is inline or a macro in C. */
+void kcgcs_spin_lock_bh(spinlock_t *lock);
+int kcgcs_spin_trylock_bh(spinlock_t *lock);
+void kcgcs_spin_unlock_bh(spinlock_t *lock);
+void kcgcs_init_notifier_chain(struct blocking_notifier_head *head);
+
+/* kcgcs_trace.c: one function for each trace event. */
+void kcgcs_trace_heartbeat_send(u16 node, const u8 *address, u16 port,
+				u32 length);
+void kcgcs_trace_heartbeat_receive(u16 node, const u8 *address, u16 port,
+				   u32 length);
+void kcgcs_trace_datagram_send(u16 node, const u8 *address, u16 port,
+			       u32 length);
+void kcgcs_trace_datagram_receive(u16 node, const u8 *address, u16 port,
+				  u32 length);
+void kcgcs_trace_view_install(u16 node, u64 number, u32 members);
+void kcgcs_trace_deliver(u16 node, u32 endpoint, u16 sender, u64 sequence,
+			 u32 length);
+
+#endif /* _KCGCS_INTERNAL_H */

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The parameters of the module: which node to start when it is loaded.
+ *
+ * With node_id and address given, loading starts a node in the initial network
+ * namespace; without them the module only loads.  All values are checked on
+ * the Rust side (settings.rs), which also has the defaults.
+ */
+#include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/string.h>
+
+#include "kcgcs_internal.h"
+
+static char *kcgcs_cluster = "kcgcs";
+module_param_named(cluster, kcgcs_cluster, charp, 0444);
+MODULE_PARM_DESC(cluster, "Name of the cluster, 1 to 32 bytes (default kcgcs)");
+
+static unsigned int kcgcs_node_id;
+module_param_named(node_id, kcgcs_node_id, uint, 0444);
+MODULE_PARM_DESC(node_id, "Number of this node, 1 to 65535, unique in the cluster");
+
+static char *kcgcs_address;
+module_param_named(address, kcgcs_address, charp, 0444);
+MODULE_PARM_DESC(address, "Own address: IP[:port], IPv6 with a port as [IP]:port (default port 5407)");
+
+static char *kcgcs_peers;
+module_param_named(peers, kcgcs_peers, charp, 0444);
+MODULE_PARM_DESC(peers, "Addresses of the other nodes, comma separated (own address allowed)");
+
+/* One setting; KCGCS_SETTING_NOT_GIVEN until the Rust side fills it in. */
+struct kcgcs_setting {
+	const char *name;
+	unsigned int value;
+};
+
+static int kcgcs_set_setting(const char *text, const struct kernel_param *param)
+{
+	unsigned int value;
+
+	if (kstrtouint(text, 0, &value) || value == KCGCS_SETTING_NOT_GIVEN)
+		return -EINVAL;
+	*(unsigned int *)param->arg = value;
+	return 0;
+}
+
+static const struct kernel_param_ops kcgcs_setting_ops = {
+	.set = kcgcs_set_setting,
+	.get = param_get_uint,
+};
+
+#define KCGCS_SETTING(setting, description)				\
+	static struct kcgcs_setting kcgcs_setting_##setting = {		\
+		.name = #setting,					\
+		.value = KCGCS_SETTING_NOT_GIVEN,			\
+	};								\
+	module_param_cb(setting, &kcgcs_setting_ops,			\
+			&kcgcs_setting_##setting.value, 0444);		\
+	MODULE_PARM_DESC(setting, description)
+
+KCGCS_SETTING(heartbeat_interval_ms,
+	      "Milliseconds between two heartbeats to the same watcher, 10 to 10000 (default 160)");
+KCGCS_SETTING(heartbeat_slack_ms,
+	      "Milliseconds that a heartbeat may be late, 1 to 10000 (default 15)");
+KCGCS_SETTING(window_heartbeats,
+	      "Heartbeats in the window that misses are counted over, 1 to 32 (default 1)");
+KCGCS_SETTING(window_misses,
+	      "Misses within the window that start probes, 1 to window_heartbeats (default 1)");
+KCGCS_SETTING(probe_count,
+	      "Direct probes to a silent node before it is accused, 0 to 10 (default 4)");
+KCGCS_SETTING(probe_interval_ms,
+	      "Milliseconds between two probes, 1 to 10000 (default 25)");
+KCGCS_SETTING(rings,
+	      "Nodes that watch each node, 1 to 8 (default 3)");
+KCGCS_SETTING(confirmations,
+	      "Watchers that must accuse a node before it is excluded, 1 to rings (default 2)");
+KCGCS_SETTING(confirmation_timeout_ms,
+	      "Milliseconds after which an undisputed accusation is enough, 1 to 60000 (default 500)");
+KCGCS_SETTING(coordinators,
+	      "Coordinators in a view, 1 to 9 (default 5)");
+KCGCS_SETTING(batching_ms,
+	      "Milliseconds that changes are collected before one proposal, 0 to 10000 (default 10)");
+KCGCS_SETTING(retransmit_ms,
+	      "Milliseconds before an unanswered message is sent again, 1 to 10000 (default 30)");
+KCGCS_SETTING(takeover_ms,
+	      "Milliseconds that the next coordinator waits for the one before it, 1 to 60000 (default 100)");
+KCGCS_SETTING(formation_ms,
+	      "Milliseconds that a starting node collects others, 1 to 60000 (default 250)");
+KCGCS_SETTING(blocked_timeout_ms,
+	      "Milliseconds without a quorum before a node gives up its view, 100 to 3600000 (default 5000)");
+KCGCS_SETTING(expected_nodes,
+	      "Nodes of which a majority forms the first view, 0 to 1024; 0: this node and its peers (default 0)");
+
+static struct kcgcs_setting *kcgcs_settings[] = {
+	&kcgcs_setting_heartbeat_interval_ms,
+	&kcgcs_setting_heartbeat_slack_ms,
+	&kcgcs_setting_window_heartbeats,
+	&kcgcs_setting_window_misses,
+	&kcgcs_setting_probe_count,
+	&kcgcs_setting_probe_interval_ms,
+	&kcgcs_setting_rings,
+	&kcgcs_setting_confirmations,
+	&kcgcs_setting_confirmation_timeout_ms,
+	&kcgcs_setting_coordinators,
+	&kcgcs_setting_batching_ms,
+	&kcgcs_setting_retransmit_ms,
+	&kcgcs_setting_takeover_ms,
+	&kcgcs_setting_formation_ms,
+	&kcgcs_setting_blocked_timeout_ms,
+	&kcgcs_setting_expected_nodes,
+};
+
+static int kcgcs_set_nothing(const char *text, const struct kernel_param *param)
+{
+	return -EPERM;
+}
+
+static int kcgcs_get_live_objects(char *buffer, const struct kernel_param *param)
+{
+	return kcgcs_live_objects_text(buffer, PAGE_SIZE);
+}
+
+static const struct kernel_param_ops kcgcs_live_objects_ops = {
+	.set = kcgcs_set_nothing,
+	.get = kcgcs_get_live_objects,
+};
+module_param_cb(live_objects, &kcgcs_live_objects_ops, NULL, 0444);
+MODULE_PARM_DESC(live_objects, "Read only: objects of this module that exist now");
+
+const char *kcgcs_parameter_cluster(void)
+{
+	return kcgcs_cluster;
+}
+
+const char *kcgcs_parameter_address(void)
+{
+	return kcgcs_address;
+}
+
+const char *kcgcs_parameter_peers(void)
+{
+	return kcgcs_peers;
+}
+
+unsigned int kcgcs_parameter_node_id(void)
+{
+	return kcgcs_node_id;
+}
+
+/* Where the value of a setting lies, or NULL. */
+unsigned int *kcgcs_parameter_setting(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kcgcs_settings); i++)
+		if (!strcmp(kcgcs_settings[i]->name, name))
+			return &kcgcs_settings[i]->value;
+	return NULL;
+}

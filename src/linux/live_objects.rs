@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counts the objects of this module that exist, so that a test can tell that nothing is left over.
+//!
+//! They are shown in `/sys/module/kcgcs/parameters/live_objects`.
+
+use super::{
+    ffi,
+    text_buffer::TextBuffer, //
+};
+use core::fmt::Write;
+use kernel::{
+    ffi::{
+        c_char,
+        c_int, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
+
+static INSTANCES: Atomic<i32> = Atomic::new(0);
+static SOCKETS: Atomic<i32> = Atomic::new(0);
+static HANDLES: Atomic<i32> = Atomic::new(0);
+static VIEWS: Atomic<i32> = Atomic::new(0);
+
+/// What is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// Nodes of a network namespace.
+    Instance,
+    /// UDP sockets.
+    Socket,
+    /// Memberships of consumers.
+    Handle,
+    /// Views handed out to consumers, or waiting for it.
+    View,
+}
+
+fn counter(kind: Kind) -> &'static Atomic<i32> {
+    match kind {
+        Kind::Instance => &INSTANCES,
+        Kind::Socket => &SOCKETS,
+        Kind::Handle => &HANDLES,
+        Kind::View => &VIEWS,
+    }
+}
+
+/// Counts one object for as long as it exists.
+pub(crate) struct LiveObject(Kind);
+
+impl LiveObject {
+    /// Counts one more.
+    pub(crate) fn new(kind: Kind) -> Self {
+        counter(kind).add(1, Relaxed);
+        Self(kind)
+    }
+}
+
+impl Drop for LiveObject {
+    fn drop(&mut self) {
+        counter(self.0).fetch_sub(1, Relaxed);
+    }
+}
+
+/// Writes the counts for sysfs; returns how many bytes.
+///
+/// # Safety
+///
+/// `buffer` is `size` writable bytes.
+#[no_mangle]
+unsafe extern "C" fn kcgcs_live_objects_text(buffer: *mut c_char, size: usize) -> c_int {
+    // SAFETY: The function has no requirements.
+    let datagrams = unsafe { ffi::kcgcs_live_datagrams() };
+    // SAFETY: The caller lends that many writable bytes for this call.
+    let bytes = unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size) };
+    let mut text = TextBuffer::new(bytes);
+    // Sysfs cuts what is longer than a page; these few words never are.
+    let _ = writeln!(
+        text,
+        "instances={} sockets={} handles={} views={} datagrams={}",
+        INSTANCES.load(Relaxed),
+        SOCKETS.load(Relaxed),
+        HANDLES.load(Relaxed),
+        VIEWS.load(Relaxed),
+        datagrams
+    );
+    c_int::try_from(text.as_bytes().len()).unwrap_or(0)
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the protocol needs from its surroundings, on the host.
+//!
+//! `platform_kernel.rs` offers the same names on top of the kernel's allocator. Both sides fail in
+//! the same place: a [`BoundedVec`] never grows past the capacity it was made with, and hands the
+//! value back when it is full.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Deref;
+
+/// Memory could not be had. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// A vector with a capacity that is fixed when it is made.
+///
+/// # Invariants
+///
+/// `values.len() <= capacity`.
+pub struct BoundedVec<T> {
+    values: Vec<T>,
+    capacity: usize,
+}
+
+impl<T> BoundedVec<T> {
+    /// An empty vector without memory; every push is refused.
+    pub const fn empty() -> Self {
+        Self {
+            values: Vec::new(),
+            capacity: 0,
+        }
+    }
+
+    /// Allocates room for `capacity` values. May sleep in the kernel.
+    pub fn with_capacity(capacity: usize) -> Result<Self, OutOfMemory> {
+        let mut values = Vec::new();
+        values
+            .try_reserve_exact(capacity)
+            .map_err(|_| OutOfMemory)?;
+        // INVARIANT: no value yet.
+        Ok(Self { values, capacity })
+    }
+
+    /// Number of values that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Whether a push would be refused.
+    pub fn is_full(&self) -> bool {
+        self.values.len() >= self.capacity
+    }
+
+    /// Appends a value, or hands it back if there is no room.
+    pub fn push(&mut self, value: T) -> Result<(), T> {
+        if self.is_full() {
+            return Err(value);
+        }
+        self.values.push(value);
+        Ok(())
+    }
+
+    /// Inserts a value before `index`, or hands it back if there is no room or no such place.
+    pub fn insert(&mut self, index: usize, value: T) -> Result<(), T> {
+        if self.is_full() || index > self.values.len() {
+            return Err(value);
+        }
+        self.values.insert(index, value);
+        Ok(())
+    }
+
+    /// Removes and returns the value at `index`; the order of the rest is kept.
+    pub fn remove(&mut self, index: usize) -> Option<T> {
+        if index < self.values.len() {
+            Some(self.values.remove(index))
+        } else {
+            None
+        }
+    }
+
+    /// Removes and returns the last value.
+    pub fn pop(&mut self) -> Option<T> {
+        self.values.pop()
+    }
+
+    /// Keeps the first `length` values.
+    pub fn truncate(&mut self, length: usize) {
+        self.values.truncate(length);
+    }
+
+    /// Removes all values; the memory stays.
+    pub fn clear(&mut self) {
+        self.values.clear();
+    }
+
+    /// Keeps the values for which `keep` is true, in order.
+    pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
+        self.values.retain_mut(keep);
+    }
+
+    /// The values, to be changed in place.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
+    /// The values.
+    pub fn as_slice(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T: Clone> BoundedVec<T> {
+    /// Appends all of `values`, or nothing if they do not fit.
+    pub fn extend_from_slice(&mut self, values: &[T]) -> Result<(), OutOfMemory> {
+        if self.values.len().saturating_add(values.len()) > self.capacity {
+            return Err(OutOfMemory);
+        }
+        self.values.extend_from_slice(values);
+        Ok(())
+    }
+}
+
+impl<T> Deref for BoundedVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for BoundedVec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.iter()).finish()
+    }
+}
+
+/// A value with several owners; cloning it is cheap and cannot fail.
+pub struct Shared<T>(Arc<T>);
+
+impl<T> Shared<T> {
+    /// Moves `value` to shared memory. May sleep in the kernel.
+    pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
+        Ok(Self(Arc::new(value)))
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// A broken invariant: a bug of ours, never something that came from the network.
+///
+/// On the host it stops the program, so that a test shows it. In the kernel it warns once and the
+/// caller marks its node as failed.
+pub fn report_broken_invariant(what: &'static str) {
+    panic!("broken invariant: {what}");
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the protocol needs from its surroundings, in the kernel.
+//!
+//! `platform_host.rs` offers the same names on top of the host's allocator. Both sides fail in the
+//! same place: a [`BoundedVec`] never grows past the capacity it was made with, and hands the value
+//! back when it is full. Large capacities fall back to virtually contiguous memory, so that a queue
+//! of some hundred kilobytes can be had on a machine whose memory is fragmented.
+
+#![forbid(unsafe_code)]
+
+use core::ops::Deref;
+use kernel::{
+    alloc::kvec::InsertError,
+    fmt,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+
+/// Memory could not be had. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// A vector with a capacity that is fixed when it is made.
+///
+/// # Invariants
+///
+/// `values.len() <= capacity <= values.capacity()`.
+pub struct BoundedVec<T> {
+    values: KVVec<T>,
+    capacity: usize,
+}
+
+impl<T> BoundedVec<T> {
+    /// An empty vector without memory; every push is refused.
+    pub const fn empty() -> Self {
+        Self {
+            values: KVVec::new(),
+            capacity: 0,
+        }
+    }
+
+    /// Allocates room for `capacity` values.
+    ///
+    /// Context: Process context. May sleep.
+    pub fn with_capacity(capacity: usize) -> Result<Self, OutOfMemory> {
+        let values = KVVec::with_capacity(capacity, GFP_KERNEL).map_err(|_| OutOfMemory)?;
+        // INVARIANT: No value yet.
+        Ok(Self { values, capacity })
+    }
+
+    /// Takes over a vector of the kernel, which stays as long as it is now.
+    pub fn from_vector(values: KVVec<T>) -> Self {
+        let capacity = values.len();
+        // INVARIANT: Full from the start.
+        Self { values, capacity }
+    }
+
+    /// Number of values that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Whether a push would be refused.
+    pub fn is_full(&self) -> bool {
+        self.values.len() >= self.capacity
+    }
+
+    /// Appends a value, or hands it back if there is no room.
+    pub fn push(&mut self, value: T) -> Result<(), T> {
+        let last = self.values.len();
+        self.insert(last, value)
+    }
+
+    /// Inserts a value before `index`, or hands it back if there is no room or no such place.
+    pub fn insert(&mut self, index: usize, value: T) -> Result<(), T> {
+        if self.is_full() || index > self.values.len() {
+            return Err(value);
+        }
+        match self.values.insert_within_capacity(index, value) {
+            Ok(()) => Ok(()),
+            Err(InsertError::IndexOutOfBounds(value) | InsertError::OutOfCapacity(value)) => {
+                Err(value)
+            }
+        }
+    }
+
+    /// Removes and returns the value at `index`; the order of the rest is kept.
+    pub fn remove(&mut self, index: usize) -> Option<T> {
+        self.values.remove(index).ok()
+    }
+
+    /// Removes and returns the last value.
+    pub fn pop(&mut self) -> Option<T> {
+        self.values.pop()
+    }
+
+    /// Keeps the first `length` values.
+    pub fn truncate(&mut self, length: usize) {
+        self.values.truncate(length);
+    }
+
+    /// Removes all values; the memory stays.
+    pub fn clear(&mut self) {
+        self.values.clear();
+    }
+
+    /// Keeps the values for which `keep` is true, in order.
+    pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
+        self.values.retain(keep);
+    }
+
+    /// The values, to be changed in place.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
+    /// The values.
+    pub fn as_slice(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T: Clone> BoundedVec<T> {
+    /// Appends all of `values`, or nothing if they do not fit.
+    pub fn extend_from_slice(&mut self, values: &[T]) -> Result<(), OutOfMemory> {
+        if self.values.len().saturating_add(values.len()) > self.capacity {
+            return Err(OutOfMemory);
+        }
+        // There is room, so the flags are not used.
+        self.values
+            .extend_from_slice(values, GFP_ATOMIC)
+            .map_err(|_| OutOfMemory)
+    }
+}
+
+impl<T> Deref for BoundedVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for BoundedVec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.iter()).finish()
+    }
+}
+
+/// A value with several owners; cloning it is cheap and cannot fail.
+pub struct Shared<T>(Arc<T>);
+
+impl<T> Shared<T> {
+    /// Moves `value` to shared memory.
+    ///
+    /// Context: Process context. May sleep.
+    pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
+        Arc::new(value, GFP_KERNEL)
+            .map(Self)
+            .map_err(|_| OutOfMemory)
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// How many broken invariants were reported since the module was loaded.
+static BROKEN_INVARIANTS: Atomic<u64> = Atomic::new(0);
+
+/// A broken invariant: a bug of ours, never something that came from the network.
+///
+/// The first one makes the kernel warn, so that tests and operators see where it was; the caller
+/// marks its node as failed. The machine goes on.
+pub fn report_broken_invariant(what: &'static str) {
+    pr_err!("broken invariant: {}\n", what);
+    if BROKEN_INVARIANTS.fetch_add(1, Relaxed) == 0 {
+        kernel::warn_on!(true);
+    }
+}

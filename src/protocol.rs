@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The protocol of KCGCS: pure, safe and deterministic. It knows no Linux.
+
+#![forbid(unsafe_code)]
+
+pub mod configuration;
+pub mod errors;
+pub mod group;
+pub mod group_view;
+pub mod identity;
+pub mod limits;
+pub mod node;
+pub mod outbox;
+pub mod outputs;
+pub mod pulse;
+pub mod random;
+pub mod ring;
+pub mod time;
+pub mod view;
+pub mod wire;

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Settings of a node: what each one does, its default, and what is allowed.
+//!
+//! A [`Configuration`] is what the operator wrote; a [`ValidConfiguration`] is one that was checked.
+//! Everything behind this file takes only the second kind. Timing never comes from a peer: a peer
+//! whose timing differs is refused.
+
+use super::identity::{PeerAddress, cluster_number};
+use super::limits::{COORDINATORS_MAX, NODES_MAX, PEERS_MAX, RINGS_MAX};
+use super::time::Duration;
+use crate::platform::{BoundedVec, OutOfMemory};
+
+/// What the operator wrote, with one field for each parameter of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// Milliseconds between two heartbeats to the same watcher. Every node sends one to each of its
+    /// `rings` successors in that time. Shorter finds crashes sooner and costs packets.
+    /// 10 to 10000, default 160.
+    pub heartbeat_interval_ms: u32,
+    /// Milliseconds that a heartbeat may be late before it counts as missed. Must cover the jitter
+    /// of the network and of timers. 1 to 10000, default 15.
+    pub heartbeat_slack_ms: u32,
+    /// Heartbeats in the window that misses are counted over. 1 to 32, default 1.
+    pub window_heartbeats: u32,
+    /// Misses within the window, the latest heartbeat being one of them, that start direct probes.
+    /// 1 to `window_heartbeats`, default 1.
+    pub window_misses: u32,
+    /// Direct probes to a silent node before it is accused. 0 to 10 (0: accuse at once), default 4.
+    pub probe_count: u32,
+    /// Milliseconds between two probes, and from the last one to the accusation.
+    /// 1 to 10000, default 25.
+    pub probe_interval_ms: u32,
+    /// Rings: how many nodes watch each node. 1 is the ring of the original paper. 1 to 8,
+    /// default 3.
+    pub rings: u32,
+    /// Watchers of a node that must accuse it before it is excluded. With fewer watchers alive, or
+    /// when the others stay undecided, one is enough after `confirmation_timeout_ms`.
+    /// 1 to `rings`, default 2.
+    pub confirmations: u32,
+    /// Milliseconds after which an accusation that nobody confirms or contradicts is enough.
+    /// 1 to 60000, default 500.
+    pub confirmation_timeout_ms: u32,
+    /// Coordinators in a view, each for an arc of the ring. 1 to 9, default 5.
+    pub coordinators: u32,
+    /// Milliseconds that changes are collected before they are proposed together.
+    /// 0 to 10000, default 10.
+    pub batching_ms: u32,
+    /// Milliseconds before an unanswered message of the membership protocol or of a group is sent
+    /// again; doubled up to eight times of it. 1 to 10000, default 30.
+    pub retransmit_ms: u32,
+    /// Milliseconds that the next coordinator waits for the one before it to act.
+    /// 1 to 60000, default 100.
+    pub takeover_ms: u32,
+    /// Milliseconds that a starting node collects others before the first view is formed, and
+    /// between two rounds of looking for a cluster. 1 to 60000, default 250.
+    pub formation_ms: u32,
+    /// Milliseconds after which a node without a quorum gives up its view and looks for a cluster
+    /// under a new incarnation. 100 to 3600000, default 5000.
+    pub blocked_timeout_ms: u32,
+    /// Nodes of which a majority must be present to form the first view; 0: this node and its
+    /// peers. 0 to 1024, default 0.
+    pub expected_nodes: u32,
+}
+
+impl Configuration {
+    /// The defaults: a crash is found within 300 ms at no more than 20 packets sent per node and
+    /// second, in a local network.
+    pub const DEFAULT: Configuration = Configuration {
+        heartbeat_interval_ms: 160,
+        heartbeat_slack_ms: 15,
+        window_heartbeats: 1,
+        window_misses: 1,
+        probe_count: 4,
+        probe_interval_ms: 25,
+        rings: 3,
+        confirmations: 2,
+        confirmation_timeout_ms: 500,
+        coordinators: 5,
+        batching_ms: 10,
+        retransmit_ms: 30,
+        takeover_ms: 100,
+        formation_ms: 250,
+        blocked_timeout_ms: 5000,
+        expected_nodes: 0,
+    };
+
+    /// For machines that share few processors and run late by 100 ms and more.
+    pub const RELAXED: Configuration = Configuration {
+        heartbeat_interval_ms: 500,
+        heartbeat_slack_ms: 250,
+        probe_interval_ms: 250,
+        confirmation_timeout_ms: 2000,
+        batching_ms: 50,
+        retransmit_ms: 150,
+        takeover_ms: 800,
+        formation_ms: 1000,
+        blocked_timeout_ms: 10_000,
+        ..Configuration::DEFAULT
+    };
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A value that is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidSetting {
+    /// The parameter's name, as the module has it.
+    pub parameter: &'static str,
+    /// What was given.
+    pub value: u64,
+    /// The smallest value that is allowed.
+    pub min: u64,
+    /// The largest value that is allowed.
+    pub max: u64,
+}
+
+/// Why a configuration was not accepted. Nothing was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigurationError {
+    /// A value outside of its range.
+    Setting(InvalidSetting),
+    /// Memory could not be had.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for ConfigurationError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// The timing and shape that all nodes of a cluster must agree on, as a join carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedSettings {
+    /// See [`Configuration::heartbeat_interval_ms`].
+    pub heartbeat_interval_ms: u32,
+    /// See [`Configuration::rings`].
+    pub rings: u32,
+    /// See [`Configuration::confirmations`].
+    pub confirmations: u32,
+    /// See [`Configuration::coordinators`].
+    pub coordinators: u32,
+}
+
+/// A configuration that was checked.
+///
+/// # Invariants
+///
+/// Every value is within the range that its field in [`Configuration`] names.
+#[derive(Debug)]
+pub struct ValidConfiguration {
+    settings: Configuration,
+    cluster: u32,
+    peers: BoundedVec<PeerAddress>,
+}
+
+impl ValidConfiguration {
+    /// Checks `settings` and copies `peers` (this node's own address may be among them).
+    /// May sleep in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// The first parameter that is out of its range, or no memory.
+    pub fn new(
+        settings: Configuration,
+        cluster_name: &[u8],
+        own_address: PeerAddress,
+        peers: &[PeerAddress],
+    ) -> Result<Self, ConfigurationError> {
+        let in_range = |parameter, value: u32, min: u32, max: u32| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(ConfigurationError::Setting(InvalidSetting {
+                    parameter,
+                    value: u64::from(value),
+                    min: u64::from(min),
+                    max: u64::from(max),
+                }))
+            }
+        };
+        let s = &settings;
+        in_range("heartbeat_interval_ms", s.heartbeat_interval_ms, 10, 10_000)?;
+        in_range("heartbeat_slack_ms", s.heartbeat_slack_ms, 1, 10_000)?;
+        in_range("window_heartbeats", s.window_heartbeats, 1, 32)?;
+        in_range("window_misses", s.window_misses, 1, s.window_heartbeats)?;
+        in_range("probe_count", s.probe_count, 0, 10)?;
+        in_range("probe_interval_ms", s.probe_interval_ms, 1, 10_000)?;
+        in_range("rings", s.rings, 1, RINGS_MAX as u32)?;
+        in_range("confirmations", s.confirmations, 1, s.rings)?;
+        in_range(
+            "confirmation_timeout_ms",
+            s.confirmation_timeout_ms,
+            1,
+            60_000,
+        )?;
+        in_range("coordinators", s.coordinators, 1, COORDINATORS_MAX as u32)?;
+        in_range("batching_ms", s.batching_ms, 0, 10_000)?;
+        in_range("retransmit_ms", s.retransmit_ms, 1, 10_000)?;
+        in_range("takeover_ms", s.takeover_ms, 1, 60_000)?;
+        in_range("formation_ms", s.formation_ms, 1, 60_000)?;
+        in_range("blocked_timeout_ms", s.blocked_timeout_ms, 100, 3_600_000)?;
+        in_range("expected_nodes", s.expected_nodes, 0, NODES_MAX as u32)?;
+        if peers.len() > PEERS_MAX {
+            return Err(ConfigurationError::Setting(InvalidSetting {
+                parameter: "peers",
+                value: peers.len() as u64,
+                min: 0,
+                max: PEERS_MAX as u64,
+            }));
+        }
+        let mut others = BoundedVec::with_capacity(peers.len())?;
+        for peer in peers {
+            if *peer != own_address && !others.contains(peer) {
+                others.push(*peer).map_err(|_| OutOfMemory)?;
+            }
+        }
+        // Everybody tries the same peers first, whatever order the operator wrote them in.
+        others.as_mut_slice().sort_unstable();
+        Ok(Self {
+            settings,
+            cluster: cluster_number(cluster_name),
+            peers: others,
+        })
+    }
+
+    /// The checked settings.
+    pub fn settings(&self) -> &Configuration {
+        &self.settings
+    }
+
+    /// The number that every datagram of this cluster carries.
+    pub fn cluster(&self) -> u32 {
+        self.cluster
+    }
+
+    /// The other nodes' addresses, sorted, without this node's own.
+    pub fn peers(&self) -> &[PeerAddress] {
+        &self.peers
+    }
+
+    /// Nodes that must be present before the first view is formed: a majority of the expected ones.
+    pub fn formation_quorum(&self) -> usize {
+        let expected = match self.settings.expected_nodes {
+            0 => self.peers.len().saturating_add(1),
+            given => given as usize,
+        };
+        (expected / 2).saturating_add(1)
+    }
+
+    /// What all nodes of the cluster must have in common.
+    pub fn shared(&self) -> SharedSettings {
+        SharedSettings {
+            heartbeat_interval_ms: self.settings.heartbeat_interval_ms,
+            rings: self.settings.rings,
+            confirmations: self.settings.confirmations,
+            coordinators: self.settings.coordinators,
+        }
+    }
+
+    /// Time between two heartbeats to one watcher.
+    pub fn heartbeat_interval(&self) -> Duration {
+        Duration::from_milliseconds(u64::from(self.settings.heartbeat_interval_ms))
+    }
+
+    /// Time before an unanswered message is sent again.
+    pub fn retransmit(&self) -> Duration {
+        Duration::from_milliseconds(u64::from(self.settings.retransmit_ms))
+    }
+}

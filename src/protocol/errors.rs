@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Errors of the protocol, and the counters of what was dropped.
+//!
+//! An error never leaves half a change behind: each says that nothing changed, or what did.
+
+use crate::platform::OutOfMemory;
+
+/// Why a command was refused. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// Memory could not be had.
+    OutOfMemory,
+    /// A limit of `limits.rs` is reached: endpoints or groups of this node.
+    LimitReached,
+    /// No such endpoint, or it is leaving.
+    NoSuchEndpoint,
+    /// The message is empty of room: too many bytes wait already; `Event::Writable` follows.
+    WindowFull,
+    /// The message is longer than `MESSAGE_BYTES_MAX`.
+    MessageTooLong,
+    /// The node has no view, or one without a quorum.
+    NoQuorum,
+    /// The node is stopping, or a broken invariant has stopped it.
+    Stopped,
+}
+
+impl From<OutOfMemory> for CommandError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+macro_rules! counters {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// How many there are.
+            pub const COUNT: usize = [$($name::$variant,)*].len();
+            /// All of them, in the order of their numbers.
+            pub const ALL: [$name; Self::COUNT] = [$($name::$variant,)*];
+
+            /// The name that operators see.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// What a node counts. Each refused datagram is counted under exactly one name.
+    pub enum Counter {
+        /// Datagrams handed to the network, heartbeats and probes included.
+        DatagramsSent = "datagrams_sent",
+        /// Bytes of UDP payload handed to the network.
+        BytesSent = "bytes_sent",
+        /// Datagrams that came in.
+        DatagramsReceived = "datagrams_received",
+        /// Heartbeats sent.
+        HeartbeatsSent = "heartbeats_sent",
+        /// Heartbeats that counted.
+        HeartbeatsReceived = "heartbeats_received",
+        /// Probes sent.
+        ProbesSent = "probes_sent",
+        /// Probes answered.
+        ProbesAnswered = "probes_answered",
+        /// Shorter than a header, or than its kind.
+        DroppedShort = "dropped_short",
+        /// The length in the header is not the length that came.
+        DroppedLength = "dropped_length",
+        /// Not our magic number.
+        DroppedMagic = "dropped_magic",
+        /// A version this node does not speak.
+        DroppedVersion = "dropped_version",
+        /// Another cluster's.
+        DroppedCluster = "dropped_cluster",
+        /// An unknown kind.
+        DroppedKind = "dropped_kind",
+        /// A count in the datagram is over its limit or does not fit its length.
+        DroppedCount = "dropped_count",
+        /// A value that cannot be (node 0, an unknown reason).
+        DroppedValue = "dropped_value",
+        /// Claims to come from this node.
+        DroppedFromSelf = "dropped_from_self",
+        /// From a node that is not in the view.
+        DroppedNonMember = "dropped_non_member",
+        /// From an earlier life of a node.
+        DroppedStaleIncarnation = "dropped_stale_incarnation",
+        /// From another address than the member's.
+        DroppedWrongAddress = "dropped_wrong_address",
+        /// Belongs to another view.
+        DroppedOtherView = "dropped_other_view",
+        /// A copy of a datagram that came before, or older than the window of copies.
+        DroppedDuplicate = "dropped_duplicate",
+        /// A heartbeat of a member that this node does not watch.
+        DroppedUnwatched = "dropped_unwatched",
+        /// Valid, but not awaited in the present state.
+        DroppedUnexpected = "dropped_unexpected",
+        /// No room: a queue, a table or memory.
+        DroppedNoRoom = "dropped_no_room",
+        /// A datagram that could not be sent because the transmit queue was full.
+        TransmitQueueFull = "transmit_queue_full",
+        /// Times that the heartbeat timer was late by more than the slack.
+        TimerLate = "timer_late",
+        /// Suspicions raised.
+        Suspicions = "suspicions",
+        /// Accusations made.
+        Accusations = "accusations",
+        /// Views installed.
+        ViewsInstalled = "views_installed",
+        /// Messages of groups delivered to members on this node.
+        MessagesDelivered = "messages_delivered",
+        /// Messages of groups sent by members on this node.
+        MessagesSent = "messages_sent",
+        /// Ordered entries sent again.
+        EntriesResent = "entries_resent",
+    }
+}
+
+/// The counts of one node. They wrap around.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters([u64; Counter::COUNT]);
+
+impl Counters {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self([0; Counter::COUNT])
+    }
+
+    /// Counts one.
+    pub fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts several.
+    pub fn add(&mut self, counter: Counter, amount: u64) {
+        if let Some(value) = self.0.get_mut(counter as usize) {
+            *value = value.wrapping_add(amount);
+        }
+    }
+
+    /// The present count.
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.0.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds all counts of `other`.
+    pub fn add_all(&mut self, other: &Counters) {
+        for (value, more) in self.0.iter_mut().zip(other.0.iter()) {
+            *value = value.wrapping_add(*more);
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}

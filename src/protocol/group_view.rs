@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The agreed list of a group's members, as consumers see it.
+
+use super::identity::{Identity, MemberId, NodeId, Slot, ViewNumber};
+use super::outputs::ChangeReason;
+use crate::platform::{BoundedVec, Shared};
+
+/// A member of a group and the slot it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Who.
+    pub id: MemberId,
+    /// Its small stable number within the group, from 1.
+    pub slot: Slot,
+}
+
+/// A numbered, agreed list of a group's members.
+#[derive(Debug)]
+pub struct GroupView {
+    /// Grows with each view of the group.
+    pub number: ViewNumber,
+    /// The node that ordered this view: with `number` it names the view.
+    pub coordinator: NodeId,
+    /// The number of the cluster view that this group view belongs to.
+    pub cluster_view: ViewNumber,
+    /// Whether the cluster view has a quorum.
+    pub primary: bool,
+    /// The members, sorted by node, endpoint.
+    pub members: BoundedVec<GroupMember>,
+    /// Members that were not in the group's last view.
+    pub joined: BoundedVec<MemberId>,
+    /// Members of the last view that are not in this one, with the reason.
+    pub left: BoundedVec<(MemberId, ChangeReason)>,
+    /// Members that came here together with the reader from the same previous view. The reader
+    /// itself is one of them if it had a view before.
+    pub transitional: BoundedVec<MemberId>,
+    /// The reader's own node; its endpoint is named by the event.
+    pub reader: Identity,
+}
+
+/// A view with several owners.
+pub type SharedGroupView = Shared<GroupView>;

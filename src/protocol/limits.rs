@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every maximum of the protocol in one place, with the relations between them.
+
+/// Nodes in a cluster view.
+pub const NODES_MAX: usize = 1024;
+/// Addresses in the list of peers given at start.
+pub const PEERS_MAX: usize = 1024;
+/// Rings that a view's nodes are placed on.
+pub const RINGS_MAX: usize = 8;
+/// Nodes that one node watches, or sends heartbeats to: one for each ring.
+pub const WATCHED_MAX: usize = RINGS_MAX;
+/// Coordinators of a view.
+pub const COORDINATORS_MAX: usize = 9;
+
+/// Bytes of the fixed header of every datagram.
+pub const HEADER_BYTES: usize = 56;
+/// Bytes of UDP payload of a heartbeat, a probe or an answer to a probe.
+pub const HEARTBEAT_BYTES: usize = 64;
+/// Bytes of UDP payload of any datagram: with IPv6 and UDP headers it fits an Ethernet frame.
+pub const DATAGRAM_BYTES_MAX: usize = 1400;
+
+/// Entries (changes, members) in one part of a proposal or of a whole view.
+pub const PART_ENTRIES_MAX: usize = 32;
+/// Parts of a proposal: a view in which every node is another one.
+pub const PARTS_MAX: usize = 2 * NODES_MAX / PART_ENTRIES_MAX;
+/// Departures that a node remembers to tell nodes that missed a view.
+pub const DEPARTURES_MAX: usize = 64;
+/// Of these, how many the first part of a view carries.
+pub const DEPARTURES_IN_PART_MAX: usize = 16;
+
+/// Bytes of a group's name.
+pub const GROUP_NAME_BYTES_MAX: usize = 32;
+/// Groups that one node orders or has members of.
+pub const GROUPS_MAX: usize = 64;
+/// Members (handles) on one node, over all groups.
+pub const ENDPOINTS_MAX: usize = 64;
+/// Members of one group, over all nodes.
+pub const GROUP_MEMBERS_MAX: usize = 128;
+/// Bytes of one multicast message.
+pub const MESSAGE_BYTES_MAX: usize = 60 * 1024;
+/// Bytes of payload in one fragment of a message.
+pub const FRAGMENT_BYTES_MAX: usize = 1200;
+/// Fragments of the largest message.
+pub const MESSAGE_FRAGMENTS_MAX: usize = MESSAGE_BYTES_MAX.div_ceil(FRAGMENT_BYTES_MAX);
+/// Fragments of one member that were sent and are not ordered yet.
+pub const ENDPOINT_WINDOW_FRAGMENTS_MAX: usize = 64;
+/// Messages that one member has submitted and that were not sent yet.
+pub const ENDPOINT_PENDING_MESSAGES_MAX: usize = 128;
+/// Bytes of all payloads that one member has submitted and that are not ordered yet.
+pub const ENDPOINT_PENDING_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+/// Ordered entries of one group that a node keeps for those who miss them.
+pub const GROUP_LOG_ENTRIES_MAX: usize = 1024;
+/// Bytes of group payload that one node holds, over all groups.
+pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of datagrams that wait to be sent: more than one to each node of the largest view.
+pub const TRANSMIT_BYTES_MAX: usize = 256 * 1024;
+/// Events that wait to be told.
+pub const EVENT_QUEUE_MAX: usize = 4 * NODES_MAX;
+/// Of these, the room that only the membership may use: a view in which every node is another one.
+pub const EVENTS_KEPT_FOR_MEMBERSHIP: usize = 2 * NODES_MAX + 64;
+
+const _: () = assert!(HEADER_BYTES < HEARTBEAT_BYTES);
+const _: () = assert!(FRAGMENT_BYTES_MAX + HEADER_BYTES + 64 <= DATAGRAM_BYTES_MAX);
+const _: () = assert!(MESSAGE_FRAGMENTS_MAX <= ENDPOINT_WINDOW_FRAGMENTS_MAX);
+const _: () = assert!(ENDPOINT_WINDOW_FRAGMENTS_MAX * 4 <= GROUP_LOG_ENTRIES_MAX);
+// A set of parts is a set of bits in a u64.
+const _: () = assert!(PARTS_MAX <= 64);
+// The largest part of a proposal in a promise, and of a view, fit a datagram.
+const _: () = assert!(HEADER_BYTES + 14 + 9 + NODES_MAX / 8 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX);
+const _: () = assert!(
+    HEADER_BYTES + 17 + DEPARTURES_IN_PART_MAX * 11 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX
+);
+const _: () = assert!(EVENTS_KEPT_FOR_MEMBERSHIP < EVENT_QUEUE_MAX);
+const _: () = assert!(NODES_MAX <= u16::MAX as usize);

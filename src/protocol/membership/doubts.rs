@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a coordinator has been told about members that may be dead, and when that is enough.
+//!
+//! ```text
+//!  (nothing) --a watcher suspects--> Suspected --enough watchers accuse, or one for long--> Confirmed
+//!      ^                                 |
+//!      +-----all of them take it back----+
+//! ```
+//!
+//! A subject that is suspected but not yet confirmed is *unsettled*: the proposal of other changes
+//! waits a short while for it, so that nodes that died together go in one view (the idea of Rapid's
+//! cut detection, Suresh et al. 2018).
+
+use crate::platform::{BoundedVec, OutOfMemory};
+use crate::protocol::identity::{Identity, NodeId};
+use crate::protocol::limits::{NODES_MAX, RINGS_MAX};
+use crate::protocol::time::{Duration, Instant};
+
+/// A small set of watchers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watchers([Option<NodeId>; RINGS_MAX]);
+
+impl Watchers {
+    fn insert(&mut self, watcher: NodeId) {
+        if self.has(watcher) {
+            return;
+        }
+        if let Some(free) = self.0.iter_mut().find(|place| place.is_none()) {
+            *free = Some(watcher);
+        }
+    }
+
+    fn remove(&mut self, watcher: NodeId) {
+        for place in self.0.iter_mut() {
+            if *place == Some(watcher) {
+                *place = None;
+            }
+        }
+    }
+
+    fn has(&self, watcher: NodeId) -> bool {
+        self.0.contains(&Some(watcher))
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+}
+
+/// What is known about one subject.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    subject: Identity,
+    suspecting: Watchers,
+    accusing: Watchers,
+    /// First time that anything was said, or that anything new was.
+    since: Instant,
+    accused_since: Option<Instant>,
+    confirmed: bool,
+}
+
+/// All doubts of one node.
+pub struct Doubts {
+    doubts: BoundedVec<Doubt>,
+    /// A single accusation is enough after this time.
+    confirmation_timeout: Duration,
+    /// A suspicion that became nothing is forgotten after this time.
+    suspicion_timeout: Duration,
+}
+
+impl Doubts {
+    /// No doubts.
+    pub fn new(
+        confirmation_timeout: Duration,
+        suspicion_timeout: Duration,
+    ) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            doubts: BoundedVec::with_capacity(NODES_MAX)?,
+            confirmation_timeout,
+            suspicion_timeout,
+        })
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.doubts.clear();
+    }
+
+    /// Forgets subjects for which `keep` is false.
+    pub fn retain(&mut self, mut keep: impl FnMut(Identity) -> bool) {
+        self.doubts.retain(|doubt| keep(doubt.subject));
+    }
+
+    fn entry(&mut self, subject: Identity, now: Instant) -> Option<&mut Doubt> {
+        let place = match self.doubts.iter().position(|doubt| doubt.subject == subject) {
+            Some(place) => place,
+            None => {
+                let place = self.doubts.len();
+                self.doubts
+                    .push(Doubt {
+                        subject,
+                        suspecting: Watchers::default(),
+                        accusing: Watchers::default(),
+                        since: now,
+                        accused_since: None,
+                        confirmed: false,
+                    })
+                    .ok()?;
+                place
+            }
+        };
+        self.doubts.as_mut_slice().get_mut(place)
+    }
+
+    /// `watcher` does not hear the subject. Returns whether this is news.
+    pub fn suspect(&mut self, now: Instant, subject: Identity, watcher: NodeId) -> bool {
+        let Some(doubt) = self.entry(subject, now) else {
+            return false;
+        };
+        let news = !doubt.suspecting.has(watcher) && !doubt.accusing.has(watcher);
+        if news {
+            doubt.suspecting.insert(watcher);
+            doubt.since = now;
+        }
+        news
+    }
+
+    /// `watcher` accuses the subject.
+    pub fn accuse(&mut self, now: Instant, subject: Identity, watcher: NodeId) {
+        if let Some(doubt) = self.entry(subject, now) {
+            if !doubt.accusing.has(watcher) {
+                doubt.suspecting.remove(watcher);
+                doubt.accusing.insert(watcher);
+                doubt.since = now;
+                doubt.accused_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// `watcher` takes back what it said. A confirmed subject stays confirmed: others may have
+    /// begun to act on it.
+    pub fn take_back(&mut self, subject: Identity, watcher: NodeId) {
+        if let Some(doubt) = self
+            .doubts
+            .as_mut_slice()
+            .iter_mut()
+            .find(|doubt| doubt.subject == subject)
+        {
+            doubt.suspecting.remove(watcher);
+            doubt.accusing.remove(watcher);
+            if doubt.accusing.count() == 0 {
+                doubt.accused_since = None;
+            }
+        }
+        self.doubts.retain(|doubt| {
+            doubt.confirmed || doubt.suspecting.count() > 0 || doubt.accusing.count() > 0
+        });
+    }
+
+    /// A coordinator says that the subject is to be excluded. Returns whether this is news.
+    pub fn confirm(&mut self, now: Instant, subject: Identity) -> bool {
+        let Some(doubt) = self.entry(subject, now) else {
+            return false;
+        };
+        let news = !doubt.confirmed;
+        doubt.confirmed = true;
+        news
+    }
+
+    /// Whether the subject is to be excluded.
+    pub fn is_confirmed(&self, subject: Identity) -> bool {
+        self.doubts
+            .iter()
+            .any(|doubt| doubt.subject == subject && doubt.confirmed)
+    }
+
+    /// Whether anybody accuses the subject or it is to be excluded: not somebody to wait for.
+    pub fn is_accused(&self, subject: Identity) -> bool {
+        self.doubts.iter().any(|doubt| {
+            doubt.subject == subject && (doubt.confirmed || doubt.accusing.count() > 0)
+        })
+    }
+
+    /// Whether some subject is suspected and not settled yet.
+    pub fn is_unsettled(&self) -> bool {
+        self.doubts.iter().any(|doubt| !doubt.confirmed)
+    }
+
+    /// The subjects to be excluded.
+    pub fn confirmed(&self) -> impl Iterator<Item = Identity> + '_ {
+        self.doubts
+            .iter()
+            .filter(|doubt| doubt.confirmed)
+            .map(|doubt| doubt.subject)
+    }
+
+    /// Whether any subject is to be excluded.
+    pub fn has_confirmed(&self) -> bool {
+        self.doubts.iter().any(|doubt| doubt.confirmed)
+    }
+
+    /// The next subject that has become one to be excluded by now: enough accusers (`needed` of the
+    /// subject), or one for long. It is marked as confirmed.
+    pub fn next_confirmed(
+        &mut self,
+        now: Instant,
+        mut needed: impl FnMut(&Self, Identity) -> usize,
+    ) -> Option<Identity> {
+        for place in 0..self.doubts.len() {
+            let doubt = *self.doubts.get(place)?;
+            let Some(accused_since) = doubt.accused_since else {
+                continue;
+            };
+            if doubt.confirmed {
+                continue;
+            }
+            let enough = doubt.accusing.count() >= needed(self, doubt.subject).max(1)
+                || now >= accused_since.after(self.confirmation_timeout);
+            if enough {
+                if let Some(doubt) = self.doubts.as_mut_slice().get_mut(place) {
+                    doubt.confirmed = true;
+                }
+                return Some(doubt.subject);
+            }
+        }
+        None
+    }
+
+    /// Forgets suspicions that became nothing for long (the message that took them back was lost).
+    pub fn forget_old(&mut self, now: Instant) {
+        let timeout = self.suspicion_timeout;
+        self.doubts.retain(|doubt| {
+            doubt.confirmed || doubt.accused_since.is_some() || now < doubt.since.after(timeout)
+        });
+    }
+
+    /// When something here changes by itself.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.doubts
+            .iter()
+            .filter(|doubt| !doubt.confirmed)
+            .map(|doubt| match doubt.accused_since {
+                Some(since) => since.after(self.confirmation_timeout),
+                None => doubt.since.after(self.suspicion_timeout),
+            })
+            .min()
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the parts of a node put what is to leave it: datagrams and events, in bounded queues.
+//!
+//! Datagrams are encoded at once into a ring of bytes, so that a queued one costs only its own
+//! length. What does not fit is dropped and counted: it is as if the network had lost it, and every
+//! message that matters is sent again until it is answered. Events are never dropped: the parts ask
+//! for [`Outbox::event_room`] before they make progress that would need one.
+
+use super::errors::{Counter, Counters};
+use super::identity::{Identity, PeerAddress, ViewNumber};
+use super::limits::{DATAGRAM_BYTES_MAX, EVENT_QUEUE_MAX, TRANSMIT_BYTES_MAX};
+use super::outputs::{Event, Transmit};
+use super::wire::{Header, Kind, Writer, write_datagram};
+use crate::platform::{BoundedVec, OutOfMemory, report_broken_invariant};
+
+/// Bytes before each queued datagram: address, port, length.
+const RECORD_HEAD_BYTES: usize = 20;
+
+/// The queues of what leaves a node.
+pub struct Outbox {
+    ring: BoundedVec<u8>,
+    head: usize,
+    used: usize,
+    scratch: BoundedVec<u8>,
+    events: EventQueue,
+    /// What the node counts.
+    pub counters: Counters,
+    cluster: u32,
+    own: Identity,
+    view: ViewNumber,
+    counter: u64,
+}
+
+impl Outbox {
+    /// Empty queues. Allocates all they ever need.
+    pub fn new(own: Identity, cluster: u32) -> Result<Self, OutOfMemory> {
+        let mut ring = BoundedVec::with_capacity(TRANSMIT_BYTES_MAX)?;
+        while ring.push(0).is_ok() {}
+        let mut scratch = BoundedVec::with_capacity(DATAGRAM_BYTES_MAX)?;
+        while scratch.push(0).is_ok() {}
+        Ok(Self {
+            ring,
+            head: 0,
+            used: 0,
+            scratch,
+            events: EventQueue::new()?,
+            counters: Counters::new(),
+            cluster,
+            own,
+            view: ViewNumber::default(),
+            counter: 0,
+        })
+    }
+
+    /// Who this node is in the headers from now on.
+    pub fn set_identity(&mut self, own: Identity) {
+        self.own = own;
+        self.counter = 0;
+    }
+
+    /// The view that headers name from now on.
+    pub fn set_view(&mut self, view: ViewNumber) {
+        self.view = view;
+    }
+
+    /// Bytes of datagrams that still fit, for those who can wait.
+    pub fn transmit_room(&self) -> usize {
+        self.ring.len().saturating_sub(self.used)
+    }
+
+    /// Queues one datagram to each of `to`, the same bytes for all.
+    /// What does not fit is dropped and counted.
+    pub fn send<'a>(
+        &mut self,
+        to: impl IntoIterator<Item = &'a PeerAddress>,
+        kind: Kind,
+        body: impl FnOnce(&mut Writer<'_>) -> Option<()>,
+    ) {
+        self.counter = self.counter.wrapping_add(1);
+        let header = Header {
+            kind,
+            cluster: self.cluster,
+            sender: self.own,
+            view: self.view,
+            counter: self.counter,
+        };
+        let mut scratch = core::mem::replace(&mut self.scratch, BoundedVec::empty());
+        match write_datagram(scratch.as_mut_slice(), &header, body) {
+            Some(length) => {
+                let datagram = scratch.get(..length).unwrap_or_default();
+                for address in to {
+                    self.queue(*address, datagram);
+                }
+            }
+            None => report_broken_invariant("a message is longer than a datagram"),
+        }
+        self.scratch = scratch;
+    }
+
+    fn queue(&mut self, to: PeerAddress, datagram: &[u8]) {
+        let needed = RECORD_HEAD_BYTES.saturating_add(datagram.len());
+        let Ok(length) = u16::try_from(datagram.len()) else {
+            return;
+        };
+        if self.transmit_room() < needed {
+            self.counters.count(Counter::TransmitQueueFull);
+            return;
+        }
+        self.put(&to.octets);
+        self.put(&to.port.to_be_bytes());
+        self.put(&length.to_be_bytes());
+        self.put(datagram);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let size = self.ring.len();
+        let start = self
+            .head
+            .saturating_add(self.used)
+            .checked_rem(size)
+            .unwrap_or(0);
+        let (first, second) = bytes.split_at(bytes.len().min(size.saturating_sub(start)));
+        let ring = self.ring.as_mut_slice();
+        if let Some(place) = ring.get_mut(start..start.saturating_add(first.len())) {
+            place.copy_from_slice(first);
+        }
+        if let Some(place) = ring.get_mut(..second.len()) {
+            place.copy_from_slice(second);
+        }
+        self.used = self.used.saturating_add(bytes.len());
+    }
+
+    fn take(&mut self, into: &mut [u8]) {
+        let size = self.ring.len();
+        let length = into.len();
+        let (first, second) = into.split_at_mut(length.min(size.saturating_sub(self.head)));
+        if let Some(place) = self
+            .ring
+            .get(self.head..self.head.saturating_add(first.len()))
+        {
+            first.copy_from_slice(place);
+        }
+        if let Some(place) = self.ring.get(..second.len()) {
+            second.copy_from_slice(place);
+        }
+        self.head = self
+            .head
+            .saturating_add(length)
+            .checked_rem(size)
+            .unwrap_or(0);
+        self.used = self.used.saturating_sub(length);
+    }
+
+    /// Moves the oldest datagram to `buffer`, which must hold [`DATAGRAM_BYTES_MAX`] bytes: one
+    /// that does not fit is lost.
+    pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
+        if self.used == 0 {
+            return None;
+        }
+        let mut octets = [0; 16];
+        let mut port = [0; 2];
+        let mut length = [0; 2];
+        self.take(&mut octets);
+        self.take(&mut port);
+        self.take(&mut length);
+        let length = usize::from(u16::from_be_bytes(length));
+        match buffer.get_mut(..length) {
+            Some(place) => self.take(place),
+            None => {
+                report_broken_invariant("the shell's buffer is shorter than a datagram");
+                self.head = 0;
+                self.used = 0;
+                return None;
+            }
+        }
+        self.counters.count(Counter::DatagramsSent);
+        self.counters.add(Counter::BytesSent, length as u64);
+        Some(Transmit {
+            to: PeerAddress {
+                octets,
+                port: u16::from_be_bytes(port),
+            },
+            length,
+        })
+    }
+
+    /// Events that still fit.
+    pub fn event_room(&self) -> usize {
+        self.events.room()
+    }
+
+    /// Queues an event. The caller has asked for room, or the event is one of the few that are
+    /// bounded by the size of a view, for which room is kept.
+    pub fn event(&mut self, event: Event) {
+        if self.events.push(event).is_err() {
+            report_broken_invariant("the event queue is full");
+        }
+    }
+
+    /// The oldest event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+}
+
+/// A queue of events in a ring of places.
+struct EventQueue {
+    places: BoundedVec<Option<Event>>,
+    head: usize,
+    length: usize,
+}
+
+impl EventQueue {
+    fn new() -> Result<Self, OutOfMemory> {
+        let mut places = BoundedVec::with_capacity(EVENT_QUEUE_MAX)?;
+        while places.push(None).is_ok() {}
+        Ok(Self {
+            places,
+            head: 0,
+            length: 0,
+        })
+    }
+
+    fn room(&self) -> usize {
+        self.places.len().saturating_sub(self.length)
+    }
+
+    fn push(&mut self, event: Event) -> Result<(), Event> {
+        if self.room() == 0 {
+            return Err(event);
+        }
+        let index = self
+            .head
+            .saturating_add(self.length)
+            .checked_rem(self.places.len())
+            .unwrap_or(0);
+        match self.places.as_mut_slice().get_mut(index) {
+            Some(place) => {
+                *place = Some(event);
+                self.length = self.length.saturating_add(1);
+                Ok(())
+            }
+            None => Err(event),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        if self.length == 0 {
+            return None;
+        }
+        let size = self.places.len();
+        let event = self.places.as_mut_slice().get_mut(self.head)?.take();
+        self.head = self.head.saturating_add(1).checked_rem(size).unwrap_or(0);
+        self.length = self.length.saturating_sub(1);
+        event
+    }
+}

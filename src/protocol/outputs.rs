@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What leaves a node: datagrams to send, events to tell, deadlines to be woken at.
+//!
+//! The shell polls them until they are empty after every input (see [`super::node::Node`]).
+
+use super::group_view::SharedGroupView;
+use super::identity::{EndpointId, Identity, MemberId, PeerAddress, ViewNumber};
+use crate::platform::{BoundedVec, Shared};
+
+/// A datagram to be sent; its bytes were written to the buffer that the caller lent.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: PeerAddress,
+    /// How many bytes of the buffer are the datagram.
+    pub length: usize,
+}
+
+/// Why the node wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadlineReason {
+    /// Look for a cluster again, or form one.
+    Formation,
+    /// Changes were collected long enough: propose them.
+    Batching,
+    /// Somebody has not answered a message of the membership protocol.
+    MembershipRetransmit,
+    /// The coordinator before this one has not acted.
+    Takeover,
+    /// An accusation was neither confirmed nor contradicted.
+    Confirmation,
+    /// No quorum for long: give up this view.
+    Blocked,
+    /// A group waits for an answer, or owes one.
+    Group,
+}
+
+/// The bytes of one message.
+pub type Payload = Shared<BoundedVec<u8>>;
+
+/// How messages of a group are ordered. `Fifo` and `Causal` are carried out as `Agreed`, which is
+/// stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Messages of one sender in the order they were sent.
+    Fifo,
+    /// A message after all that its sender had delivered.
+    Causal,
+    /// One order for all messages, the same at every member.
+    Agreed,
+}
+
+/// Why a node is no longer in a view, or is in it for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeReason {
+    /// It asked to come in.
+    Join,
+    /// It said good-bye.
+    Leave,
+    /// Its watchers heard nothing of it any more.
+    Failed,
+}
+
+/// Why a cluster does not let a node in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// Another node that is alive has this number, at another address.
+    DuplicateNodeId,
+    /// The heartbeat interval differs.
+    HeartbeatInterval,
+    /// The number of rings differs.
+    Rings,
+    /// The number of confirmations differs.
+    Confirmations,
+    /// The number of coordinators differs.
+    Coordinators,
+    /// The view is full.
+    ViewFull,
+}
+
+/// Something that happened, in the order it happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A cluster view was installed: `Node::view` has the members.
+    /// For each change an [`Event::ViewChange`] precedes it.
+    ClusterView {
+        /// The view's number.
+        number: ViewNumber,
+    },
+    /// One difference between the last view and the one whose [`Event::ClusterView`] follows.
+    ViewChange {
+        /// Who came or went.
+        subject: Identity,
+        /// Why.
+        reason: ChangeReason,
+    },
+    /// This node hears nothing of a node that it watches, and probes it.
+    Suspected {
+        /// The silent node.
+        subject: Identity,
+        /// Milliseconds since it was last heard.
+        silence_ms: u64,
+    },
+    /// A suspected node was heard again.
+    Unsuspected {
+        /// The node.
+        subject: Identity,
+    },
+    /// Probes were not answered either: this node accuses the silent one before the coordinators.
+    Accused {
+        /// The silent node.
+        subject: Identity,
+        /// Milliseconds since it was last heard.
+        silence_ms: u64,
+    },
+    /// A coordinator (maybe this one) asks for the next view; groups stop sending until it is there.
+    Prepare {
+        /// Number of the view to come.
+        number: ViewNumber,
+    },
+    /// This node sees no quorum of its view: sends are refused until it does.
+    QuorumLost,
+    /// The quorum is back.
+    QuorumRegained,
+    /// The cluster went on without this node. It has no view any more, its incarnation is the new
+    /// one given here, and it looks for the cluster again. All its group members got an empty view.
+    Excluded {
+        /// The number of a view that does not have this node.
+        later_view: ViewNumber,
+        /// The incarnation that the node goes on under.
+        incarnation: u64,
+    },
+    /// The cluster does not let this node in.
+    Refused {
+        /// Who said so.
+        by: PeerAddress,
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// This node has refused another one that wanted to join.
+    RefusedOther {
+        /// Who was refused.
+        subject: Identity,
+        /// Where it is.
+        address: PeerAddress,
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// The cluster has let this node go, or there was nobody to ask: it may be stopped.
+    Left,
+    /// A view of a group for one member on this node. No members: the member is out, for good if
+    /// [`Event::GroupClosed`] follows, else until it has joined again by itself.
+    GroupView {
+        /// Whose callback to call.
+        endpoint: EndpointId,
+        /// The view.
+        view: SharedGroupView,
+    },
+    /// The group's view is about to change: what is submitted from now on belongs to the next one.
+    Block {
+        /// Whose callback to call.
+        endpoint: EndpointId,
+    },
+    /// A message for one member on this node.
+    Deliver {
+        /// Whose callback to call.
+        endpoint: EndpointId,
+        /// Who sent it.
+        sender: MemberId,
+        /// The sender's number of the message, from 1.
+        sequence: u64,
+        /// The order it was sent with.
+        order: Order,
+        /// The number of the group view it was sent and is delivered in.
+        view: ViewNumber,
+        /// The bytes.
+        payload: Payload,
+    },
+    /// A submitted message has become part of a view and was sent.
+    Sent {
+        /// Who sent it.
+        endpoint: EndpointId,
+        /// Its number, from 1.
+        sequence: u64,
+        /// The order it was sent with.
+        order: Order,
+        /// The number of the group view it belongs to.
+        view: ViewNumber,
+        /// The bytes.
+        payload: Payload,
+    },
+    /// There is room again after [`super::errors::CommandError::WindowFull`].
+    Writable {
+        /// Whose callback to call.
+        endpoint: EndpointId,
+    },
+    /// The member has left; nothing follows for this endpoint.
+    GroupLeft {
+        /// Who left.
+        endpoint: EndpointId,
+    },
+    /// The member was put out by force (the node stops): nothing follows for this endpoint.
+    GroupClosed {
+        /// Who is out.
+        endpoint: EndpointId,
+    },
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A local network inside one machine: a bridge in a namespace of its own, and one namespace with one
+//! port on it for each node. Everything goes away with the value.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::net::if_::InterfaceFlags;
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::route::Route;
+use super::wait::wait_for;
+
+/// How long a port may take to run.
+const UP_LIMIT: Duration = Duration::from_secs(20);
+
+/// A network namespace. It lives for as long as this value or anything opened in it.
+pub struct Namespace {
+    file: OwnedFd,
+}
+
+impl Namespace {
+    /// A new, empty one.
+    pub fn new() -> Result<Self, String> {
+        on_own_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("unshare: {error}"))?;
+            let file = File::open("/proc/thread-self/ns/net")
+                .map_err(|error| format!("/proc/thread-self/ns/net: {error}"))?;
+            Ok(Self { file: file.into() })
+        })
+    }
+
+    /// Runs `work` inside the namespace, on a thread of its own. What it opens stays in there.
+    pub fn run<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send,
+    ) -> Result<T, String> {
+        on_own_thread(|| {
+            setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|error| format!("setns: {error}"))?;
+            work()
+        })
+    }
+
+    /// Runs a program inside the namespace and fails with what it wrote if it fails.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
+        self.run(|| run_command(program, arguments))
+    }
+}
+
+/// Runs a program and fails with what it wrote if it fails.
+pub fn run_command(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let what = || format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{}: {error}", what()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: {}: {}",
+        what(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
+}
+
+fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        scope
+            .spawn(work)
+            .join()
+            .unwrap_or_else(|_| Err("the thread panicked".to_string()))
+    })
+}
+
+/// The local network: ports 1 to N, each with its namespace.
+pub struct Network {
+    bridge_index: u32,
+    route: Route,
+    bridge: Namespace,
+    nodes: Vec<Option<Namespace>>,
+}
+
+impl Network {
+    const BRIDGE: &'static str = "bridge0";
+
+    /// A bridge with `count` ports and namespaces, all up.
+    pub fn new(count: u16) -> Result<Self, String> {
+        raise_neighbour_limits();
+        let bridge = Namespace::new()?;
+        let (route, bridge_index) = bridge.run(|| {
+            let route = Route::open()?;
+            route.add_bridge(Self::BRIDGE)?;
+            Ok((route, index_of(Self::BRIDGE)?))
+        })?;
+        let mut network = Self {
+            bridge_index,
+            route,
+            bridge,
+            nodes: Vec::new(),
+        };
+        for _ in 0..count {
+            network.add_port()?;
+        }
+        network.wait_until_up()?;
+        Ok(network)
+    }
+
+    /// Until a port is running it drops what it is given.
+    fn wait_until_up(&self) -> Result<(), String> {
+        for number in 1..=self.nodes.len() as u16 {
+            self.wait_until_port_is_up(number)?;
+        }
+        Ok(())
+    }
+
+    fn wait_until_port_is_up(&self, number: u16) -> Result<(), String> {
+        let port = port_name(number);
+        wait_for("ports of the network", UP_LIMIT, || {
+            let inside = self.namespace(number)?.run(|| is_running("eth0"))?;
+            let outside = self.bridge.run(|| is_running(&port))?;
+            if inside && outside {
+                Ok(())
+            } else {
+                Err(format!("port {number} is not running"))
+            }
+        })
+    }
+
+    /// Adds the next port and returns its number.
+    pub fn add_port(&mut self) -> Result<u16, String> {
+        let number = u16::try_from(self.nodes.len() + 1).map_err(|error| error.to_string())?;
+        let namespace = self.connect(number)?;
+        self.nodes.push(Some(namespace));
+        Ok(number)
+    }
+
+    fn connect(&self, number: u16) -> Result<Namespace, String> {
+        let namespace = Namespace::new()?;
+        let port = port_name(number);
+        self.route.add_veth(
+            &port,
+            "eth0",
+            hardware_address(number),
+            namespace.file.as_fd(),
+        )?;
+        self.route.set_master(&port, self.bridge_index)?;
+        namespace.run(|| {
+            let route = Route::open()?;
+            let index = index_of("eth0")?;
+            route.set_up("lo")?;
+            route.set_up("eth0")?;
+            route.add_address(index, address4(number), 16)?;
+            route.add_address6(index, address6(number), 64)
+        })?;
+        self.route.set_up(&port)?;
+        Ok(namespace)
+    }
+
+    /// The namespace of a port.
+    pub fn namespace(&self, number: u16) -> Result<&Namespace, String> {
+        self.nodes
+            .get(usize::from(number).wrapping_sub(1))
+            .and_then(Option::as_ref)
+            .ok_or_else(|| format!("there is no namespace {number}"))
+    }
+
+    /// Takes a port out of the bridge: silence in both directions, and no sign of it at either end.
+    pub fn cut(&self, number: u16) -> Result<(), String> {
+        self.route.set_master(&port_name(number), 0)
+    }
+
+    /// Puts the port back.
+    pub fn heal(&self, number: u16) -> Result<(), String> {
+        self.route.set_master(&port_name(number), self.bridge_index)
+    }
+
+    /// Lets every port lose `percent` of what goes to its node.
+    pub fn lose(&self, percent: u32, seed: u32) -> Result<(), String> {
+        for number in 1..=self.nodes.len() as u16 {
+            self.bridge.command(
+                "tc",
+                &[
+                    "qdisc",
+                    "replace",
+                    "dev",
+                    &port_name(number),
+                    "root",
+                    "netem",
+                    "limit",
+                    "10000",
+                    "loss",
+                    &format!("{percent}%"),
+                    "seed",
+                    &(seed + u32::from(number)).to_string(),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Gives up a namespace: the kernel tears it down if nothing else holds it. The port in the bridge
+    /// goes with its peer.
+    pub fn delete_namespace(&mut self, number: u16) -> Result<(), String> {
+        let place = self
+            .nodes
+            .get_mut(usize::from(number).wrapping_sub(1))
+            .ok_or_else(|| format!("there is no namespace {number}"))?;
+        drop(place.take());
+        Ok(())
+    }
+
+    /// A new namespace in the place of a deleted one. Until the kernel has torn the old one down, the
+    /// port's name is taken; the caller waits.
+    pub fn restore_namespace(&mut self, number: u16) -> Result<(), String> {
+        let namespace = self.connect(number)?;
+        let place = self
+            .nodes
+            .get_mut(usize::from(number).wrapping_sub(1))
+            .ok_or_else(|| format!("there is no place {number}"))?;
+        *place = Some(namespace);
+        self.wait_until_port_is_up(number)
+    }
+}
+
+fn port_name(number: u16) -> String {
+    format!("port{number}")
+}
+
+/// The IPv4 address of a node.
+pub fn address4(number: u16) -> [u8; 4] {
+    let [high, low] = number.to_be_bytes();
+    [10, 77, high, low]
+}
+
+/// The IPv6 address of a node.
+pub fn address6(number: u16) -> [u8; 16] {
+    let [high, low] = number.to_be_bytes();
+    [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low]
+}
+
+/// The hardware address of a node's interface.
+pub fn hardware_address(number: u16) -> [u8; 6] {
+    let [high, low] = number.to_be_bytes();
+    [2, 0x77, 0, 0, high, low]
+}
+
+fn index_of(name: &str) -> Result<u32, String> {
+    nix::net::if_::if_nametoindex(name).map_err(|error| format!("index of {name}: {error}"))
+}
+
+fn is_running(name: &str) -> Result<bool, String> {
+    let mut interfaces =
+        nix::ifaddrs::getifaddrs().map_err(|error| format!("interfaces: {error}"))?;
+    Ok(interfaces.any(|interface| {
+        interface.interface_name == name && interface.flags.contains(InterfaceFlags::IFF_RUNNING)
+    }))
+}
+
+/// The table of neighbours is one for all namespaces, and its default limit is too low for 64 nodes.
+fn raise_neighbour_limits() {
+    for family in ["ipv4", "ipv6"] {
+        for (name, value) in [("gc_thresh3", "65536"), ("gc_thresh2", "32768"), ("gc_thresh1", "16384")] {
+            // A kernel without the family has no such file, and needs none.
+            let _ = std::fs::write(
+                format!("/proc/sys/net/{family}/neigh/default/{name}"),
+                value,
+            );
+        }
+    }
+}

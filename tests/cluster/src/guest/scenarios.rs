@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tests, by suite. A suite is a list of tests that run one after another in one machine; a test is
+//! a name that says what must hold, and a function that says what was wrong.
+
+pub mod network;
+
+use std::time::{Duration, Instant};
+
+use crate::ktap::Report;
+
+/// What a test may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings {
+    /// The kernel carries lock, memory and object checking and is many times slower.
+    pub debug_kernel: bool,
+}
+
+impl Surroundings {
+    /// Looks at the running kernel.
+    pub fn detect() -> Self {
+        Self {
+            debug_kernel: std::path::Path::new("/proc/lockdep_stats").exists(),
+        }
+    }
+
+    /// A limit for something that must happen: four times as long on the debug kernel.
+    pub fn limit(self, milliseconds: u64) -> Duration {
+        Duration::from_millis(if self.debug_kernel {
+            4 * milliseconds
+        } else {
+            milliseconds
+        })
+    }
+}
+
+/// One test.
+pub struct Test {
+    /// What must hold.
+    pub name: String,
+    /// Finds out. Remarks go to the list.
+    pub run: Box<dyn FnOnce(&mut Vec<String>) -> Result<(), String>>,
+}
+
+impl Test {
+    /// A test.
+    pub fn new(
+        name: impl Into<String>,
+        run: impl FnOnce(&mut Vec<String>) -> Result<(), String> + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// The tests of a suite, or `None` if there is no such suite.
+pub fn suite(name: &str, _surroundings: Surroundings) -> Option<Vec<Test>> {
+    match name {
+        "network" => Some(network::tests()),
+        _ => None,
+    }
+}
+
+/// Runs the suites and reports. Returns whether all passed.
+pub fn run_suites(names: &[String]) -> Result<bool, String> {
+    let surroundings = Surroundings::detect();
+    let mut tests = Vec::new();
+    for name in names {
+        tests.extend(suite(name, surroundings).ok_or_else(|| format!("there is no suite {name}"))?);
+    }
+    let mut report = Report::begin(tests.len());
+    for test in tests {
+        let start = Instant::now();
+        let mut remarks = Vec::new();
+        let outcome = (test.run)(&mut remarks);
+        for remark in remarks {
+            report.remark(&remark);
+        }
+        report.result(&test.name, &outcome, start.elapsed().as_secs_f64());
+    }
+    Ok(report.all_passed())
+}

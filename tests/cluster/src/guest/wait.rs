@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waiting for something to become true, with a limit that is part of the failure's text.
+
+use std::time::{Duration, Instant};
+
+/// How often a condition that nothing announces is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Calls `look` until it gives a value. `Err` of `look` says what is still missing; it is what the
+/// failure shows when `limit` has passed.
+pub fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
+    let start = Instant::now();
+    loop {
+        match look() {
+            Ok(value) => return Ok(value),
+            Err(missing) if start.elapsed() >= limit => {
+                return Err(format!(
+                    "{what}: not within {} ms: {missing}",
+                    limit.as_millis()
+                ));
+            }
+            Err(_) => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+/// Calls `look` for the whole of `length` and fails as soon as it does.
+pub fn holds_for(
+    what: &str,
+    length: Duration,
+    mut look: impl FnMut() -> Result<(), String>,
+) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        look().map_err(|reason| {
+            format!(
+                "{what}: held only for {} of {} ms: {reason}",
+                start.elapsed().as_millis(),
+                length.as_millis()
+            )
+        })?;
+        if start.elapsed() >= length {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK_EVERY * 5);
+    }
+}

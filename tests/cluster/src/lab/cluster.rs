@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The machines of a run, and what each of their kernels has said so far.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::console::{Told, told};
+use super::machine::{ConsoleLine, Machine, Model};
+use super::narrator::Narrator;
+
+/// A cluster view as a kernel logged it.
+#[derive(Clone, Debug)]
+pub struct LoggedView {
+    /// Its number.
+    pub number: u64,
+    /// Its nodes.
+    pub members: Vec<u16>,
+    /// Those of them that coordinate.
+    pub coordinators: Vec<u16>,
+    /// When the line arrived.
+    pub at: Instant,
+}
+
+/// What a machine's kernel has said in its present life.
+#[derive(Clone, Debug, Default)]
+pub struct NodeState {
+    /// Which life it is, from 1.
+    pub life: u32,
+    /// The kernel's release, once the machine is up.
+    pub release: Option<String>,
+    /// The node's incarnation, once it has started.
+    pub incarnation: Option<u64>,
+    /// The last cluster view.
+    pub view: Option<LoggedView>,
+    /// How many cluster views there were.
+    pub views_seen: usize,
+    /// Nodes that it has suspected.
+    pub suspected: Vec<u16>,
+    /// The last view of the group: number and nodes.
+    pub group_view: Option<(u64, Vec<u16>)>,
+    /// Messages it was given: sender, sequence, text.
+    pub messages: Vec<(u16, u64, String)>,
+    /// How the machine ended.
+    pub end: Option<u32>,
+    /// A line that no healthy machine has.
+    pub complaint: Option<String>,
+}
+
+/// Machines 1 to N.
+pub struct Cluster {
+    model: Model,
+    machines: BTreeMap<u16, Machine>,
+    nodes: BTreeMap<u16, NodeState>,
+    lines: Receiver<ConsoleLine>,
+    sender: Sender<ConsoleLine>,
+    /// Who tells what happens.
+    pub narrator: Narrator,
+    /// Whether the lines of single messages are left out of the story.
+    pub quiet_messages: bool,
+}
+
+impl Cluster {
+    /// A cluster whose machines are all off.
+    pub fn new(model: Model) -> Self {
+        let (sender, lines) = channel();
+        let nodes = (1..=model.count)
+            .map(|number| (number, NodeState::default()))
+            .collect();
+        Self {
+            model,
+            machines: BTreeMap::new(),
+            nodes,
+            lines,
+            sender,
+            narrator: Narrator::new(),
+            quiet_messages: false,
+        }
+    }
+
+    /// The numbers of all machines.
+    pub fn all(&self) -> Vec<u16> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// The numbers of the machines that run.
+    pub fn alive(&self) -> Vec<u16> {
+        self.machines.keys().copied().collect()
+    }
+
+    /// What machine `number` has said. Numbers come from [`Self::all`].
+    pub fn node(&self, number: u16) -> &NodeState {
+        &self.nodes[&number]
+    }
+
+    /// As [`Self::node`], to be changed.
+    pub fn node_mut(&mut self, number: u16) -> &mut NodeState {
+        self.nodes.entry(number).or_default()
+    }
+
+    /// Switches a machine on; it forgets all that an earlier life said.
+    pub fn start(&mut self, number: u16) -> Result<(), String> {
+        let life = self.node(number).life + 1;
+        let machine = Machine::start(&self.model, number, life, self.sender.clone())?;
+        self.machines.insert(number, machine);
+        *self.node_mut(number) = NodeState {
+            life,
+            ..NodeState::default()
+        };
+        Ok(())
+    }
+
+    /// Gives a machine's shell a line.
+    pub fn order(&mut self, number: u16, line: &str) -> Result<(), String> {
+        let machine = self
+            .machines
+            .get_mut(&number)
+            .ok_or_else(|| format!("machine {number} is off"))?;
+        machine.order(line)
+    }
+
+    /// Kills a machine and says when.
+    pub fn kill(&mut self, number: u16) -> Instant {
+        let at = Instant::now();
+        drop(self.machines.remove(&number));
+        at
+    }
+
+    /// Follows the consoles until `complete`, which says what is missing; fails after `limit`, or as soon
+    /// as a machine complains or ends by itself.
+    pub fn listen(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        complete: impl Fn(&Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            let missing = match complete(self) {
+                Ok(()) => return Ok(()),
+                Err(missing) => missing,
+            };
+            if start.elapsed() >= limit {
+                return Err(format!("{what}: not within {} s: {missing}", limit.as_secs()));
+            }
+            self.narrator.waiting(&missing);
+            match self.lines.recv_timeout(Duration::from_millis(500)) {
+                Ok(line) => self.take(&line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("no machine speaks".to_string()),
+            }
+            // What has arrived together is judged together.
+            while let Ok(line) = self.lines.try_recv() {
+                self.take(&line);
+            }
+            for number in self.alive() {
+                if let Some(complaint) = &self.node(number).complaint {
+                    return Err(format!("machine {number} complains: {complaint}"));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, line: &ConsoleLine) {
+        if line.life != self.node(line.machine).life || !self.machines.contains_key(&line.machine) {
+            return;
+        }
+        let told = told(&line.text);
+        let is_message = matches!(told, Some(Told::Message { .. }));
+        if line.text.contains("kcgcs") && line.text.starts_with('[') && !(is_message && self.quiet_messages)
+        {
+            self.narrator.kernel_line(line.machine, &line.text);
+        }
+        let node = self.node_mut(line.machine);
+        for sign in ["Kernel panic", "BUG:", "WARNING:", "KCGCS-HEALTH-FAIL", "KCGCS-ORDER-FAILED"] {
+            if line.text.contains(sign) && node.complaint.is_none() {
+                node.complaint = Some(line.text.clone());
+            }
+        }
+        match told {
+            Some(Told::Ready { release }) => node.release = Some(release),
+            Some(Told::Started { incarnation }) => node.incarnation = Some(incarnation),
+            Some(Told::ClusterView {
+                number,
+                members,
+                coordinators,
+            }) => {
+                node.views_seen += 1;
+                node.view = Some(LoggedView {
+                    number,
+                    members,
+                    coordinators,
+                    at: line.at,
+                });
+            }
+            Some(Told::Suspects { node: subject }) => node.suspected.push(subject),
+            Some(Told::GroupView { number, members }) => node.group_view = Some((number, members)),
+            Some(Told::Message {
+                sequence,
+                sender,
+                text,
+            }) => node.messages.push((sender, sequence, text)),
+            Some(Told::End { code }) => node.end = Some(code),
+            None => {}
+        }
+    }
+
+    /// Whether `holds` for all of `numbers`; else names those that it does not hold for.
+    pub fn each(
+        &self,
+        numbers: &[u16],
+        holds: impl Fn(&NodeState) -> bool,
+        otherwise: &str,
+    ) -> Result<(), String> {
+        let missing: Vec<u16> = numbers
+            .iter()
+            .copied()
+            .filter(|&number| !holds(self.node(number)))
+            .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("node {} {otherwise}", describe(&missing)))
+        }
+    }
+
+    /// Whether the last view of each of `numbers` is the same and has exactly them.
+    pub fn one_view_of(&self, numbers: &[u16]) -> Result<(), String> {
+        self.each(
+            numbers,
+            |node| node.view.as_ref().is_some_and(|view| view.members == numbers),
+            &format!("has not logged a view of nodes {}", describe(numbers)),
+        )?;
+        let number_of = |node: &NodeState| node.view.as_ref().map(|view| view.number);
+        let first = number_of(self.node(numbers[0]));
+        self.each(numbers, |node| number_of(node) == first, "has another view's number")
+    }
+
+    /// Whether the last group view of each of `numbers` is the same and has one member on each.
+    pub fn one_group_view_of(&self, numbers: &[u16]) -> Result<(), String> {
+        let reference = self.node(numbers[0]).group_view.clone();
+        self.each(
+            numbers,
+            |node| {
+                node.group_view
+                    .as_ref()
+                    .is_some_and(|(_, members)| members == numbers)
+            },
+            &format!("has not logged a group view of nodes {}", describe(numbers)),
+        )?;
+        self.each(
+            numbers,
+            |node| node.group_view == reference,
+            "has another group view",
+        )
+    }
+}
+
+/// `1, 2 and 3`.
+pub fn describe(numbers: &[u16]) -> String {
+    let words: Vec<String> = numbers.iter().map(u16::to_string).collect();
+    match words.split_last() {
+        None => "none".to_string(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}

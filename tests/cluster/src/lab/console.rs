@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a line of a machine's console says. All knowledge of how the kernel modules word their log is
+//! in this file.
+
+/// What a line of the log tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The node of this machine has started.
+    Started {
+        /// Its incarnation.
+        incarnation: u64,
+    },
+    /// A cluster view was installed.
+    ClusterView {
+        /// Its number.
+        number: u64,
+        /// Its nodes.
+        members: Vec<u16>,
+        /// Those of them that coordinate.
+        coordinators: Vec<u16>,
+    },
+    /// Nothing is heard of a node.
+    Suspects {
+        /// Which one.
+        node: u16,
+    },
+    /// The test member has a view of its group.
+    GroupView {
+        /// Its number.
+        number: u64,
+        /// The nodes of its members.
+        members: Vec<u16>,
+    },
+    /// The test member was given a message.
+    Message {
+        /// The sender's number of the message.
+        sequence: u64,
+        /// The sender.
+        sender: u16,
+        /// What it says.
+        text: String,
+    },
+    /// The machine is up and takes orders.
+    Ready {
+        /// The kernel's release.
+        release: String,
+    },
+    /// The machine's last word; 0 says that its kernel is healthy.
+    End {
+        /// The result.
+        code: u32,
+    },
+}
+
+/// Reads one line, or `None` if it tells nothing of interest.
+pub fn told(line: &str) -> Option<Told> {
+    if let Some(code) = line.strip_prefix("KCGCS-TEST-END rc=") {
+        let code = code.trim().parse().ok()?;
+        return Some(Told::End { code });
+    }
+    if let Some(release) = line.strip_prefix("KCGCS-MACHINE-READY ") {
+        let release = release.trim().to_string();
+        return Some(Told::Ready { release });
+    }
+    if let Some((_, text)) = line.split_once("kcgcs_test_member: group ") {
+        return told_by_member(text);
+    }
+    let (_, text) = line.split_once("kcgcs: node ")?;
+    let (_, text) = text.split_once(": ")?;
+    if let Some(rest) = text.strip_prefix("started, incarnation ") {
+        let incarnation = leading_number(rest)?;
+        return Some(Told::Started { incarnation });
+    }
+    if let Some(rest) = text.strip_prefix("suspects node ") {
+        let node = u16::try_from(leading_number(rest)?).ok()?;
+        return Some(Told::Suspects { node });
+    }
+    let rest = text.strip_prefix("view ")?;
+    let (_, lists) = rest.split_once(" members: ")?;
+    let (members, coordinators) = lists.split_once("; coordinators: ")?;
+    Some(Told::ClusterView {
+        number: leading_number(rest)?,
+        members: numbers(members),
+        coordinators: numbers(coordinators),
+    })
+}
+
+/// `demo view 3 has 5 members: 1 2 3 4 5` or `demo message 4 of node 2: hello 4`.
+fn told_by_member(text: &str) -> Option<Told> {
+    let (_, text) = text.split_once(' ')?;
+    if let Some(rest) = text.strip_prefix("view ") {
+        let (_, members) = rest.split_once(" members:")?;
+        return Some(Told::GroupView {
+            number: leading_number(rest)?,
+            members: numbers(members),
+        });
+    }
+    let rest = text.strip_prefix("message ")?;
+    let (_, from) = rest.split_once(" of node ")?;
+    let (_, said) = from.split_once(": ")?;
+    Some(Told::Message {
+        sequence: leading_number(rest)?,
+        sender: u16::try_from(leading_number(from)?).ok()?,
+        text: said.to_string(),
+    })
+}
+
+fn leading_number(text: &str) -> Option<u64> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
+}
+
+fn numbers(text: &str) -> Vec<u16> {
+    text.split_whitespace()
+        .map_while(|word| word.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_view_is_read_with_its_coordinators() {
+        let line = "[   12.345678] kcgcs: node 3: view 7 of coordinator 1, 3 members: 1 2 3; coordinators: 1 3";
+        assert_eq!(
+            told(line),
+            Some(Told::ClusterView {
+                number: 7,
+                members: vec![1, 2, 3],
+                coordinators: vec![1, 3]
+            })
+        );
+    }
+
+    #[test]
+    fn a_message_is_read_with_its_text() {
+        let line = "[ 1.0] kcgcs_test_member: group demo message 4 of node 2: hello 4";
+        assert_eq!(
+            told(line),
+            Some(Told::Message {
+                sequence: 4,
+                sender: 2,
+                text: "hello 4".to_string()
+            })
+        );
+    }
+
+    #[test]
+    fn other_lines_tell_nothing() {
+        for line in ["", "[ 1.0] virtio_net virtio0 eth0", "kcgcs: loaded", "ok 1 kcgcs: node"] {
+            assert_eq!(told(line), None);
+        }
+    }
+}

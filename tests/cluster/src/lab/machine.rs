@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One emulated machine: a QEMU process whose serial console is followed line by line as it speaks, and
+//! takes orders (lines for its shell).
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+/// A line of a console, with the moment it arrived here.
+#[derive(Clone, Debug)]
+pub struct ConsoleLine {
+    /// The machine's number.
+    pub machine: u16,
+    /// Which of the machine's lives it is from, counted from 1.
+    pub life: u32,
+    /// When it arrived.
+    pub at: Instant,
+    /// The line.
+    pub text: String,
+}
+
+/// What all machines of a run have in common.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Its file system.
+    pub initramfs: PathBuf,
+    /// Where consoles are written.
+    pub logs: PathBuf,
+    /// The UDP port of the segment that joins the machines; another run has another.
+    pub segment_port: u16,
+    /// Megabytes of memory.
+    pub memory_mb: u32,
+    /// Milliseconds and numbers for kcgcs.ko: `name=value`, separated by spaces.
+    pub parameters: String,
+    /// How many machines there are.
+    pub count: u16,
+}
+
+/// A machine that runs, or has run.
+pub struct Machine {
+    process: Child,
+    orders: ChildStdin,
+    /// Where its console is written.
+    pub log: PathBuf,
+}
+
+impl Machine {
+    /// Starts a machine. Its console lines go to `lines` and to its log.
+    pub fn start(
+        model: &Model,
+        number: u16,
+        life: u32,
+        lines: Sender<ConsoleLine>,
+    ) -> Result<Self, String> {
+        let log = model.logs.join(format!("node{number}-life{life}.log"));
+        let mut file =
+            File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let mut process = command(model, number)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(file.try_clone().map_err(|error| error.to_string())?)
+            .spawn()
+            .map_err(|error| format!("cannot start QEMU: {error}"))?;
+        let orders = process.stdin.take().ok_or("QEMU has no input")?;
+        let console = process.stdout.take().ok_or("QEMU has no output")?;
+        std::thread::spawn(move || {
+            let mut console = BufReader::new(console);
+            let mut bytes = Vec::new();
+            while matches!(console.read_until(b'\n', &mut bytes), Ok(length) if length > 0) {
+                let at = Instant::now();
+                // A full disk must not end the run: the line itself goes on.
+                let _ = file.write_all(&bytes);
+                let text = String::from_utf8_lossy(&bytes);
+                let text = text.trim_end_matches(['\r', '\n']).to_string();
+                bytes.clear();
+                let line = ConsoleLine {
+                    machine: number,
+                    life,
+                    at,
+                    text,
+                };
+                if lines.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self {
+            process,
+            orders,
+            log,
+        })
+    }
+
+    /// A line for the machine's shell.
+    pub fn order(&mut self, line: &str) -> Result<(), String> {
+        self.orders
+            .write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| self.orders.flush())
+            .map_err(|error| format!("the machine takes no orders: {error}"))
+    }
+
+    /// Ends the machine without a word to anybody, as a power failure does.
+    pub fn kill(&mut self) {
+        // An error says that it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// QEMU, tied to the life of this program.
+fn command(model: &Model, number: u16) -> Command {
+    let order = format!("exec demo-machine {number} {} {}", model.count, model.parameters);
+    let kernel_line = format!(
+        "console=ttyS0 panic=-1 loglevel=7 quiet loglevel=7 nokaslr oops=panic panic_on_warn=1 \
+         kcgcs.taint=0,4096,12288 kcgcs.name=node{number} kcgcs.run={}",
+        base64(order.as_bytes())
+    );
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+        .args(["-accel", "tcg", "-cpu", "max,-la57", "-smp", "1"])
+        .args(["-m", &model.memory_mb.to_string()])
+        .arg("-kernel")
+        .arg(&model.kernel)
+        .arg("-initrd")
+        .arg(&model.initramfs)
+        .args(["-append", &kernel_line])
+        .args(["-serial", "stdio"])
+        .args([
+            "-netdev",
+            &format!(
+                "socket,id=net0,mcast=230.0.0.1:{},localaddr=127.0.0.1",
+                model.segment_port
+            ),
+        ])
+        .args([
+            "-device",
+            &format!("virtio-net-pci,netdev=net0,mac=52:54:00:77:00:{number:02x}"),
+        ]);
+    command
+}
+
+/// The usual encoding, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = 0_u32;
+        for place in 0..3 {
+            group = (group << 8) | u32::from(chunk.get(place).copied().unwrap_or(0));
+        }
+        for place in 0..4 {
+            let digit = (group >> (18 - 6 * place)) & 63;
+            text.push(if place <= chunk.len() {
+                char::from(DIGITS[digit as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_pads_as_the_decoder_expects() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whole clusters of KCGCS on one machine, in virtual time.
+//!
+//! The nodes run the very protocol that runs in the kernel; everything around it is simulated: the
+//! network, the timers, the soft interrupt, the engine's work item, and what goes wrong. One seed
+//! decides all of it, so that a run that broke a promise can be repeated exactly.
+
+#![forbid(unsafe_code)]
+
+pub mod chance;
+pub mod cluster;
+pub mod event_queue;
+pub mod faults;
+pub mod host;
+pub mod network;
+pub mod recorder;
+pub mod reference_model;
+pub mod scenario;
+pub mod timing;
+pub mod workload;

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writes down what nodes tell, as events of a trace.
+
+use std::sync::Arc;
+
+use kcgcs_protocol::protocol::identity::{EndpointId, Identity, MemberId, ViewNumber, fnv1a_64};
+use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, Order as NodeOrder, Payload};
+use trace_checker::trace::{
+    Change, EventKind, GroupScope, Member, MessageEvent, Order, Reason, TraceEvent, ViewEvent,
+    ViewId,
+};
+
+use crate::host::{Alive, Endpoint};
+
+/// What an event means for the simulator, beyond its place in the trace.
+pub enum Note {
+    /// A view change has begun.
+    Prepare,
+    /// The node has left and stops.
+    Left,
+    /// The node goes on under another incarnation.
+    Excluded,
+    /// Something that must not happen in a sound cluster.
+    Unexpected(String),
+}
+
+/// The node itself as a member of the cluster.
+pub fn node_member(identity: Identity) -> Member {
+    Member {
+        node: identity.node.number(),
+        endpoint: 0,
+        incarnation: identity.incarnation.0,
+    }
+}
+
+fn group_member(member: MemberId) -> Member {
+    Member {
+        node: member.node.number(),
+        endpoint: member.endpoint.0,
+        incarnation: member.incarnation.0,
+    }
+}
+
+fn reason(reason: ChangeReason) -> Reason {
+    match reason {
+        ChangeReason::Join => Reason::Join,
+        ChangeReason::Leave => Reason::Leave,
+        ChangeReason::Failed => Reason::Failed,
+    }
+}
+
+/// Appends `event` of the node on `alive` to `trace` and says what else it means.
+pub fn record(
+    now: u64,
+    alive: &mut Alive,
+    event: Event,
+    trace: &mut Vec<TraceEvent>,
+) -> Option<Note> {
+    let mut push = |identity: Identity, kind: EventKind| {
+        trace.push(TraceEvent {
+            t: now,
+            node: identity.node.number(),
+            incarnation: identity.incarnation.0,
+            kind,
+        });
+    };
+    let own = alive.identity;
+    match event {
+        Event::ViewChange { subject, reason } => alive.changes.push((subject, reason)),
+        Event::ClusterView { number } => {
+            let result = cluster_view(alive, number);
+            match result {
+                Ok(view) => push(own, EventKind::View(view)),
+                Err(what) => return Some(Note::Unexpected(what)),
+            }
+        }
+        Event::Suspected { subject, .. } => push(
+            own,
+            EventKind::Suspect {
+                subject: subject.node.number(),
+            },
+        ),
+        Event::Accused { subject, .. } => push(
+            own,
+            EventKind::Accuse {
+                subject: subject.node.number(),
+            },
+        ),
+        Event::Unsuspected { .. } | Event::QuorumLost | Event::QuorumRegained => {}
+        Event::RefusedOther { .. } | Event::Writable { .. } => {}
+        Event::Prepare { .. } => {
+            push(own, EventKind::Block { scope: None });
+            return Some(Note::Prepare);
+        }
+        Event::Excluded { incarnation, .. } => {
+            push(own, EventKind::Stop);
+            alive.identity.incarnation.0 = incarnation;
+            alive.members.clear();
+            alive.changes.clear();
+            for endpoint in alive.endpoints.values_mut() {
+                endpoint.view = None;
+                endpoint.accepted = 0;
+                endpoint.sent = 0;
+            }
+            push(alive.identity, EventKind::Start);
+            return Some(Note::Excluded);
+        }
+        Event::Refused { by, reason } => {
+            return Some(Note::Unexpected(format!("refused by {by:?}: {reason:?}")));
+        }
+        Event::Left => {
+            push(
+                own,
+                EventKind::Leave {
+                    scope: None,
+                    done: true,
+                },
+            );
+            push(own, EventKind::Stop);
+            return Some(Note::Left);
+        }
+        Event::GroupView { endpoint, view } => {
+            let Some(state) = alive.endpoints.get_mut(&endpoint) else {
+                return unknown(endpoint, "view");
+            };
+            let id = ViewId {
+                number: view.number.0,
+                coordinator: view.coordinator.number(),
+            };
+            state.view = (!view.members.is_empty()).then_some(id);
+            let mut members: Vec<Member> =
+                view.members.iter().map(|m| group_member(m.id)).collect();
+            members.sort_unstable();
+            let mut transitional: Vec<Member> =
+                view.transitional.iter().copied().map(group_member).collect();
+            transitional.sort_unstable();
+            let event = ViewEvent {
+                scope: Some(scope(state, endpoint)),
+                view: id,
+                primary: view.primary,
+                members,
+                transitional: Some(transitional),
+                joined: Some(
+                    view.joined
+                        .iter()
+                        .map(|member| Change {
+                            member: group_member(*member),
+                            reason: Some(Reason::Join),
+                        })
+                        .collect(),
+                ),
+                left: Some(
+                    view.left
+                        .iter()
+                        .map(|(member, why)| Change {
+                            member: group_member(*member),
+                            reason: Some(reason(*why)),
+                        })
+                        .collect(),
+                ),
+            };
+            push(view.reader, EventKind::View(event));
+        }
+        Event::Block { endpoint } => {
+            let Some(state) = alive.endpoints.get(&endpoint) else {
+                return unknown(endpoint, "block");
+            };
+            let scope = Some(scope(state, endpoint));
+            push(own, EventKind::Block { scope });
+        }
+        Event::Deliver {
+            endpoint,
+            sender,
+            sequence,
+            order,
+            view,
+            payload,
+        } => {
+            let Some(state) = alive.endpoints.get(&endpoint) else {
+                return unknown(endpoint, "message");
+            };
+            let sender = group_member(sender);
+            let event = message(state, endpoint, sender, sequence, (order, view), &payload);
+            push(own, EventKind::Deliver(event));
+        }
+        Event::Sent {
+            endpoint,
+            sequence,
+            order,
+            view,
+            payload,
+        } => {
+            let Some(state) = alive.endpoints.get_mut(&endpoint) else {
+                return unknown(endpoint, "sent message");
+            };
+            state.sent += 1;
+            let sender = Member {
+                endpoint: endpoint.0,
+                ..node_member(own)
+            };
+            let event = message(state, endpoint, sender, sequence, (order, view), &payload);
+            push(own, EventKind::Send(event));
+        }
+        Event::GroupLeft { endpoint } | Event::GroupClosed { endpoint } => {
+            let Some(state) = alive.endpoints.remove(&endpoint) else {
+                return unknown(endpoint, "end");
+            };
+            let scope = Some(scope(&state, endpoint));
+            push(own, EventKind::Leave { scope, done: true });
+        }
+    }
+    None
+}
+
+fn unknown(endpoint: EndpointId, what: &str) -> Option<Note> {
+    Some(Note::Unexpected(format!(
+        "a {what} for endpoint {endpoint:?}, which is not there (any more)"
+    )))
+}
+
+fn scope(state: &Endpoint, endpoint: EndpointId) -> GroupScope {
+    GroupScope {
+        group: Arc::clone(&state.group),
+        endpoint: Some(endpoint.0),
+    }
+}
+
+fn message(
+    state: &Endpoint,
+    endpoint: EndpointId,
+    sender: Member,
+    sequence: u64,
+    (order, view): (NodeOrder, ViewNumber),
+    payload: &Payload,
+) -> MessageEvent {
+    // The event has the view's number only; if it is not that of the handle's view, D3 shows it.
+    let coordinator = state
+        .view
+        .filter(|own| own.number == view.0)
+        .map_or(0, |own| own.coordinator);
+    MessageEvent {
+        scope: scope(state, endpoint),
+        view: Some(ViewId {
+            number: view.0,
+            coordinator,
+        }),
+        sender,
+        sequence,
+        order: match order {
+            NodeOrder::Fifo => Order::Fifo,
+            NodeOrder::Causal => Order::Causal,
+            NodeOrder::Agreed => Order::Agreed,
+        },
+        length: payload.len() as u64,
+        hash: fnv1a_64(payload),
+    }
+}
+
+fn cluster_view(alive: &mut Alive, number: ViewNumber) -> Result<ViewEvent, String> {
+    let Some(view) = alive.node.view() else {
+        return Err(format!("view {number:?} was told and the node has none"));
+    };
+    if view.number != number {
+        return Err(format!(
+            "view {number:?} was told and the node has {:?}",
+            view.number
+        ));
+    }
+    let (mut joined, mut left) = (Vec::new(), Vec::new());
+    for (subject, why) in alive.changes.drain(..) {
+        let change = Change {
+            member: node_member(subject),
+            reason: Some(reason(why)),
+        };
+        match why {
+            ChangeReason::Join => joined.push(change),
+            ChangeReason::Leave | ChangeReason::Failed => left.push(change),
+        }
+    }
+    alive.members = view.members().iter().map(|m| m.identity).collect();
+    alive.view_number = number.0;
+    let mut members: Vec<Member> = alive.members.iter().copied().map(node_member).collect();
+    members.sort_unstable();
+    Ok(ViewEvent {
+        scope: None,
+        view: ViewId {
+            number: number.0,
+            coordinator: view.issuer.number(),
+        },
+        primary: true,
+        members,
+        transitional: None,
+        joined: Some(joined),
+        left: Some(left),
+    })
+}

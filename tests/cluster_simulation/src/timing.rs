@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long things may take, computed from a configuration. Tests use twice these bounds.
+
+use kcgcs_protocol::protocol::configuration::Configuration;
+
+/// Nanoseconds of a millisecond.
+pub const MS: u64 = 1_000_000;
+/// Nanoseconds of a second.
+pub const SECOND: u64 = 1_000 * MS;
+
+/// From a crash to the accusation by a watcher: the heartbeats that are missed, the slack, and the
+/// probes.
+pub fn detection_ns(configuration: &Configuration) -> u64 {
+    let misses = u64::from(configuration.window_misses);
+    let missed = misses * u64::from(configuration.heartbeat_interval_ms)
+        + u64::from(configuration.heartbeat_slack_ms);
+    let probes =
+        u64::from(configuration.probe_count) * u64::from(configuration.probe_interval_ms);
+    (missed + probes) * MS
+}
+
+/// From a crash of one node that coordinates nothing to the view without it, at everybody, with
+/// nothing lost and one-way delays of at most `delay_ns`: detection, batching, and the rounds of the
+/// view change.
+pub fn crash_to_view_ns(configuration: &Configuration, delay_ns: u64) -> u64 {
+    detection_ns(configuration) + u64::from(configuration.batching_ms) * MS + 8 * delay_ns
+}
+
+/// As above if watchers and `coordinators` coordinators are among those who crash at once: the
+/// watchers' confirmations are waited for, and each coordinator's silence is.
+pub fn many_crash_to_view_ns(
+    configuration: &Configuration,
+    delay_ns: u64,
+    coordinators: u64,
+) -> u64 {
+    crash_to_view_ns(configuration, delay_ns)
+        + u64::from(configuration.confirmation_timeout_ms) * MS
+        + (coordinators + 1) * u64::from(configuration.takeover_ms) * MS
+        + 8 * u64::from(configuration.retransmit_ms) * MS
+}
+
+/// From the end of all faults to one view of all nodes: whoever has no quorum gives up, everybody
+/// looks for the cluster, which takes a few rounds, and each round may need a view change that
+/// begins with a detection.
+pub fn convergence_ns(configuration: &Configuration, nodes: usize) -> u64 {
+    let blocked = u64::from(configuration.blocked_timeout_ms) * MS;
+    let rounds = 8 * u64::from(configuration.formation_ms) * MS;
+    let changes = 4 * many_crash_to_view_ns(
+        configuration,
+        MS,
+        u64::from(configuration.coordinators),
+    );
+    blocked + rounds + changes + nodes as u64 * 10 * MS
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The promises, one file each. Their names are those of the project's list of guarantees.
+
+use crate::index::Index;
+use crate::violation::Violations;
+
+/// One promise.
+#[derive(Clone, Copy)]
+pub struct Property {
+    /// Its short and its long name.
+    pub name: (&'static str, &'static str),
+    /// Adds what breaks it to the violations.
+    pub check: fn(&Index<'_>, &mut Violations),
+}
+
+macro_rules! properties {
+    ($($module:ident,)*) => {
+        $(pub mod $module;)*
+
+        /// All promises that are checked.
+        pub const ALL: &[Property] = &[
+            $(Property { name: $module::NAME, check: $module::check },)*
+        ];
+    };
+}
+
+properties! {
+    m1_self_inclusion,
+    m2_local_monotonicity,
+    m3_initial_view,
+    m4_view_agreement,
+    m5_one_issuer,
+    m6_primary_chain,
+    m7_incarnation,
+    m8_delta,
+    d1_integrity,
+    d2_no_duplication,
+    d3_sending_view,
+    d4_same_view,
+    d5_virtual_synchrony,
+    d6_transitional_set,
+    d8_scope,
+    d9_nothing_after_leave,
+    o1_fifo,
+    o2_no_gap,
+    o7_agreed_prefix,
+    o8_view_at_the_same_place,
+    l1_precision,
+    l2_self_delivery,
+    l5_completeness,
+}

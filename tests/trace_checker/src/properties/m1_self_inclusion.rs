@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! M1: a process is a member of every view that it installs.
+
+use crate::index::Index;
+use crate::violation::Violations;
+
+/// The property's names.
+pub const NAME: (&str, &str) = ("M1", "self inclusion");
+
+/// Looks at every install.
+pub fn check(index: &Index<'_>, found: &mut Violations) {
+    for process in &index.processes {
+        for install in &process.installs {
+            if !process.is_in(&index.view_event(install.event).members) {
+                let text = format!(
+                    "a view of {} does not have the process that installed it",
+                    index.scope_name(process.scope)
+                );
+                found.add(NAME, &[&index.events[install.event]], text);
+            }
+        }
+    }
+}

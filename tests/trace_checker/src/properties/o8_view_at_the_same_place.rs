@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! O8: all who go from one view to the next see the next one at the same place among the messages: a
+//! message that one of them delivers before it, no other one delivers after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::index::{CLUSTER, Index};
+use crate::violation::Violations;
+
+/// The property's names.
+pub const NAME: (&str, &str) = ("O8", "view at the same place");
+
+/// Looks at messages whose deliveries are in several views.
+pub fn check(index: &Index<'_>, found: &mut Violations) {
+    for message in &index.messages {
+        let mut by_view: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        for &(process, action) in &message.deliveries {
+            let owner = &index.processes[process];
+            if owner.scope == CLUSTER {
+                continue;
+            }
+            let action = &owner.actions[action];
+            if let Some(view) = index.view_at(owner, action) {
+                by_view
+                    .entry(view)
+                    .or_default()
+                    .push((process, action.event));
+            }
+        }
+        if by_view.len() < 2 {
+            continue;
+        }
+        let all: Vec<(usize, usize)> = by_view.values().flatten().copied().collect();
+        for &(one, early) in &all {
+            for &(other, late) in &all {
+                if let Some((from, to)) = crossed(index, (one, early), (other, late)) {
+                    let text = format!(
+                        "message {} of {:?} came before view {:?} at node {} and after it at node {}; both went there from view {:?}",
+                        message.sequence,
+                        message.sender,
+                        index.views[to].id,
+                        index.processes[one].node,
+                        index.processes[other].node,
+                        index.views[from].id,
+                    );
+                    found.add(NAME, &[&index.events[early], &index.events[late]], text);
+                }
+            }
+        }
+    }
+}
+
+/// A transition that both made, `one` after `early` and `other` before `late`.
+fn crossed(
+    index: &Index<'_>,
+    (one, early): (usize, usize),
+    (other, late): (usize, usize),
+) -> Option<(usize, usize)> {
+    let after: BTreeSet<(usize, usize)> = index.processes[one]
+        .installs
+        .iter()
+        .filter(|install| install.event > early)
+        .filter_map(|install| Some((install.previous?, install.view)))
+        .collect();
+    index.processes[other]
+        .installs
+        .iter()
+        .filter(|install| install.event < late)
+        .filter_map(|install| Some((install.previous?, install.view)))
+        .find(|transition| after.contains(transition))
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A member of a group that tests talk to: it logs each view and each message in
+ * one line, and multicasts on request.
+ *
+ *   insmod kcgcs_test_member.ko group=demo
+ *   echo "20 hello" >/sys/module/kcgcs_test_member/parameters/say
+ *
+ * multicasts "hello 1" to "hello 20", waiting for room where the window is full.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/completion.h>
+#include <linux/err.h>
+#include <linux/gfp.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/printk.h>
+#include <linux/sched/signal.h>
+#include <linux/string.h>
+#include <net/net_namespace.h>
+
+#include <kcgcs.h>
+
+#define SAY_MAX		10000
+#define TEXT_BYTES	64
+#define LINE_BYTES	512
+
+static char *group = "test";
+module_param(group, charp, 0444);
+MODULE_PARM_DESC(group, "name of the group to join (test)");
+
+static DEFINE_MUTEX(membership_lock);
+static struct kcgcs_group *membership;
+static DECLARE_COMPLETION(room);
+
+static void test_view(void *context, const struct kcgcs_view *view)
+{
+	char members[LINE_BYTES] = "";
+	size_t used = 0;
+	u16 i;
+
+	for (i = 0; i < view->member_count; i++)
+		used += scnprintf(members + used, sizeof(members) - used, " %u",
+				  view->members[i].node);
+	pr_info("group %s view %llu has %u members:%s\n", group, view->number,
+		view->member_count, members);
+}
+
+static void test_deliver(void *context, const struct kcgcs_message *message)
+{
+	pr_info("group %s message %llu of node %u: %.*s\n", group,
+		message->sequence, message->sender.node, (int)message->length,
+		(const char *)message->data);
+}
+
+static void test_writable(void *context)
+{
+	complete(&room);
+}
+
+static const struct kcgcs_group_ops test_ops = {
+	.owner = THIS_MODULE,
+	.view = test_view,
+	.deliver = test_deliver,
+	.writable = test_writable,
+};
+
+static int say_one(const char *text, unsigned int number)
+{
+	char line[TEXT_BYTES + 16];
+	int length = scnprintf(line, sizeof(line), "%s %u", text, number);
+	int ret;
+
+	for (;;) {
+		reinit_completion(&room);
+		ret = kcgcs_multicast(membership, line, length, KCGCS_AGREED,
+				      GFP_KERNEL);
+		if (ret != -EAGAIN)
+			return ret;
+		ret = wait_for_completion_interruptible(&room);
+		if (ret)
+			return ret;
+	}
+}
+
+static int say_set(const char *value, const struct kernel_param *param)
+{
+	char text[TEXT_BYTES];
+	unsigned int count;
+	unsigned int i;
+	int ret = 0;
+
+	if (sscanf(value, "%u %63s", &count, text) != 2 || count > SAY_MAX)
+		return -EINVAL;
+	guard(mutex)(&membership_lock);
+	if (!membership)
+		return -ENOTCONN;
+	for (i = 1; i <= count && !ret; i++)
+		ret = say_one(text, i);
+	if (ret)
+		pr_warn("group %s: message %u refused: %d\n", group, i - 1,
+			ret);
+	return ret;
+}
+
+static const struct kernel_param_ops say_ops = {
+	.set = say_set,
+};
+module_param_cb(say, &say_ops, NULL, 0200);
+MODULE_PARM_DESC(say, "\"COUNT TEXT\": multicast TEXT 1 to TEXT COUNT");
+
+static int __init test_init(void)
+{
+	struct kcgcs_group *joined = kcgcs_join(&init_net, group, &test_ops,
+						NULL);
+
+	if (IS_ERR(joined)) {
+		pr_err("cannot join %s: %pe\n", group, joined);
+		return PTR_ERR(joined);
+	}
+	guard(mutex)(&membership_lock);
+	membership = joined;
+	return 0;
+}
+
+static void __exit test_exit(void)
+{
+	kcgcs_leave(membership);
+	pr_info("group %s left\n", group);
+}
+
+module_init(test_init);
+module_exit(test_exit);
+
+MODULE_DESCRIPTION("KCGCS: a member of a group for tests");
+MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS("KCGCS");
