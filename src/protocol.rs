@@ -10,6 +10,7 @@ pub mod group;
 pub mod group_view;
 pub mod identity;
 pub mod limits;
+mod membership;
 pub mod node;
 pub mod outbox;
 pub mod outputs;

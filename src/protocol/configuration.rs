@@ -6,7 +6,7 @@
 //! Everything behind this file takes only the second kind. Timing never comes from a peer: a peer
 //! whose timing differs is refused.
 
-use super::identity::{PeerAddress, cluster_number};
+use super::identity::{cluster_number, PeerAddress};
 use super::limits::{COORDINATORS_MAX, NODES_MAX, PEERS_MAX, RINGS_MAX};
 use super::time::Duration;
 use crate::platform::{BoundedVec, OutOfMemory};

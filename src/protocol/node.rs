@@ -2,25 +2,46 @@
 
 //! One node: the only type of the core that the shell talks to in process context.
 //!
-//! PLACEHOLDER SKELETON: signatures are final, bodies follow.
+//! ```text
+//!   datagrams --+                                     +--> datagrams to send
+//!   pulse ------+--> Node: Membership, then Groups ---+--> a new assignment for the pulse
+//!   deadlines --+                                     +--> events
+//!   commands ---+                                     +--> the next deadline, with its reason
+//! ```
+//!
+//! The shell gives it one input at a time and the time at which it came, then polls the outputs
+//! until they are empty. A node never blocks, never asks for the time, and allocates only when it is
+//! made and for the payloads of groups. This type only checks who may say something and passes it
+//! on: [`super::membership`] knows who is here, [`super::group`] knows what they say to each other.
 
 use super::configuration::ValidConfiguration;
-use super::errors::{CommandError, Counters};
+use super::errors::{CommandError, Counter, Counters};
+use super::group::Groups;
 use super::identity::{EndpointId, GroupName, Identity, PeerAddress};
+use super::membership::{Membership, ReplayWindows};
+use super::outbox::Outbox;
 use super::outputs::{DeadlineReason, Event, Order, Transmit};
 use super::pulse::{PulseAssignment, PulseReport};
 use super::time::Instant;
 use super::view::ClusterView;
+use super::wire::{Datagram, Kind};
 use crate::platform::{BoundedVec, OutOfMemory};
 
 /// One protocol instance. See the module's text for the contract.
 pub struct Node {
-    counters: Counters,
+    membership: Membership,
+    groups: Groups,
+    replay: ReplayWindows,
+    outbox: Outbox,
 }
 
 impl Node {
     /// Makes a node that looks for its cluster from `now` on. Allocates everything the node ever
     /// needs but group payloads. May sleep in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Memory could not be had: there is no node.
     pub fn new(
         identity: Identity,
         address: PeerAddress,
@@ -28,37 +49,65 @@ impl Node {
         now: Instant,
         seed: u64,
     ) -> Result<Self, OutOfMemory> {
-        todo!()
+        Ok(Self {
+            groups: Groups::new(identity, configuration.settings(), seed)?,
+            replay: ReplayWindows::new()?,
+            outbox: Outbox::new(identity, configuration.cluster())?,
+            membership: Membership::new(identity, address, configuration, now, seed)?,
+        })
     }
 
     // ---- inputs -------------------------------------------------------------------------------
 
     /// A datagram that is not one of the pulse's came in.
     pub fn handle_datagram(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) {
-        todo!()
+        self.begin_input();
+        if let Err(counter) = self.receive(now, from, bytes) {
+            self.outbox.counters.count(counter);
+        }
+        self.end_input(now);
     }
 
     /// The time that [`Self::next_deadline`] named has come (being early is harmless).
     pub fn handle_deadline(&mut self, now: Instant) {
-        todo!()
+        self.begin_input();
+        self.membership.advance(now, &mut self.outbox);
+        self.follow_membership(now);
+        self.groups
+            .handle_deadline(now, self.membership.view(), &mut self.outbox);
+        self.end_input(now);
     }
 
     /// The pulse has something to say.
     pub fn handle_pulse_report(&mut self, now: Instant, report: PulseReport) {
-        todo!()
+        self.begin_input();
+        self.membership
+            .handle_pulse_report(now, report, &mut self.outbox);
+        self.end_input(now);
     }
 
     // ---- commands -----------------------------------------------------------------------------
 
     /// Makes a member of the group; its first [`Event::GroupView`] says when it is in. Legal in any
     /// state of the node, also before its first view.
-    pub fn join_group(&mut self, now: Instant, name: GroupName) -> Result<EndpointId, CommandError> {
-        todo!()
+    pub fn join_group(
+        &mut self,
+        now: Instant,
+        name: GroupName,
+    ) -> Result<EndpointId, CommandError> {
+        if self.membership.is_gone() {
+            return Err(CommandError::Stopped);
+        }
+        let result = self.groups.join(now, name);
+        self.end_input(now);
+        result
     }
 
     /// Ends a membership; [`Event::GroupLeft`] follows and is the last event of the endpoint.
     pub fn leave_group(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
-        todo!()
+        let result = self.groups.leave(now, endpoint, &mut self.outbox);
+        self.end_input(now);
+        result
     }
 
     /// Queues a message for all members. On error the payload is handed back.
@@ -69,62 +118,160 @@ impl Node {
         order: Order,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
-        todo!()
+        let result = self
+            .groups
+            .multicast(now, endpoint, order, payload, &mut self.outbox);
+        self.end_input(now);
+        result
     }
 
     /// Says good-bye to the cluster; [`Event::Left`] follows within a bounded time.
     pub fn leave_cluster(&mut self, now: Instant) {
-        todo!()
+        self.begin_input();
+        self.groups.stop(now, &mut self.outbox);
+        self.membership.leave_cluster(now, &mut self.outbox);
+        self.end_input(now);
     }
 
     // ---- outputs, to be polled in this order until empty ----------------------------------------
 
-    /// The next datagram to send, written to `buffer`.
+    /// The next datagram to send, written to `buffer`, which must hold
+    /// [`super::limits::DATAGRAM_BYTES_MAX`] bytes.
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
-        todo!()
+        if let Some(transmit) = self.outbox.poll_transmit(buffer) {
+            return Some(transmit);
+        }
+        // What had to wait for room has it now.
+        self.membership.pump(&mut self.outbox);
+        self.outbox.poll_transmit(buffer)
     }
 
     /// Whom to send heartbeats to and whom to watch from now on; hand it to `Pulse::install`.
     pub fn poll_assignment(&mut self) -> Option<PulseAssignment> {
-        todo!()
+        self.membership.take_assignment()
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.outbox.poll_event()
     }
 
     /// When to call [`Self::handle_deadline`], and why.
     pub fn next_deadline(&self) -> Option<(Instant, DeadlineReason)> {
-        todo!()
+        let groups = self
+            .groups
+            .next_deadline()
+            .map(|at| (at, DeadlineReason::Group));
+        match (self.membership.next_deadline(), groups) {
+            (Some(first), Some(second)) if second.0 < first.0 => Some(second),
+            (Some(first), _) => Some(first),
+            (None, second) => second,
+        }
     }
 
     // ---- getters ------------------------------------------------------------------------------
 
     /// Who this node is now (the incarnation changes when it was excluded).
     pub fn identity(&self) -> Identity {
-        todo!()
+        self.membership.own()
     }
 
     /// The present cluster view, if there is one.
     pub fn view(&self) -> Option<&ClusterView> {
-        todo!()
+        self.membership.view()
     }
 
     /// Whether the present view has a quorum as far as this node knows: false refuses sends.
     pub fn has_quorum(&self) -> bool {
-        todo!()
+        self.membership.has_quorum()
     }
 
     /// What was counted.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.outbox.counters
     }
 
-    /// Groups that this node has members of or orders: calls `each(name, members, is_coordinator,
-    /// view number, local endpoints)`.
+    /// Tells of each group that this node has members of or orders.
     pub fn for_each_group(&self, each: &mut dyn FnMut(&GroupSummary)) {
-        todo!()
+        self.groups.for_each_group(each);
+    }
+
+    // ---- dispatch -----------------------------------------------------------------------------
+
+    fn begin_input(&mut self) {
+        self.membership.set_has_groups(self.groups.has_groups());
+    }
+
+    fn receive(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) -> Result<(), Counter> {
+        let datagram = Datagram::parse(bytes, self.membership.cluster())?;
+        let header = &datagram.header;
+        if header.kind.is_pulse() {
+            return Err(Counter::DroppedUnexpected);
+        }
+        self.membership
+            .check_sender(now, header, from, &mut self.outbox)?;
+        // Joins are looked at again and again, and their senders are no members.
+        let is_join = matches!(header.kind, Kind::Join | Kind::JoinAnswer);
+        if !is_join && !self.replay.take(header.sender, header.counter) {
+            return Err(Counter::DroppedDuplicate);
+        }
+        if !header.kind.is_group() {
+            return self.membership.handle_message(
+                now,
+                header,
+                from,
+                datagram.body,
+                &mut self.outbox,
+            );
+        }
+        self.membership
+            .check_view(now, header, from, &mut self.outbox)?;
+        let (true, Some(view)) = (self.membership.is_settled(), self.membership.view()) else {
+            return Err(Counter::DroppedUnexpected);
+        };
+        let sender = view
+            .member(header.sender.node)
+            .ok_or(Counter::DroppedNonMember)?;
+        self.groups.handle_message(
+            now,
+            view,
+            sender,
+            header.kind,
+            datagram.body,
+            &mut self.outbox,
+        )
+    }
+
+    /// Does with the groups what the membership asks for.
+    fn follow_membership(&mut self, now: Instant) {
+        let signals = self.membership.take_signals();
+        if signals.frozen {
+            self.groups.freeze(now, &mut self.outbox);
+        }
+        if signals.installed {
+            if let Some(view) = self.membership.view() {
+                self.replay.install(view);
+                let own = self.membership.own();
+                let reporters = |node| view.is_reporter(node);
+                self.groups
+                    .install(now, view, own, &reporters, &mut self.outbox);
+                self.groups.set_quorum(true);
+            }
+        }
+        if let Some(own) = signals.excluded {
+            self.replay.clear();
+            self.groups.excluded(now, own, &mut self.outbox);
+            self.groups.set_quorum(false);
+        }
+        if let Some(quorum) = signals.quorum {
+            self.groups.set_quorum(quorum);
+        }
+    }
+
+    fn end_input(&mut self, now: Instant) {
+        self.follow_membership(now);
+        self.groups
+            .after_input(now, self.membership.view(), &mut self.outbox);
     }
 }
 

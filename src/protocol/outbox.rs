@@ -11,8 +11,8 @@ use super::errors::{Counter, Counters};
 use super::identity::{Identity, PeerAddress, ViewNumber};
 use super::limits::{DATAGRAM_BYTES_MAX, EVENT_QUEUE_MAX, TRANSMIT_BYTES_MAX};
 use super::outputs::{Event, Transmit};
-use super::wire::{Header, Kind, Writer, write_datagram};
-use crate::platform::{BoundedVec, OutOfMemory, report_broken_invariant};
+use super::wire::{write_datagram, Header, Kind, Writer};
+use crate::platform::{report_broken_invariant, BoundedVec, OutOfMemory};
 
 /// Bytes before each queued datagram: address, port, length.
 const RECORD_HEAD_BYTES: usize = 20;

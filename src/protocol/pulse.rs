@@ -30,8 +30,8 @@ use super::limits::{HEARTBEAT_BYTES, WATCHED_MAX};
 use super::outputs::Transmit;
 use super::random::Random;
 use super::time::{Duration, Instant};
-use super::wire::pulse::{NEVER_HEARD, PulseBody};
-use super::wire::{Datagram, Header, Kind, write_datagram};
+use super::wire::pulse::{PulseBody, NEVER_HEARD};
+use super::wire::{write_datagram, Datagram, Header, Kind};
 
 /// Answers to probes that wait to be sent.
 const ANSWERS_MAX: usize = 16;
@@ -228,37 +228,39 @@ impl Pulse {
             .zip(assignment.targets.iter())
             .enumerate()
         {
-            *slot = peer.map(|peer| {
-                match old_targets.iter().flatten().find(|old| old.peer == peer) {
-                    Some(old) => Target { place, ..*old },
-                    None => Target {
-                        peer,
-                        number: 0,
-                        last_sent: now,
-                        next_send: now,
-                        place,
+            *slot =
+                peer.map(
+                    |peer| match old_targets.iter().flatten().find(|old| old.peer == peer) {
+                        Some(old) => Target { place, ..*old },
+                        None => Target {
+                            peer,
+                            number: 0,
+                            last_sent: now,
+                            next_send: now,
+                            place,
+                        },
                     },
-                }
-            });
+                );
         }
         let first_deadline = now.after(self.interval.times(2)).after(self.slack);
         let old_sources = self.sources;
         for (slot, peer) in self.sources.iter_mut().zip(assignment.sources.iter()) {
-            *slot = peer.map(|peer| {
-                match old_sources.iter().flatten().find(|old| old.peer == peer) {
-                    Some(old) => *old,
-                    None => Source {
-                        peer,
-                        last_counter: 0,
-                        last_heard: now,
-                        misses: 0,
-                        silence: Silence::Watching,
-                        deadline: first_deadline,
-                        probes_sent: 0,
-                        probe_due: false,
+            *slot =
+                peer.map(
+                    |peer| match old_sources.iter().flatten().find(|old| old.peer == peer) {
+                        Some(old) => *old,
+                        None => Source {
+                            peer,
+                            last_counter: 0,
+                            last_heard: now,
+                            misses: 0,
+                            silence: Silence::Watching,
+                            deadline: first_deadline,
+                            probes_sent: 0,
+                            probe_due: false,
+                        },
                     },
-                }
-            });
+                );
         }
         // What was said of nodes that are not watched any more does not matter any more.
         let sources = &self.sources;

@@ -43,9 +43,7 @@ impl Rings {
         self.members = count;
         self.successors.clear();
         self.predecessors.clear();
-        self.rings = (rings as usize)
-            .min(RINGS_MAX)
-            .min(count.saturating_sub(1));
+        self.rings = (rings as usize).min(RINGS_MAX).min(count.saturating_sub(1));
         let everybody = count <= (rings as usize).saturating_add(1);
         for ring in 0..self.rings {
             if everybody {
@@ -92,9 +90,7 @@ impl Rings {
             } else {
                 mix(node ^ ((ring as u64) << 32))
             };
-            let _ = self
-                .order
-                .push((key, u16::try_from(position).unwrap_or(0)));
+            let _ = self.order.push((key, u16::try_from(position).unwrap_or(0)));
         }
         self.order.as_mut_slice().sort_unstable();
         self.part_repeated_neighbours();

@@ -152,7 +152,8 @@ impl ClusterView {
     /// The coordinators, in their order, which is also the order in which they may act.
     pub fn coordinators(&self, wanted: u32) -> impl Iterator<Item = &MemberRecord> + '_ {
         let count = self.coordinator_count(wanted);
-        (0..count).filter_map(move |index| self.members.get(self.coordinator_position(index, count)))
+        (0..count)
+            .filter_map(move |index| self.members.get(self.coordinator_position(index, count)))
     }
 
     /// Whether `node` is a coordinator.
@@ -195,7 +196,12 @@ impl ClusterView {
     /// Whether `votes` of this view's members, among them its lowest node or not, are a quorum:
     /// more than half, or exactly half with the lowest node. Any two quorums share a member.
     pub fn is_quorum(&self, votes: usize, with_lowest: bool) -> bool {
-        let doubled = votes.saturating_mul(2);
-        doubled > self.members.len() || (doubled == self.members.len() && with_lowest)
+        is_quorum(votes, self.members.len(), with_lowest)
     }
+}
+
+/// Whether `votes` of `all` are more than half, or exactly half with the lowest node.
+pub fn is_quorum(votes: usize, all: usize, with_lowest: bool) -> bool {
+    let doubled = votes.saturating_mul(2);
+    doubled > all || (doubled == all && with_lowest)
 }

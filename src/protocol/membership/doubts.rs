@@ -61,7 +61,7 @@ struct Doubt {
 }
 
 /// All doubts of one node.
-pub struct Doubts {
+pub(super) struct Doubts {
     doubts: BoundedVec<Doubt>,
     /// A single accusation is enough after this time.
     confirmation_timeout: Duration,
@@ -71,7 +71,7 @@ pub struct Doubts {
 
 impl Doubts {
     /// No doubts.
-    pub fn new(
+    pub(super) fn new(
         confirmation_timeout: Duration,
         suspicion_timeout: Duration,
     ) -> Result<Self, OutOfMemory> {
@@ -83,17 +83,21 @@ impl Doubts {
     }
 
     /// Forgets everything.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.doubts.clear();
     }
 
     /// Forgets subjects for which `keep` is false.
-    pub fn retain(&mut self, mut keep: impl FnMut(Identity) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(Identity) -> bool) {
         self.doubts.retain(|doubt| keep(doubt.subject));
     }
 
     fn entry(&mut self, subject: Identity, now: Instant) -> Option<&mut Doubt> {
-        let place = match self.doubts.iter().position(|doubt| doubt.subject == subject) {
+        let place = match self
+            .doubts
+            .iter()
+            .position(|doubt| doubt.subject == subject)
+        {
             Some(place) => place,
             None => {
                 let place = self.doubts.len();
@@ -114,7 +118,7 @@ impl Doubts {
     }
 
     /// `watcher` does not hear the subject. Returns whether this is news.
-    pub fn suspect(&mut self, now: Instant, subject: Identity, watcher: NodeId) -> bool {
+    pub(super) fn suspect(&mut self, now: Instant, subject: Identity, watcher: NodeId) -> bool {
         let Some(doubt) = self.entry(subject, now) else {
             return false;
         };
@@ -127,7 +131,7 @@ impl Doubts {
     }
 
     /// `watcher` accuses the subject.
-    pub fn accuse(&mut self, now: Instant, subject: Identity, watcher: NodeId) {
+    pub(super) fn accuse(&mut self, now: Instant, subject: Identity, watcher: NodeId) {
         if let Some(doubt) = self.entry(subject, now) {
             if !doubt.accusing.has(watcher) {
                 doubt.suspecting.remove(watcher);
@@ -140,7 +144,7 @@ impl Doubts {
 
     /// `watcher` takes back what it said. A confirmed subject stays confirmed: others may have
     /// begun to act on it.
-    pub fn take_back(&mut self, subject: Identity, watcher: NodeId) {
+    pub(super) fn take_back(&mut self, subject: Identity, watcher: NodeId) {
         if let Some(doubt) = self
             .doubts
             .as_mut_slice()
@@ -159,7 +163,7 @@ impl Doubts {
     }
 
     /// A coordinator says that the subject is to be excluded. Returns whether this is news.
-    pub fn confirm(&mut self, now: Instant, subject: Identity) -> bool {
+    pub(super) fn confirm(&mut self, now: Instant, subject: Identity) -> bool {
         let Some(doubt) = self.entry(subject, now) else {
             return false;
         };
@@ -168,41 +172,38 @@ impl Doubts {
         news
     }
 
+    /// Whether anything is said of the subject.
+    pub(super) fn knows(&self, subject: Identity) -> bool {
+        self.doubts.iter().any(|doubt| doubt.subject == subject)
+    }
+
     /// Whether the subject is to be excluded.
-    pub fn is_confirmed(&self, subject: Identity) -> bool {
+    pub(super) fn is_confirmed(&self, subject: Identity) -> bool {
         self.doubts
             .iter()
             .any(|doubt| doubt.subject == subject && doubt.confirmed)
     }
 
     /// Whether anybody accuses the subject or it is to be excluded: not somebody to wait for.
-    pub fn is_accused(&self, subject: Identity) -> bool {
+    pub(super) fn is_accused(&self, subject: Identity) -> bool {
         self.doubts.iter().any(|doubt| {
             doubt.subject == subject && (doubt.confirmed || doubt.accusing.count() > 0)
         })
     }
 
     /// Whether some subject is suspected and not settled yet.
-    pub fn is_unsettled(&self) -> bool {
+    pub(super) fn is_unsettled(&self) -> bool {
         self.doubts.iter().any(|doubt| !doubt.confirmed)
     }
 
-    /// The subjects to be excluded.
-    pub fn confirmed(&self) -> impl Iterator<Item = Identity> + '_ {
-        self.doubts
-            .iter()
-            .filter(|doubt| doubt.confirmed)
-            .map(|doubt| doubt.subject)
-    }
-
     /// Whether any subject is to be excluded.
-    pub fn has_confirmed(&self) -> bool {
+    pub(super) fn has_confirmed(&self) -> bool {
         self.doubts.iter().any(|doubt| doubt.confirmed)
     }
 
     /// The next subject that has become one to be excluded by now: enough accusers (`needed` of the
     /// subject), or one for long. It is marked as confirmed.
-    pub fn next_confirmed(
+    pub(super) fn next_confirmed(
         &mut self,
         now: Instant,
         mut needed: impl FnMut(&Self, Identity) -> usize,
@@ -228,7 +229,7 @@ impl Doubts {
     }
 
     /// Forgets suspicions that became nothing for long (the message that took them back was lost).
-    pub fn forget_old(&mut self, now: Instant) {
+    pub(super) fn forget_old(&mut self, now: Instant) {
         let timeout = self.suspicion_timeout;
         self.doubts.retain(|doubt| {
             doubt.confirmed || doubt.accused_since.is_some() || now < doubt.since.after(timeout)
@@ -236,7 +237,7 @@ impl Doubts {
     }
 
     /// When something here changes by itself.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.doubts
             .iter()
             .filter(|doubt| !doubt.confirmed)

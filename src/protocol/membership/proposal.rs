@@ -9,19 +9,19 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::NodeId;
-use crate::protocol::limits::{NODES_MAX, PART_ENTRIES_MAX, PARTS_MAX};
-use crate::protocol::wire::Writer;
+use crate::protocol::limits::{NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
 use crate::protocol::wire::membership::{
-    Ballot, Change, ProposalHead, ProposalPart, write_proposal_part,
+    write_proposal_part, Ballot, Change, ProposalHead, ProposalPart,
 };
+use crate::protocol::wire::Writer;
 
 /// Bytes of one bit for each node.
 const REPORTER_BYTES_MAX: usize = NODES_MAX.div_ceil(8);
 
 /// The differences between a view and the one proposed to follow it.
-pub struct Proposal {
+pub(super) struct Proposal {
     /// Under which ballot it was proposed; `None`: there is none.
-    pub ballot: Option<Ballot>,
+    pub(super) ballot: Option<Ballot>,
     issuer: NodeId,
     parts: u16,
     changes_total: u16,
@@ -33,7 +33,7 @@ pub struct Proposal {
 
 impl Proposal {
     /// No proposal; `issuer` is any node.
-    pub fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
+    pub(super) fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
         Ok(Self {
             ballot: None,
             issuer,
@@ -46,7 +46,7 @@ impl Proposal {
     }
 
     /// No proposal any more.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.ballot = None;
         self.parts = 0;
         self.changes_total = 0;
@@ -56,24 +56,24 @@ impl Proposal {
     }
 
     /// Starts a proposal of one's own: changes and reporters are added, then it is closed.
-    pub fn begin(&mut self, ballot: Ballot, issuer: NodeId) {
+    pub(super) fn begin(&mut self, ballot: Ballot, issuer: NodeId) {
         self.clear();
         self.ballot = Some(ballot);
         self.issuer = issuer;
     }
 
     /// Adds a change to a proposal that was begun. False: no room, it has to wait for a later view.
-    pub fn add(&mut self, change: Change) -> bool {
+    pub(super) fn add(&mut self, change: Change) -> bool {
         self.changes.push(change).is_ok()
     }
 
     /// Appends the next eight members' bits.
-    pub fn add_reporters(&mut self, bits: u8) {
+    pub(super) fn add_reporters(&mut self, bits: u8) {
         let _ = self.reporters.push(bits);
     }
 
     /// Ends what [`Self::begin`] began.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let total = self.changes.len();
         self.changes_total = u16::try_from(total).unwrap_or(u16::MAX);
         self.parts = u16::try_from(total.div_ceil(PART_ENTRIES_MAX).max(1)).unwrap_or(u16::MAX);
@@ -81,22 +81,22 @@ impl Proposal {
     }
 
     /// Whether there is a proposal and all its parts are there.
-    pub fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.ballot.is_some() && self.parts > 0 && self.present == all_parts(self.parts)
     }
 
     /// Who made it.
-    pub fn issuer(&self) -> NodeId {
+    pub(super) fn issuer(&self) -> NodeId {
         self.issuer
     }
 
     /// How many parts it has.
-    pub fn parts(&self) -> u16 {
+    pub(super) fn parts(&self) -> u16 {
         self.parts
     }
 
     /// The changes, if it is complete.
-    pub fn changes(&self) -> &[Change] {
+    pub(super) fn changes(&self) -> &[Change] {
         if self.is_complete() {
             &self.changes
         } else {
@@ -105,13 +105,13 @@ impl Proposal {
     }
 
     /// One bit for each member of the present view.
-    pub fn reporters(&self) -> &[u8] {
+    pub(super) fn reporters(&self) -> &[u8] {
         &self.reporters
     }
 
     /// Puts a part in its place; a part under a higher ballot starts anew, one under a lower ballot
     /// is left out.
-    pub fn add_part(&mut self, ballot: Ballot, part: &ProposalPart<'_>) {
+    pub(super) fn add_part(&mut self, ballot: Ballot, part: &ProposalPart<'_>) {
         if self.ballot.is_some_and(|present| present > ballot) {
             return;
         }
@@ -152,7 +152,7 @@ impl Proposal {
     }
 
     /// Takes over another one's content under a new ballot.
-    pub fn copy_from(&mut self, other: &Proposal, ballot: Ballot) {
+    pub(super) fn copy_from(&mut self, other: &Proposal, ballot: Ballot) {
         self.begin(ballot, other.issuer);
         for change in other.changes() {
             let _ = self.changes.push(*change);
@@ -162,7 +162,7 @@ impl Proposal {
     }
 
     /// Writes part number `part` (behind a ballot).
-    pub fn write_part(&self, writer: &mut Writer<'_>, part: u16) -> Option<()> {
+    pub(super) fn write_part(&self, writer: &mut Writer<'_>, part: u16) -> Option<()> {
         let start = usize::from(part).saturating_mul(PART_ENTRIES_MAX);
         let end = start
             .saturating_add(PART_ENTRIES_MAX)

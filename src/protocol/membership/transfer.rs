@@ -12,28 +12,28 @@ use crate::protocol::limits::{
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::view::ClusterView;
+use crate::protocol::wire::membership::{write_view_part, ViewPart, ViewPartHead};
 use crate::protocol::wire::Kind;
-use crate::protocol::wire::membership::{ViewPart, ViewPartHead, write_view_part};
 
 /// Room that a transfer leaves to others in the transmit queue.
 const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 2;
 
 /// Who went lately and why: told to those who missed it.
-pub struct Departures(BoundedVec<(Identity, ChangeReason)>);
+pub(super) struct Departures(BoundedVec<(Identity, ChangeReason)>);
 
 impl Departures {
     /// Nobody yet.
-    pub fn new() -> Result<Self, OutOfMemory> {
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self(BoundedVec::with_capacity(DEPARTURES_MAX)?))
     }
 
     /// Forgets all.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// Remembers one; the oldest is forgotten.
-    pub fn add(&mut self, subject: Identity, reason: ChangeReason) {
+    pub(super) fn add(&mut self, subject: Identity, reason: ChangeReason) {
         if self.0.iter().any(|(known, _)| *known == subject) {
             return;
         }
@@ -44,7 +44,7 @@ impl Departures {
     }
 
     /// Why `subject` went; failed if that is not known.
-    pub fn reason(&self, subject: Identity) -> ChangeReason {
+    pub(super) fn reason(&self, subject: Identity) -> ChangeReason {
         self.0
             .iter()
             .find(|(known, _)| *known == subject)
@@ -58,33 +58,33 @@ impl Departures {
 }
 
 /// Nodes that the present view is being sent to, and how far.
-pub struct Transfers(BoundedVec<(PeerAddress, u16)>);
+pub(super) struct Transfers(BoundedVec<(PeerAddress, u16)>);
 
 impl Transfers {
     /// Nobody.
-    pub fn new() -> Result<Self, OutOfMemory> {
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self(BoundedVec::with_capacity(NODES_MAX)?))
     }
 
     /// Nobody any more: the view has changed.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// Begins to send the view to `to`, unless that is under way.
-    pub fn begin(&mut self, to: PeerAddress) {
+    pub(super) fn begin(&mut self, to: PeerAddress) {
         if !self.0.iter().any(|(address, _)| *address == to) {
             let _ = self.0.push((to, 0));
         }
     }
 
-    /// Whether there is something to be sent.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Sends as many parts as there is room for.
-    pub fn pump(&mut self, view: &ClusterView, departures: &Departures, outbox: &mut Outbox) {
+    pub(super) fn pump(
+        &mut self,
+        view: &ClusterView,
+        departures: &Departures,
+        outbox: &mut Outbox,
+    ) {
         let parts = view.count().div_ceil(PART_ENTRIES_MAX).max(1);
         while outbox.transmit_room() > ROOM_KEPT_BYTES {
             let Some((to, part)) = self.0.as_mut_slice().last_mut() else {
@@ -97,11 +97,7 @@ impl Transfers {
                 part: *part,
                 parts: u16::try_from(parts).unwrap_or(u16::MAX),
                 members_total: u16::try_from(view.count()).unwrap_or(u16::MAX),
-                departures: if *part == 0 {
-                    departures.latest()
-                } else {
-                    &[]
-                },
+                departures: if *part == 0 { departures.latest() } else { &[] },
             };
             let members = view
                 .members()
@@ -121,7 +117,7 @@ impl Transfers {
 }
 
 /// A view that comes in parts.
-pub struct Assembly {
+pub(super) struct Assembly {
     view: ClusterView,
     parts: u16,
     members_total: u16,
@@ -133,7 +129,7 @@ const _: () = assert!(HEADER_BYTES + 17 < PART_ENTRIES_MAX * 31);
 
 impl Assembly {
     /// Nothing yet; `issuer` is any node.
-    pub fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
+    pub(super) fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
         Ok(Self {
             view: ClusterView::empty(issuer)?,
             parts: 0,
@@ -143,7 +139,7 @@ impl Assembly {
     }
 
     /// Forgets all parts.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.view.clear();
         self.view.number = Default::default();
         self.parts = 0;
@@ -152,7 +148,7 @@ impl Assembly {
 
     /// Adds a part. The whole view once all are there; parts of an older view are left out, those
     /// of a newer one start anew.
-    pub fn add(&mut self, part: &ViewPart<'_>) -> Option<&ClusterView> {
+    pub(super) fn add(&mut self, part: &ViewPart<'_>) -> Option<&ClusterView> {
         if part.number < self.view.number {
             return None;
         }

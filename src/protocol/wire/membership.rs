@@ -10,7 +10,7 @@ use super::{Reader, Writer};
 use crate::protocol::configuration::SharedSettings;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, Slot, ViewNumber};
-use crate::protocol::limits::{DEPARTURES_IN_PART_MAX, NODES_MAX, PART_ENTRIES_MAX, PARTS_MAX};
+use crate::protocol::limits::{DEPARTURES_IN_PART_MAX, NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
 use crate::protocol::outputs::{ChangeReason, RefusalReason};
 use crate::protocol::view::MemberRecord;
 

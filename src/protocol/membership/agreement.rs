@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Deciding on the next view: single-decree Paxos (Lamport, 1998) among the members of the present
+//! view, one instance for each view.
+//!
+//! ```text
+//!  coordinator                         every member of the view (the coordinator is one of them)
+//!      | ---- Prepare(ballot) -------------------> | promises: nothing of a lower ballot any more;
+//!      | <--- Promise(ballot, accepted before?) -- | its groups stop (the flush begins)
+//!      |                                           |
+//!      | a quorum has promised: take the value accepted under the highest ballot,
+//!      | or, where there is none, what was collected
+//!      |                                           |
+//!      | ---- Propose(ballot, changes) ----------> | accepts, unless it promised a higher ballot
+//!      | <--- Accepted(ballot) ------------------- |
+//!      | a quorum has accepted: the value is decided for ever
+//!      | ---- Commit(ballot) --------------------> | installs the view
+//! ```
+//!
+//! Two quorums of a view share a member, so two ballots cannot decide on different views. A member
+//! that crashes comes back under another incarnation and is no member of that view any more, so
+//! nothing has to be written to disk. Whoever finds the coordinator silent may start a higher ballot
+//! in any phase: it takes up what may have been decided.
+
+use super::proposal::Proposal;
+use crate::platform::{BoundedVec, OutOfMemory};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress};
+use crate::protocol::limits::{NODES_MAX, TRANSMIT_BYTES_MAX};
+use crate::protocol::outbox::Outbox;
+use crate::protocol::time::{Duration, Instant};
+use crate::protocol::view::is_quorum;
+use crate::protocol::wire::membership::{
+    write_ballot, write_promise, Ballot, Promise, ProposalPart,
+};
+use crate::protocol::wire::Kind;
+
+/// Room that proposals leave to others in the transmit queue.
+const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 2;
+/// An unanswered message is sent again after at most this many times the first interval.
+const BACK_OFF_MAX: u64 = 8;
+
+/// One member's vote: what it has promised and accepted in this view.
+///
+/// # Invariants
+///
+/// `accepted` is complete or empty, and its ballot is never above `promised`.
+pub(super) struct Acceptor {
+    promised: Option<Ballot>,
+    promised_at: Instant,
+    accepted: Proposal,
+    /// A proposal of which parts are missing.
+    incoming: Proposal,
+}
+
+impl Acceptor {
+    /// Nothing promised; `any` is any node.
+    pub(super) fn new(any: NodeId) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            promised: None,
+            promised_at: Instant::ZERO,
+            accepted: Proposal::empty(any)?,
+            incoming: Proposal::empty(any)?,
+        })
+    }
+
+    /// A new view: nothing promised in it yet.
+    pub(super) fn clear(&mut self) {
+        self.promised = None;
+        self.accepted.clear();
+        self.incoming.clear();
+    }
+
+    /// The highest ballot promised, and when its coordinator was last heard.
+    pub(super) fn promised(&self) -> Option<(Ballot, Instant)> {
+        self.promised.map(|ballot| (ballot, self.promised_at))
+    }
+
+    /// What was accepted last, if anything.
+    pub(super) fn accepted(&self) -> Option<&Proposal> {
+        self.accepted.is_complete().then_some(&self.accepted)
+    }
+
+    /// Promises, unless a higher ballot was promised.
+    pub(super) fn promise(&mut self, now: Instant, ballot: Ballot) -> bool {
+        if self.promised.is_some_and(|promised| promised > ballot) {
+            return false;
+        }
+        self.promised = Some(ballot);
+        self.promised_at = now;
+        true
+    }
+
+    /// Sends the promise, with what was accepted before; or, if a higher ballot was promised, a
+    /// refusal that names it.
+    pub(super) fn send_promise(&self, to: PeerAddress, has_groups: bool, outbox: &mut Outbox) {
+        let Some(ballot) = self.promised else {
+            return;
+        };
+        let accepted = self.accepted();
+        let parts = accepted.map_or(1, Proposal::parts);
+        for part in 0..parts {
+            outbox.send([&to], Kind::Promise, |writer| {
+                let before = accepted.and_then(|proposal| proposal.ballot);
+                write_promise(writer, ballot, has_groups, before)?;
+                accepted.map_or(Some(()), |proposal| proposal.write_part(writer, part))
+            });
+        }
+    }
+
+    /// A part of a proposal came in under a ballot that may be accepted. Whether all of it is there
+    /// now, and thereby accepted.
+    pub(super) fn take_part(&mut self, ballot: Ballot, part: &ProposalPart<'_>) -> bool {
+        if self.has_accepted(ballot) {
+            return true;
+        }
+        self.incoming.add_part(ballot, part);
+        if self.incoming.is_complete() && self.incoming.ballot == Some(ballot) {
+            core::mem::swap(&mut self.accepted, &mut self.incoming);
+            self.incoming.clear();
+        }
+        self.has_accepted(ballot)
+    }
+
+    /// Accepts a proposal that this node makes itself; `fill` makes it.
+    pub(super) fn accept_own(&mut self, fill: impl FnOnce(&mut Proposal)) {
+        self.accepted.clear();
+        fill(&mut self.accepted);
+    }
+
+    /// Whether the proposal of exactly this ballot was accepted.
+    pub(super) fn has_accepted(&self, ballot: Ballot) -> bool {
+        self.accepted()
+            .is_some_and(|proposal| proposal.ballot == Some(ballot))
+    }
+}
+
+/// One voter as the proposer sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Voter {
+    /// Who.
+    pub(super) identity: Identity,
+    /// Where.
+    pub(super) address: PeerAddress,
+    /// It has promised under the present ballot.
+    pub(super) promised: bool,
+    /// It said that it may hold messages of groups that others lack.
+    pub(super) has_groups: bool,
+    accepted: bool,
+}
+
+/// How many votes decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QuorumRule {
+    /// The quorum of a view (see `ClusterView::is_quorum`): the voters are all its members.
+    OfView,
+    /// At least so many: the first view.
+    AtLeast(usize),
+}
+
+/// Where a proposer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Proposes nothing.
+    Idle,
+    /// Collects promises.
+    Preparing,
+    /// Collects acceptances.
+    Proposing,
+}
+
+/// A coordinator's attempt to decide.
+pub(super) struct Proposer {
+    stage: Stage,
+    ballot: Ballot,
+    rule: QuorumRule,
+    voters: BoundedVec<Voter>,
+    /// The value accepted under the highest ballot that promises told of.
+    found: Proposal,
+    /// When to send again to those who have not answered, and how long to wait then.
+    send_at: Instant,
+    interval: Duration,
+    first_interval: Duration,
+    /// Until then all voters are awaited that may be alive; afterwards a quorum is enough.
+    gather_until: Instant,
+    started_at: Instant,
+    /// The next voter and part to send, while a proposal is on its way.
+    cursor: Option<(usize, u16)>,
+}
+
+impl Proposer {
+    /// Idle; `any` is any node.
+    pub(super) fn new(any: NodeId, first_interval: Duration) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            stage: Stage::Idle,
+            ballot: Ballot {
+                round: 0,
+                coordinator: any,
+            },
+            rule: QuorumRule::OfView,
+            voters: BoundedVec::with_capacity(NODES_MAX)?,
+            found: Proposal::empty(any)?,
+            send_at: Instant::ZERO,
+            interval: first_interval,
+            first_interval,
+            gather_until: Instant::ZERO,
+            started_at: Instant::ZERO,
+            cursor: None,
+        })
+    }
+
+    /// Where it stands.
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The present ballot.
+    pub(super) fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    /// Gives up: the view has changed, or a higher ballot was seen.
+    pub(super) fn stop(&mut self) {
+        self.stage = Stage::Idle;
+        self.cursor = None;
+        self.voters.clear();
+        self.found.clear();
+    }
+
+    /// Starts a ballot among `voters`; `accepted` is what this node has accepted itself before.
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        rule: QuorumRule,
+        voters: impl Iterator<Item = (Identity, PeerAddress)>,
+        accepted: Option<&Proposal>,
+    ) {
+        self.stop();
+        self.ballot = ballot;
+        self.rule = rule;
+        for (identity, address) in voters {
+            let _ = self.voters.push(Voter {
+                identity,
+                address,
+                promised: false,
+                has_groups: false,
+                accepted: false,
+            });
+        }
+        self.voters
+            .as_mut_slice()
+            .sort_unstable_by_key(|voter| voter.identity.node);
+        if let Some((proposal, before)) = accepted.and_then(|p| Some((p, p.ballot?))) {
+            self.found.copy_from(proposal, before);
+        }
+        self.stage = Stage::Preparing;
+        self.started_at = now;
+        self.interval = self.first_interval;
+        self.send_at = now;
+        self.gather_until = now.after(self.first_interval.times(3));
+    }
+
+    fn voter(&mut self, identity: Identity) -> Option<&mut Voter> {
+        let place = self
+            .voters
+            .binary_search_by_key(&identity.node, |voter| voter.identity.node)
+            .ok()?;
+        self.voters
+            .as_mut_slice()
+            .get_mut(place)
+            .filter(|voter| voter.identity == identity)
+    }
+
+    /// Those who vote, sorted by node.
+    pub(super) fn voters(&self) -> &[Voter] {
+        &self.voters
+    }
+
+    /// This node's own promise.
+    pub(super) fn promise_own(&mut self, own: Identity, has_groups: bool) {
+        if let Some(voter) = self.voter(own) {
+            voter.promised = true;
+            voter.has_groups = has_groups;
+        }
+    }
+
+    /// A promise for the present ballot came in.
+    pub(super) fn take_promise(&mut self, from: Identity, promise: &Promise<'_>) {
+        if self.stage != Stage::Preparing || promise.ballot != self.ballot {
+            return;
+        }
+        if let Some((before, part)) = &promise.accepted {
+            self.found.add_part(*before, part);
+            if !self.found.is_complete() {
+                return;
+            }
+        }
+        let has_groups = promise.has_groups;
+        if let Some(voter) = self.voter(from) {
+            voter.promised = true;
+            voter.has_groups = has_groups;
+        }
+    }
+
+    /// An acceptance came in.
+    pub(super) fn take_accepted(&mut self, from: Identity, ballot: Ballot) {
+        if self.stage == Stage::Proposing && ballot == self.ballot {
+            if let Some(voter) = self.voter(from) {
+                voter.accepted = true;
+            }
+        }
+    }
+
+    fn is_quorum(&self, counts: impl Fn(&Voter) -> bool) -> bool {
+        let votes = self.voters.iter().filter(|voter| counts(voter)).count();
+        match self.rule {
+            QuorumRule::AtLeast(needed) => votes >= needed,
+            QuorumRule::OfView => {
+                let with_lowest = self.voters.first().is_some_and(&counts);
+                is_quorum(votes, self.voters.len(), with_lowest)
+            }
+        }
+    }
+
+    /// Whether the promises are enough to propose: all of those that `awaited` names, or a quorum
+    /// after the time to gather.
+    pub(super) fn is_prepared(&self, now: Instant, awaited: impl Fn(Identity) -> bool) -> bool {
+        self.stage == Stage::Preparing
+            && (self.found.ballot.is_none() || self.found.is_complete())
+            && self.is_quorum(|voter| voter.promised)
+            && (now >= self.gather_until
+                || self
+                    .voters
+                    .iter()
+                    .all(|voter| voter.promised || !awaited(voter.identity)))
+    }
+
+    /// Whether a value that others accepted is known, but only in parts, for too long: its holder
+    /// is gone and the ballot has to be started anew.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        self.stage == Stage::Preparing
+            && self.found.ballot.is_some()
+            && !self.found.is_complete()
+            && now
+                >= self
+                    .gather_until
+                    .after(self.first_interval.times(BACK_OFF_MAX))
+    }
+
+    /// Whether the ballot was started longer than `span` ago and is not decided.
+    pub(super) fn is_older(&self, now: Instant, span: Duration) -> bool {
+        self.stage != Stage::Idle && now >= self.started_at.after(span)
+    }
+
+    /// The value that has to be proposed again, if a promise told of one.
+    pub(super) fn found(&self) -> Option<&Proposal> {
+        self.found.is_complete().then_some(&self.found)
+    }
+
+    /// Goes on to the second phase; this node has accepted its own proposal.
+    pub(super) fn propose(&mut self, now: Instant, own: Identity) {
+        self.stage = Stage::Proposing;
+        self.interval = self.first_interval;
+        self.send_at = now;
+        if let Some(voter) = self.voter(own) {
+            voter.accepted = true;
+        }
+    }
+
+    /// Whether the value is decided.
+    pub(super) fn is_decided(&self) -> bool {
+        self.stage == Stage::Proposing && self.is_quorum(|voter| voter.accepted)
+    }
+
+    /// Sends again what was not answered, if it is time for that.
+    pub(super) fn send_due(
+        &mut self,
+        now: Instant,
+        own: Identity,
+        proposal: Option<&Proposal>,
+        outbox: &mut Outbox,
+    ) {
+        if self.stage == Stage::Idle {
+            return;
+        }
+        if now >= self.send_at {
+            self.send_at = now.after(self.interval);
+            let longest = self.first_interval.times(BACK_OFF_MAX);
+            self.interval = self.interval.times(2).min(longest);
+            if self.stage == Stage::Preparing {
+                let ballot = self.ballot;
+                let silent = self
+                    .voters
+                    .iter()
+                    .filter(|voter| !voter.promised && voter.identity != own)
+                    .map(|voter| &voter.address);
+                outbox.send(silent, Kind::Prepare, |writer| write_ballot(writer, ballot));
+            } else {
+                self.cursor = Some((0, 0));
+            }
+        }
+        self.pump(own, proposal, outbox);
+    }
+
+    /// Sends as many parts of the proposal as there is room for.
+    pub(super) fn pump(&mut self, own: Identity, proposal: Option<&Proposal>, outbox: &mut Outbox) {
+        let (Some(proposal), ballot) = (proposal, self.ballot) else {
+            return;
+        };
+        while let Some((place, part)) = self.cursor {
+            if outbox.transmit_room() <= ROOM_KEPT_BYTES {
+                return;
+            }
+            let Some(voter) = self.voters.get(place) else {
+                self.cursor = None;
+                return;
+            };
+            if voter.accepted || voter.identity == own || part >= proposal.parts() {
+                self.cursor = Some((place.saturating_add(1), 0));
+                continue;
+            }
+            outbox.send([&voter.address], Kind::Propose, |writer| {
+                write_ballot(writer, ballot)?;
+                proposal.write_part(writer, part)
+            });
+            self.cursor = Some((place, part.saturating_add(1)));
+        }
+    }
+
+    /// When something is to be done although nothing comes in.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Idle => None,
+            Stage::Preparing
+                if (self.found.ballot.is_none() || self.found.is_complete())
+                    && self.is_quorum(|voter| voter.promised) =>
+            {
+                Some(self.send_at.min(self.gather_until))
+            }
+            _ => Some(self.send_at),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Going from one view to the next, and out of the cluster.
+
+use super::{Membership, Phase};
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
+use crate::protocol::limits::COORDINATORS_MAX;
+use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::{ChangeReason, Event};
+use crate::protocol::pulse::{PulseAssignment, PulsePeer};
+use crate::protocol::time::Instant;
+use crate::protocol::wire::membership::{write_number, Change};
+use crate::protocol::wire::Kind;
+
+/// Of those that a view leaves out, how many are told at once. The others hear it from whom they
+/// send heartbeats to.
+const FAREWELLS_MAX: usize = 4 * COORDINATORS_MAX;
+
+impl Membership {
+    /// A quorum has accepted this node's proposal: installs it and tells everybody.
+    pub(super) fn decide(&mut self, now: Instant, outbox: &mut Outbox) {
+        let ballot = self.proposer.ballot();
+        if !self.apply_accepted() {
+            self.proposer.stop();
+            return;
+        }
+        self.announcement.begin(now, ballot, self.next.number);
+        let is_first = self.view.number == ViewNumber::default();
+        for member in self.next.members() {
+            if member.identity != self.own {
+                let is_new = !is_first && !self.view.has(member.identity);
+                self.announcement
+                    .add(member.identity, member.address, is_new);
+            }
+        }
+        let mut farewells: [Option<PeerAddress>; FAREWELLS_MAX] = [None; FAREWELLS_MAX];
+        let gone = self
+            .view
+            .members()
+            .iter()
+            .filter(|member| member.identity != self.own && !self.next.has(member.identity));
+        for (place, member) in farewells.iter_mut().zip(gone) {
+            *place = Some(member.address);
+        }
+        let number = self.next.number;
+        self.install_next(now, outbox);
+        outbox.send(farewells.iter().flatten(), Kind::NotMember, |writer| {
+            write_number(writer, number)
+        });
+    }
+
+    /// Makes the next view out of the present one and the accepted proposal, and remembers why who
+    /// goes. False if there is none.
+    pub(super) fn apply_accepted(&mut self) -> bool {
+        let Some(proposal) = self.acceptor.accepted() else {
+            return false;
+        };
+        if self.next.copy_from(&self.view).is_err() {
+            return false;
+        }
+        self.next.number = self.view.number.next();
+        self.next.issuer = proposal.issuer();
+        self.next.set_reporters(proposal.reporters());
+        for change in proposal.changes() {
+            match *change {
+                Change::Remove { subject, reason } => {
+                    self.next.remove(subject);
+                    self.departures.add(subject, reason);
+                }
+                // A node that is there already stays as it is: proposals do not contain that.
+                Change::Add(member) => {
+                    let _ = self.next.insert(member, false);
+                }
+            }
+        }
+        true
+    }
+
+    /// Installs `next`, or finds that this node is not in it.
+    pub(super) fn install_next(&mut self, now: Instant, outbox: &mut Outbox) {
+        let number = self.next.number;
+        if !self.next.has(self.own) {
+            self.exclude(now, number, outbox);
+            return;
+        }
+        self.tell_changes(outbox);
+        core::mem::swap(&mut self.view, &mut self.next);
+        self.installed_at = now;
+        self.rings
+            .place(self.view.members(), self.configuration.settings().rings);
+        outbox.set_view(number);
+        outbox.counters.count(Counter::ViewsInstalled);
+        outbox.event(Event::ClusterView { number });
+        let assignment = self.make_assignment();
+        self.watch.install(now, |subject| {
+            assignment
+                .sources
+                .iter()
+                .flatten()
+                .any(|source| source.identity == subject)
+        });
+        self.assignment = Some(assignment);
+        self.acceptor.clear();
+        self.proposer.stop();
+        self.changes.install(now, &self.view);
+        self.assembly.clear();
+        self.transfers.clear();
+        self.highest_round = 0;
+        self.not_before = now;
+        self.requested = None;
+        self.is_frozen = false;
+        self.troubled_since = None;
+        self.regain_quorum(outbox);
+        if self.phase == Phase::Joining {
+            self.phase = Phase::Member;
+        }
+        self.signals.installed = true;
+    }
+
+    /// Tells the differences between `view` and `next`: who goes, then who comes.
+    fn tell_changes(&mut self, outbox: &mut Outbox) {
+        for member in self.view.members() {
+            if !self.next.has(member.identity) {
+                outbox.event(Event::ViewChange {
+                    subject: member.identity,
+                    reason: self.departures.reason(member.identity),
+                });
+            }
+        }
+        for member in self.next.members() {
+            if !self.view.has(member.identity) {
+                outbox.event(Event::ViewChange {
+                    subject: member.identity,
+                    reason: ChangeReason::Join,
+                });
+            }
+        }
+    }
+
+    /// Whom the pulse sends heartbeats to and whom it watches in the present view.
+    fn make_assignment(&self) -> PulseAssignment {
+        let mut assignment = PulseAssignment::silent(self.own);
+        assignment.view = self.view.number;
+        let Some(position) = self.view.position(self.own.node) else {
+            return assignment;
+        };
+        let put = |places: &mut [Option<PulsePeer>], other: usize| {
+            let Some(member) = self.view.members().get(other) else {
+                return;
+            };
+            let peer = PulsePeer {
+                identity: member.identity,
+                address: member.address,
+            };
+            if places.contains(&Some(peer)) {
+                return;
+            }
+            if let Some(free) = places.iter_mut().find(|place| place.is_none()) {
+                *free = Some(peer);
+            }
+        };
+        for successor in self.rings.successors(position) {
+            put(&mut assignment.targets, successor);
+        }
+        for predecessor in self.rings.predecessors(position) {
+            put(&mut assignment.sources, predecessor);
+        }
+        assignment
+    }
+
+    /// The cluster goes on, in view `later_view`, without this node: starts a new life.
+    pub(super) fn exclude(&mut self, now: Instant, later_view: ViewNumber, outbox: &mut Outbox) {
+        if self.phase == Phase::Leaving {
+            self.finish_leaving(outbox);
+            return;
+        }
+        let incarnation = Incarnation(self.own.incarnation.0.saturating_add(1));
+        self.start_new_life(now, incarnation, later_view, outbox);
+    }
+
+    /// Goes on under another incarnation, without a view.
+    pub(super) fn start_new_life(
+        &mut self,
+        now: Instant,
+        incarnation: Incarnation,
+        later_view: ViewNumber,
+        outbox: &mut Outbox,
+    ) {
+        self.own = Identity {
+            incarnation,
+            ..self.own
+        };
+        self.forget_view(outbox);
+        outbox.set_identity(self.own);
+        self.phase = Phase::Joining;
+        self.joining.restart(now);
+        self.not_before = now;
+        self.signals = super::Signals {
+            excluded: Some(self.own),
+            ..super::Signals::default()
+        };
+        outbox.event(Event::Excluded {
+            later_view,
+            incarnation: incarnation.0,
+        });
+    }
+
+    fn forget_view(&mut self, outbox: &mut Outbox) {
+        self.view.clear();
+        self.view.number = ViewNumber::default();
+        outbox.set_view(ViewNumber::default());
+        self.acceptor.clear();
+        self.proposer.stop();
+        self.announcement.clear();
+        self.watch.clear();
+        self.changes.clear();
+        self.transfers.clear();
+        self.assembly.clear();
+        self.departures.clear();
+        self.farewell = None;
+        self.highest_round = 0;
+        self.requested = None;
+        self.is_frozen = false;
+        self.troubled_since = None;
+        self.quorum_lost = false;
+        self.assignment = Some(PulseAssignment::silent(self.own));
+    }
+
+    /// The cluster has let this node go, or there is nobody to ask.
+    pub(super) fn finish_leaving(&mut self, outbox: &mut Outbox) {
+        self.forget_view(outbox);
+        self.phase = Phase::Gone;
+        outbox.event(Event::Left);
+    }
+
+    /// Groups stop until the next view: a promise was given. Told once.
+    pub(super) fn freeze(&mut self, outbox: &mut Outbox) {
+        if self.view().is_some() && !self.is_frozen {
+            self.is_frozen = true;
+            self.signals.frozen = true;
+            outbox.event(Event::Prepare {
+                number: self.view.number.next(),
+            });
+        }
+    }
+}

@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What each message of the membership protocol does. Every handler checks the whole message before
+//! it changes anything; an error names the counter of what was wrong.
+
+use super::agreement::Stage;
+use super::{Membership, Phase};
+use crate::protocol::configuration::SharedSettings;
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
+use crate::protocol::limits::NODES_MAX;
+use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::{Event, RefusalReason};
+use crate::protocol::time::Instant;
+use crate::protocol::wire::membership::{
+    parse_ballot, parse_commit, parse_join, parse_join_answer, parse_number, parse_promise,
+    parse_propose, parse_reports, parse_view_part, write_ballot, write_join, write_join_answer,
+    write_number, JoinAnswer, ReportRecord,
+};
+use crate::protocol::wire::{Header, Kind};
+
+impl Membership {
+    /// Whether the sender may send this kind at all: members of the present view may, and some
+    /// kinds come from nodes that are not (yet) in it.
+    pub(in crate::protocol) fn check_sender(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        from: PeerAddress,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        let sender = header.sender;
+        if sender == self.own {
+            return Err(Counter::DroppedFromSelf);
+        }
+        match header.kind {
+            Kind::Join | Kind::JoinAnswer => return Ok(()),
+            _ if self.phase == Phase::Gone => return Err(Counter::DroppedUnexpected),
+            Kind::Prepare
+            | Kind::Promise
+            | Kind::Propose
+            | Kind::Accepted
+            | Kind::Commit
+            | Kind::Installed
+            | Kind::ViewRequest
+            | Kind::ViewPart
+                if self.phase == Phase::Joining =>
+            {
+                return Ok(());
+            }
+            Kind::ViewPart if self.requested.is_some_and(|(asked, _)| asked == from) => {
+                return Ok(());
+            }
+            _ => {}
+        }
+        match self.view.member(sender.node) {
+            Some(member) if member.identity == sender && member.address == from => Ok(()),
+            Some(member) if member.identity == sender => Err(Counter::DroppedWrongAddress),
+            Some(member) if member.identity.incarnation > sender.incarnation => {
+                self.meet_other_view(now, sender, from, header.view, outbox);
+                Err(Counter::DroppedStaleIncarnation)
+            }
+            _ => {
+                self.meet_other_view(now, sender, from, header.view, outbox);
+                Err(Counter::DroppedNonMember)
+            }
+        }
+    }
+
+    /// Whether a message that only makes sense between nodes of one view comes from this one. If
+    /// not, whichever side is behind gets help.
+    pub(in crate::protocol) fn check_view(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        from: PeerAddress,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        if header.view == self.view.number {
+            return Ok(());
+        }
+        self.meet_other_view(now, header.sender, from, header.view, outbox);
+        Err(Counter::DroppedOtherView)
+    }
+
+    /// Somebody shows by the number of its view that it or this node has missed something.
+    pub(super) fn meet_other_view(
+        &mut self,
+        now: Instant,
+        sender: Identity,
+        from: PeerAddress,
+        view: ViewNumber,
+        outbox: &mut Outbox,
+    ) {
+        if !matches!(self.phase, Phase::Member | Phase::Leaving) || view == self.view.number {
+            return;
+        }
+        if view > self.view.number {
+            self.request_view(now, from, outbox);
+            return;
+        }
+        if view == ViewNumber::default() || !self.has_quorum() {
+            return;
+        }
+        if self.view.has(sender) {
+            // Just after a change the coordinator's own announcement is on its way.
+            if now >= self.installed_at.after(self.configuration.retransmit()) {
+                self.transfers.begin(from);
+            }
+        } else {
+            let number = self.view.number;
+            outbox.send([&from], Kind::NotMember, |writer| {
+                write_number(writer, number)
+            });
+        }
+    }
+
+    fn request_view(&mut self, now: Instant, from: PeerAddress, outbox: &mut Outbox) {
+        let pause = self.configuration.retransmit();
+        let is_too_soon = self
+            .requested
+            .is_some_and(|(asked, at)| asked == from && now < at.after(pause));
+        if !is_too_soon {
+            self.requested = Some((from, now));
+            outbox.send([&from], Kind::ViewRequest, |_| Some(()));
+        }
+    }
+
+    /// A datagram of the membership protocol. Nothing has changed on an error.
+    pub(in crate::protocol) fn handle_message(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        from: PeerAddress,
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        let sender = header.sender;
+        match header.kind {
+            Kind::Join => self.handle_join(now, sender, from, parse_join(body)?, outbox),
+            Kind::JoinAnswer => {
+                let answer = parse_join_answer(body)?;
+                self.handle_join_answer(now, header, from, &answer, outbox)?;
+            }
+            Kind::Report => {
+                let records = parse_reports(body)?;
+                self.check_view(now, header, from, outbox)?;
+                for record in records {
+                    self.take_report(now, sender, record, outbox);
+                }
+            }
+            Kind::Prepare => {
+                let ballot = parse_ballot(body)?;
+                if ballot.coordinator != sender.node {
+                    return Err(Counter::DroppedValue);
+                }
+                self.check_view(now, header, from, outbox)?;
+                self.highest_round = self.highest_round.max(ballot.round);
+                if self.acceptor.promise(now, ballot) {
+                    self.proposer.stop();
+                    self.freeze(outbox);
+                }
+                self.acceptor.send_promise(from, self.has_groups, outbox);
+            }
+            Kind::Promise => {
+                let promise = parse_promise(body)?;
+                self.check_view(now, header, from, outbox)?;
+                self.highest_round = self.highest_round.max(promise.ballot.round);
+                if self.proposer.stage() == Stage::Idle {
+                    return Err(Counter::DroppedUnexpected);
+                }
+                if promise.ballot > self.proposer.ballot() {
+                    self.give_way(now);
+                } else {
+                    self.proposer.take_promise(sender, &promise);
+                }
+            }
+            Kind::Propose => {
+                let (ballot, part) = parse_propose(body)?;
+                if ballot.coordinator != sender.node {
+                    return Err(Counter::DroppedValue);
+                }
+                self.check_view(now, header, from, outbox)?;
+                self.highest_round = self.highest_round.max(ballot.round);
+                if self.acceptor.promise(now, ballot) {
+                    self.proposer.stop();
+                    self.freeze(outbox);
+                    if self.acceptor.take_part(ballot, &part) {
+                        outbox.send([&from], Kind::Accepted, |writer| {
+                            write_ballot(writer, ballot)
+                        });
+                    }
+                } else {
+                    self.acceptor.send_promise(from, self.has_groups, outbox);
+                }
+            }
+            Kind::Accepted => {
+                let ballot = parse_ballot(body)?;
+                self.check_view(now, header, from, outbox)?;
+                self.proposer.take_accepted(sender, ballot);
+            }
+            Kind::Commit => {
+                let (ballot, number) = parse_commit(body)?;
+                if number > self.view.number {
+                    if number == self.view.number.next()
+                        && self.acceptor.has_accepted(ballot)
+                        && self.apply_accepted()
+                    {
+                        self.install_next(now, outbox);
+                    } else {
+                        self.request_view(now, from, outbox);
+                        return Ok(());
+                    }
+                }
+                self.send_installed(from, outbox);
+            }
+            Kind::Installed => {
+                let number = parse_number(body)?;
+                self.announcement.take_installed(sender, number);
+            }
+            Kind::ViewRequest => {
+                if !body.is_empty() {
+                    return Err(Counter::DroppedLength);
+                }
+                if header.view >= self.view.number || !self.has_quorum() {
+                    return Err(Counter::DroppedUnexpected);
+                }
+                self.transfers.begin(from);
+            }
+            Kind::ViewPart => self.handle_view_part(now, sender, from, body, outbox)?,
+            Kind::NotMember => {
+                let number = parse_number(body)?;
+                if number <= self.view.number {
+                    return Err(Counter::DroppedOtherView);
+                }
+                self.exclude(now, number, outbox);
+            }
+            _ => return Err(Counter::DroppedKind),
+        }
+        self.advance(now, outbox);
+        Ok(())
+    }
+
+    /// A higher ballot is under way: leaves it some time.
+    fn give_way(&mut self, now: Instant) {
+        self.proposer.stop();
+        let wait = match self.phase {
+            Phase::Joining => self.forming_timeout(),
+            _ => self.takeover().times(self.rank().saturating_add(1)),
+        };
+        self.not_before = now.after(wait);
+    }
+
+    fn send_installed(&self, to: PeerAddress, outbox: &mut Outbox) {
+        let number = self.view.number;
+        if number != ViewNumber::default() {
+            outbox.send([&to], Kind::Installed, |writer| {
+                write_number(writer, number)
+            });
+        }
+    }
+
+    fn handle_view_part(
+        &mut self,
+        now: Instant,
+        sender: Identity,
+        from: PeerAddress,
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        let part = parse_view_part(body)?;
+        if part.number < self.view.number {
+            return Err(Counter::DroppedOtherView);
+        }
+        if part.number == self.view.number {
+            // A copy: whoever sent it waits for this.
+            self.send_installed(from, outbox);
+            return Ok(());
+        }
+        for (subject, reason) in part.departures {
+            self.departures.add(subject, reason);
+        }
+        let Some(view) = self.assembly.add(&part) else {
+            return Ok(());
+        };
+        let is_sound = view.has(sender)
+            && view
+                .member(self.own.node)
+                .is_none_or(|member| member.identity != self.own || member.address == self.address);
+        let is_mine = view.has(self.own);
+        let is_copied = is_sound && self.next.copy_from(view).is_ok();
+        self.assembly.clear();
+        if !is_copied {
+            return Err(Counter::DroppedValue);
+        }
+        if !is_mine && self.phase == Phase::Joining {
+            return Err(Counter::DroppedUnexpected);
+        }
+        self.install_next(now, outbox);
+        self.send_installed(from, outbox);
+        Ok(())
+    }
+
+    // ---- joins --------------------------------------------------------------------------------
+
+    fn handle_join(
+        &mut self,
+        now: Instant,
+        joiner: Identity,
+        from: PeerAddress,
+        theirs: SharedSettings,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(reason) = mismatch(&theirs, &self.configuration.shared()) {
+            self.refuse(joiner, from, reason, outbox);
+            return;
+        }
+        if joiner.node == self.own.node {
+            if from == self.address {
+                // An earlier life of this node.
+                return;
+            }
+            self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
+            return;
+        }
+        match self.phase {
+            Phase::Joining => {
+                if self.joining.add_candidate(now, joiner, from) {
+                    answer_join(from, &JoinAnswer::Forming, outbox);
+                }
+            }
+            Phase::Member | Phase::Leaving if self.has_quorum() => {
+                self.answer_joiner(now, joiner, from, outbox);
+            }
+            _ => {}
+        }
+    }
+
+    /// A node without a view asks this one, which has one.
+    fn answer_joiner(
+        &mut self,
+        now: Instant,
+        joiner: Identity,
+        from: PeerAddress,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(member) = self.view.member(joiner.node) {
+            let (known, address) = (member.identity, member.address);
+            if known == joiner && address == from {
+                // It is in and has not heard it yet.
+                self.transfers.begin(from);
+                return;
+            }
+            if known.incarnation > joiner.incarnation && address == from {
+                let answer = JoinAnswer::StaleIncarnation(known.incarnation);
+                answer_join(from, &answer, outbox);
+                return;
+            }
+            if address != from && !self.changes.doubts.is_confirmed(known) {
+                self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
+                return;
+            }
+        } else if self.view.count() >= NODES_MAX {
+            self.refuse(joiner, from, RefusalReason::ViewFull, outbox);
+            return;
+        }
+        let Some(coordinator) = self
+            .arc_coordinator(joiner.node)
+            .map(|member| member.address)
+        else {
+            return;
+        };
+        let answer = JoinAnswer::Known { coordinator };
+        answer_join(from, &answer, outbox);
+        if self.is_arc_coordinator(joiner.node) {
+            self.changes.add_join(now, joiner, from);
+            self.relay(&ReportRecord::Join(joiner, from), outbox);
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        joiner: Identity,
+        from: PeerAddress,
+        reason: RefusalReason,
+        outbox: &mut Outbox,
+    ) {
+        answer_join(from, &JoinAnswer::Refused(reason), outbox);
+        outbox.event(Event::RefusedOther {
+            subject: joiner,
+            address: from,
+            reason,
+        });
+    }
+
+    fn handle_join_answer(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        from: PeerAddress,
+        answer: &JoinAnswer,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        if self.phase != Phase::Joining {
+            return Err(Counter::DroppedUnexpected);
+        }
+        match *answer {
+            JoinAnswer::Forming => {
+                self.joining.add_candidate(now, header.sender, from);
+            }
+            JoinAnswer::Known { coordinator } => {
+                if self.joining.learn(now, coordinator) && coordinator != from {
+                    let settings = self.configuration.shared();
+                    outbox.send([&coordinator], Kind::Join, |writer| {
+                        write_join(writer, &settings)
+                    });
+                }
+            }
+            JoinAnswer::Refused(reason) => {
+                outbox.event(Event::Refused { by: from, reason });
+            }
+            JoinAnswer::StaleIncarnation(later) => {
+                if later < self.own.incarnation {
+                    return Err(Counter::DroppedUnexpected);
+                }
+                let incarnation = Incarnation(later.0.saturating_add(1));
+                self.start_new_life(now, incarnation, header.view, outbox);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- reports ------------------------------------------------------------------------------
+
+    /// A member of the present view, maybe this node, tells of another one.
+    pub(super) fn take_report(
+        &mut self,
+        now: Instant,
+        sender: Identity,
+        record: ReportRecord,
+        outbox: &mut Outbox,
+    ) {
+        let watcher = sender.node;
+        match record {
+            ReportRecord::Suspect(subject) if self.is_other_member(subject) => {
+                if self.changes.doubts.suspect(now, subject, watcher)
+                    && self.is_arc_coordinator(subject.node)
+                {
+                    self.relay(&record, outbox);
+                }
+            }
+            ReportRecord::Accuse(subject) if self.is_other_member(subject) => {
+                self.changes.doubts.accuse(now, subject, watcher);
+            }
+            ReportRecord::Clear(subject) if self.is_other_member(subject) => {
+                self.changes.doubts.take_back(subject, watcher);
+                if !self.changes.doubts.knows(subject) && self.is_arc_coordinator(subject.node) {
+                    self.relay(&record, outbox);
+                }
+            }
+            ReportRecord::Confirm(subject) if self.is_other_member(subject) => {
+                self.changes.doubts.confirm(now, subject);
+            }
+            ReportRecord::Leave(subject) if self.view.has(subject) => {
+                if self.changes.add_leave(now, subject) && self.is_arc_coordinator(subject.node) {
+                    self.relay(&record, outbox);
+                }
+            }
+            ReportRecord::Join(joiner, address) if !self.view.has(joiner) => {
+                self.changes.add_join(now, joiner, address);
+            }
+            // Of this node itself, or of somebody who is gone or already here.
+            _ => {}
+        }
+        self.changes.update(now);
+    }
+
+    fn is_other_member(&self, subject: Identity) -> bool {
+        subject != self.own && self.view.has(subject)
+    }
+}
+
+fn answer_join(to: PeerAddress, answer: &JoinAnswer, outbox: &mut Outbox) {
+    outbox.send([&to], Kind::JoinAnswer, |writer| {
+        write_join_answer(writer, answer)
+    });
+}
+
+/// The first setting in which two nodes differ.
+fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalReason> {
+    if theirs.heartbeat_interval_ms != ours.heartbeat_interval_ms {
+        Some(RefusalReason::HeartbeatInterval)
+    } else if theirs.rings != ours.rings {
+        Some(RefusalReason::Rings)
+    } else if theirs.confirmations != ours.confirmations {
+        Some(RefusalReason::Confirmations)
+    } else if theirs.coordinators != ours.coordinators {
+        Some(RefusalReason::Coordinators)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What this node has to say about the nodes that it watches, said again until the view changes.
+//!
+//! ```text
+//!                Silent                        Dead
+//!  (nothing) -------------> Suspected -------------------> Accused
+//!      ^                        |                              |
+//!      | said a few times       | Heard                        | Heard
+//!      +------ Heard again <----+------------------------------+
+//! ```
+//!
+//! The first accusation goes to the coordinator of the subject's arc. If no view follows, that
+//! coordinator may be dead itself: further ones go to all coordinators and, a few with each attempt,
+//! to other members, so that the loss of all coordinators at once is survived too.
+
+use crate::platform::{BoundedVec, OutOfMemory};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress};
+use crate::protocol::limits::{COORDINATORS_MAX, WATCHED_MAX};
+use crate::protocol::outbox::Outbox;
+use crate::protocol::time::{Duration, Instant};
+use crate::protocol::view::ClusterView;
+use crate::protocol::wire::membership::{write_report, ReportRecord};
+use crate::protocol::wire::Kind;
+
+/// How often "heard again" is said.
+const CLEAR_REPEATS: u32 = 3;
+/// The pause between two accusations grows up to this many times the first one.
+const BACK_OFF_MAX: u64 = 8;
+
+/// What is said of one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Statement {
+    Suspected,
+    Accused,
+    HeardAgain,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    subject: Identity,
+    statement: Statement,
+    attempts: u32,
+    send_at: Instant,
+}
+
+/// Statements about all watched nodes that are not simply well.
+pub(super) struct Watch {
+    watched: BoundedVec<Watched>,
+    interval: Duration,
+}
+
+impl Watch {
+    /// Nothing to say.
+    pub(super) fn new(interval: Duration) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            watched: BoundedVec::with_capacity(2 * WATCHED_MAX)?,
+            interval,
+        })
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.watched.clear();
+    }
+
+    /// A new view: keeps what is said of members for which `keep` is true, and says it at once to
+    /// the new coordinators.
+    pub(super) fn install(&mut self, now: Instant, mut keep: impl FnMut(Identity) -> bool) {
+        self.watched.retain(|watched| keep(watched.subject));
+        for watched in self.watched.as_mut_slice() {
+            watched.attempts = 0;
+            watched.send_at = now;
+        }
+    }
+
+    fn say(&mut self, now: Instant, subject: Identity, statement: Statement) {
+        let watched = Watched {
+            subject,
+            statement,
+            attempts: 0,
+            send_at: now,
+        };
+        match self
+            .watched
+            .as_mut_slice()
+            .iter_mut()
+            .find(|known| known.subject == subject)
+        {
+            Some(known) => *known = watched,
+            None => {
+                let _ = self.watched.push(watched);
+            }
+        }
+    }
+
+    /// The subject is silent and probed.
+    pub(super) fn suspect(&mut self, now: Instant, subject: Identity) {
+        self.say(now, subject, Statement::Suspected);
+    }
+
+    /// The subject did not answer the probes.
+    pub(super) fn accuse(&mut self, now: Instant, subject: Identity) {
+        self.say(now, subject, Statement::Accused);
+    }
+
+    /// The subject was heard again.
+    pub(super) fn heard(&mut self, now: Instant, subject: Identity) {
+        self.say(now, subject, Statement::HeardAgain);
+    }
+
+    /// Whether this node suspects or accuses the node: not somebody to turn to.
+    pub(super) fn doubts(&self, node: NodeId) -> bool {
+        self.watched.iter().any(|watched| {
+            watched.subject.node == node && watched.statement != Statement::HeardAgain
+        })
+    }
+
+    /// Whether this node accuses anybody.
+    pub(super) fn accuses_anybody(&self) -> bool {
+        self.watched
+            .iter()
+            .any(|watched| watched.statement == Statement::Accused)
+    }
+
+    /// When something has to be said.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.watched
+            .iter()
+            .filter(|watched| watched.is_open())
+            .map(|watched| watched.send_at)
+            .min()
+    }
+
+    /// Says what is due: to others by datagrams, and to this node itself, where it is one of those
+    /// that collect, through `tell_own`.
+    pub(super) fn send_due(
+        &mut self,
+        now: Instant,
+        own: NodeId,
+        view: &ClusterView,
+        coordinators: u32,
+        outbox: &mut Outbox,
+        mut tell_own: impl FnMut(ReportRecord),
+    ) {
+        for place in 0..self.watched.len() {
+            let Some(watched) = self.watched.get(place).copied() else {
+                return;
+            };
+            if !watched.is_open() || now < watched.send_at {
+                continue;
+            }
+            let record = watched.record();
+            let mut addresses = [None; 2 * COORDINATORS_MAX + 1];
+            let to = self.receivers(&watched, view, coordinators);
+            let mut is_own = false;
+            for (address, member) in addresses.iter_mut().zip(to) {
+                if member.identity.node == own {
+                    is_own = true;
+                } else {
+                    *address = Some(member.address);
+                }
+            }
+            outbox.send(addresses.iter().flatten(), Kind::Report, |writer| {
+                write_report(writer, &record)
+            });
+            if is_own {
+                tell_own(record);
+            }
+            if let Some(watched) = self.watched.as_mut_slice().get_mut(place) {
+                let factor = 1_u64
+                    .checked_shl(watched.attempts.saturating_sub(1))
+                    .unwrap_or(BACK_OFF_MAX)
+                    .min(BACK_OFF_MAX);
+                watched.send_at = now.after(self.interval.times(factor));
+                watched.attempts = watched.attempts.saturating_add(1);
+            }
+        }
+        self.watched
+            .retain(|watched| watched.is_open() || watched.statement != Statement::HeardAgain);
+    }
+
+    /// Who is told with the present attempt.
+    fn receivers<'v>(
+        &self,
+        watched: &Watched,
+        view: &'v ClusterView,
+        coordinators: u32,
+    ) -> impl Iterator<Item = &'v crate::protocol::view::MemberRecord> + use<'v, '_> {
+        let subject = watched.subject.node;
+        let everybody = watched.attempts > 0 || watched.statement == Statement::HeardAgain;
+        let wanted = if everybody { usize::MAX } else { 1 };
+        let others = view.count().max(1);
+        let start = (watched.attempts as usize)
+            .saturating_sub(1)
+            .saturating_mul(COORDINATORS_MAX)
+            .checked_rem(others)
+            .unwrap_or(0);
+        let further = if everybody && watched.statement == Statement::Accused {
+            COORDINATORS_MAX
+        } else {
+            0
+        };
+        let is_useful = move |node: NodeId| node != subject && !self.doubts(node);
+        view.coordinators_for(subject, coordinators)
+            .filter(move |member| is_useful(member.identity.node))
+            .take(wanted)
+            .chain(
+                view.members()
+                    .iter()
+                    .cycle()
+                    .skip(start)
+                    .take(others)
+                    .filter(move |member| {
+                        is_useful(member.identity.node)
+                            && !view.is_coordinator(member.identity.node, coordinators)
+                    })
+                    .take(further),
+            )
+    }
+}
+
+impl Watched {
+    /// Whether it is to be said again.
+    fn is_open(&self) -> bool {
+        match self.statement {
+            // If it gets worse an accusation follows, else "heard again".
+            Statement::Suspected => self.attempts == 0,
+            Statement::Accused => true,
+            Statement::HeardAgain => self.attempts < CLEAR_REPEATS,
+        }
+    }
+
+    fn record(&self) -> ReportRecord {
+        match self.statement {
+            Statement::Suspected => ReportRecord::Suspect(self.subject),
+            Statement::Accused => ReportRecord::Accuse(self.subject),
+            Statement::HeardAgain => ReportRecord::Clear(self.subject),
+        }
+    }
+}
+
+/// Sends one record to one address.
+pub(super) fn send_report(to: &[PeerAddress], record: &ReportRecord, outbox: &mut Outbox) {
+    outbox.send(to, Kind::Report, |writer| write_report(writer, record));
+}
