@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a member does by itself as time goes by: it says what it has to say of those it watches,
+//! counts what it was told of others, asks to be let go, and notices that it has no quorum.
+
+use super::watch::send_report;
+use super::{Membership, Phase};
+use crate::protocol::identity::NodeId;
+use crate::protocol::limits::{COORDINATORS_MAX, WATCHED_MAX};
+use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::Event;
+use crate::protocol::time::{Duration, Instant};
+use crate::protocol::view::MemberRecord;
+use crate::protocol::wire::membership::ReportRecord;
+
+impl Membership {
+    pub(super) fn advance_watch(&mut self, now: Instant, outbox: &mut Outbox) {
+        let mut own_records = [None; 2 * WATCHED_MAX];
+        let mut places = own_records.iter_mut();
+        self.watch.send_due(
+            now,
+            self.own.node,
+            &self.view,
+            self.configuration.settings().coordinators,
+            outbox,
+            |record| {
+                if let Some(place) = places.next() {
+                    *place = Some(record);
+                }
+            },
+        );
+        for record in own_records.into_iter().flatten() {
+            self.take_report(now, self.own, record, outbox);
+        }
+    }
+
+    pub(super) fn advance_doubts(&mut self, now: Instant, outbox: &mut Outbox) {
+        let wanted = self.configuration.settings().confirmations as usize;
+        loop {
+            let (view, rings) = (&self.view, &self.rings);
+            let confirmed = self.changes.doubts.next_confirmed(now, |doubts, subject| {
+                let Some(position) = view.position(subject.node) else {
+                    return 1;
+                };
+                let mut watchers = [None; WATCHED_MAX];
+                for watcher in rings.successors(position) {
+                    let Some(member) = view.members().get(watcher) else {
+                        continue;
+                    };
+                    if doubts.is_accused(member.identity) || watchers.contains(&Some(watcher)) {
+                        continue;
+                    }
+                    if let Some(free) = watchers.iter_mut().find(|place| place.is_none()) {
+                        *free = Some(watcher);
+                    }
+                }
+                watchers.iter().flatten().count().min(wanted)
+            });
+            let Some(subject) = confirmed else {
+                break;
+            };
+            self.relay(&ReportRecord::Confirm(subject), outbox);
+        }
+        self.changes.doubts.forget_old(now);
+        self.changes.update(now);
+    }
+
+    pub(super) fn advance_farewell(&mut self, now: Instant, outbox: &mut Outbox) {
+        let Some(mut farewell) = self.farewell else {
+            return;
+        };
+        if now >= farewell.give_up_at {
+            self.finish_leaving(outbox);
+            return;
+        }
+        if now < farewell.send_at {
+            return;
+        }
+        let wanted = if farewell.attempts == 0 {
+            1
+        } else {
+            COORDINATORS_MAX
+        };
+        let mut addresses = [None; COORDINATORS_MAX];
+        let to = self
+            .view
+            .coordinators_for(self.own.node, self.coordinators_wanted())
+            .chain(self.view.members().iter())
+            .filter(|member| {
+                member.identity.node != self.own.node && !self.is_doubted(member.identity)
+            })
+            .take(wanted);
+        for (address, member) in addresses.iter_mut().zip(to) {
+            *address = Some(member.address);
+        }
+        for address in addresses.into_iter().flatten() {
+            send_report(&[address], &ReportRecord::Leave(self.own), outbox);
+        }
+        farewell.attempts = farewell.attempts.saturating_add(1);
+        farewell.send_at = now.after(self.configuration.retransmit().times(2));
+        self.farewell = Some(farewell);
+    }
+
+    /// How long a needed view change may take before the quorum counts as lost.
+    pub(super) fn patience(&self) -> Duration {
+        self.takeover()
+            .times(u64::from(self.coordinators_wanted()).saturating_add(2))
+    }
+
+    pub(super) fn blocked_timeout(&self) -> Duration {
+        Duration::from_milliseconds(u64::from(self.configuration.settings().blocked_timeout_ms))
+    }
+
+    pub(super) fn advance_quorum(&mut self, now: Instant, outbox: &mut Outbox) {
+        if !matches!(self.phase, Phase::Member | Phase::Leaving) {
+            return;
+        }
+        let is_troubled = self.acceptor.promised().is_some()
+            || self.changes.doubts.has_confirmed()
+            || self.watch.accuses_anybody();
+        if !is_troubled {
+            self.troubled_since = None;
+            self.regain_quorum(outbox);
+            return;
+        }
+        let since = *self.troubled_since.get_or_insert(now);
+        if now >= since.after(self.patience()) && !self.quorum_lost {
+            self.quorum_lost = true;
+            self.signals.quorum = Some(false);
+            outbox.event(Event::QuorumLost);
+        }
+        if self.quorum_lost && now >= since.after(self.patience()).after(self.blocked_timeout()) {
+            self.exclude(now, self.view.number, outbox);
+        }
+    }
+
+    pub(super) fn regain_quorum(&mut self, outbox: &mut Outbox) {
+        if self.quorum_lost {
+            self.quorum_lost = false;
+            self.signals.quorum = Some(true);
+            outbox.event(Event::QuorumRegained);
+        }
+    }
+
+    /// Whether this node collects for the arc that `node` lies in.
+    pub(super) fn is_arc_coordinator(&self, node: NodeId) -> bool {
+        self.arc_coordinator(node)
+            .is_some_and(|member| member.identity == self.own)
+    }
+
+    /// Who collects for the arc that `node` lies in: the first that is not doubted.
+    pub(super) fn arc_coordinator(&self, node: NodeId) -> Option<&MemberRecord> {
+        self.view
+            .coordinators_for(node, self.coordinators_wanted())
+            .find(|member| member.identity.node != node && !self.is_doubted(member.identity))
+    }
+
+    /// Tells the other coordinators, if this node is one.
+    pub(super) fn relay(&self, record: &ReportRecord, outbox: &mut Outbox) {
+        let wanted = self.coordinators_wanted();
+        if !self.view.is_coordinator(self.own.node, wanted) {
+            return;
+        }
+        for member in self.view.coordinators(wanted) {
+            if member.identity != self.own {
+                send_report(&[member.address], record, outbox);
+            }
+        }
+    }
+}

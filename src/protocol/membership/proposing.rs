@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! When a node starts a ballot for the next view, and what it proposes.
+//!
+//! The right of way: coordinators in their order, then all other members; who is doubted or leaving
+//! is left out. The first acts as soon as the changes were collected, each further one a takeover
+//! time later, and also where somebody else's ballot has fallen silent.
+
+use super::agreement::{QuorumRule, Stage};
+use super::changes::FreeSlots;
+use super::{Membership, Phase};
+use crate::protocol::identity::Identity;
+use crate::protocol::outbox::Outbox;
+use crate::protocol::time::{Duration, Instant};
+use crate::protocol::view::MemberRecord;
+use crate::protocol::wire::membership::{Ballot, Change};
+
+impl Membership {
+    pub(super) fn advance_ballot(&mut self, now: Instant, outbox: &mut Outbox) {
+        let is_forming = self.phase == Phase::Joining;
+        if self.proposer.is_stuck(now)
+            || (is_forming && self.proposer.is_older(now, self.forming_timeout()))
+        {
+            self.proposer.stop();
+        }
+        if self.proposer.stage() == Stage::Idle {
+            let is_due = match self.phase {
+                Phase::Joining => self.may_form(now),
+                _ => self.act_at().is_some_and(|at| now >= at),
+            };
+            if !is_due {
+                return;
+            }
+            self.start_ballot(now, outbox);
+        }
+        if self.is_prepared(now) {
+            self.fill_proposal();
+            self.proposer.propose(now, self.own);
+        }
+        if self.proposer.is_decided() {
+            self.decide(now, outbox);
+            return;
+        }
+        self.proposer
+            .send_due(now, self.own, self.acceptor.accepted(), outbox);
+    }
+
+    /// How long an attempt to form a first view is kept up among the same voters.
+    pub(super) fn forming_timeout(&self) -> Duration {
+        Duration::from_milliseconds(u64::from(self.configuration.settings().formation_ms)).times(3)
+    }
+
+    pub(super) fn may_form(&self, now: Instant) -> bool {
+        // Another one's attempt gets its time.
+        let patience = self.forming_timeout();
+        now >= self.not_before
+            && self
+                .acceptor
+                .promised()
+                .is_none_or(|(_, at)| now >= at.after(patience))
+            && self
+                .joining
+                .may_form(now, self.address, &self.configuration)
+    }
+
+    /// Whether this node should not be counted on: itself or a coordinator has heard that it may be
+    /// dead.
+    pub(super) fn is_doubted(&self, identity: Identity) -> bool {
+        self.changes.doubts.is_accused(identity) || self.watch.doubts(identity.node)
+    }
+
+    /// How many nodes have the right to act before this one: coordinators first, then the others,
+    /// without those that are doubted or leaving.
+    pub(super) fn rank(&self) -> u64 {
+        let acts = |member: &&MemberRecord| {
+            !self.is_doubted(member.identity) && !self.changes.is_leaving(member.identity)
+        };
+        let wanted = self.coordinators_wanted();
+        let own = self.own.node;
+        let is_leaving = self.changes.is_leaving(self.own);
+        let is_coordinator = self.view.is_coordinator(own, wanted);
+        let before = |member: &&MemberRecord| is_leaving || member.identity.node < own;
+        let first = self
+            .view
+            .coordinators(wanted)
+            .filter(|member| member.identity.node != own)
+            .filter(|member| !is_coordinator || before(member))
+            .filter(acts)
+            .count();
+        let then = if is_coordinator && !is_leaving {
+            0
+        } else {
+            self.view
+                .members()
+                .iter()
+                .filter(|member| member.identity.node != own)
+                .filter(before)
+                .filter(|member| !self.view.is_coordinator(member.identity.node, wanted))
+                .filter(acts)
+                .count()
+        };
+        first.saturating_add(then) as u64
+    }
+
+    /// When this member is to start a ballot.
+    pub(super) fn act_at(&self) -> Option<Instant> {
+        if self.proposer.stage() != Stage::Idle
+            || !matches!(self.phase, Phase::Member | Phase::Leaving)
+        {
+            return None;
+        }
+        let due = self.changes.due_at();
+        let promised = self.acceptor.promised();
+        if due.is_none() && promised.is_none() {
+            return None;
+        }
+        let rank = self.rank();
+        let due = due.map(|due| due.after(self.takeover().times(rank)));
+        let at = match promised {
+            None => due?,
+            Some((ballot, heard_at)) => {
+                let silent = heard_at.after(self.takeover().times(rank.saturating_add(1)));
+                let coordinator = self.view.member(ballot.coordinator);
+                let is_dead = coordinator.is_none_or(|member| self.is_doubted(member.identity));
+                match due {
+                    Some(due) if is_dead => due.min(silent),
+                    _ => silent,
+                }
+            }
+        };
+        Some(at.max(self.not_before))
+    }
+
+    pub(super) fn start_ballot(&mut self, now: Instant, outbox: &mut Outbox) {
+        let promised = self
+            .acceptor
+            .promised()
+            .map_or(0, |(ballot, _)| ballot.round);
+        let ballot = Ballot {
+            round: promised.max(self.highest_round).saturating_add(1),
+            coordinator: self.own.node,
+        };
+        self.highest_round = ballot.round;
+        if !self.acceptor.promise(now, ballot) {
+            return;
+        }
+        let accepted = self.acceptor.accepted();
+        if self.phase == Phase::Joining {
+            let own = core::iter::once((self.own, self.address));
+            let others = self.joining.candidates(now);
+            self.proposer.start(
+                now,
+                ballot,
+                QuorumRule::AtLeast(self.configuration.formation_quorum()),
+                own.chain(others.map(|candidate| (candidate.identity, candidate.address))),
+                accepted,
+            );
+        } else {
+            let members = self.view.members().iter();
+            self.proposer.start(
+                now,
+                ballot,
+                QuorumRule::OfView,
+                members.map(|member| (member.identity, member.address)),
+                accepted,
+            );
+        }
+        self.proposer.promise_own(self.own, self.has_groups);
+        self.freeze(outbox);
+    }
+
+    pub(super) fn is_prepared(&self, now: Instant) -> bool {
+        self.proposer
+            .is_prepared(now, |voter| !self.changes.doubts.is_accused(voter))
+    }
+
+    /// Accepts, as the first, the value that this node proposes: one that may have been decided
+    /// already, or what was collected.
+    pub(super) fn fill_proposal(&mut self) {
+        let ballot = self.proposer.ballot();
+        if let Some(found) = self.proposer.found() {
+            self.acceptor
+                .accept_own(|proposal| proposal.copy_from(found, ballot));
+            return;
+        }
+        let (view, proposer, changes) = (&self.view, &self.proposer, &self.changes);
+        let own = self.own.node;
+        let is_first = self.phase == Phase::Joining;
+        let quorum_lost = self.quorum_lost;
+        self.acceptor.accept_own(|proposal| {
+            proposal.begin(ballot, own);
+            if is_first {
+                let mut slots = FreeSlots::new();
+                for voter in proposer.voters().iter().filter(|voter| voter.promised) {
+                    let Some(slot) = slots.next(view) else {
+                        break;
+                    };
+                    proposal.add(Change::Add(MemberRecord {
+                        identity: voter.identity,
+                        address: voter.address,
+                        slot,
+                    }));
+                }
+            } else {
+                for eight in proposer.voters().chunks(8) {
+                    let bits = eight.iter().enumerate().fold(0, |bits, (place, voter)| {
+                        let is_reporter = !voter.promised || voter.has_groups;
+                        bits | (u8::from(is_reporter) << place)
+                    });
+                    proposal.add_reporters(bits);
+                }
+                // After a time without a quorum many are accused of what the network did. Who
+                // answers is not taken out for it.
+                changes.fill(view, proposal, |subject| {
+                    quorum_lost
+                        && proposer
+                            .voters()
+                            .iter()
+                            .any(|voter| voter.identity == subject && voter.promised)
+                });
+            }
+            proposal.close();
+        });
+    }
+}
