@@ -40,7 +40,6 @@ use self::joining::Joining;
 use self::transfer::{Assembly, Departures, Transfers};
 use self::watch::Watch;
 use super::configuration::ValidConfiguration;
-use super::errors::Counter;
 use super::identity::{Identity, PeerAddress, ViewNumber};
 use super::outbox::Outbox;
 use super::outputs::{DeadlineReason, Event};
@@ -251,7 +250,6 @@ impl Membership {
                 silence_ms,
             } if self.view.has(subject) => {
                 self.watch.suspect(now, subject);
-                outbox.counters.count(Counter::Suspicions);
                 outbox.event(Event::Suspected {
                     subject,
                     silence_ms,
@@ -262,7 +260,6 @@ impl Membership {
                 silence_ms,
             } if self.view.has(subject) => {
                 self.watch.accuse(now, subject);
-                outbox.counters.count(Counter::Accusations);
                 outbox.event(Event::Accused {
                     subject,
                     silence_ms,

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A few nodes in one test, joined by a network without faults but those that the test makes, in
+//! simulated time. For crowds, chance and faults there is the simulator of whole clusters.
+
+use std::collections::BTreeMap;
+
+use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
+use kcgcs_protocol::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES};
+use kcgcs_protocol::protocol::node::Node;
+use kcgcs_protocol::protocol::outputs::Event;
+use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
+use kcgcs_protocol::protocol::time::{Duration, Instant};
+
+/// One-way delay of the network.
+const DELAY: Duration = Duration::from_microseconds(100);
+
+/// A node, its pulse, and what it has told.
+pub(crate) struct Host {
+    pub(crate) node: Node,
+    pub(crate) pulse: Pulse,
+    pub(crate) events: Vec<(Instant, Event)>,
+    pub(crate) is_up: bool,
+    pub(crate) datagrams_sent: u64,
+}
+
+/// A datagram on its way.
+struct Flight {
+    from: PeerAddress,
+    to: PeerAddress,
+    bytes: Vec<u8>,
+}
+
+/// Decides whether a datagram from the first node to the second one arrives.
+pub(crate) type Filter = Box<dyn FnMut(u16, u16, &[u8]) -> bool>;
+
+/// All nodes of a test.
+pub(crate) struct Lab {
+    pub(crate) now: Instant,
+    pub(crate) hosts: BTreeMap<u16, Host>,
+    settings: Configuration,
+    count: u16,
+    flights: BTreeMap<(Instant, u64), Flight>,
+    flight_number: u64,
+    pub(crate) filter: Filter,
+}
+
+/// The address of node `number`.
+pub(crate) fn address(number: u16) -> PeerAddress {
+    let [high, low] = number.to_be_bytes();
+    PeerAddress::from_socket_address(std::net::SocketAddr::from(([10, 0, high, low], 5407)))
+}
+
+fn number_of(address: PeerAddress) -> u16 {
+    u16::from_be_bytes([address.octets[14], address.octets[15]])
+}
+
+impl Lab {
+    /// Nodes 1 to `count`, started at once.
+    pub(crate) fn new(count: u16, settings: Configuration) -> Self {
+        let mut lab = Self::without_nodes(count, settings);
+        for number in 1..=count {
+            lab.start(number, 1);
+        }
+        lab
+    }
+
+    /// A network for `count` nodes, none of them started.
+    pub(crate) fn without_nodes(count: u16, settings: Configuration) -> Self {
+        Self {
+            now: Instant::from_nanoseconds(1_000_000_000),
+            hosts: BTreeMap::new(),
+            settings,
+            count,
+            flights: BTreeMap::new(),
+            flight_number: 0,
+            filter: Box::new(|_, _, _| true),
+        }
+    }
+
+    /// Starts a life of a node.
+    pub(crate) fn start(&mut self, number: u16, incarnation: u64) {
+        let settings = self.settings;
+        self.start_with(number, incarnation, settings);
+    }
+
+    /// Starts a life of a node with settings of its own.
+    pub(crate) fn start_with(&mut self, number: u16, incarnation: u64, settings: Configuration) {
+        let identity = Identity {
+            node: NodeId::new(number).unwrap(),
+            incarnation: Incarnation(incarnation),
+        };
+        let peers: Vec<_> = (1..=self.count).map(address).collect();
+        let own = address(number);
+        let make = || ValidConfiguration::new(settings, b"lab", own, &peers).unwrap();
+        let seed = u64::from(number) << 32 | incarnation;
+        let host = Host {
+            pulse: Pulse::new(identity, &make(), self.now, seed),
+            node: Node::new(identity, own, make(), self.now, seed).unwrap(),
+            events: Vec::new(),
+            is_up: true,
+            datagrams_sent: 0,
+        };
+        self.hosts.insert(number, host);
+        self.settle(number);
+    }
+
+    /// A node stops without a word.
+    pub(crate) fn crash(&mut self, number: u16) {
+        self.host(number).is_up = false;
+    }
+
+    pub(crate) fn host(&mut self, number: u16) -> &mut Host {
+        self.hosts.get_mut(&number).unwrap()
+    }
+
+    /// The numbers of the nodes in this node's view; empty without one.
+    pub(crate) fn members(&self, number: u16) -> Vec<u16> {
+        let view = self.hosts[&number].node.view();
+        view.map_or(Vec::new(), |view| {
+            let members = view.members().iter();
+            members
+                .map(|member| member.identity.node.number())
+                .collect()
+        })
+    }
+
+    /// Whether all of `numbers` have a view of exactly themselves, and the same one.
+    pub(crate) fn agree(&self, numbers: &[u16]) -> bool {
+        let mut views = numbers.iter().map(|number| {
+            let view = self.hosts[number].node.view();
+            (
+                self.members(*number),
+                view.map(|view| (view.number, view.issuer)),
+            )
+        });
+        let Some(first) = views.next() else {
+            return true;
+        };
+        first.0 == numbers && views.all(|view| view == first)
+    }
+
+    /// Lets time go by until `condition` holds; says when, or fails after `limit_ms`.
+    pub(crate) fn run_until(
+        &mut self,
+        limit_ms: u64,
+        what: &str,
+        condition: impl Fn(&Lab) -> bool,
+    ) -> Instant {
+        let limit = self.now.after(Duration::from_milliseconds(limit_ms));
+        while !condition(self) {
+            assert!(
+                self.step(limit),
+                "not within {limit_ms} ms: {what}\n{}",
+                self.describe()
+            );
+        }
+        self.now
+    }
+
+    /// Lets some time go by.
+    pub(crate) fn run_for(&mut self, span_ms: u64) {
+        let limit = self.now.after(Duration::from_milliseconds(span_ms));
+        while self.step(limit) {}
+        self.now = limit;
+    }
+
+    fn describe(&self) -> String {
+        let mut text = String::new();
+        for (number, host) in &self.hosts {
+            let view = host.node.view().map(|view| view.number);
+            text += &format!(
+                "node {number}: up {}, view {view:?} of {:?}, quorum {}, next {:?}, last events {:?}\n",
+                host.is_up,
+                self.members(*number),
+                host.node.has_quorum(),
+                host.node.next_deadline(),
+                host.events.iter().rev().take(6).collect::<Vec<_>>(),
+            );
+        }
+        text
+    }
+
+    /// Does the next thing that happens, if it happens before `limit`.
+    fn step(&mut self, limit: Instant) -> bool {
+        let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
+        let wake = self
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.is_up)
+            .filter_map(|(number, host)| {
+                let node = host.node.next_deadline().map(|(at, _)| at);
+                let at = node.into_iter().chain(host.pulse.next_deadline()).min()?;
+                Some((at, *number))
+            })
+            .min();
+        let next = flight.into_iter().chain(wake.map(|(at, _)| at)).min();
+        let Some(next) = next.filter(|at| *at <= limit) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        if flight == Some(next) {
+            let (_, flight) = self.flights.pop_first().unwrap();
+            self.arrive(flight);
+        } else if let Some((_, number)) = wake {
+            let now = self.now;
+            let host = self.host(number);
+            host.pulse.handle_timer(now);
+            host.node.handle_deadline(now);
+            self.settle(number);
+        }
+        true
+    }
+
+    fn arrive(&mut self, flight: Flight) {
+        let (number, now) = (number_of(flight.to), self.now);
+        let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_up) else {
+            return;
+        };
+        if host.pulse.handle_datagram(now, flight.from, &flight.bytes) == PulseVerdict::ForEngine {
+            host.node.handle_datagram(now, flight.from, &flight.bytes);
+        }
+        self.settle(number);
+    }
+
+    /// Polls all outputs of a node until there are none.
+    fn settle(&mut self, number: u16) {
+        let now = self.now;
+        let mut out = Vec::new();
+        let host = self.hosts.get_mut(&number).unwrap();
+        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; HEARTBEAT_BYTES]);
+        loop {
+            let mut is_quiet = true;
+            while let Some(report) = host.pulse.poll_report() {
+                is_quiet = false;
+                host.node.handle_pulse_report(now, report);
+            }
+            if let Some(assignment) = host.node.poll_assignment() {
+                is_quiet = false;
+                host.pulse.install(now, &assignment);
+            }
+            while let Some(transmit) = host.node.poll_transmit(&mut buffer) {
+                is_quiet = false;
+                out.push((transmit.to, buffer[..transmit.length].to_vec()));
+            }
+            while let Some(transmit) = host.pulse.poll_transmit(now, &mut heartbeat) {
+                is_quiet = false;
+                out.push((transmit.to, heartbeat[..transmit.length].to_vec()));
+            }
+            while let Some(event) = host.node.poll_event() {
+                is_quiet = false;
+                host.events.push((now, event));
+            }
+            if is_quiet {
+                break;
+            }
+        }
+        host.datagrams_sent += out.len() as u64;
+        for (to, bytes) in out {
+            if (self.filter)(number, number_of(to), &bytes) {
+                self.flight_number += 1;
+                let key = (now.after(DELAY), self.flight_number);
+                let from = address(number);
+                self.flights.insert(key, Flight { from, to, bytes });
+            }
+        }
+    }
+
+    /// A datagram out of nowhere.
+    pub(crate) fn inject(&mut self, from: PeerAddress, to: u16, bytes: Vec<u8>) {
+        self.arrive(Flight {
+            from,
+            to: address(to),
+            bytes,
+        });
+    }
+}

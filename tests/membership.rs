@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the membership does, seen from outside: a few whole nodes in simulated time.
+
+mod lab;
+
+use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::errors::Counter;
+use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, RefusalReason};
+use lab::{address, Lab};
+
+fn formed(count: u16) -> (Lab, Vec<u16>) {
+    let all: Vec<u16> = (1..=count).collect();
+    let mut lab = Lab::new(count, Configuration::DEFAULT);
+    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+    lab.run_for(1_000);
+    (lab, all)
+}
+
+#[test]
+fn a_node_without_peers_forms_a_view_of_its_own_at_once() {
+    let mut lab = Lab::new(1, Configuration::DEFAULT);
+    lab.run_for(1);
+    assert_eq!(lab.members(1), [1]);
+    assert!(lab.hosts[&1].node.has_quorum());
+}
+
+#[test]
+fn nodes_started_together_form_one_first_view() {
+    for count in [2, 3, 5, 16, 64] {
+        let all: Vec<u16> = (1..=count).collect();
+        let mut lab = Lab::new(count, Configuration::DEFAULT);
+        lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+        assert_eq!(
+            lab.hosts[&1].node.view().unwrap().number.0,
+            1,
+            "{count} nodes"
+        );
+    }
+}
+
+#[test]
+fn a_node_started_later_joins_within_two_rounds() {
+    let mut lab = Lab::without_nodes(5, Configuration::DEFAULT);
+    for number in [2, 3, 4] {
+        lab.start(number, 1);
+    }
+    lab.run_until(5_000, "a view of the three", |lab| lab.agree(&[2, 3, 4]));
+    lab.start(1, 1);
+    lab.run_until(1_000, "a view of four", |lab| lab.agree(&[1, 2, 3, 4]));
+    lab.start(5, 1);
+    lab.run_until(1_000, "a view of five", |lab| lab.agree(&[1, 2, 3, 4, 5]));
+}
+
+#[test]
+fn a_minority_of_the_expected_nodes_forms_nothing() {
+    let mut lab = Lab::without_nodes(5, Configuration::DEFAULT);
+    lab.start(1, 1);
+    lab.start(2, 1);
+    lab.run_for(10_000);
+    assert!(lab.members(1).is_empty() && lab.members(2).is_empty());
+    lab.start(5, 1);
+    lab.run_until(3_000, "a view of three", |lab| lab.agree(&[1, 2, 5]));
+}
+
+#[test]
+fn a_crash_leads_to_one_view_without_the_node_within_300_ms() {
+    for count in [3, 5, 8, 16, 32, 64] {
+        for victim in [1, count / 2 + 1, count] {
+            let (mut lab, mut rest) = formed(count);
+            rest.retain(|number| *number != victim);
+            let before = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+            let crashed_at = lab.now;
+            lab.crash(victim);
+            let at = lab.run_until(2_000, "a view without it", |lab| lab.agree(&rest));
+            let milliseconds = at.since(crashed_at).as_milliseconds();
+            assert!(
+                milliseconds <= 300,
+                "{count} nodes, {victim} crashed: {milliseconds} ms"
+            );
+            let after = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+            assert_eq!(after, before + 1, "{count} nodes, {victim} crashed");
+        }
+    }
+}
+
+#[test]
+fn nodes_that_crash_together_go_in_one_view() {
+    for victims in [
+        vec![2, 3],
+        vec![1, 2, 3],
+        vec![1, 4, 7, 10],
+        vec![5, 6, 7, 8, 9, 10],
+    ] {
+        let (mut lab, mut rest) = formed(16);
+        rest.retain(|number| !victims.contains(number));
+        let before = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+        for victim in &victims {
+            lab.crash(*victim);
+        }
+        lab.run_until(3_000, "a view without them", |lab| lab.agree(&rest));
+        lab.run_for(1_000);
+        let after = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+        assert_eq!(after, before + 1, "{victims:?}");
+    }
+}
+
+#[test]
+fn all_coordinators_may_crash_at_once() {
+    let (mut lab, mut rest) = formed(16);
+    let view = lab.hosts[&1].node.view().unwrap();
+    let coordinators: Vec<u16> = view
+        .coordinators(5)
+        .map(|member| member.identity.node.number())
+        .collect();
+    assert_eq!(coordinators.len(), 5);
+    for coordinator in &coordinators {
+        lab.crash(*coordinator);
+    }
+    rest.retain(|number| !coordinators.contains(number));
+    lab.run_until(3_000, "a view without them", |lab| lab.agree(&rest));
+}
+
+#[test]
+fn a_coordinator_that_dies_in_any_phase_does_not_stop_the_change() {
+    // The first coordinator dies after it has sent so many datagrams of the change.
+    for allowed in 0..30 {
+        let (mut lab, mut rest) = formed(5);
+        rest.retain(|number| ![1, 4].contains(number));
+        lab.crash(4);
+        let mut left = allowed;
+        lab.filter = Box::new(move |from, _, bytes| {
+            let kind = bytes[3];
+            let is_change = (11..=18).contains(&kind);
+            if from == 1 && is_change && left > 0 {
+                left -= 1;
+                return true;
+            }
+            // Once it has begun and used up its messages it is dead to all.
+            !(from == 1 && left == 0)
+        });
+        lab.run_until(5_000, "a view without the first one", |lab| {
+            lab.agree(&rest) || lab.agree(&[1, 2, 3, 5])
+        });
+        // Where its messages were enough for the whole change it dies now.
+        lab.crash(1);
+        lab.run_until(5_000, "a view of the others", |lab| lab.agree(&rest));
+    }
+}
+
+#[test]
+fn a_leave_is_a_view_change_with_that_reason() {
+    let (mut lab, _) = formed(5);
+    let now = lab.now;
+    lab.host(3).node.leave_cluster(now);
+    let rest = [1, 2, 4, 5];
+    lab.run_until(300, "a view without it", |lab| lab.agree(&rest));
+    let told = |lab: &Lab, number: u16| {
+        lab.hosts[&number].events.iter().any(|(_, event)| {
+            matches!(event, Event::ViewChange { subject, reason: ChangeReason::Leave }
+                if subject.node.number() == 3)
+        })
+    };
+    assert!(rest.iter().all(|number| told(&lab, *number)));
+    lab.run_until(300, "the leaver is told", |lab| {
+        matches!(lab.hosts[&3].events.last(), Some((_, Event::Left)))
+    });
+}
+
+#[test]
+fn a_restarted_node_replaces_its_earlier_life_in_one_view() {
+    let (mut lab, all) = formed(5);
+    let before = lab.hosts[&1].node.view().unwrap().number.0;
+    lab.start(4, 2);
+    lab.run_until(2_000, "a view with the new life", |lab| {
+        lab.agree(&all) && lab.hosts[&1].node.view().unwrap().number.0 > before
+    });
+    assert_eq!(lab.hosts[&1].node.view().unwrap().number.0, before + 1);
+}
+
+#[test]
+fn a_node_that_was_cut_off_finds_out_and_comes_back_as_another() {
+    let (mut lab, all) = formed(5);
+    lab.filter = Box::new(|from, to, _| (from == 2) == (to == 2));
+    lab.run_until(2_000, "the others go on", |lab| lab.agree(&[1, 3, 4, 5]));
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_until(3_000, "it is back", |lab| lab.agree(&all));
+    assert_eq!(lab.hosts[&2].node.identity().incarnation.0, 2);
+    assert!(lab.hosts[&2]
+        .events
+        .iter()
+        .any(|(_, event)| matches!(event, Event::Excluded { .. })));
+}
+
+#[test]
+fn a_minority_blocks_and_says_so_and_joins_again_after_the_cut() {
+    let (mut lab, all) = formed(5);
+    let is_minority = |number: u16| number <= 2;
+    lab.filter = Box::new(move |from, to, _| is_minority(from) == is_minority(to));
+    lab.run_until(3_000, "the majority goes on", |lab| lab.agree(&[3, 4, 5]));
+    lab.run_until(3_000, "the minority blocks", |lab| {
+        [1, 2]
+            .iter()
+            .all(|number| !lab.hosts[number].node.has_quorum())
+    });
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_until(5_000, "all are together again", |lab| lab.agree(&all));
+}
+
+#[test]
+fn three_parts_without_a_quorum_block_and_go_on_when_joined_again() {
+    let (mut lab, all) = formed(8);
+    let part = |number: u16| number % 3;
+    lab.filter = Box::new(move |from, to, _| part(from) == part(to));
+    lab.run_until(4_000, "all block", |lab| {
+        lab.hosts.values().all(|host| !host.node.has_quorum())
+    });
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_until(10_000, "all are together again", |lab| lab.agree(&all));
+}
+
+#[test]
+fn settings_that_differ_are_refused_by_name() {
+    let (mut lab, all) = formed(3);
+    let settings = Configuration {
+        heartbeat_interval_ms: 200,
+        ..Configuration::DEFAULT
+    };
+    lab.crash(3);
+    lab.run_until(1_000, "a view of two", |lab| lab.agree(&[1, 2]));
+    lab.start_with(3, 2, settings);
+    lab.run_until(1_000, "refused", |lab| {
+        lab.hosts[&3].events.iter().any(|(_, event)| {
+            matches!(
+                event,
+                Event::Refused {
+                    reason: RefusalReason::HeartbeatInterval,
+                    ..
+                }
+            )
+        })
+    });
+    assert!(lab.agree(&[1, 2]));
+    lab.start(3, 3);
+    lab.run_until(2_000, "with the right ones it is let in", |lab| {
+        lab.agree(&all)
+    });
+}
+
+#[test]
+fn an_idle_cluster_sends_no_more_than_twenty_packets_per_node_and_second() {
+    for count in [2, 5, 16, 64] {
+        let (mut lab, all) = formed(count);
+        let before: Vec<u64> = all.iter().map(|n| lab.hosts[n].datagrams_sent).collect();
+        lab.run_for(10_000);
+        for (number, before) in all.iter().zip(before) {
+            let sent = lab.hosts[number].datagrams_sent - before;
+            assert!(
+                sent <= 200,
+                "{count} nodes: node {number} sent {sent} in ten seconds"
+            );
+        }
+        assert!(lab.agree(&all));
+    }
+}
+
+#[test]
+fn malformed_datagrams_are_counted_and_change_nothing() {
+    let (mut lab, all) = formed(3);
+    let view = lab.hosts[&1].node.view().unwrap().number;
+    let mut header = vec![0_u8; 56];
+    lab.inject(address(2), 1, header.clone());
+    header[0] = 0x4b;
+    header[1] = 0x47;
+    lab.inject(address(2), 1, header.clone());
+    lab.inject(address(2), 1, header[..20].to_vec());
+    lab.inject(address(2), 1, Vec::new());
+    let pulse = lab.host(1).pulse.counters();
+    assert_eq!(pulse.value(Counter::DroppedMagic), 1);
+    assert_eq!(pulse.value(Counter::DroppedVersion), 1);
+    assert_eq!(pulse.value(Counter::DroppedShort), 2);
+    lab.run_for(1_000);
+    assert!(lab.agree(&all));
+    assert_eq!(lab.hosts[&1].node.view().unwrap().number, view);
+}
