@@ -201,3 +201,8 @@ pub fn report_broken_invariant(what: &'static str) {
         kernel::warn_on!(true);
     }
 }
+
+/// How many broken invariants there were since the module was loaded.
+pub fn broken_invariants() -> u64 {
+    BROKEN_INVARIANTS.load(Relaxed)
+}

@@ -96,7 +96,7 @@ impl<T: Sync> DeadlineTimer<T> {
         let this = unsafe { &*timer.cast::<Self>() };
         // SAFETY: By the type invariant, and the promise given to `new`, the owner is still whole.
         (this.fire)(unsafe { this.owner.as_ref() });
-        bindings::hrtimer_restart_HRTIMER_NORESTART
+        bindings::hrtimer_restart::HRTIMER_NORESTART
     }
 }
 

@@ -91,6 +91,27 @@ extern "C" {
     pub(crate) fn kcgcs_netlink_register() -> c_int;
     pub(crate) fn kcgcs_netlink_unregister();
 
+    pub(crate) fn kcgcs_put_u8(skb: *mut bindings::sk_buff, attribute: c_int, value: u8) -> c_int;
+    pub(crate) fn kcgcs_put_u16(skb: *mut bindings::sk_buff, attribute: c_int, value: u16)
+        -> c_int;
+    pub(crate) fn kcgcs_put_u32(skb: *mut bindings::sk_buff, attribute: c_int, value: u32)
+        -> c_int;
+    pub(crate) fn kcgcs_put_u64(skb: *mut bindings::sk_buff, attribute: c_int, value: u64)
+        -> c_int;
+    pub(crate) fn kcgcs_put_text(
+        skb: *mut bindings::sk_buff,
+        attribute: c_int,
+        text: *const u8,
+        length: u32,
+    ) -> c_int;
+    pub(crate) fn kcgcs_put_pair(
+        skb: *mut bindings::sk_buff,
+        attribute: c_int,
+        name: *const u8,
+        length: u32,
+        value: u64,
+    ) -> c_int;
+
     pub(crate) fn kcgcs_spin_lock_bh(lock: *mut bindings::spinlock_t);
     pub(crate) fn kcgcs_spin_trylock_bh(lock: *mut bindings::spinlock_t) -> c_int;
     pub(crate) fn kcgcs_spin_unlock_bh(lock: *mut bindings::spinlock_t);

@@ -86,6 +86,16 @@ struct kcgcs_request {
 int kcgcs_netlink_register(void);
 void kcgcs_netlink_unregister(void);
 
+/* What an answer is made of; -EMSGSIZE: no room. */
+int kcgcs_put_u8(struct sk_buff *skb, int attribute, u8 value);
+int kcgcs_put_u16(struct sk_buff *skb, int attribute, u16 value);
+int kcgcs_put_u32(struct sk_buff *skb, int attribute, u32 value);
+int kcgcs_put_u64(struct sk_buff *skb, int attribute, u64 value);
+int kcgcs_put_text(struct sk_buff *skb, int attribute, const u8 *text,
+		   u32 length);
+int kcgcs_put_pair(struct sk_buff *skb, int attribute, const u8 *name,
+		   u32 length, u64 value);
+
 /* Rust: the commands.  message takes a sentence for the user. */
 int kcgcs_netlink_start(struct net *net, const struct kcgcs_request *request,
 			char *message);

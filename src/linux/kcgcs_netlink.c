@@ -220,6 +220,56 @@ static struct genl_family kcgcs_family __ro_after_init = {
 	.resv_start_op = KCGCS_CMD_NODE_START,
 };
 
+int kcgcs_put_u8(struct sk_buff *skb, int attribute, u8 value)
+{
+	return nla_put_u8(skb, attribute, value);
+}
+
+int kcgcs_put_u16(struct sk_buff *skb, int attribute, u16 value)
+{
+	return nla_put_u16(skb, attribute, value);
+}
+
+int kcgcs_put_u32(struct sk_buff *skb, int attribute, u32 value)
+{
+	return nla_put_u32(skb, attribute, value);
+}
+
+int kcgcs_put_u64(struct sk_buff *skb, int attribute, u64 value)
+{
+	return nla_put_u64_64bit(skb, attribute, value, KCGCS_ATTR_PAD);
+}
+
+/* The text's end is marked by a zero in the message. */
+int kcgcs_put_text(struct sk_buff *skb, int attribute, const u8 *text,
+		   u32 length)
+{
+	struct nlattr *place = nla_reserve(skb, attribute, length + 1);
+
+	if (!place)
+		return -EMSGSIZE;
+	memcpy(nla_data(place), text, length);
+	((u8 *)nla_data(place))[length] = 0;
+	return 0;
+}
+
+/* A nest of a name and a value. */
+int kcgcs_put_pair(struct sk_buff *skb, int attribute, const u8 *name,
+		   u32 length, u64 value)
+{
+	struct nlattr *nest = nla_nest_start(skb, attribute);
+
+	if (!nest)
+		return -EMSGSIZE;
+	if (kcgcs_put_text(skb, KCGCS_ATTR_NAME, name, length) ||
+	    kcgcs_put_u64(skb, KCGCS_ATTR_VALUE, value)) {
+		nla_nest_cancel(skb, nest);
+		return -EMSGSIZE;
+	}
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
 int kcgcs_netlink_register(void)
 {
 	return genl_register_family(&kcgcs_family);

@@ -15,8 +15,7 @@ use super::{
 use crate::protocol::configuration::Configuration;
 use kernel::{
     ffi::c_char,
-    prelude::*,
-    str::CStrExt as _, //
+    prelude::*, //
 };
 
 /// The bytes of a C string; none for NULL.

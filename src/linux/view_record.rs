@@ -136,7 +136,7 @@ impl ViewRecord {
             Member::new(*id, found.map(|member| member.slot))
         };
         let lists = Lists {
-            members: collect(&view.members, Member::from)?,
+            members: collect(&view.members, |member| Member::from(member))?,
             joined: collect(&view.joined, slot)?,
             left: collect(&view.left, |(id, reason)| {
                 let before = previous.and_then(|previous| previous.find(*id));
@@ -189,7 +189,8 @@ impl ViewRecord {
         Self::new(head, lists)
     }
 
-    fn find(&self, id: MemberId) -> Option<Member> {
+    /// The member with its slot, whatever its slot is.
+    pub(crate) fn find(&self, id: MemberId) -> Option<Member> {
         self.members.iter().find(|member| member.is(id)).copied()
     }
 

@@ -602,6 +602,11 @@ impl Pulse {
         self.reports.first_mut()?.take()
     }
 
+    /// Whether [`Self::poll_report`] has something.
+    pub fn has_reports(&self) -> bool {
+        self.reports.iter().any(Option::is_some)
+    }
+
     /// When the timer shall fire; `None` while silent.
     pub fn next_deadline(&self) -> Option<Instant> {
         let sends = self.targets.iter().flatten().map(|target| target.next_send);

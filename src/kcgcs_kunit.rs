@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The unit tests of the protocol as KUnit suites, in a module of their own: kcgcs.ko carries no
+//! test code. The suites run when this module is loaded.
+
+#![crate_name = "kcgcs_kunit_test"]
+
+use kernel::prelude::*;
+
+#[path = "platform_kernel.rs"]
+pub mod platform;
+pub mod protocol;
+
+module! {
+    type: ProtocolTests,
+    name: "kcgcs_kunit_test",
+    authors: ["KCGCS developers"],
+    description: "Unit tests of the KCGCS protocol",
+    license: "GPL",
+}
+
+struct ProtocolTests;
+
+impl kernel::Module for ProtocolTests {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}

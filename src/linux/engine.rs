@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engine of a node: the only caller of the protocol's `Node`, in process context, one input at
+//! a time, with all outputs carried out before the next one.
+
+use super::{
+    clock,
+    cluster_notifier::News,
+    errno,
+    event_log::{
+        log_line,
+        EventLog, //
+    },
+    group_handle::{
+        Delivery,
+        Handle,
+        Submission, //
+    },
+    instance::Instance,
+    settings::ClusterName,
+    text_buffer::TextBuffer,
+    trace_points,
+    view_record::{
+        node_member,
+        ViewRecord, //
+    }, //
+};
+use crate::{
+    platform::{
+        broken_invariants,
+        OutOfMemory, //
+    },
+    protocol::{
+        configuration::ValidConfiguration,
+        errors::CommandError,
+        identity::{
+            EndpointId,
+            Identity,
+            PeerAddress, //
+        },
+        limits::{
+            DATAGRAM_BYTES_MAX,
+            NODES_MAX, //
+        },
+        node::Node,
+        outputs::{
+            ChangeReason,
+            Event,
+            RefusalReason, //
+        },
+        time::Instant,
+        view::ClusterView, //
+    }, //
+};
+use core::fmt::Write;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// Inputs that one run handles before it gives up the processor.
+const INPUTS_PER_RUN: usize = 256;
+/// Changes of a view that get a line of their own in the log.
+const CHANGE_LINES_MAX: usize = 8;
+/// Node numbers of a view that the log shows.
+const NODES_SHOWN_MAX: usize = 100;
+
+/// Where the node stands, for operators: an `enum kcgcs_node_state`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeState {
+    Joining = 1,
+    Member = 2,
+    Blocked = 3,
+    Leaving = 4,
+    Failed = 5,
+}
+
+/// The protocol's node and what is to be done with what it says.
+pub(super) struct Engine {
+    node: KBox<Node>,
+    buffer: KVec<u8>,
+    handles: KVec<Arc<Handle>>,
+    /// Differences from the last cluster view, told before the view itself.
+    changes: KVec<(Identity, ChangeReason)>,
+    cluster_view: Option<Arc<ViewRecord>>,
+    log: EventLog,
+    is_leaving: bool,
+    is_stopped: bool,
+    is_failed: bool,
+}
+
+impl Engine {
+    /// A node that looks for its cluster.
+    ///
+    /// Context: Process context. May sleep.
+    pub(super) fn new(
+        identity: Identity,
+        address: PeerAddress,
+        configuration: ValidConfiguration,
+        now: Instant,
+        cluster: ClusterName,
+    ) -> Result<Self> {
+        let seed = clock::random_seed();
+        let node = Node::new(identity, address, configuration, now, seed)
+            .map_err(|_: OutOfMemory| ENOMEM)?;
+        let mut log = EventLog::new(identity.node, now);
+        log_line!(
+            log,
+            now,
+            "started, incarnation {}, address {:?}, cluster {:?}",
+            identity.incarnation.0,
+            address,
+            cluster
+        );
+        Ok(Self {
+            node: KBox::new(node, GFP_KERNEL)?,
+            buffer: KVec::from_elem(0, DATAGRAM_BYTES_MAX, GFP_KERNEL)?,
+            handles: KVec::new(),
+            changes: KVec::with_capacity(2 * NODES_MAX, GFP_KERNEL)?,
+            cluster_view: None,
+            log,
+            is_leaving: false,
+            is_stopped: false,
+            is_failed: false,
+        })
+    }
+
+    // ---- for netlink --------------------------------------------------------------------------
+
+    /// The protocol's node, to be looked at.
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Where the node stands.
+    pub(super) fn state(&self) -> NodeState {
+        if self.is_failed {
+            NodeState::Failed
+        } else if self.is_leaving {
+            NodeState::Leaving
+        } else if self.node.view().is_none() {
+            NodeState::Joining
+        } else if self.node.has_quorum() {
+            NodeState::Member
+        } else {
+            NodeState::Blocked
+        }
+    }
+
+    // ---- inputs -------------------------------------------------------------------------------
+
+    /// Handles what has come in. True if there is more.
+    pub(super) fn run(&mut self, instance: &Instance) -> bool {
+        let broken_before = broken_invariants();
+        let is_more = self.handle_inputs(instance);
+        if broken_invariants() != broken_before {
+            self.fail(instance);
+        }
+        is_more && !self.is_stopped
+    }
+
+    fn handle_inputs(&mut self, instance: &Instance) -> bool {
+        for _ in 0..INPUTS_PER_RUN {
+            if self.is_stopped {
+                return false;
+            }
+            let now = clock::now();
+            if let Some(report) = instance.take_report() {
+                self.node.handle_pulse_report(now, report);
+            } else if let Some(datagram) = instance.socket.take() {
+                let (from, bytes) = (datagram.from(), datagram.bytes());
+                trace_points::datagram_receive(instance.node, from, bytes.len());
+                self.node.handle_datagram(now, from, bytes);
+            } else if self.next_deadline().is_some_and(|at| at <= now) {
+                self.node.handle_deadline(now);
+            } else if !self.submit_next(now) {
+                if let Some(at) = self.next_deadline() {
+                    instance.wake_engine_at(at);
+                }
+                return false;
+            }
+            self.carry_out(now, instance);
+        }
+        true
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.node.next_deadline().map(|(at, _)| at)
+    }
+
+    /// Hands one submitted message to the protocol. False if there is none that it takes.
+    fn submit_next(&mut self, now: Instant) -> bool {
+        for handle in self.handles.iter() {
+            let Some(Submission { order, payload }) = handle.take_submission() else {
+                continue;
+            };
+            match self
+                .node
+                .multicast(now, handle.endpoint(), order, payload)
+            {
+                Ok(()) => {
+                    handle.tell_writable();
+                    return true;
+                }
+                Err((
+                    CommandError::WindowFull | CommandError::NoQuorum | CommandError::OutOfMemory,
+                    payload,
+                )) => handle.give_back(Submission { order, payload }),
+                // The membership is over: its messages go with it.
+                Err((error, _)) => {
+                    pr_debug!("a message was dropped: {:?}\n", error);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Adds a consumer's membership.
+    pub(super) fn join(&mut self, instance: &Instance, handle: Arc<Handle>) -> Result {
+        if self.is_stopped {
+            return Err(ESHUTDOWN);
+        }
+        self.handles.reserve(1, GFP_KERNEL)?;
+        let now = clock::now();
+        let endpoint = self
+            .node
+            .join_group(now, handle.name)
+            .map_err(errno::of_command)?;
+        handle.set_endpoint(endpoint);
+        self.handles.push(handle, GFP_KERNEL)?;
+        self.carry_out(now, instance);
+        instance.wake_engine();
+        Ok(())
+    }
+
+    /// Ends a consumer's membership.
+    pub(super) fn leave(&mut self, instance: &Instance, handle: &Handle) {
+        let endpoint = handle.endpoint();
+        self.handles.retain(|known| known.endpoint() != endpoint);
+        if !self.is_stopped {
+            let now = clock::now();
+            // An error says that the protocol has put it out before.
+            let _ = self.node.leave_group(now, endpoint);
+            self.carry_out(now, instance);
+            instance.wake_engine();
+        }
+    }
+
+    /// Says good-bye to the cluster.
+    pub(super) fn leave_cluster(&mut self, instance: &Instance) {
+        if self.is_stopped || self.is_leaving {
+            return;
+        }
+        let now = clock::now();
+        self.is_leaving = true;
+        log_line!(self.log, now, "leaving");
+        self.node.leave_cluster(now);
+        self.carry_out(now, instance);
+    }
+
+    /// The end: nothing is done any more.
+    pub(super) fn stop(&mut self, instance: &Instance) {
+        let was_running = !self.is_stopped;
+        self.is_stopped = true;
+        self.close_handles();
+        self.cluster_view = None;
+        if was_running {
+            log_line!(self.log, clock::now(), "stopped");
+            instance
+                .notifier
+                .push(News::Stopped, &instance.delivery_queue);
+        }
+    }
+
+    /// A broken invariant: this node does nothing any more, the machine goes on.
+    fn fail(&mut self, instance: &Instance) {
+        if self.is_stopped {
+            return;
+        }
+        log_line!(
+            self.log,
+            clock::now(),
+            "failed: a broken invariant, see above; the node is stopped"
+        );
+        self.is_failed = true;
+        self.is_stopped = true;
+        instance.silence();
+        self.close_handles();
+        self.cluster_view = None;
+        instance
+            .notifier
+            .push(News::Stopped, &instance.delivery_queue);
+        instance.left.complete_all();
+    }
+
+    fn close_handles(&mut self) {
+        for handle in self.handles.iter() {
+            handle.close(ViewRecord::empty().ok());
+        }
+        self.handles.clear();
+    }
+
+    // ---- outputs ------------------------------------------------------------------------------
+
+    /// Carries out all that the node wants.
+    fn carry_out(&mut self, now: Instant, instance: &Instance) {
+        loop {
+            let mut is_quiet = true;
+            while let Some(transmit) = self.node.poll_transmit(&mut self.buffer) {
+                is_quiet = false;
+                let bytes = self.buffer.get(..transmit.length).unwrap_or_default();
+                trace_points::datagram_send(instance.node, transmit.to, bytes.len());
+                // A datagram that cannot be sent is one that the network lost.
+                let _ = instance.socket.transmit(transmit.to, bytes, false);
+            }
+            if let Some(assignment) = self.node.poll_assignment() {
+                is_quiet = false;
+                instance.assign(now, &assignment);
+            }
+            while let Some(event) = self.node.poll_event() {
+                is_quiet = false;
+                self.handle_event(now, event, instance);
+            }
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event, instance: &Instance) {
+        match event {
+            Event::GroupView { endpoint, view } => {
+                let Some(handle) = self.handle(endpoint) else {
+                    return;
+                };
+                let record = if view.members.is_empty() {
+                    ViewRecord::empty()
+                } else {
+                    ViewRecord::of_group(&view, handle.latest().as_deref())
+                };
+                let is_taken = record.is_ok_and(|record| {
+                    let own = record.member_of(view.reader, endpoint);
+                    handle.push_view(record, own)
+                });
+                self.expect_taken(now, endpoint, is_taken, instance);
+            }
+            Event::Deliver {
+                endpoint,
+                sender,
+                sequence,
+                order,
+                view,
+                payload,
+            } => {
+                trace_points::deliver(
+                    instance.node,
+                    endpoint,
+                    sender.node,
+                    sequence,
+                    payload.len(),
+                );
+                let delivery = Delivery::Message {
+                    sender,
+                    sequence,
+                    order,
+                    view,
+                    payload,
+                };
+                self.deliver(now, endpoint, delivery, instance);
+            }
+            Event::Block { endpoint } => self.deliver(now, endpoint, Delivery::Block, instance),
+            Event::Writable { endpoint } => {
+                // What was given back is tried again by `submit_next`.
+                if let Some(handle) = self.handle(endpoint) {
+                    handle.tell_writable();
+                }
+            }
+            Event::GroupClosed { endpoint } => {
+                if let Some(handle) = self.handle(endpoint) {
+                    handle.close(ViewRecord::empty().ok());
+                }
+            }
+            Event::Sent { .. } | Event::GroupLeft { .. } => {}
+            other => self.handle_cluster_event(now, other, instance),
+        }
+    }
+
+    fn handle(&self, endpoint: EndpointId) -> Option<Arc<Handle>> {
+        self.handles
+            .iter()
+            .find(|handle| handle.endpoint() == endpoint)
+            .cloned()
+    }
+
+    fn deliver(
+        &mut self,
+        now: Instant,
+        endpoint: EndpointId,
+        delivery: Delivery,
+        instance: &Instance,
+    ) {
+        if let Some(handle) = self.handle(endpoint) {
+            let is_taken = handle.push(delivery);
+            self.expect_taken(now, endpoint, is_taken, instance);
+        }
+    }
+
+    /// Puts a consumer out whose queue is full.
+    fn expect_taken(
+        &mut self,
+        now: Instant,
+        endpoint: EndpointId,
+        is_taken: bool,
+        instance: &Instance,
+    ) {
+        if is_taken {
+            return;
+        }
+        if let Some(handle) = self.handle(endpoint) {
+            log_line!(
+                self.log,
+                now,
+                "member {} of group {:?} does not keep up and is put out",
+                endpoint.0,
+                handle.name
+            );
+            handle.close(ViewRecord::empty().ok());
+            self.handles.retain(|known| known.endpoint() != endpoint);
+            let _ = self.node.leave_group(now, endpoint);
+            instance.wake_engine();
+        }
+    }
+
+    fn handle_cluster_event(&mut self, now: Instant, event: Event, instance: &Instance) {
+        let tell = |news| instance.notifier.push(news, &instance.delivery_queue);
+        match event {
+            Event::ViewChange { subject, reason } => {
+                // There is room for all differences of two views.
+                let _ = self.changes.push(
+                    (subject, reason),
+                    GFP_KERNEL,
+                );
+                if reason == ChangeReason::Failed {
+                    tell(News::Failed(self.cluster_member(subject)));
+                }
+            }
+            Event::ClusterView { number } => {
+                self.log_view(now, instance);
+                let members = self.node.view().map_or(0, ClusterView::count);
+                trace_points::view_install(instance.node, number, members);
+                if let Some(view) = self.node.view() {
+                    let record = ViewRecord::of_cluster(
+                        view,
+                        &self.changes,
+                        self.node.has_quorum(),
+                        self.cluster_view.as_deref(),
+                    );
+                    if let Ok(record) = record {
+                        tell(News::View(record.clone()));
+                        self.cluster_view = Some(record);
+                    }
+                }
+                self.changes.clear();
+            }
+            Event::Suspected {
+                subject,
+                silence_ms,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "suspects node {:?}, silent for {} ms",
+                    subject.node,
+                    silence_ms
+                );
+                tell(News::Suspect(self.cluster_member(subject)));
+            }
+            Event::Unsuspected { subject } => {
+                log_line!(self.log, now, "hears node {:?} again", subject.node);
+            }
+            Event::Accused {
+                subject,
+                silence_ms,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "accuses node {:?}, silent for {} ms",
+                    subject.node,
+                    silence_ms
+                );
+            }
+            Event::Prepare { .. } => tell(News::Prepare),
+            Event::QuorumLost => {
+                log_line!(self.log, now, "quorum lost");
+                tell(News::QuorumLost);
+            }
+            Event::QuorumRegained => {
+                log_line!(self.log, now, "quorum regained");
+                tell(News::QuorumRegained);
+            }
+            Event::Excluded {
+                later_view,
+                incarnation,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "excluded by view {:?}, new incarnation {}",
+                    later_view,
+                    incarnation
+                );
+                self.cluster_view = None;
+                self.changes.clear();
+                tell(News::Excluded);
+            }
+            Event::Refused { by, reason } => {
+                log_line!(self.log, now, "refused by {:?}: {}", by, refusal(reason));
+            }
+            Event::RefusedOther {
+                subject,
+                address,
+                reason,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "refuses node {:?} at {:?}: {}",
+                    subject.node,
+                    address,
+                    refusal(reason)
+                );
+            }
+            Event::Left => instance.left.complete_all(),
+            _ => {}
+        }
+    }
+
+    /// A node as a member of the last cluster view.
+    fn cluster_member(&self, subject: Identity) -> super::callback_types::Member {
+        let id = node_member(subject);
+        self.cluster_view
+            .as_ref()
+            .and_then(|view| view.find(id))
+            .unwrap_or(super::callback_types::Member::new(id, None))
+    }
+
+    fn log_view(&mut self, now: Instant, instance: &Instance) {
+        let Some(view) = self.node.view() else {
+            return;
+        };
+        let is_first = self.cluster_view.is_none();
+        let mut lines: usize = 0;
+        let mut left_out: usize = 0;
+        for (subject, reason) in self.changes.iter() {
+            if *reason == ChangeReason::Join && is_first {
+                continue;
+            }
+            if lines >= CHANGE_LINES_MAX {
+                left_out = left_out.saturating_add(1);
+                continue;
+            }
+            lines = lines.saturating_add(1);
+            match reason {
+                ChangeReason::Join => {
+                    log_line!(self.log, now, "joined view: {:?}", subject.node);
+                }
+                ChangeReason::Leave => {
+                    log_line!(self.log, now, "left view: {:?} (leave)", subject.node);
+                }
+                ChangeReason::Failed => {
+                    log_line!(self.log, now, "left view: {:?} (failed)", subject.node);
+                }
+            }
+        }
+        if left_out > 0 {
+            log_line!(self.log, now, "{} more changes", left_out);
+        }
+        let mut bytes = [0; 640];
+        let mut text = TextBuffer::new(&mut bytes);
+        for member in view.members().iter().take(NODES_SHOWN_MAX) {
+            let _ = write!(text, " {}", member.identity.node.number());
+        }
+        if view.count() > NODES_SHOWN_MAX {
+            let _ = write!(text, " ...");
+        }
+        let _ = write!(text, "; coordinators:");
+        for member in view.coordinators(instance.configuration.coordinators) {
+            let _ = write!(text, " {}", member.identity.node.number());
+        }
+        let text = core::str::from_utf8(text.as_bytes()).unwrap_or_default();
+        log_line!(
+            self.log,
+            now,
+            "view {:?} of coordinator {:?}, {} members:{}",
+            view.number,
+            view.issuer,
+            view.count(),
+            text
+        );
+    }
+}
+
+fn refusal(reason: RefusalReason) -> &'static str {
+    match reason {
+        RefusalReason::DuplicateNodeId => "node number in use at another address",
+        RefusalReason::HeartbeatInterval => "heartbeat interval differs",
+        RefusalReason::Rings => "number of rings differs",
+        RefusalReason::Confirmations => "number of confirmations differs",
+        RefusalReason::Coordinators => "number of coordinators differs",
+        RefusalReason::ViewFull => "view is full",
+    }
+}

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One node of one network namespace: what belongs together, how it starts and how it ends.
+//!
+//! ```text
+//!   start --> running --begin_leave, wait_left--> left --+
+//!                |                                       |
+//!                +---- the namespace goes away ----------+--> close --> RCU grace period --> finish
+//! ```
+//!
+//! The heartbeat half runs in soft interrupts and is here; the rest is in [`super::engine`].
+
+use super::{
+    bottom_half_lock::{
+        new_bottom_half_lock,
+        BottomHalfLock, //
+    },
+    clock,
+    cluster_notifier::ClusterNotifier,
+    deadline_timer::DeadlineTimer,
+    engine::Engine,
+    live_objects::{
+        Kind,
+        LiveObject, //
+    },
+    settings::{
+        ClusterName,
+        Complaint,
+        Settings, //
+    },
+    trace_points,
+    udp_socket::Socket,
+    work_item::{
+        WorkItem,
+        WorkQueue, //
+    }, //
+};
+use crate::protocol::{
+    configuration::Configuration,
+    errors::Counters,
+    identity::{
+        Identity,
+        Incarnation,
+        NodeId,
+        PeerAddress, //
+    },
+    limits::HEARTBEAT_BYTES,
+    pulse::{
+        Pulse,
+        PulseAssignment,
+        PulseReport,
+        PulseVerdict, //
+    },
+    time::Instant, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    new_mutex,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Completion,
+        Mutex, //
+    }, //
+};
+
+/// The pulse and what its timer stands at.
+struct Beating {
+    pulse: Pulse,
+    /// What the timer is set to.
+    armed: Option<Instant>,
+    is_stopped: bool,
+}
+
+/// One node of one network namespace.
+#[pin_data]
+pub(crate) struct Instance {
+    /// Which namespace: compared, never followed after the namespace is gone.
+    pub(super) net: NonNull<bindings::net>,
+    pub(super) node: NodeId,
+    pub(super) cluster: ClusterName,
+    pub(super) address: PeerAddress,
+    pub(super) configuration: Configuration,
+    /// Set when nothing may be started any more.
+    stopping: Atomic<bool>,
+    // Timers and work items come before what they use, so that they end before it is dropped.
+    #[pin]
+    pulse_timer: DeadlineTimer<Instance>,
+    #[pin]
+    engine_timer: DeadlineTimer<Instance>,
+    #[pin]
+    engine_work: WorkItem<Instance>,
+    #[pin]
+    pub(super) notifier: ClusterNotifier,
+    pub(super) engine_queue: WorkQueue,
+    /// Consumers may sleep long in their callbacks: they have a queue of their own.
+    pub(super) delivery_queue: WorkQueue,
+    #[pin]
+    beating: BottomHalfLock<Beating>,
+    #[pin]
+    pub(super) engine: Mutex<Engine>,
+    #[pin]
+    pub(super) left: Completion,
+    pub(super) socket: Socket,
+    _live: LiveObject,
+}
+
+// SAFETY: The namespace pointer is only compared, or used while the namespace is known to be there;
+// everything else may be sent and shared.
+unsafe impl Send for Instance {}
+// SAFETY: As above.
+unsafe impl Sync for Instance {}
+
+impl Instance {
+    /// Starts a node in a namespace that has none.
+    ///
+    /// Context: Process context. May sleep. The namespace stays during the call.
+    pub(super) fn start(
+        net: NonNull<bindings::net>,
+        settings: Settings,
+    ) -> Result<Arc<Self>, Complaint> {
+        let Settings {
+            cluster,
+            node,
+            address,
+            configuration,
+        } = settings;
+        let socket = Socket::bind(net, address).map_err(|error| {
+            Complaint::new(
+                error,
+                format_args!("address={address:?}: cannot be bound ({error:?})"),
+            )
+        })?;
+        let out_of_memory = |_| Complaint::out_of_memory();
+        let identity = Identity {
+            node,
+            incarnation: Incarnation(clock::new_incarnation()),
+        };
+        let now = clock::now();
+        let plain = *configuration.settings();
+        let pulse = Pulse::new(identity, &configuration, now, clock::random_seed());
+        let engine =
+            Engine::new(identity, address, configuration, now, cluster).map_err(out_of_memory)?;
+        let engine_queue = WorkQueue::new(c"kcgcs", true).map_err(out_of_memory)?;
+        let delivery_queue = WorkQueue::new(c"kcgcs_delivery", false).map_err(out_of_memory)?;
+        let news = ClusterNotifier::queue().map_err(|_| Complaint::out_of_memory())?;
+        let instance = Arc::pin_init(
+            pin_init!(&this in Self {
+                net,
+                node,
+                cluster,
+                address,
+                configuration: plain,
+                stopping: Atomic::new(false),
+                // SAFETY: `this` is where the instance is made and stays; `finish` and the order of
+                // the fields stop the timer before what `beat` uses is dropped.
+                pulse_timer <- unsafe { DeadlineTimer::new(this, Self::beat) },
+                // SAFETY: As above, for `wake_engine`.
+                engine_timer <- unsafe { DeadlineTimer::new(this, Self::wake_engine) },
+                // SAFETY: As above: `finish` cancels the item, and it is dropped before the engine.
+                engine_work <- unsafe {
+                    WorkItem::new(
+                        this,
+                        Self::run_engine,
+                        c"kcgcs engine",
+                        static_lock_class!(),
+                    )
+                },
+                notifier <- ClusterNotifier::new(news),
+                engine_queue,
+                delivery_queue,
+                beating <- new_bottom_half_lock!(
+                    Beating { pulse, armed: None, is_stopped: false },
+                    "kcgcs_pulse"
+                ),
+                engine <- new_mutex!(engine, "kcgcs_engine"),
+                left <- Completion::new(),
+                socket,
+                _live: LiveObject::new(Kind::Instance),
+            }),
+            GFP_KERNEL,
+        )
+        .map_err(|_| Complaint::out_of_memory())?;
+        instance.socket.start(&instance);
+        instance.wake_engine();
+        Ok(instance)
+    }
+
+    /// Says good-bye to the cluster; [`Self::wait_left`] waits for the end of it.
+    ///
+    /// Context: Process context. May sleep.
+    pub(super) fn begin_leave(&self) {
+        self.engine.lock().leave_cluster(self);
+        self.wake_engine();
+    }
+
+    /// Waits until the cluster has let the node go, a second at most.
+    ///
+    /// Context: Process context. May sleep.
+    pub(super) fn wait_left(&self) {
+        self.left.wait_for_completion();
+    }
+
+    /// Ends receiving and sending. What has begun may still run until an RCU grace period is over.
+    ///
+    /// Context: Process context. May sleep.
+    pub(super) fn close(&self) {
+        self.stopping.store(true, Relaxed);
+        self.socket.close();
+    }
+
+    /// Ends everything else, an RCU grace period after [`Self::close`]. Handles of consumers stay,
+    /// closed, until they are given back.
+    ///
+    /// Context: Process context. May sleep, not under the engine's lock.
+    pub(super) fn finish(&self) {
+        self.silence();
+        self.engine.lock().stop(self);
+        self.pulse_timer.stop();
+        self.engine_timer.stop();
+        self.engine_work.cancel();
+        self.left.complete_all();
+        self.notifier.end();
+    }
+
+    /// Whether the node is going away.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    // ---- the engine ---------------------------------------------------------------------------
+
+    /// Lets the engine look for input soon.
+    ///
+    /// Context: Any context.
+    pub(super) fn wake_engine(&self) {
+        self.engine_work.enqueue(&self.engine_queue);
+    }
+
+    /// Sets the time at which the engine wakes by itself.
+    pub(super) fn wake_engine_at(&self, at: Instant) {
+        self.engine_timer.start(at);
+    }
+
+    fn run_engine(&self) {
+        let is_more = self.engine.lock().run(self);
+        if is_more {
+            // Others may want the processor, or the lock.
+            self.wake_engine();
+        }
+    }
+
+    /// Does something with the engine, under its lock.
+    ///
+    /// Context: Process context. May sleep.
+    pub(super) fn with_engine<R>(&self, action: impl FnOnce(&mut Engine, &Self) -> R) -> R {
+        action(&mut self.engine.lock(), self)
+    }
+
+    // ---- the pulse ----------------------------------------------------------------------------
+
+    /// A datagram has come in. Whether it is to be queued for the engine.
+    ///
+    /// Context: Soft interrupt.
+    pub(super) fn handle_received(&self, from: PeerAddress, bytes: &[u8]) -> bool {
+        let now = clock::now();
+        let verdict = {
+            let mut beating = self.beating.lock();
+            if beating.is_stopped {
+                return false;
+            }
+            beating.pulse.handle_datagram(now, from, bytes)
+        };
+        match verdict {
+            PulseVerdict::ForEngine => true,
+            PulseVerdict::Consumed => {
+                trace_points::heartbeat_receive(self.node, from, bytes.len());
+                self.drive_pulse(now);
+                false
+            }
+            PulseVerdict::Dropped(_) => false,
+        }
+    }
+
+    /// The pulse's timer has fired.
+    fn beat(&self) {
+        let now = clock::now();
+        {
+            let mut beating = self.beating.lock();
+            beating.armed = None;
+            if beating.is_stopped {
+                return;
+            }
+            beating.pulse.handle_timer(now);
+        }
+        self.drive_pulse(now);
+    }
+
+    /// Sends what the pulse has to send, sets its timer, and tells the engine if there is a report.
+    fn drive_pulse(&self, now: Instant) {
+        let mut buffer = [0; HEARTBEAT_BYTES];
+        loop {
+            // Sending is outside of the lock: it may take long, and may come back here.
+            let transmit = self.beating.lock().pulse.poll_transmit(now, &mut buffer);
+            let Some(transmit) = transmit else {
+                break;
+            };
+            let bytes = buffer.get(..transmit.length).unwrap_or_default();
+            trace_points::heartbeat_send(self.node, transmit.to, bytes.len());
+            // A datagram that cannot be sent is one that the network lost.
+            let _ = self.socket.transmit(transmit.to, bytes, true);
+        }
+        let has_reports = {
+            let mut beating = self.beating.lock();
+            let next = beating.pulse.next_deadline();
+            // The timer may fire too early, never too late.
+            let is_sooner = match (next, beating.armed) {
+                (Some(next), Some(armed)) => next < armed,
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            if is_sooner && !beating.is_stopped {
+                if let Some(next) = next {
+                    self.pulse_timer.start(next);
+                    beating.armed = Some(next);
+                }
+            }
+            beating.pulse.has_reports()
+        };
+        if has_reports {
+            self.wake_engine();
+        }
+    }
+
+    /// The next report of the pulse, for the engine.
+    pub(super) fn take_report(&self) -> Option<PulseReport> {
+        self.beating.lock().pulse.poll_report()
+    }
+
+    /// Tells the pulse whom to send to and whom to watch.
+    pub(super) fn assign(&self, now: Instant, assignment: &PulseAssignment) {
+        self.beating.lock().pulse.install(now, assignment);
+        self.drive_pulse(now);
+    }
+
+    /// No heartbeat is sent or looked at any more.
+    pub(super) fn silence(&self) {
+        self.beating.lock().is_stopped = true;
+    }
+
+    /// What the pulse has counted.
+    pub(super) fn pulse_counters(&self) -> Counters {
+        *self.beating.lock().pulse.counters()
+    }
+}

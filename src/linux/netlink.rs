@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands of the generic netlink family, called from `kcgcs_netlink.c`: starting and stopping
+//! a node, and what the answers hold.
+
+use super::{
+    engine::Engine,
+    ffi,
+    instance::Instance,
+    parameters::c_bytes,
+    registry,
+    settings::{
+        setting,
+        Complaint,
+        Settings,
+        Wishes,
+        SETTING_NAMES, //
+    },
+    text_buffer::TextBuffer, //
+};
+use crate::protocol::{
+    configuration::Configuration,
+    errors::Counter,
+    identity::PeerAddress,
+    node::GroupSummary,
+    view::{
+        ClusterView,
+        MemberRecord, //
+    }, //
+};
+use core::{
+    fmt::Write,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    ffi::{
+        c_char,
+        c_int, //
+    },
+    prelude::*, //
+};
+
+/// `enum kcgcs_command`.
+mod command {
+    pub(super) const NODE_GET: u8 = 3;
+    pub(super) const VIEW_GET: u8 = 4;
+    pub(super) const GROUP_GET: u8 = 5;
+}
+
+/// `enum kcgcs_attribute`.
+mod attribute {
+    use kernel::ffi::c_int;
+
+    pub(super) const CLUSTER: c_int = 2;
+    pub(super) const NODE_ID: c_int = 3;
+    pub(super) const ADDRESS: c_int = 4;
+    pub(super) const INCARNATION: c_int = 6;
+    pub(super) const STATE: c_int = 7;
+    pub(super) const VIEW_NUMBER: c_int = 8;
+    pub(super) const VIEW_ISSUER: c_int = 9;
+    pub(super) const SLOT: c_int = 10;
+    pub(super) const IS_COORDINATOR: c_int = 11;
+    pub(super) const PRIMARY: c_int = 12;
+    pub(super) const SETTING: c_int = 13;
+    pub(super) const COUNTER: c_int = 16;
+    pub(super) const GROUP: c_int = 17;
+    pub(super) const MEMBERS: c_int = 18;
+    pub(super) const LOCAL_MEMBERS: c_int = 19;
+    pub(super) const COORDINATOR: c_int = 20;
+    pub(super) const LOG_ENTRIES: c_int = 21;
+}
+
+/// An answer under construction.
+struct Answer(NonNull<bindings::sk_buff>);
+
+impl Answer {
+    fn u8(&self, attribute: c_int, value: u8) -> Result {
+        // SAFETY: The message is ours for the call, as for all functions below.
+        to_result(unsafe { ffi::kcgcs_put_u8(self.0.as_ptr(), attribute, value) })
+    }
+
+    fn u16(&self, attribute: c_int, value: u16) -> Result {
+        // SAFETY: See `u8`.
+        to_result(unsafe { ffi::kcgcs_put_u16(self.0.as_ptr(), attribute, value) })
+    }
+
+    fn u32(&self, attribute: c_int, value: u32) -> Result {
+        // SAFETY: See `u8`.
+        to_result(unsafe { ffi::kcgcs_put_u32(self.0.as_ptr(), attribute, value) })
+    }
+
+    fn u64(&self, attribute: c_int, value: u64) -> Result {
+        // SAFETY: See `u8`.
+        to_result(unsafe { ffi::kcgcs_put_u64(self.0.as_ptr(), attribute, value) })
+    }
+
+    fn text(&self, attribute: c_int, text: &[u8]) -> Result {
+        let length = u32::try_from(text.len()).map_err(|_| EMSGSIZE)?;
+        // SAFETY: See `u8`; the text has this length and is copied.
+        to_result(unsafe {
+            ffi::kcgcs_put_text(self.0.as_ptr(), attribute, text.as_ptr(), length)
+        })
+    }
+
+    fn pair(&self, attribute: c_int, name: &[u8], value: u64) -> Result {
+        let length = u32::try_from(name.len()).map_err(|_| EMSGSIZE)?;
+        // SAFETY: See `u8`; the name has this length and is copied.
+        to_result(unsafe {
+            ffi::kcgcs_put_pair(self.0.as_ptr(), attribute, name.as_ptr(), length, value)
+        })
+    }
+
+    fn address(&self, address: PeerAddress) -> Result {
+        let mut bytes = [0; 64];
+        let mut text = TextBuffer::new(&mut bytes);
+        let _ = write!(text, "{address:?}");
+        self.text(attribute::ADDRESS, text.as_bytes())
+    }
+}
+
+/// Runs a command; a complaint goes to the caller's message.
+///
+/// # Safety
+///
+/// `message` is `MESSAGE_SIZE` writable bytes that are zero.
+unsafe fn answer(message: *mut c_char, command: impl FnOnce() -> Result<(), Complaint>) -> c_int {
+    match command() {
+        Ok(()) => 0,
+        Err(complaint) => {
+            // SAFETY: The caller lends these bytes.
+            let place = unsafe {
+                core::slice::from_raw_parts_mut(message.cast::<u8>(), ffi::MESSAGE_SIZE - 1)
+            };
+            for (byte, text) in place.iter_mut().zip(complaint.text().bytes()) {
+                *byte = text;
+            }
+            complaint.error().to_errno()
+        }
+    }
+}
+
+fn net_of(net: *mut bindings::net) -> Result<NonNull<bindings::net>, Complaint> {
+    NonNull::new(net).ok_or_else(registry::no_node)
+}
+
+/// Starts a node in the caller's namespace.
+///
+/// # Safety
+///
+/// `net` stays during the call; `request` has what its type says; for `message` see [`answer`].
+#[no_mangle]
+unsafe extern "C" fn kcgcs_netlink_start(
+    net: *mut bindings::net,
+    request: *const ffi::RawRequest,
+    message: *mut c_char,
+) -> c_int {
+    let command = || {
+        // SAFETY: The caller says that it is a request.
+        let request = unsafe { &*request };
+        let mut settings = Configuration::DEFAULT;
+        for wanted in request.settings.iter().take(request.setting_count as usize) {
+            // SAFETY: The name is a string of the request.
+            let name = unsafe { c_bytes(wanted.name) }.unwrap_or_default();
+            let place = setting(&mut settings, name).ok_or_else(|| {
+                Complaint::new(
+                    EINVAL,
+                    format_args!("{}: no such setting", name.escape_ascii()),
+                )
+            })?;
+            // What does not fit is larger than all that is allowed.
+            *place = u32::try_from(wanted.value).unwrap_or(u32::MAX);
+        }
+        // SAFETY: The texts are strings of the request, or NULL.
+        let (cluster, address, peers) = unsafe {
+            (
+                c_bytes(request.cluster),
+                c_bytes(request.address),
+                c_bytes(request.peers),
+            )
+        };
+        let settings = Settings::new(&Wishes {
+            cluster: cluster.unwrap_or(b"kcgcs"),
+            node_id: request.node_id,
+            address: address.unwrap_or_default(),
+            peers: peers.unwrap_or_default(),
+            settings,
+        })?;
+        registry::start(net_of(net)?, settings)
+    };
+    // SAFETY: The caller promises the same.
+    unsafe { answer(message, command) }
+}
+
+/// Stops the node of the caller's namespace.
+///
+/// # Safety
+///
+/// `net` stays during the call; for `message` see [`answer`].
+#[no_mangle]
+unsafe extern "C" fn kcgcs_netlink_stop(net: *mut bindings::net, message: *mut c_char) -> c_int {
+    // SAFETY: The caller promises the same.
+    unsafe { answer(message, || registry::stop(net_of(net)?)) }
+}
+
+/// Writes the answer to a question, or entry number `index` of a list: -ENODATA after the last one.
+///
+/// # Safety
+///
+/// `net` and `skb` stay during the call; for `message` see [`answer`].
+#[no_mangle]
+unsafe extern "C" fn kcgcs_netlink_put(
+    net: *mut bindings::net,
+    skb: *mut bindings::sk_buff,
+    command: u8,
+    index: u32,
+    message: *mut c_char,
+) -> c_int {
+    let put = || {
+        let instance = registry::find(net_of(net)?).ok_or_else(registry::no_node)?;
+        let answer = Answer(NonNull::new(skb).ok_or_else(registry::no_node)?);
+        let index = index as usize;
+        let result = instance.with_engine(|engine, instance| match command {
+            command::NODE_GET => put_node(&answer, instance, engine),
+            command::VIEW_GET => put_member(&answer, instance, engine, index),
+            command::GROUP_GET => put_group(&answer, engine, index),
+            _ => Err(EOPNOTSUPP),
+        });
+        result.map_err(|error| Complaint::new(error, format_args!("no answer: {error:?}")))
+    };
+    // SAFETY: The caller promises the same.
+    unsafe { answer(message, put) }
+}
+
+fn put_view(answer: &Answer, view: &ClusterView, engine: &Engine) -> Result {
+    answer.u64(attribute::VIEW_NUMBER, view.number.0)?;
+    answer.u16(attribute::VIEW_ISSUER, view.issuer.number())?;
+    answer.u8(attribute::PRIMARY, u8::from(engine.node().has_quorum()))
+}
+
+fn is_coordinator(view: &ClusterView, member: &MemberRecord, instance: &Instance) -> u8 {
+    let wanted = instance.configuration.coordinators;
+    u8::from(view.is_coordinator(member.identity.node, wanted))
+}
+
+fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
+    let node = engine.node();
+    let identity = node.identity();
+    answer.text(attribute::CLUSTER, instance.cluster.as_bytes())?;
+    answer.u16(attribute::NODE_ID, identity.node.number())?;
+    answer.u64(attribute::INCARNATION, identity.incarnation.0)?;
+    answer.address(instance.address)?;
+    answer.u8(attribute::STATE, engine.state() as u8)?;
+    if let Some(view) = node.view() {
+        put_view(answer, view, engine)?;
+        answer.u16(
+            attribute::MEMBERS,
+            u16::try_from(view.count()).unwrap_or(u16::MAX),
+        )?;
+        if let Some(member) = view.member(identity.node) {
+            answer.u16(attribute::SLOT, member.slot.0)?;
+            answer.u8(
+                attribute::IS_COORDINATOR,
+                is_coordinator(view, member, instance),
+            )?;
+        }
+    }
+    let mut settings = instance.configuration;
+    for name in SETTING_NAMES {
+        if let Some(value) = setting(&mut settings, name.to_bytes()) {
+            answer.pair(attribute::SETTING, name.to_bytes(), u64::from(*value))?;
+        }
+    }
+    let mut counters = instance.pulse_counters();
+    counters.add_all(node.counters());
+    // What the socket had no room for never came to the protocol.
+    counters.add(Counter::DroppedNoRoom, instance.socket.overflows());
+    for counter in Counter::ALL {
+        let name = counter.name().as_bytes();
+        answer.pair(attribute::COUNTER, name, counters.value(counter))?;
+    }
+    Ok(())
+}
+
+fn put_member(answer: &Answer, instance: &Instance, engine: &Engine, index: usize) -> Result {
+    let view = engine.node().view().ok_or(ENODATA)?;
+    let member = view.members().get(index).ok_or(ENODATA)?;
+    put_view(answer, view, engine)?;
+    answer.u16(attribute::NODE_ID, member.identity.node.number())?;
+    answer.u64(attribute::INCARNATION, member.identity.incarnation.0)?;
+    answer.address(member.address)?;
+    answer.u16(attribute::SLOT, member.slot.0)?;
+    answer.u8(
+        attribute::IS_COORDINATOR,
+        is_coordinator(view, member, instance),
+    )
+}
+
+fn put_group(answer: &Answer, engine: &Engine, index: usize) -> Result {
+    let mut place: usize = 0;
+    let mut found: Option<GroupSummary> = None;
+    engine.node().for_each_group(&mut |group| {
+        if place == index {
+            found = Some(*group);
+        }
+        place = place.saturating_add(1);
+    });
+    let group = found.ok_or(ENODATA)?;
+    answer.text(attribute::GROUP, group.name.as_bytes())?;
+    answer.u64(attribute::VIEW_NUMBER, group.view.0)?;
+    answer.u16(attribute::COORDINATOR, group.coordinator.number())?;
+    answer.u16(attribute::MEMBERS, group.members)?;
+    answer.u16(attribute::LOCAL_MEMBERS, group.local_members)?;
+    answer.u32(attribute::LOG_ENTRIES, group.log_entries)
+}
