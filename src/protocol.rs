@@ -17,6 +17,8 @@ pub mod outputs;
 pub mod pulse;
 pub mod random;
 pub mod ring;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+pub(crate) mod test_support;
 pub mod time;
 pub mod view;
 pub mod wire;

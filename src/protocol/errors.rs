@@ -161,3 +161,46 @@ impl Default for Counters {
         Self::new()
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_errors))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_count_has_a_name_of_its_own() {
+        for (number, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, number);
+            let same = Counter::ALL
+                .iter()
+                .filter(|other| other.name() == counter.name())
+                .count();
+            assert_eq!(same, 1);
+        }
+    }
+
+    #[test]
+    fn counts_wrap_around() {
+        let mut counters = Counters::new();
+        counters.add(Counter::BytesSent, u64::MAX);
+        counters.count(Counter::BytesSent);
+        assert_eq!(counters.value(Counter::BytesSent), 0);
+        counters.add(Counter::BytesSent, u64::MAX);
+        let mut sum = counters;
+        sum.add_all(&counters);
+        assert_eq!(sum.value(Counter::BytesSent), u64::MAX - 1);
+    }
+
+    #[test]
+    fn counts_of_two_are_added_name_by_name() {
+        let (mut one, mut other) = (Counters::new(), Counters::default());
+        for counter in Counter::ALL {
+            one.add(counter, counter as u64);
+            other.count(counter);
+        }
+        one.add_all(&other);
+        for counter in Counter::ALL {
+            assert_eq!(one.value(counter), counter as u64 + 1);
+        }
+    }
+}

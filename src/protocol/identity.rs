@@ -223,3 +223,126 @@ impl fmt::Debug for MemberId {
         )
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_identity))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{life, node, TestResult, Unexpected};
+    use core::fmt::Write;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn no_node_has_number_zero() {
+        assert_eq!(NodeId::new(0), None);
+        for number in [1, 2, 1024, u16::MAX] {
+            assert_eq!(NodeId::new(number).map(NodeId::number), Some(number));
+        }
+    }
+
+    #[test]
+    fn lives_are_ordered_by_node_then_by_incarnation() {
+        assert!(life(1, 9) < life(2, 1));
+        assert!(life(2, 1) < life(2, 2));
+        assert!(life(2, 2) == life(2, 2));
+    }
+
+    #[test]
+    fn view_numbers_stop_at_the_last_one() {
+        assert_eq!(ViewNumber(0).next(), ViewNumber(1));
+        assert_eq!(ViewNumber(u64::MAX).next(), ViewNumber(u64::MAX));
+    }
+
+    #[test]
+    fn names_of_groups_have_1_to_32_bytes_and_no_zero() -> TestResult {
+        let long = [b'x'; GROUP_NAME_BYTES_MAX + 1];
+        for length in 0..=long.len() {
+            let name = long.get(..length).ok_or(Unexpected)?;
+            let is_name = (1..=GROUP_NAME_BYTES_MAX).contains(&length);
+            assert_eq!(GroupName::new(name).is_some(), is_name);
+            if let Some(checked) = GroupName::new(name) {
+                assert!(checked.as_bytes() == name);
+            }
+        }
+        assert!(GroupName::new(b"\0").is_none());
+        assert!(GroupName::new(b"a\0").is_none());
+        assert!(GroupName::new(b"a\0b").is_none());
+        assert!(GroupName::new(b"\xff /%").is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_is_not_the_same_as_a_longer_one() {
+        assert!(GroupName::new(b"a") != GroupName::new(b"aa"));
+        assert!(GroupName::new(b"a") == GroupName::new(b"a"));
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(fnv1a_64(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a_64(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a_64(b"foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(
+            GroupName::new(b"foobar").map(|name| name.id()),
+            Some(GroupId(0x8594_4171_f739_67e8))
+        );
+        assert_eq!(cluster_number(b"foobar"), 0x8594_4171 ^ 0xf739_67e8);
+    }
+
+    #[test]
+    fn addresses_of_both_families_survive_the_way_there_and_back() {
+        let four = SocketAddr::from((Ipv4Addr::new(10, 1, 2, 3), 5407));
+        let six = SocketAddr::from((Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 7), 1));
+        for address in [four, six] {
+            let kept = PeerAddress::from_socket_address(address);
+            assert_eq!(kept.to_socket_address(), address);
+            assert_eq!(kept.port, address.port());
+        }
+        let mapped = PeerAddress::from_socket_address(four);
+        assert!(mapped
+            .octets
+            .starts_with(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10]));
+    }
+
+    /// Text of a fixed size.
+    struct Text {
+        bytes: [u8; 48],
+        length: usize,
+    }
+
+    impl Write for Text {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let end = self.length.saturating_add(text.len());
+            let place = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+            place.copy_from_slice(text.as_bytes());
+            self.length = end;
+            Ok(())
+        }
+    }
+
+    fn is_shown_as(value: &dyn fmt::Debug, expected: &str) -> bool {
+        let mut text = Text {
+            bytes: [0; 48],
+            length: 0,
+        };
+        write!(text, "{value:?}").is_ok()
+            && text.bytes.get(..text.length) == Some(expected.as_bytes())
+    }
+
+    #[test]
+    fn log_lines_name_things_briefly() {
+        assert!(is_shown_as(&life(3, 1764), "3/1764"));
+        assert!(is_shown_as(&ViewNumber(7), "7"));
+        assert!(is_shown_as(&Slot(2), "2"));
+        assert!(is_shown_as(&GroupId(0xab), "00000000000000ab"));
+        assert!(is_shown_as(&GroupName::new(b"a\n"), "Some(a\\n)"));
+        let member = MemberId {
+            node: node(3),
+            endpoint: EndpointId(4),
+            incarnation: Incarnation(5),
+        };
+        assert!(is_shown_as(&member, "3.4/5"));
+        let four = PeerAddress::from_socket_address(SocketAddr::from(([10, 0, 0, 3], 5407)));
+        assert!(is_shown_as(&four, "10.0.0.3:5407"));
+    }
+}

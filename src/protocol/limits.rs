@@ -35,8 +35,8 @@ pub const GROUP_NAME_BYTES_MAX: usize = 32;
 pub const GROUPS_MAX: usize = 64;
 /// Members (handles) on one node, over all groups.
 pub const ENDPOINTS_MAX: usize = 64;
-/// Members of one group, over all nodes.
-pub const GROUP_MEMBERS_MAX: usize = 128;
+/// Members of one group, over all nodes: a whole group view fits a datagram.
+pub const GROUP_MEMBERS_MAX: usize = 64;
 /// Bytes of one multicast message.
 pub const MESSAGE_BYTES_MAX: usize = 60 * 1024;
 /// Bytes of payload in one fragment of a message.
@@ -51,8 +51,12 @@ pub const ENDPOINT_PENDING_MESSAGES_MAX: usize = 128;
 pub const ENDPOINT_PENDING_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 /// Ordered entries of one group that a node keeps for those who miss them.
 pub const GROUP_LOG_ENTRIES_MAX: usize = 1024;
-/// Bytes of group payload that one node holds, over all groups.
-pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of ordered messages that a node keeps of one group.
+pub const GROUP_LOG_BYTES_MAX: usize = 1024 * 1024;
+/// Fragments that a group's coordinator keeps of messages that are not complete yet.
+pub const GROUP_STASH_FRAGMENTS_MAX: usize = 1024;
+/// Entries that may be on their way to one member of a group.
+pub const GROUP_FLIGHT_ENTRIES_MAX: usize = 128;
 
 /// Bytes of datagrams that wait to be sent: more than one to each node of the largest view.
 pub const TRANSMIT_BYTES_MAX: usize = 256 * 1024;
@@ -72,6 +76,10 @@ const _: () =
     assert!(HEADER_BYTES + 14 + 9 + NODES_MAX / 8 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(
     HEADER_BYTES + 17 + DEPARTURES_IN_PART_MAX * 11 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX
+);
+// The largest entry of a group's log, its first one in a cluster view, fits a datagram.
+const _: () = assert!(
+    HEADER_BYTES + 8 + 16 + 17 + 12 + GROUP_MEMBERS_MAX * (16 + 2) + 33 <= DATAGRAM_BYTES_MAX
 );
 const _: () = assert!(EVENTS_KEPT_FOR_MEMBERSHIP < EVENT_QUEUE_MAX);
 const _: () = assert!(NODES_MAX <= u16::MAX as usize);

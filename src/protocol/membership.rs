@@ -42,7 +42,7 @@ use self::watch::Watch;
 use super::configuration::ValidConfiguration;
 use super::identity::{Identity, PeerAddress, ViewNumber};
 use super::outbox::Outbox;
-use super::outputs::{DeadlineReason, Event};
+use super::outputs::{ChangeReason, DeadlineReason, Event};
 use super::pulse::{PulseAssignment, PulseReport};
 use super::random::Random;
 use super::ring::Rings;
@@ -210,6 +210,11 @@ impl Membership {
     /// Whether the node has left.
     pub(super) fn is_gone(&self) -> bool {
         self.phase == Phase::Gone
+    }
+
+    /// Why nodes went lately.
+    pub(super) fn departed(&self) -> &[(Identity, ChangeReason)] {
+        self.departures.all()
     }
 
     /// What the rest of the node has to do; asked once after each input.

@@ -50,7 +50,7 @@ impl Node {
         seed: u64,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            groups: Groups::new(identity, configuration.settings(), seed)?,
+            groups: Groups::new(identity, configuration.settings())?,
             replay: ReplayWindows::new()?,
             outbox: Outbox::new(identity, configuration.cluster())?,
             membership: Membership::new(identity, address, configuration, now, seed)?,
@@ -72,9 +72,6 @@ impl Node {
     pub fn handle_deadline(&mut self, now: Instant) {
         self.begin_input();
         self.membership.advance(now, &mut self.outbox);
-        self.follow_membership(now);
-        self.groups
-            .handle_deadline(now, self.membership.view(), &mut self.outbox);
         self.end_input(now);
     }
 
@@ -98,14 +95,14 @@ impl Node {
         if self.membership.is_gone() {
             return Err(CommandError::Stopped);
         }
-        let result = self.groups.join(now, name);
+        let result = self.groups.join(now, name, self.membership.view());
         self.end_input(now);
         result
     }
 
     /// Ends a membership; [`Event::GroupLeft`] follows and is the last event of the endpoint.
     pub fn leave_group(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
-        let result = self.groups.leave(now, endpoint, &mut self.outbox);
+        let result = self.groups.leave(now, endpoint);
         self.end_input(now);
         result
     }
@@ -118,9 +115,7 @@ impl Node {
         order: Order,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
-        let result = self
-            .groups
-            .multicast(now, endpoint, order, payload, &mut self.outbox);
+        let result = self.groups.multicast(endpoint, order, payload);
         self.end_input(now);
         result
     }
@@ -128,7 +123,7 @@ impl Node {
     /// Says good-bye to the cluster; [`Event::Left`] follows within a bounded time.
     pub fn leave_cluster(&mut self, now: Instant) {
         self.begin_input();
-        self.groups.stop(now, &mut self.outbox);
+        self.groups.stop(&mut self.outbox);
         self.membership.leave_cluster(now, &mut self.outbox);
         self.end_input(now);
     }
@@ -246,15 +241,14 @@ impl Node {
     fn follow_membership(&mut self, now: Instant) {
         let signals = self.membership.take_signals();
         if signals.frozen {
-            self.groups.freeze(now, &mut self.outbox);
+            self.groups.freeze(&mut self.outbox);
         }
         if signals.installed {
             if let Some(view) = self.membership.view() {
                 self.replay.install(view);
                 let own = self.membership.own();
-                let reporters = |node| view.is_reporter(node);
-                self.groups
-                    .install(now, view, own, &reporters, &mut self.outbox);
+                let departed = self.membership.departed();
+                self.groups.install(now, view, own, departed);
                 self.groups.set_quorum(true);
             }
         }

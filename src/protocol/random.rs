@@ -34,3 +34,47 @@ pub const fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     value ^ (value >> 31)
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_random))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_the_published_generator() {
+        let mut random = Random::new(1_234_567);
+        assert_eq!(random.next_u64(), 6_457_827_717_110_365_317);
+        assert_eq!(random.next_u64(), 3_203_168_211_198_807_973);
+        assert_eq!(random.next_u64(), 9_817_491_932_198_370_423);
+        assert_eq!(Random::new(0).next_u64(), 0xE220_A839_7B1D_CDAF);
+    }
+
+    #[test]
+    fn a_number_below_a_bound_is_below_it() {
+        for bound in [1, 2, 3, 10, 1 << 32, u64::MAX] {
+            let mut random = Random::new(bound);
+            for _ in 0..100 {
+                assert!(random.below(bound) < bound);
+            }
+        }
+        assert_eq!(Random::new(9).below(0), 0);
+    }
+
+    #[test]
+    fn every_number_below_a_small_bound_comes_up() {
+        let mut random = Random::new(7);
+        let mut seen = 0_u32;
+        for _ in 0..200 {
+            seen |= 1 << random.below(10);
+        }
+        assert_eq!(seen, (1 << 10) - 1);
+    }
+
+    #[test]
+    fn generators_with_one_seed_agree() {
+        let (mut one, mut other) = (Random::new(42), Random::new(42));
+        for _ in 0..10 {
+            assert_eq!(one.next_u64(), other.next_u64());
+        }
+    }
+}

@@ -99,3 +99,50 @@ impl fmt::Debug for Duration {
         write!(f, "{}.{:06}ms", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_time))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_and_spans_saturate_at_both_ends() {
+        let last = Instant::from_nanoseconds(u64::MAX);
+        let longest = Duration::from_nanoseconds(u64::MAX);
+        let one = Duration::from_nanoseconds(1);
+        assert_eq!(last.after(one), last);
+        assert_eq!(Instant::ZERO.after(longest), last);
+        assert_eq!(Instant::ZERO.since(last), Duration::ZERO);
+        assert_eq!(last.since(Instant::ZERO), longest);
+        assert_eq!(longest.plus(one), longest);
+        assert_eq!(longest.times(2), longest);
+        assert_eq!(one.times(u64::MAX), longest);
+        assert_eq!(Duration::from_milliseconds(u64::MAX), longest);
+        assert_eq!(Duration::from_microseconds(u64::MAX), longest);
+    }
+
+    #[test]
+    fn units_are_what_they_say() {
+        let span = Duration::from_milliseconds(3);
+        assert_eq!(span, Duration::from_microseconds(3_000));
+        assert_eq!(span.as_nanoseconds(), 3_000_000);
+        assert_eq!(Duration::from_nanoseconds(2_999_999).as_milliseconds(), 2);
+        assert_eq!(span.as_milliseconds(), 3);
+    }
+
+    #[test]
+    fn a_span_is_split_rounding_down_and_never_by_zero() {
+        let span = Duration::from_nanoseconds(10);
+        assert_eq!(span.divided_by(3), Duration::from_nanoseconds(3));
+        assert_eq!(span.divided_by(11), Duration::ZERO);
+        assert_eq!(span.divided_by(0), span);
+    }
+
+    #[test]
+    fn time_since_a_later_moment_is_none() {
+        let (early, late) = (Instant::from_nanoseconds(5), Instant::from_nanoseconds(7));
+        assert_eq!(late.since(early), Duration::from_nanoseconds(2));
+        assert_eq!(early.since(late), Duration::ZERO);
+        assert_eq!(early.after(late.since(early)), late);
+    }
+}

@@ -205,3 +205,227 @@ pub fn is_quorum(votes: usize, all: usize, with_lowest: bool) -> bool {
     let doubled = votes.saturating_mul(2);
     doubled > all || (doubled == all && with_lowest)
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_view))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{
+        address, identity, life, member, node, view, TestResult, Unexpected,
+    };
+
+    #[test]
+    fn members_stand_in_the_order_of_their_nodes_and_none_twice() -> TestResult {
+        let mut view = view([5, 1, 9, 3])?;
+        let mut last = 0;
+        for record in view.members() {
+            assert!(record.identity.node.number() > last);
+            last = record.identity.node.number();
+        }
+        let later = MemberRecord {
+            identity: life(3, 2),
+            ..member(3)
+        };
+        assert_eq!(view.insert(later, true), Err(later));
+        assert_eq!(view.count(), 4);
+        assert!(view.has(identity(3)) && !view.has(life(3, 2)));
+        assert_eq!(view.member(node(3)), Some(&member(3)));
+        assert_eq!(view.member(node(4)), None);
+        assert_eq!(view.position(node(9)), Some(3));
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_view_gives_the_next_member_back() -> TestResult {
+        let last = NODES_MAX as u16;
+        let mut view = view(1..=last)?;
+        let extra = member(last + 1);
+        assert_eq!(view.insert(extra, false), Err(extra));
+        assert_eq!(view.count(), NODES_MAX);
+        assert!(view.remove(identity(500)).is_some());
+        assert_eq!(view.insert(extra, true), Ok(()));
+        assert!(view.is_reporter(node(last + 1)) && !view.is_reporter(node(last)));
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_very_life_is_taken_out() -> TestResult {
+        let mut view = view([1, 2, 3])?;
+        assert_eq!(view.remove(life(2, 2)), None);
+        assert_eq!(view.remove(identity(4)), None);
+        assert_eq!(view.count(), 3);
+        assert_eq!(view.remove(identity(2)), Some(member(2)));
+        assert_eq!(view.remove(identity(2)), None);
+        assert_eq!(view.count(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn who_reports_stays_with_its_member() -> TestResult {
+        let mut view = view([])?;
+        for number in [8, 2, 6, 4] {
+            view.insert(member(number), number == 6 || number == 2)
+                .map_err(|_| Unexpected)?;
+        }
+        view.remove(identity(4));
+        view.insert(member(1), false).map_err(|_| Unexpected)?;
+        for (number, is_reporter) in [(1, false), (2, true), (4, false), (6, true), (8, false)] {
+            assert_eq!(view.is_reporter(node(number)), is_reporter);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bits_mark_reporters_in_order_and_missing_bits_mark_too() -> TestResult {
+        let mut view = view(1..=12)?;
+        view.set_reporters(&[0b0000_0101]);
+        for number in 1..=12 {
+            let is_marked = number == 1 || number == 3 || number > 8;
+            assert_eq!(view.is_reporter(node(number)), is_marked);
+        }
+        view.set_reporters(&[0, 0]);
+        assert!((1..=12).all(|number| !view.is_reporter(node(number))));
+        Ok(())
+    }
+
+    #[test]
+    fn a_copy_has_all_that_the_original_has() -> TestResult {
+        let mut original = view([1, 2, 3])?;
+        original.number = ViewNumber(7);
+        original.issuer = node(3);
+        original.set_reporters(&[0b010]);
+        let mut copy = view([4, 5, 6, 7])?;
+        copy.copy_from(&original)?;
+        assert_eq!((copy.number, copy.issuer), (ViewNumber(7), node(3)));
+        assert!(copy.members() == original.members());
+        assert!(copy.is_reporter(node(2)) && !copy.is_reporter(node(1)));
+        copy.clear();
+        assert_eq!(copy.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_smallest_slot_that_is_free_is_given() -> TestResult {
+        let mut view = view([])?;
+        assert_eq!(view.free_slot(), Slot(1));
+        for (number, slot) in [(9, 1), (3, 2), (5, 4)] {
+            let record = MemberRecord {
+                identity: identity(number),
+                address: address(number),
+                slot: Slot(slot),
+            };
+            view.insert(record, false).map_err(|_| Unexpected)?;
+        }
+        assert_eq!(view.free_slot(), Slot(3));
+        view.remove(identity(9));
+        assert_eq!(view.free_slot(), Slot(1));
+        Ok(())
+    }
+
+    #[test]
+    fn quorum_is_more_than_half_or_half_with_the_lowest() {
+        let table = [
+            (0, 0, false, false),
+            (0, 1, false, false),
+            (1, 1, true, true),
+            (1, 2, false, false),
+            (1, 2, true, true),
+            (2, 2, true, true),
+            (1, 3, true, false),
+            (2, 3, false, true),
+            (2, 4, false, false),
+            (2, 4, true, true),
+            (3, 4, false, true),
+            (2, 5, true, false),
+            (3, 5, false, true),
+            (511, 1024, true, false),
+            (512, 1024, false, false),
+            (512, 1024, true, true),
+            (513, 1024, false, true),
+            (usize::MAX, 4, false, true),
+        ];
+        for (votes, all, with_lowest, expected) in table {
+            assert_eq!(is_quorum(votes, all, with_lowest), expected);
+        }
+    }
+
+    #[test]
+    fn two_quorums_of_one_view_share_a_member() {
+        // All pairs of sets of members that share none, as bits; the lowest bit is the lowest node.
+        for all in 1..=8_u32 {
+            for one in 0..1_u32 << all {
+                let others = !one & ((1 << all) - 1);
+                let counts =
+                    |set: u32| is_quorum(set.count_ones() as usize, all as usize, set & 1 == 1);
+                assert!(!counts(one) || !counts(others));
+                assert!(counts(one) || counts(others));
+            }
+        }
+    }
+
+    #[test]
+    fn coordinators_are_placed_evenly_and_begin_with_the_lowest() -> TestResult {
+        for members in [1, 2, 3, 4, 5, 6, 9, 10, 64, 1000] {
+            let view = view((1..=members).map(|number| number * 3))?;
+            for wanted in [1, 2, 3, 5, 9] {
+                let expected = usize::from(members).min(wanted as usize);
+                assert_eq!(view.coordinators(wanted).count(), expected);
+                let arc = usize::from(members) / expected;
+                let mut last = None;
+                for coordinator in view.coordinators(wanted) {
+                    let place = view.position(coordinator.identity.node).ok_or(Unexpected)?;
+                    let gap = last.map_or(arc, |last| place - last);
+                    assert!(gap == arc || gap == arc + 1);
+                    assert!(last.is_some() || place == 0);
+                    assert!(view.is_coordinator(coordinator.identity.node, wanted));
+                    last = Some(place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_node_lies_in_the_arc_of_one_coordinator_and_may_turn_to_all() -> TestResult {
+        for members in [1, 2, 5, 7, 64] {
+            let view = view((1..=members).map(|number| number * 2))?;
+            for wanted in [1, 3, 5] {
+                // Members, and nodes between, below and above them.
+                for number in 1..=members * 2 + 1 {
+                    let mut asked = view.coordinators_for(node(number), wanted);
+                    let first = asked.next().ok_or(Unexpected)?.identity.node;
+                    // Who is no member belongs where the next member on the ring belongs.
+                    let place = view
+                        .members()
+                        .iter()
+                        .map(|member| member.identity.node)
+                        .find(|member| *member >= node(number))
+                        .unwrap_or(node(u16::MAX));
+                    let nearest = view
+                        .coordinators(wanted)
+                        .map(|coordinator| coordinator.identity.node)
+                        .take_while(|coordinator| *coordinator <= place)
+                        .last();
+                    assert_eq!(Some(first), nearest);
+                    let count = view.coordinators(wanted).count();
+                    assert_eq!(asked.count(), count - 1);
+                    let everyone = view.coordinators(wanted).all(|coordinator| {
+                        view.coordinators_for(node(number), wanted)
+                            .any(|asked| asked == coordinator)
+                    });
+                    assert!(everyone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_view_without_members_has_no_coordinators() -> TestResult {
+        let view = view([])?;
+        assert_eq!(view.coordinators(5).count(), 0);
+        assert_eq!(view.coordinators_for(node(1), 5).count(), 0);
+        assert!(!view.is_quorum(0, false));
+        Ok(())
+    }
+}

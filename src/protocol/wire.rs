@@ -15,12 +15,15 @@
 //! Reading takes bytes from the front of a slice and fails where they end; nothing is indexed.
 //! Writing is done to a buffer that the caller lends and fails where it ends.
 
+mod bytes;
 pub mod group;
 pub mod membership;
 pub mod pulse;
 
+pub use bytes::{Reader, Writer};
+
 use super::errors::Counter;
-use super::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewNumber};
+use super::identity::{Identity, Incarnation, ViewNumber};
 use super::limits::HEADER_BYTES;
 
 /// First two bytes of every datagram: "KG".
@@ -74,13 +77,15 @@ pub enum Kind {
     GroupMissing = 36,
     /// How far a group's coordinator has got, when it has nothing to send.
     GroupStatus = 37,
-    /// A group's coordinator asks members to stop sending before the next group view.
-    GroupPrepare = 38,
-    /// What a node knows of a group: the answer to [`Kind::GroupPrepare`], and told to the new
-    /// coordinator after a cluster view.
+    /// A group's new coordinator asks what a node holds of the group.
+    GroupQuery = 38,
+    /// What a node holds of a group: the answer, and told to the new coordinator after a cluster
+    /// view.
     GroupReport = 39,
-    /// All group reports of a node for this cluster view were sent: how many there are.
-    GroupReportsDone = 40,
+    /// A new coordinator asks a node to hand entries of the time before to another one.
+    GroupFetch = 40,
+    /// Entries of the time before the present cluster view.
+    GroupHandover = 41,
 }
 
 impl Kind {
@@ -108,9 +113,10 @@ impl Kind {
             35 => Self::GroupAcknowledge,
             36 => Self::GroupMissing,
             37 => Self::GroupStatus,
-            38 => Self::GroupPrepare,
+            38 => Self::GroupQuery,
             39 => Self::GroupReport,
-            40 => Self::GroupReportsDone,
+            40 => Self::GroupFetch,
+            41 => Self::GroupHandover,
             _ => return None,
         })
     }
@@ -222,176 +228,120 @@ pub fn write_datagram(
     HEADER_BYTES.checked_add(body_length)
 }
 
-/// Takes values from the front of some bytes. An error names the counter for a short datagram.
-#[derive(Clone, Copy, Debug)]
-pub struct Reader<'a>(&'a [u8]);
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{life, TestResult, Unexpected, CLUSTER};
 
-impl<'a> Reader<'a> {
-    /// Starts at the first byte.
-    pub const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+    const HEADER: Header = Header {
+        kind: Kind::Heartbeat,
+        cluster: CLUSTER,
+        sender: life(7, 0x0102_0304_0506_0708),
+        view: ViewNumber(0x1112_1314_1516_1718),
+        counter: 0x2122_2324_2526_2728,
+    };
+
+    /// A header and a body of five bytes.
+    fn sample() -> [u8; HEADER_BYTES + 5] {
+        let mut bytes = [0; HEADER_BYTES + 5];
+        let _ = write_datagram(&mut bytes, &HEADER, |writer| writer.bytes(b"hello"));
+        bytes
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Counter> {
-        let (front, rest) = self.0.split_first_chunk().ok_or(Counter::DroppedShort)?;
-        self.0 = rest;
-        Ok(*front)
+    #[test]
+    fn every_kind_of_datagram_is_read_as_it_was_written() -> TestResult {
+        for number in 0..=u8::MAX {
+            let Some(kind) = Kind::from_number(number) else {
+                continue;
+            };
+            assert_eq!(kind as u8, number);
+            assert_eq!(kind.is_pulse(), (1..=3).contains(&number));
+            assert_eq!(kind.is_group(), number >= 32);
+            let header = Header { kind, ..HEADER };
+            let mut buffer = [0xff; 100];
+            let length = write_datagram(&mut buffer, &header, |writer| writer.bytes(b"hello"));
+            assert_eq!(length, Some(HEADER_BYTES + 5));
+            let bytes = buffer.get(..HEADER_BYTES + 5).ok_or(Unexpected)?;
+            let datagram = Datagram::parse(bytes, CLUSTER)?;
+            assert_eq!(datagram.header, header);
+            assert!(datagram.body == b"hello");
+        }
+        Ok(())
     }
 
-    /// One byte.
-    pub fn u8(&mut self) -> Result<u8, Counter> {
-        self.array::<1>().map(u8::from_be_bytes)
+    #[test]
+    fn the_bytes_of_the_header_stand_where_the_drawing_says() {
+        let bytes = sample();
+        assert!(bytes.starts_with(&[
+            0x4b, 0x47, 1, 1, 0x12, 0x34, 0x56, 0x78, 0, 7, 0, 0, 0, 5, 0, 0, 1, 2, 3, 4, 5, 6, 7,
+            8, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26,
+            0x27, 0x28, 0, 0, 0, 0,
+        ]));
+        assert!(bytes.ends_with(b"\0\0\0\0hello"));
     }
 
-    /// Two bytes.
-    pub fn u16(&mut self) -> Result<u16, Counter> {
-        self.array().map(u16::from_be_bytes)
+    #[test]
+    fn each_wrong_field_is_counted_under_its_name() {
+        let table = [
+            (0, 0x4c, Counter::DroppedMagic),
+            (1, 0x48, Counter::DroppedMagic),
+            (2, 0, Counter::DroppedVersion),
+            (2, 2, Counter::DroppedVersion),
+            (3, 0, Counter::DroppedKind),
+            (3, 4, Counter::DroppedKind),
+            (3, 20, Counter::DroppedKind),
+            (3, 255, Counter::DroppedKind),
+            (4, 0x13, Counter::DroppedCluster),
+            (7, 0x79, Counter::DroppedCluster),
+            (9, 0, Counter::DroppedValue),
+            (10, 1, Counter::DroppedVersion),
+            (11, 1, Counter::DroppedVersion),
+            (12, 1, Counter::DroppedLength),
+            (13, 4, Counter::DroppedLength),
+            (13, 6, Counter::DroppedLength),
+        ];
+        for (offset, value, counter) in table {
+            let mut bytes = sample();
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte = value;
+            }
+            assert_eq!(Datagram::parse(&bytes, CLUSTER).err(), Some(counter));
+        }
+        assert!(Datagram::parse(&sample(), CLUSTER).is_ok());
     }
 
-    /// Four bytes.
-    pub fn u32(&mut self) -> Result<u32, Counter> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    /// Eight bytes.
-    pub fn u64(&mut self) -> Result<u64, Counter> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    /// A truth value: 0 or 1, nothing else.
-    pub fn boolean(&mut self) -> Result<bool, Counter> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Counter::DroppedValue),
+    #[test]
+    fn a_datagram_cut_off_anywhere_is_refused() {
+        let bytes = sample();
+        for length in 0..bytes.len() {
+            let counter = if length < HEADER_BYTES {
+                Counter::DroppedShort
+            } else {
+                Counter::DroppedLength
+            };
+            let cut = bytes.get(..length).unwrap_or_default();
+            assert_eq!(Datagram::parse(cut, CLUSTER).err(), Some(counter));
         }
     }
 
-    /// A node number; zero is an error.
-    pub fn node(&mut self) -> Result<NodeId, Counter> {
-        NodeId::new(self.u16()?).ok_or(Counter::DroppedValue)
-    }
-
-    /// A node number and an incarnation.
-    pub fn identity(&mut self) -> Result<Identity, Counter> {
-        Ok(Identity {
-            node: self.node()?,
-            incarnation: Incarnation(self.u64()?),
-        })
-    }
-
-    /// An address; port 0 is an error.
-    pub fn address(&mut self) -> Result<PeerAddress, Counter> {
-        let octets = self.array()?;
-        let port = self.u16()?;
-        if port == 0 {
-            return Err(Counter::DroppedValue);
-        }
-        Ok(PeerAddress { octets, port })
-    }
-
-    /// The next `length` bytes.
-    pub fn bytes(&mut self, length: usize) -> Result<&'a [u8], Counter> {
-        let (front, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(Counter::DroppedShort)?;
-        self.0 = rest;
-        Ok(front)
-    }
-
-    /// Leaves out `length` bytes.
-    pub fn skip(&mut self, length: usize) -> Result<(), Counter> {
-        self.bytes(length).map(|_| ())
-    }
-
-    /// All bytes that are left.
-    pub fn rest(&mut self) -> &'a [u8] {
-        core::mem::take(&mut self.0)
-    }
-
-    /// Whether nothing is left.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The end of a body: an error if something is left.
-    pub fn end(&self) -> Result<(), Counter> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Counter::DroppedLength)
+    #[test]
+    fn nothing_is_written_where_there_is_no_room() {
+        for length in 0..HEADER_BYTES + 5 {
+            let mut buffer = [0; HEADER_BYTES + 5];
+            let place = buffer.get_mut(..length).unwrap_or_default();
+            let written = write_datagram(place, &HEADER, |writer| writer.bytes(b"hello"));
+            assert_eq!(written, None);
         }
     }
-}
 
-/// Puts values one behind the other into a buffer. `None`: no room, the datagram is given up.
-#[derive(Debug)]
-pub struct Writer<'a> {
-    buffer: &'a mut [u8],
-    length: usize,
-}
-
-impl<'a> Writer<'a> {
-    /// Starts at the buffer's first byte.
-    pub fn new(buffer: &'a mut [u8]) -> Self {
-        Self { buffer, length: 0 }
-    }
-
-    /// How many bytes were written.
-    pub const fn length(&self) -> usize {
-        self.length
-    }
-
-    /// How many bytes still fit.
-    pub fn room(&self) -> usize {
-        self.buffer.len().saturating_sub(self.length)
-    }
-
-    /// Some bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.length.checked_add(bytes.len())?;
-        self.buffer
-            .get_mut(self.length..end)?
-            .copy_from_slice(bytes);
-        self.length = end;
-        Some(())
-    }
-
-    /// One byte.
-    pub fn u8(&mut self, value: u8) -> Option<()> {
-        self.bytes(&[value])
-    }
-
-    /// Two bytes.
-    pub fn u16(&mut self, value: u16) -> Option<()> {
-        self.bytes(&value.to_be_bytes())
-    }
-
-    /// Four bytes.
-    pub fn u32(&mut self, value: u32) -> Option<()> {
-        self.bytes(&value.to_be_bytes())
-    }
-
-    /// Eight bytes.
-    pub fn u64(&mut self, value: u64) -> Option<()> {
-        self.bytes(&value.to_be_bytes())
-    }
-
-    /// A truth value.
-    pub fn boolean(&mut self, value: bool) -> Option<()> {
-        self.u8(u8::from(value))
-    }
-
-    /// A node number and an incarnation.
-    pub fn identity(&mut self, identity: Identity) -> Option<()> {
-        self.u16(identity.node.number())?;
-        self.u64(identity.incarnation.0)
-    }
-
-    /// An address.
-    pub fn address(&mut self, address: PeerAddress) -> Option<()> {
-        self.bytes(&address.octets)?;
-        self.u16(address.port)
+    #[test]
+    fn a_body_that_fails_is_no_datagram() {
+        let mut buffer = [0; 100];
+        assert_eq!(write_datagram(&mut buffer, &HEADER, |_| None), None);
+        assert_eq!(
+            write_datagram(&mut buffer, &HEADER, |_| Some(())),
+            Some(HEADER_BYTES)
+        );
     }
 }

@@ -3,13 +3,19 @@
 //! A few nodes in one test, joined by a network without faults but those that the test makes, in
 //! simulated time. For crowds, chance and faults there is the simulator of whole clusters.
 
+#![allow(dead_code)] // each test file uses its own part
+
 use std::collections::BTreeMap;
 
+use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
-use kcgcs_protocol::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress};
+use kcgcs_protocol::protocol::errors::CommandError;
+use kcgcs_protocol::protocol::identity::{
+    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress,
+};
 use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES};
 use kcgcs_protocol::protocol::node::Node;
-use kcgcs_protocol::protocol::outputs::Event;
+use kcgcs_protocol::protocol::outputs::{Event, Order};
 use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
 use kcgcs_protocol::protocol::time::{Duration, Instant};
 
@@ -274,5 +280,62 @@ impl Lab {
             to: address(to),
             bytes,
         });
+    }
+
+    /// A handle of the node in the group `name`.
+    pub(crate) fn join(&mut self, number: u16, name: &[u8]) -> EndpointId {
+        let now = self.now;
+        let name = GroupName::new(name).unwrap();
+        let endpoint = self.host(number).node.join_group(now, name).unwrap();
+        self.settle(number);
+        endpoint
+    }
+
+    /// Sends a message, if the window has room.
+    pub(crate) fn multicast(
+        &mut self,
+        number: u16,
+        endpoint: EndpointId,
+        bytes: &[u8],
+    ) -> Result<(), CommandError> {
+        let now = self.now;
+        let mut payload = BoundedVec::with_capacity(bytes.len()).unwrap();
+        payload.extend_from_slice(bytes).unwrap();
+        let node = &mut self.host(number).node;
+        let result = node.multicast(now, endpoint, Order::Agreed, payload);
+        self.settle(number);
+        result.map_err(|(error, _)| error)
+    }
+
+    /// Lets the outputs of a node out after a test has called it directly.
+    pub(crate) fn let_out(&mut self, number: u16) {
+        self.settle(number);
+    }
+
+    /// What the handle was delivered, one line for each message or view.
+    pub(crate) fn story(&self, number: u16, endpoint: EndpointId) -> Vec<String> {
+        let events = self.hosts[&number].events.iter();
+        let mut story = Vec::new();
+        for (_, event) in events {
+            match event {
+                Event::Deliver {
+                    endpoint: to,
+                    sender,
+                    sequence,
+                    view,
+                    payload,
+                    ..
+                } if *to == endpoint => {
+                    let hash = fnv1a_64(payload);
+                    story.push(format!("{sender:?} #{sequence} in {view:?}: {hash:x}"));
+                }
+                Event::GroupView { endpoint: to, view } if *to == endpoint => {
+                    let members: Vec<_> = view.members.iter().map(|m| m.id).collect();
+                    story.push(format!("view {:?} {members:?}", view.number));
+                }
+                _ => {}
+            }
+        }
+        story
     }
 }

@@ -51,6 +51,11 @@ impl Departures {
             .map_or(ChangeReason::Failed, |(_, reason)| *reason)
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> &[(Identity, ChangeReason)] {
+        &self.0
+    }
+
     fn latest(&self) -> &[(Identity, ChangeReason)] {
         let start = self.0.len().saturating_sub(DEPARTURES_IN_PART_MAX);
         self.0.get(start..).unwrap_or_default()

@@ -44,3 +44,53 @@ impl PulseBody {
         writer.u16(0)
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_pulse))]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::{HEADER_BYTES, HEARTBEAT_BYTES};
+    use crate::protocol::test_support::{written, wrong_length_taken, TestResult};
+
+    #[test]
+    fn a_body_is_read_as_it_was_written_and_fits_a_heartbeat() -> TestResult {
+        for number in [0, 1, u32::MAX] {
+            for heard_age_ms in [0, 1, 160, NEVER_HEARD - 1, NEVER_HEARD] {
+                let body = PulseBody {
+                    number,
+                    heard_age_ms,
+                };
+                let mut buffer = [0; 16];
+                let bytes = written(&mut buffer, |writer| body.write(writer))?;
+                assert_eq!(bytes.len() + HEADER_BYTES, HEARTBEAT_BYTES);
+                assert_eq!(PulseBody::parse(bytes), Ok(body));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bodies_of_other_lengths_are_refused() -> TestResult {
+        let body = PulseBody {
+            number: 1,
+            heard_age_ms: 2,
+        };
+        let mut buffer = [0; 16];
+        let bytes = written(&mut buffer, |writer| body.write(writer))?;
+        let taken = wrong_length_taken(bytes, |bytes| PulseBody::parse(bytes).is_ok());
+        assert_eq!(taken, None);
+        assert_eq!(PulseBody::parse(&[]), Err(Counter::DroppedShort));
+        assert_eq!(PulseBody::parse(&[0; 9]), Err(Counter::DroppedLength));
+        Ok(())
+    }
+
+    #[test]
+    fn reserved_bytes_are_for_later_versions() {
+        let body = [0, 0, 0, 7, 0, 9, 0xff, 0xff];
+        let expected = PulseBody {
+            number: 7,
+            heard_age_ms: 9,
+        };
+        assert_eq!(PulseBody::parse(&body), Ok(expected));
+    }
+}

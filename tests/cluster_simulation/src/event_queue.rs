@@ -66,6 +66,11 @@ impl<T> EventQueue<T> {
         self.heap.pop().map(|entry| (entry.time, entry.what))
     }
 
+    /// When the next thing happens.
+    pub fn next_time(&self) -> Option<u64> {
+        self.heap.peek().map(|entry| entry.time)
+    }
+
     /// How much is in it.
     pub fn len(&self) -> usize {
         self.heap.len()

@@ -13,7 +13,7 @@ use kcgcs_protocol::protocol::identity::{EndpointId, Identity, PeerAddress};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::ChangeReason;
 use kcgcs_protocol::protocol::pulse::{Pulse, PulseReport};
-use trace_checker::trace::ViewId;
+use trace_checker::trace::{Member, ViewId};
 
 /// Datagrams and reports that wait for the engine; more are dropped.
 pub const ENGINE_QUEUE_MAX: usize = 4096;
@@ -37,6 +37,8 @@ pub struct Endpoint {
     pub group: Arc<str>,
     /// Its present view.
     pub view: Option<ViewId>,
+    /// How many members that view has.
+    pub member_count: usize,
     /// Messages that were accepted from it in this incarnation.
     pub accepted: u64,
     /// Messages of it that were sent in this incarnation.
@@ -84,8 +86,8 @@ pub struct Alive {
     pub engine_timer: Option<u64>,
     /// Differences between the last cluster view and the next one.
     pub changes: Vec<(Identity, ChangeReason)>,
-    /// The members of the last cluster view.
-    pub members: Vec<Identity>,
+    /// The members of the last cluster view, sorted; empty without a view.
+    pub members: Arc<[Member]>,
     /// The number of the last cluster view.
     pub view_number: u64,
     /// The members of groups.
@@ -116,6 +118,10 @@ pub struct Host {
     pub lives: u64,
     /// Until when it does nothing at all.
     pub frozen_until: u64,
+    /// When it was last hindered so that the others may have gone on without it.
+    pub hindered_until: u64,
+    /// The mean time from an input to the engine's work item, in microseconds.
+    pub engine_delay_mean_us: u64,
     /// Datagrams sent since the count was last reset.
     pub sent: u64,
     /// Datagrams that found the engine's queue full.

@@ -17,5 +17,6 @@ pub mod network;
 pub mod recorder;
 pub mod reference_model;
 pub mod scenario;
+pub mod statistics;
 pub mod timing;
 pub mod workload;

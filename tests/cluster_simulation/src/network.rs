@@ -79,6 +79,17 @@ impl Network {
         }
     }
 
+    /// Whether a partition cuts the node off from the rest.
+    pub fn is_cut_off(&self, node: usize) -> bool {
+        self.sides.get(node).is_some_and(|side| *side != 0)
+    }
+
+    /// Whether the node does not reach all others, or is not reached by all.
+    pub fn is_hindered(&self, node: usize) -> bool {
+        self.is_cut_off(node)
+            || self.blocked.iter().any(|(from, to)| *from == node || *to == node)
+    }
+
     /// Lets nothing through from `from` to `to`.
     pub fn block_one_way(&mut self, from: usize, to: usize) {
         self.blocked.insert((from, to));

@@ -2,6 +2,7 @@
 
 //! Writes down what nodes tell, as events of a trace.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kcgcs_protocol::protocol::identity::{EndpointId, Identity, MemberId, ViewNumber, fnv1a_64};
@@ -23,6 +24,22 @@ pub enum Note {
     Excluded,
     /// Something that must not happen in a sound cluster.
     Unexpected(String),
+}
+
+/// Member lists that were written before: all nodes of a view share one.
+#[derive(Default)]
+pub struct MemberLists(HashMap<ViewId, Arc<[Member]>>);
+
+impl MemberLists {
+    /// The sorted list; the one kept for this view if it is the same.
+    fn shared(&mut self, view: ViewId, sorted: &[Member]) -> Arc<[Member]> {
+        if let Some(known) = self.0.get(&view).filter(|known| known[..] == *sorted) {
+            return Arc::clone(known);
+        }
+        let list: Arc<[Member]> = Arc::from(sorted);
+        self.0.insert(view, Arc::clone(&list));
+        list
+    }
 }
 
 /// The node itself as a member of the cluster.
@@ -55,6 +72,7 @@ pub fn record(
     now: u64,
     alive: &mut Alive,
     event: Event,
+    lists: &mut MemberLists,
     trace: &mut Vec<TraceEvent>,
 ) -> Option<Note> {
     let mut push = |identity: Identity, kind: EventKind| {
@@ -69,7 +87,7 @@ pub fn record(
     match event {
         Event::ViewChange { subject, reason } => alive.changes.push((subject, reason)),
         Event::ClusterView { number } => {
-            let result = cluster_view(alive, number);
+            let result = cluster_view(alive, number, lists);
             match result {
                 Ok(view) => push(own, EventKind::View(view)),
                 Err(what) => return Some(Note::Unexpected(what)),
@@ -96,7 +114,7 @@ pub fn record(
         Event::Excluded { incarnation, .. } => {
             push(own, EventKind::Stop);
             alive.identity.incarnation.0 = incarnation;
-            alive.members.clear();
+            alive.members = Arc::from([]);
             alive.changes.clear();
             for endpoint in alive.endpoints.values_mut() {
                 endpoint.view = None;
@@ -129,6 +147,7 @@ pub fn record(
                 coordinator: view.coordinator.number(),
             };
             state.view = (!view.members.is_empty()).then_some(id);
+            state.member_count = view.members.len();
             let mut members: Vec<Member> =
                 view.members.iter().map(|m| group_member(m.id)).collect();
             members.sort_unstable();
@@ -139,7 +158,7 @@ pub fn record(
                 scope: Some(scope(state, endpoint)),
                 view: id,
                 primary: view.primary,
-                members,
+                members: members.into(),
                 transitional: Some(transitional),
                 joined: Some(
                     view.joined
@@ -257,7 +276,11 @@ fn message(
     }
 }
 
-fn cluster_view(alive: &mut Alive, number: ViewNumber) -> Result<ViewEvent, String> {
+fn cluster_view(
+    alive: &mut Alive,
+    number: ViewNumber,
+    lists: &mut MemberLists,
+) -> Result<ViewEvent, String> {
     let Some(view) = alive.node.view() else {
         return Err(format!("view {number:?} was told and the node has none"));
     };
@@ -278,16 +301,22 @@ fn cluster_view(alive: &mut Alive, number: ViewNumber) -> Result<ViewEvent, Stri
             ChangeReason::Leave | ChangeReason::Failed => left.push(change),
         }
     }
-    alive.members = view.members().iter().map(|m| m.identity).collect();
-    alive.view_number = number.0;
-    let mut members: Vec<Member> = alive.members.iter().copied().map(node_member).collect();
+    let id = ViewId {
+        number: number.0,
+        coordinator: view.issuer.number(),
+    };
+    let mut members: Vec<Member> = view
+        .members()
+        .iter()
+        .map(|member| node_member(member.identity))
+        .collect();
     members.sort_unstable();
+    let members = lists.shared(id, &members);
+    alive.members = Arc::clone(&members);
+    alive.view_number = number.0;
     Ok(ViewEvent {
         scope: None,
-        view: ViewId {
-            number: number.0,
-            coordinator: view.issuer.number(),
-        },
+        view: id,
         primary: true,
         members,
         transitional: None,

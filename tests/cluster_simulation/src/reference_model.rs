@@ -4,11 +4,9 @@
 //! told to leave, and the handles on them that were not told to.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kcgcs_protocol::protocol::identity::{Identity, ViewNumber};
-use trace_checker::trace::{EventKind, Expectation, Member, TraceEvent};
+use trace_checker::trace::{EventKind, Expectation, Member, TraceEvent, ViewId};
 
 use crate::cluster::Cluster;
 use crate::recorder::node_member;
@@ -50,46 +48,43 @@ pub fn expected_groups(cluster: &Cluster) -> BTreeMap<Arc<str>, Vec<Member>> {
 
 /// Whether all machines that are up hold one cluster view with exactly them.
 pub fn is_one_view(cluster: &Cluster) -> bool {
-    let expected: Vec<u16> = cluster
-        .hosts
-        .iter()
-        .filter(|host| host.alive.as_ref().is_some_and(|alive| !alive.is_leaving))
-        .map(|host| host.id)
-        .collect();
-    let mut first: Option<(&[Identity], ViewNumber)> = None;
-    for host in &cluster.hosts {
-        let Some(alive) = host.alive.as_ref().filter(|alive| !alive.is_leaving) else {
-            continue;
-        };
-        let Some(view) = alive.node.view() else {
+    let mut first: Option<(u64, &Arc<[Member]>)> = None;
+    let mut expected = 0;
+    for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
+        if alive.is_leaving {
             return false;
-        };
-        let own = (alive.members.as_slice(), view.number);
-        if *first.get_or_insert(own) != own {
+        }
+        if alive.members.is_empty() {
+            return false;
+        }
+        expected += 1;
+        let (number, members) = *first.get_or_insert((alive.view_number, &alive.members));
+        if number != alive.view_number || !Arc::ptr_eq(members, &alive.members) {
             return false;
         }
     }
-    first.is_none_or(|(members, _)| {
-        members.len() == expected.len()
-            && members.iter().zip(&expected).all(|(a, b)| a.node.number() == *b)
-    })
+    // Who holds it is in it (M1), so that the count decides.
+    first.is_none_or(|(_, members)| members.len() == expected)
 }
 
-/// Whether every handle holds its group's view with exactly the expected members, by count.
+/// Whether all handles on a group hold one view, with as many members as there are handles.
 pub fn are_groups_settled(cluster: &Cluster) -> bool {
-    let mut views: BTreeMap<&str, BTreeSet<Option<(u64, u16)>>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, (Option<ViewId>, usize, usize)> = BTreeMap::new();
     for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
         for state in alive.endpoints.values() {
-            if state.is_leaving {
+            let (view, members, handles) = groups
+                .entry(state.group.as_ref())
+                .or_insert((state.view, state.member_count, 0));
+            if state.is_leaving || state.view.is_none() || *view != state.view {
                 return false;
             }
-            let id = state.view.map(|view| (view.number, view.coordinator));
-            views.entry(state.group.as_ref()).or_default().insert(id);
+            *handles += 1;
+            if *members != state.member_count {
+                return false;
+            }
         }
     }
-    views
-        .values()
-        .all(|ids| ids.len() == 1 && ids.iter().all(Option::is_some))
+    groups.values().all(|(_, members, handles)| members == handles)
 }
 
 /// Appends to the trace what must hold now: L1 for the cluster and each group.

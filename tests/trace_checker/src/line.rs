@@ -250,7 +250,7 @@ fn view_event(line: Line<'_>, scope: Option<GroupScope>) -> Result<ViewEvent, St
         scope,
         view: view_id(needed(line.view, "view")?),
         primary: line.primary.unwrap_or(true),
-        members: sorted_members(needed(line.members, "members")?),
+        members: sorted_members(needed(line.members, "members")?).into(),
         transitional: line.transitional.map(sorted_members),
         joined: changes(line.joined)?,
         left: changes(line.left)?,

@@ -133,8 +133,8 @@ pub struct ViewEvent {
     pub view: ViewId,
     /// Whether it has a quorum.
     pub primary: bool,
-    /// Who is in it, sorted. Nobody: the handle is out.
-    pub members: Vec<Member>,
+    /// Who is in it, sorted; writers of long traces share it. Nobody: the handle is out.
+    pub members: Arc<[Member]>,
     /// Who came along from the same previous view, sorted, if it was written.
     pub transitional: Option<Vec<Member>>,
     /// Who is new.

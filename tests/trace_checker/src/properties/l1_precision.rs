@@ -64,7 +64,7 @@ fn wrong(
     let view = index.views[last.view].id;
     let t = index.events[last.event].t;
     let got = &index.view_event(last.event).members;
-    if got != members {
+    if got[..] != *members {
         let missing: Vec<_> = members.iter().filter(|m| got.binary_search(m).is_err()).collect();
         let more: Vec<_> = got.iter().filter(|m| members.binary_search(m).is_err()).collect();
         return Some(format!(

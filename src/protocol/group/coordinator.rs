@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The work of a group's coordinator on its node: asking, handing over, ordering, and sending out
+//! what was ordered until all have it. The state is in [`super::sequencer`].
+
+use super::flush::{decide, holder, lacking, Decision, Held, NodeReport};
+use super::log::{Entry, Log};
+use super::sequencer::{Sequencer, Stage};
+use super::{Context, Group, ROOM_KEPT_BYTES};
+use crate::platform::OutOfMemory;
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{MemberId, NodeId, ViewNumber};
+use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
+use crate::protocol::outputs::ChangeReason;
+use crate::protocol::wire::group::{
+    write_fetch, write_query, write_report_candidate, write_report_log, write_report_nothing,
+    write_start_head, Fetch,
+};
+use crate::protocol::wire::Kind;
+
+/// Room for entries in a datagram.
+const ENTRIES_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 24;
+/// A group that nobody has any log of begins with this number times the cluster view's: so no view
+/// number of a group comes twice, although nobody remembers a group without members.
+const VIEWS_PER_CLUSTER_VIEW: u64 = 1000;
+
+impl Group {
+    /// The state of a coordinator, which this node is for the present epoch.
+    pub(super) fn sequencer(&mut self, context: &Context<'_>) -> Option<&mut Sequencer> {
+        if self.sequencer.is_none() {
+            let mut sequencer = Sequencer::new(context.view, context.now).ok()?;
+            sequencer.take_report(context.view, self.own_report(context.own.node));
+            self.sequencer = Some(sequencer);
+            self.is_ordering = true;
+        }
+        self.sequencer.as_mut()
+    }
+
+    /// What this node holds.
+    pub(super) fn own_report(&self, own: NodeId) -> NodeReport {
+        let mut report = NodeReport::of(own);
+        if let Some(candidate) = &self.candidate {
+            report.candidate = Some(Held {
+                epoch: candidate.epoch,
+                accepted: 1,
+                view: candidate.view.clone(),
+            });
+            if candidate.in_effect {
+                // What was before it is settled, only not carried out yet.
+                report.log = report.candidate.take();
+                return report;
+            }
+        }
+        report.log = self.log.as_ref().and_then(|log| {
+            Some(Held {
+                epoch: log.epoch,
+                accepted: log.accepted,
+                view: log.accepted_view()?.clone(),
+            })
+        });
+        report
+    }
+
+    /// Tells a coordinator what this node holds.
+    pub(super) fn send_report(&self, context: &mut Context<'_>, to: NodeId) {
+        let Some(address) = context.address(to) else {
+            return;
+        };
+        let report = self.own_report(context.own.node);
+        let name = &self.name;
+        if let Some(log) = &report.log {
+            let has_candidate = report.candidate.is_some();
+            context
+                .outbox
+                .send([&address], Kind::GroupReport, |writer| {
+                    write_report_log(writer, name, log.epoch, log.accepted, has_candidate)?;
+                    log.view.write(writer)
+                });
+        }
+        if let Some(candidate) = &report.candidate {
+            let has_log = report.log.is_some();
+            context
+                .outbox
+                .send([&address], Kind::GroupReport, |writer| {
+                    write_report_candidate(writer, name, candidate.epoch, has_log)?;
+                    candidate.view.write(writer)
+                });
+        }
+        if report.log.is_none() && report.candidate.is_none() {
+            context
+                .outbox
+                .send([&address], Kind::GroupReport, |writer| {
+                    write_report_nothing(writer, name)
+                });
+        }
+    }
+
+    /// Hands entries of the epoch before to a node that lacks them.
+    pub(super) fn hand_over(&mut self, context: &mut Context<'_>, fetch: &Fetch) {
+        let (Some(address), Some(log)) = (context.address(fetch.receiver), &self.log) else {
+            return;
+        };
+        if log.epoch != fetch.epoch {
+            return;
+        }
+        let mut position = fetch.from;
+        let last = fetch.to.min(log.accepted);
+        while position <= last && context.outbox.transmit_room() > ROOM_KEPT_BYTES {
+            let count = entries_that_fit(log, position, last, ENTRIES_BYTES_MAX);
+            if count == 0 {
+                // Delivered and forgotten: then the receiver has it.
+                return;
+            }
+            let (group, epoch) = (self.id, log.epoch);
+            context
+                .outbox
+                .send([&address], Kind::GroupHandover, |writer| {
+                    writer.u64(group.0)?;
+                    writer.u64(epoch.0)?;
+                    write_entries(writer, log, position, count)
+                });
+            position = position.saturating_add(count);
+        }
+    }
+
+    /// Does what the coordinator has to do now.
+    pub(super) fn run_sequencer(&mut self, context: &mut Context<'_>) {
+        let Some(mut sequencer) = self.sequencer.take() else {
+            return;
+        };
+        if self.prepare_start(&mut sequencer, context).is_err() {
+            // No memory now: the same again a little later.
+            sequencer.ask_at = context.now.after(context.interval);
+        }
+        if matches!(sequencer.stage, Stage::Starting) {
+            self.finish_start(&mut sequencer, context);
+        }
+        if matches!(sequencer.stage, Stage::Running) {
+            self.order(&mut sequencer, context);
+        }
+        if matches!(sequencer.stage, Stage::Starting | Stage::Running) {
+            self.send_ordered(&mut sequencer, context);
+        }
+        self.sequencer = Some(sequencer);
+    }
+
+    fn prepare_start(
+        &mut self,
+        sequencer: &mut Sequencer,
+        context: &mut Context<'_>,
+    ) -> Result<(), OutOfMemory> {
+        let is_due = context.now >= sequencer.ask_at;
+        if matches!(sequencer.stage, Stage::Collecting) {
+            if sequencer.unanswered(context.view).next().is_none() {
+                let decision = decide(&sequencer.reports, context.view);
+                sequencer.stage = Stage::Completing(decision);
+                sequencer.ask_at = context.now;
+            } else if is_due {
+                let name = &self.name;
+                for node in sequencer.unanswered(context.view) {
+                    if let Some(address) = context.address(node) {
+                        context.outbox.send([&address], Kind::GroupQuery, |writer| {
+                            write_query(writer, name)
+                        });
+                    }
+                }
+                sequencer.ask_at = context.now.after(context.interval);
+                return Ok(());
+            } else {
+                return Ok(());
+            }
+        }
+        let Stage::Completing(decision) = &sequencer.stage else {
+            return Ok(());
+        };
+        let decision = decision.clone();
+        sequencer.take_report(context.view, self.own_report(context.own.node));
+        if lacking(&sequencer.reports, &decision).next().is_some() {
+            if context.now >= sequencer.ask_at {
+                self.fetch(sequencer, &decision, context);
+                sequencer.ask_at = context.now.after(context.interval);
+            }
+            return Ok(());
+        }
+        self.start(sequencer, &decision, context)
+    }
+
+    fn fetch(&mut self, sequencer: &Sequencer, decision: &Decision, context: &mut Context<'_>) {
+        let Some(holder) = holder(&sequencer.reports, decision) else {
+            return;
+        };
+        for (receiver, accepted) in lacking(&sequencer.reports, decision) {
+            let fetch = Fetch {
+                epoch: decision.previous,
+                from: accepted.saturating_add(1),
+                to: decision.last,
+                receiver,
+            };
+            if holder == context.own.node {
+                self.hand_over(context, &fetch);
+            } else if let Some(address) = context.address(holder) {
+                let group = self.id;
+                context.outbox.send([&address], Kind::GroupFetch, |writer| {
+                    write_fetch(writer, group, &fetch)
+                });
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        sequencer: &mut Sequencer,
+        decision: &Decision,
+        context: &mut Context<'_>,
+    ) -> Result<(), OutOfMemory> {
+        let before = decision.view.as_deref_entry();
+        let fresh = context.view.number.0.saturating_mul(VIEWS_PER_CLUSTER_VIEW);
+        let known = before.map_or(*context.highest, |view| view.number);
+        let number = match before {
+            Some(_) => known.next(),
+            None => known.next().max(ViewNumber(fresh)),
+        };
+        let departed = context.departed;
+        let reason = |member: MemberId| departed_reason(departed, member);
+        let view = sequencer.make_view(before, number, context.own.node, context.view, reason)?;
+        *context.highest = (*context.highest).max(number);
+        sequencer.start = Some((decision.previous, decision.last, view.clone()));
+        sequencer.install(view.clone(), 1, context.interval);
+        sequencer.stage = Stage::Starting;
+        self.accept_start(context, decision.previous, decision.last, view);
+        Ok(())
+    }
+
+    fn finish_start(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
+        let epoch = context.view.number;
+        let holds_start = self
+            .candidate
+            .as_ref()
+            .is_some_and(|candidate| candidate.epoch == epoch);
+        if !holds_start && self.log_of(epoch).is_none() {
+            // An earlier start had to be carried out first.
+            if let Some((previous, last, view)) = sequencer.start.clone() {
+                self.accept_start(context, previous, last, view);
+            }
+            return;
+        }
+        sequencer.acknowledge(context.own.node, 1);
+        let stable = sequencer.stable();
+        self.hear_stable(context, stable);
+        self.deliver(context);
+        if self.log_of(epoch).is_some() {
+            sequencer.stage = Stage::Running;
+        }
+    }
+
+    fn order(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
+        let epoch = context.view.number;
+        loop {
+            let Some(log) = self.log_of(epoch) else {
+                return;
+            };
+            let before = sequencer.last;
+            sequencer.order_messages(log);
+            if sequencer.has_changes() && log.has_room(1) {
+                let number = sequencer
+                    .latest
+                    .as_ref()
+                    .map_or(ViewNumber(1), |view| view.number.next());
+                let latest = sequencer.latest.clone();
+                let made = sequencer.make_view(
+                    latest.as_deref_entry(),
+                    number,
+                    context.own.node,
+                    context.view,
+                    |_| ChangeReason::Leave,
+                );
+                if let Ok(view) = made {
+                    *context.highest = (*context.highest).max(number);
+                    let position = sequencer.last.saturating_add(1);
+                    log.put(position, Entry::View(view.clone()));
+                    sequencer.install(view, position, context.interval);
+                }
+            }
+            let delivered = log.delivered;
+            self.progress(context);
+            let Some(log) = self.log_of(epoch) else {
+                return;
+            };
+            sequencer.acknowledge(context.own.node, log.accepted);
+            log.stable = log.stable.max(sequencer.stable().min(sequencer.last));
+            self.progress(context);
+            let is_idle = self
+                .log_of(epoch)
+                .is_none_or(|log| log.delivered == delivered && sequencer.last == before);
+            if is_idle {
+                return;
+            }
+        }
+    }
+
+    /// Sends to each participant what it has not got, and how far all have got.
+    fn send_ordered(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
+        let own = context.own.node;
+        let resent = sequencer.check_progress(context.now, context.interval, own);
+        context.outbox.counters.add(Counter::EntriesResent, resent);
+        let (stable, last, group) = (sequencer.stable(), sequencer.last, self.id);
+        let log = self
+            .log
+            .as_ref()
+            .filter(|log| log.epoch == context.view.number);
+        for place in 0..sequencer.participants.len() {
+            let Some(mut participant) = sequencer.participants.get(place).copied() else {
+                break;
+            };
+            let Some(address) = context.address(participant.node) else {
+                continue;
+            };
+            if participant.node == own {
+                continue;
+            }
+            let limit = sequencer.flight_limit(&participant);
+            while participant.sent < limit {
+                if context.outbox.transmit_room() <= ROOM_KEPT_BYTES {
+                    self.backlog = true;
+                    break;
+                }
+                let first = participant.sent.saturating_add(1);
+                let start = sequencer.start.as_ref().filter(|_| first == 1);
+                if let Some((previous, before, view)) = start {
+                    context
+                        .outbox
+                        .send([&address], Kind::GroupOrdered, |writer| {
+                            writer.u64(group.0)?;
+                            writer.u64(stable)?;
+                            writer.u64(first)?;
+                            write_start_head(writer, *previous, *before)?;
+                            view.write(writer)
+                        });
+                    participant.sent = 1;
+                } else {
+                    let Some(log) = log else {
+                        break;
+                    };
+                    let count = entries_that_fit(log, first, limit, ENTRIES_BYTES_MAX);
+                    if count == 0 {
+                        break;
+                    }
+                    context
+                        .outbox
+                        .send([&address], Kind::GroupOrdered, |writer| {
+                            writer.u64(group.0)?;
+                            writer.u64(stable)?;
+                            write_entries(writer, log, first, count)
+                        });
+                    participant.sent = participant.sent.saturating_add(count);
+                }
+                participant.told_stable = stable;
+                if participant.resend_at.is_none() {
+                    participant.resend_at = Some(context.now.after(participant.interval));
+                }
+            }
+            if participant.told_stable < stable {
+                context
+                    .outbox
+                    .send([&address], Kind::GroupStatus, |writer| {
+                        writer.u64(group.0)?;
+                        writer.u64(last)?;
+                        writer.u64(stable)
+                    });
+                participant.told_stable = stable;
+            }
+            if let Some(place) = sequencer.participants.as_mut_slice().get_mut(place) {
+                *place = participant;
+            }
+        }
+    }
+}
+
+/// `Option<Shared<ViewEntry>>` lent as what it holds.
+trait AsEntry {
+    fn as_deref_entry(&self) -> Option<&super::log::ViewEntry>;
+}
+
+impl AsEntry for Option<crate::platform::Shared<super::log::ViewEntry>> {
+    fn as_deref_entry(&self) -> Option<&super::log::ViewEntry> {
+        self.as_ref().map(|view| &**view)
+    }
+}
+
+/// Why a member is out whose node is not in the cluster view any more.
+fn departed_reason(
+    departed: &[(crate::protocol::identity::Identity, ChangeReason)],
+    member: MemberId,
+) -> ChangeReason {
+    departed
+        .iter()
+        .find(|(identity, _)| {
+            identity.node == member.node && identity.incarnation == member.incarnation
+        })
+        .map_or(ChangeReason::Failed, |(_, reason)| *reason)
+}
+
+/// How many entries from `first` on, up to `last`, fit so many bytes.
+fn entries_that_fit(log: &Log, first: u64, last: u64, bytes_max: usize) -> u64 {
+    let mut bytes: usize = 0;
+    let mut count: u64 = 0;
+    while first.saturating_add(count) <= last {
+        let Some(entry) = log.entry(first.saturating_add(count)) else {
+            break;
+        };
+        bytes = bytes.saturating_add(entry.written_bytes());
+        if bytes > bytes_max {
+            break;
+        }
+        count = count.saturating_add(1);
+    }
+    count
+}
+
+fn write_entries(
+    writer: &mut crate::protocol::wire::Writer<'_>,
+    log: &Log,
+    first: u64,
+    count: u64,
+) -> Option<()> {
+    writer.u64(first)?;
+    for position in first..first.saturating_add(count) {
+        log.entry(position)?.write(writer)?;
+    }
+    Some(())
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What becomes of a group's log when the cluster view changes.
+//!
+//! An entry is delivered only when every node with members has accepted it. So whoever delivered an
+//! entry, dead or alive, all survivors hold it. When the cluster view changes, every survivor first
+//! stops accepting and then says how far it has accepted; everything that *any* of them has accepted
+//! counts, is handed to those who lack it, and is delivered by all of them before the next group
+//! view. That is at least what anybody has delivered, and the same everywhere. What nobody of them
+//! has accepted was delivered by nobody, and is sent again by its sender in the next view.
+//!
+//! The next epoch begins with a *start* entry that says how far the log before counts. It takes
+//! effect only when all participants hold it, and nothing else is ordered before that. If the
+//! cluster view changes once more meanwhile, either somebody knows that it took effect (then all
+//! survivors hold it), or all survivors hold it (then it may have), or one does not (then it has
+//! not): the first two count it, the third forgets it.
+
+use super::log::ViewEntry;
+use crate::platform::Shared;
+use crate::protocol::identity::{NodeId, ViewNumber};
+use crate::protocol::view::ClusterView;
+
+/// What a node holds of one log.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) epoch: ViewNumber,
+    pub(super) accepted: u64,
+    pub(super) view: Shared<ViewEntry>,
+}
+
+/// What one node has said.
+#[derive(Clone, Debug)]
+pub(super) struct NodeReport {
+    pub(super) node: NodeId,
+    pub(super) log: Option<Held>,
+    pub(super) candidate: Option<Held>,
+    /// It said that another report is to come.
+    pub(super) expects_log: bool,
+    pub(super) expects_candidate: bool,
+}
+
+impl NodeReport {
+    /// Nothing said yet.
+    pub(super) fn of(node: NodeId) -> Self {
+        Self {
+            node,
+            log: None,
+            candidate: None,
+            expects_log: false,
+            expects_candidate: false,
+        }
+    }
+
+    /// Whether everything that the node wanted to say has come.
+    pub(super) fn is_complete(&self) -> bool {
+        (self.log.is_some() || !self.expects_log)
+            && (self.candidate.is_some() || !self.expects_candidate)
+    }
+
+    /// Adds another report of the same node.
+    pub(super) fn merge(&mut self, other: NodeReport) {
+        if other.log.is_some() {
+            self.log = other.log;
+        }
+        if other.candidate.is_some() {
+            self.candidate = other.candidate;
+        }
+        self.expects_log |= other.expects_log;
+        self.expects_candidate |= other.expects_candidate;
+    }
+
+    /// How far the node has accepted the log of `epoch`.
+    pub(super) fn accepted(&self, epoch: ViewNumber) -> Option<&Held> {
+        [&self.log, &self.candidate]
+            .into_iter()
+            .flatten()
+            .find(|held| held.epoch == epoch)
+    }
+}
+
+/// What counts of the epoch before.
+#[derive(Clone, Debug)]
+pub(super) struct Decision {
+    /// Which epoch it is; zero: there is no log.
+    pub(super) previous: ViewNumber,
+    /// Its last entry that counts.
+    pub(super) last: u64,
+    /// The view that is in force there.
+    pub(super) view: Option<Shared<ViewEntry>>,
+}
+
+/// Decides from all reports.
+pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision {
+    let in_effect = reports
+        .iter()
+        .filter_map(|report| report.log.as_ref())
+        .map(|held| held.epoch)
+        .max()
+        .unwrap_or_default();
+    let candidate = reports
+        .iter()
+        .filter_map(|report| report.candidate.as_ref())
+        .filter(|held| held.epoch > in_effect)
+        .max_by_key(|held| held.epoch);
+    let counted = candidate.filter(|candidate| {
+        candidate
+            .view
+            .members
+            .iter()
+            .filter(|member| {
+                cluster
+                    .member(member.id.node)
+                    .is_some_and(|known| known.identity.incarnation == member.id.incarnation)
+            })
+            .all(|member| {
+                reports.iter().any(|report| {
+                    report.node == member.id.node && report.accepted(candidate.epoch).is_some()
+                })
+            })
+    });
+    let previous = counted.map_or(in_effect, |held| held.epoch);
+    let furthest = reports
+        .iter()
+        .filter_map(|report| report.accepted(previous))
+        .max_by_key(|held| held.accepted);
+    Decision {
+        previous: furthest.map_or_else(ViewNumber::default, |_| previous),
+        last: furthest.map_or(0, |held| held.accepted),
+        view: furthest.map(|held| held.view.clone()),
+    }
+}
+
+/// A node that lacks entries that count, with what it has; `None` if nobody does.
+pub(super) fn lacking<'a>(
+    reports: &'a [NodeReport],
+    decision: &'a Decision,
+) -> impl Iterator<Item = (NodeId, u64)> + 'a {
+    reports.iter().filter_map(move |report| {
+        let held = report.accepted(decision.previous)?;
+        (held.accepted < decision.last).then_some((report.node, held.accepted))
+    })
+}
+
+/// A node that has everything that counts.
+pub(super) fn holder(reports: &[NodeReport], decision: &Decision) -> Option<NodeId> {
+    reports
+        .iter()
+        .find(|report| {
+            report
+                .accepted(decision.previous)
+                .is_some_and(|held| held.accepted >= decision.last)
+        })
+        .map(|report| report.node)
+}

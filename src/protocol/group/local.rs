@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One member on this node: whether it is in its group, and the messages that it has submitted and
+//! not yet seen ordered.
+//!
+//! ```text
+//!  Joining --a view has it--> Member --leave--> Leaving --a view without it--> (gone)
+//!     ^                          |                 ^
+//!     +------ node excluded -----+                 |
+//!     +------------------------------ leave -------+
+//! ```
+
+use crate::platform::{BoundedVec, OutOfMemory};
+use crate::protocol::errors::CommandError;
+use crate::protocol::identity::EndpointId;
+use crate::protocol::limits::{
+    ENDPOINT_PENDING_BYTES_MAX, ENDPOINT_PENDING_MESSAGES_MAX, ENDPOINT_WINDOW_FRAGMENTS_MAX,
+    FRAGMENT_BYTES_MAX,
+};
+use crate::protocol::outputs::Order;
+use crate::protocol::time::{Duration, Instant};
+use crate::protocol::wire::group::{Fragment, Part};
+
+/// Whether a member is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has asked to come in.
+    Joining,
+    /// It has a view.
+    Member,
+    /// It has asked to go; it is told nothing any more.
+    Leaving,
+}
+
+/// A submitted message.
+pub(super) struct Pending {
+    pub(super) sequence: u64,
+    pub(super) order: Order,
+    pub(super) payload: BoundedVec<u8>,
+}
+
+impl Pending {
+    fn fragments(&self) -> u16 {
+        let count = self.payload.len().div_ceil(FRAGMENT_BYTES_MAX).max(1);
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+}
+
+/// One member on this node.
+pub(super) struct Local {
+    pub(super) endpoint: EndpointId,
+    pub(super) standing: Standing,
+    /// When to ask the coordinator again to be let in or go.
+    pub(super) request_at: Instant,
+    next_sequence: u64,
+    pending: BoundedVec<Pending>,
+    bytes: usize,
+    /// The next fragment to send: which pending message, which fragment of it.
+    cursor: (usize, u16),
+    /// Fragments that were sent and are not ordered.
+    in_flight: usize,
+    resend_at: Option<Instant>,
+    wants_writable: bool,
+}
+
+impl Local {
+    /// A member that has not asked yet.
+    pub(super) fn new(endpoint: EndpointId, now: Instant) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            endpoint,
+            standing: Standing::Joining,
+            request_at: now,
+            next_sequence: 1,
+            pending: BoundedVec::with_capacity(ENDPOINT_PENDING_MESSAGES_MAX)?,
+            bytes: 0,
+            cursor: (0, 0),
+            in_flight: 0,
+            resend_at: None,
+            wants_writable: false,
+        })
+    }
+
+    /// Takes a message over, or hands it back.
+    pub(super) fn submit(
+        &mut self,
+        order: Order,
+        payload: BoundedVec<u8>,
+    ) -> Result<(), (CommandError, BoundedVec<u8>)> {
+        let bytes = self.bytes.saturating_add(payload.len());
+        if self.pending.is_full() || bytes > ENDPOINT_PENDING_BYTES_MAX {
+            self.wants_writable = true;
+            return Err((CommandError::WindowFull, payload));
+        }
+        let pending = Pending {
+            sequence: self.next_sequence,
+            order,
+            payload,
+        };
+        if self.pending.push(pending).is_ok() {
+            self.next_sequence = self.next_sequence.saturating_add(1);
+            self.bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// Forgets all messages: the member leaves, or starts a new life.
+    pub(super) fn forget_messages(&mut self, is_new_life: bool) {
+        self.pending.clear();
+        self.bytes = 0;
+        if is_new_life {
+            self.next_sequence = 1;
+        }
+        self.send_again();
+    }
+
+    /// A new cluster view, or nothing came back for long: what is not ordered is sent again.
+    pub(super) fn send_again(&mut self) {
+        self.cursor = (0, 0);
+        self.in_flight = 0;
+        self.resend_at = None;
+    }
+
+    /// The message with this number was ordered: hands it over.
+    pub(super) fn ordered(&mut self, sequence: u64) -> Option<Pending> {
+        if self.pending.first()?.sequence != sequence {
+            return None;
+        }
+        let message = self.pending.remove(0)?;
+        self.bytes = self.bytes.saturating_sub(message.payload.len());
+        let fragments = usize::from(message.fragments());
+        match self.cursor.0.checked_sub(1) {
+            Some(place) => {
+                self.cursor.0 = place;
+                self.in_flight = self.in_flight.saturating_sub(fragments);
+            }
+            None => self.send_again(),
+        }
+        // The rest gets a whole interval again.
+        self.resend_at = None;
+        Some(message)
+    }
+
+    /// Whether it was refused a message and has room now. Said once.
+    pub(super) fn take_writable(&mut self) -> bool {
+        let has_room = self.pending.len() <= ENDPOINT_PENDING_MESSAGES_MAX / 2
+            && self.bytes <= ENDPOINT_PENDING_BYTES_MAX / 2;
+        let is_due = self.wants_writable && has_room;
+        if is_due {
+            self.wants_writable = false;
+        }
+        is_due
+    }
+
+    /// The next fragment to send, if the window has room for it.
+    pub(super) fn next_fragment(&self) -> Option<Fragment<'_>> {
+        if self.in_flight >= ENDPOINT_WINDOW_FRAGMENTS_MAX {
+            return None;
+        }
+        let message = self.pending.get(self.cursor.0)?;
+        let start = usize::from(self.cursor.1).saturating_mul(FRAGMENT_BYTES_MAX);
+        let end = start
+            .saturating_add(FRAGMENT_BYTES_MAX)
+            .min(message.payload.len());
+        Some(Fragment {
+            endpoint: self.endpoint,
+            oldest: self.pending.first()?.sequence,
+            part: Part {
+                order: message.order,
+                sequence: message.sequence,
+                fragment: self.cursor.1,
+                fragments: message.fragments(),
+            },
+            bytes: message.payload.get(start..end).unwrap_or_default(),
+        })
+    }
+
+    /// The fragment that [`Self::next_fragment`] gave was sent.
+    pub(super) fn fragment_sent(&mut self, now: Instant, interval: Duration) {
+        let fragments = self
+            .pending
+            .get(self.cursor.0)
+            .map_or(1, Pending::fragments);
+        self.in_flight = self.in_flight.saturating_add(1);
+        self.cursor.1 = self.cursor.1.saturating_add(1);
+        if self.cursor.1 >= fragments {
+            self.cursor = (self.cursor.0.saturating_add(1), 0);
+        }
+        if self.resend_at.is_none() {
+            self.resend_at = Some(now.after(interval));
+        }
+    }
+
+    /// Sends all again if nothing was ordered for an interval.
+    pub(super) fn check_progress(&mut self, now: Instant, interval: Duration) {
+        if self.in_flight > 0 {
+            match self.resend_at {
+                Some(at) if now >= at => self.send_again(),
+                Some(_) => {}
+                None => self.resend_at = Some(now.after(interval)),
+            }
+        }
+    }
+
+    /// When [`Self::check_progress`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.resend_at
+    }
+}

@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a node with members of a group does: it takes ordered entries, acknowledges them, delivers
+//! what all have, and installs the group's views at their places among the messages.
+
+use super::local::{Local, Standing};
+use super::log::{Entry, Log, ViewEntry};
+use super::{Candidate, Context, Group, EVENTS_KEPT};
+use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::protocol::errors::Counter;
+use crate::protocol::group_view::{GroupMember, GroupView};
+use crate::protocol::identity::{Identity, MemberId, ViewNumber};
+use crate::protocol::outputs::{ChangeReason, Event};
+use crate::protocol::wire::group::{EntryBody, Ordered, Part, ViewBody};
+
+/// What became of an attempt to deliver.
+enum Step {
+    /// Something was delivered.
+    Done,
+    /// There is nothing more that may be.
+    Nothing,
+    /// Events or memory are short: later.
+    NoRoom,
+}
+
+impl Group {
+    // ---- taking -------------------------------------------------------------------------------
+
+    /// Ordered entries of the present epoch came from the coordinator.
+    pub(super) fn take_ordered(&mut self, context: &mut Context<'_>, ordered: &Ordered<'_>) {
+        self.hear_stable(context, ordered.stable);
+        let epoch = context.view.number;
+        let mut position = ordered.first;
+        for entry in ordered.entries() {
+            match entry {
+                EntryBody::Start {
+                    previous,
+                    last,
+                    view,
+                } if position == 1 => self.take_start(context, previous, last, &view),
+                EntryBody::Start { .. } => {}
+                EntryBody::View(view) => self.take_view(context, position, &view),
+                EntryBody::Data { slot, part, bytes } => {
+                    if let Some(log) = self.log_of(epoch).filter(|log| log.wants(position)) {
+                        if let Ok(bytes) = copy(bytes) {
+                            log.put(position, Entry::Data { slot, part, bytes });
+                        }
+                    }
+                }
+            }
+            position = position.saturating_add(1);
+        }
+        self.acknowledge_due = true;
+        self.progress(context);
+    }
+
+    fn take_view(&mut self, context: &Context<'_>, position: u64, body: &ViewBody<'_>) {
+        let epoch = context.view.number;
+        if self.log.is_none() {
+            // The first entry of a node that was not in the group.
+            let own = context.own;
+            let is_in = body.members().any(|(member, _, _)| {
+                member.node == own.node && member.incarnation == own.incarnation
+            });
+            if !is_in || self.locals.is_empty() {
+                return;
+            }
+            self.candidate = None;
+            self.log = Log::new(epoch, position.saturating_sub(1)).ok();
+        }
+        if let Some(log) = self.log_of(epoch).filter(|log| log.wants(position)) {
+            if let Ok(view) = ViewEntry::from_body(body) {
+                log.put(position, Entry::View(view));
+            }
+        }
+    }
+
+    /// The log, if it is of this epoch.
+    pub(super) fn log_of(&mut self, epoch: ViewNumber) -> Option<&mut Log> {
+        self.log.as_mut().filter(|log| log.epoch == epoch)
+    }
+
+    /// The start of the present epoch.
+    fn take_start(
+        &mut self,
+        context: &mut Context<'_>,
+        previous: ViewNumber,
+        last: u64,
+        body: &ViewBody<'_>,
+    ) {
+        if let Ok(view) = ViewEntry::from_body(body) {
+            if view.has_node(context.own.node) {
+                self.accept_start(context, previous, last, view);
+            }
+        }
+    }
+
+    /// As [`Self::take_start`], also of one's own making.
+    pub(super) fn accept_start(
+        &mut self,
+        context: &mut Context<'_>,
+        previous: ViewNumber,
+        last: u64,
+        view: Shared<ViewEntry>,
+    ) {
+        let epoch = context.view.number;
+        if self.log.as_ref().is_some_and(|log| log.epoch == epoch) {
+            return;
+        }
+        if let Some(candidate) = &mut self.candidate {
+            if candidate.epoch == epoch {
+                return;
+            }
+            if candidate.epoch == previous {
+                // It counts after all.
+                candidate.in_effect = true;
+            }
+            if candidate.in_effect {
+                self.deliver(context);
+                if self.candidate.is_some() {
+                    // It is not carried out yet; this one comes again.
+                    return;
+                }
+            }
+        }
+        match &self.log {
+            Some(log) if log.epoch == previous => {
+                if log.accepted < last {
+                    // Cannot be: the coordinator waits until this node has what counts.
+                    return;
+                }
+            }
+            // A log that does not count any more.
+            _ => self.log = None,
+        }
+        self.candidate = Some(Candidate {
+            epoch,
+            previous,
+            last,
+            view,
+            in_effect: false,
+        });
+    }
+
+    /// All participants have everything up to `stable`.
+    pub(super) fn hear_stable(&mut self, context: &mut Context<'_>, stable: u64) {
+        let epoch = context.view.number;
+        if let Some(candidate) = &mut self.candidate {
+            if candidate.epoch == epoch && stable >= 1 && !candidate.in_effect {
+                candidate.in_effect = true;
+                self.deliver(context);
+            }
+        }
+        if let Some(log) = self.log_of(epoch) {
+            log.stable = log.stable.max(stable);
+        }
+    }
+
+    /// Entries of the epoch before came from another member.
+    pub(super) fn take_handover(
+        &mut self,
+        context: &mut Context<'_>,
+        epoch: ViewNumber,
+        ordered: &Ordered<'_>,
+    ) {
+        let Some(log) = self
+            .log
+            .as_mut()
+            .filter(|log| log.epoch == epoch && epoch < context.view.number)
+        else {
+            return;
+        };
+        let mut position = ordered.first;
+        for entry in ordered.entries() {
+            if log.wants(position) {
+                match entry {
+                    EntryBody::Data { slot, part, bytes } => {
+                        if let Ok(bytes) = copy(bytes) {
+                            log.put(position, Entry::Data { slot, part, bytes });
+                        }
+                    }
+                    EntryBody::View(body) => {
+                        if let Ok(view) = ViewEntry::from_body(&body) {
+                            log.put(position, Entry::View(view));
+                        }
+                    }
+                    EntryBody::Start { .. } => {}
+                }
+            }
+            position = position.saturating_add(1);
+        }
+        self.progress(context);
+        // The coordinator waits for this.
+        self.report_at = self.report_at.map(|_| context.now);
+    }
+
+    /// Accepts and delivers as far as it goes.
+    pub(super) fn progress(&mut self, context: &mut Context<'_>) {
+        self.accept(context);
+        self.deliver(context);
+    }
+
+    /// Accepts what has come without a gap. Own messages among it are sent for good now: they will
+    /// be delivered at this place.
+    fn accept(&mut self, context: &mut Context<'_>) {
+        loop {
+            if context.outbox.event_room() <= EVENTS_KEPT {
+                self.backlog = true;
+                return;
+            }
+            let Some(log) = &mut self.log else {
+                return;
+            };
+            let Some(position) = log.accept_next() else {
+                return;
+            };
+            self.acknowledge_due = true;
+            let Some(Entry::Data { slot, part, .. }) = log.entry(position) else {
+                continue;
+            };
+            let (part, sender) = (*part, log.view.as_ref().and_then(|view| view.member(*slot)));
+            let Some(view) = log.view.as_ref().map(|view| view.number) else {
+                continue;
+            };
+            if let (true, Some(sender)) = (part.is_last(), sender) {
+                self.own_message_ordered(context, sender, &part, view);
+            }
+        }
+    }
+
+    fn own_message_ordered(
+        &mut self,
+        context: &mut Context<'_>,
+        sender: MemberId,
+        part: &Part,
+        view: ViewNumber,
+    ) {
+        let own = context.own;
+        if sender.node != own.node || sender.incarnation != own.incarnation {
+            return;
+        }
+        let Some(local) = self
+            .locals
+            .as_mut_slice()
+            .iter_mut()
+            .find(|local| local.endpoint == sender.endpoint)
+        else {
+            return;
+        };
+        let Some(message) = local.ordered(part.sequence) else {
+            return;
+        };
+        context.outbox.counters.count(Counter::MessagesSent);
+        if let Ok(payload) = Shared::try_new(message.payload) {
+            context.outbox.event(Event::Sent {
+                endpoint: sender.endpoint,
+                sequence: message.sequence,
+                order: message.order,
+                view,
+                payload,
+            });
+        }
+        if local.take_writable() {
+            context.outbox.event(Event::Writable {
+                endpoint: sender.endpoint,
+            });
+        }
+    }
+
+    // ---- delivering ---------------------------------------------------------------------------
+
+    /// Delivers what all have, and what counts of the epoch before a start that is in effect.
+    pub(super) fn deliver(&mut self, context: &mut Context<'_>) {
+        loop {
+            let limit = match (&self.candidate, &self.log) {
+                (Some(candidate), Some(log)) if candidate.in_effect => {
+                    if log.epoch == candidate.previous {
+                        candidate.last.min(log.accepted)
+                    } else {
+                        log.delivered
+                    }
+                }
+                (Some(candidate), None) if candidate.in_effect => 0,
+                (_, Some(log)) => log.stable.min(log.accepted),
+                (_, None) => return,
+            };
+            let step = match self.deliver_next(context, limit) {
+                Step::Nothing if self.candidate_in_effect() => {
+                    match self.carry_out_start(context) {
+                        Ok(()) => Step::Done,
+                        Err(OutOfMemory) => Step::NoRoom,
+                    }
+                }
+                step => step,
+            };
+            match step {
+                Step::Done => self.accept(context),
+                Step::Nothing => return,
+                Step::NoRoom => {
+                    self.backlog = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn candidate_in_effect(&self) -> bool {
+        self.candidate
+            .as_ref()
+            .is_some_and(|candidate| candidate.in_effect)
+    }
+
+    fn deliver_next(&mut self, context: &mut Context<'_>, limit: u64) -> Step {
+        let members = self
+            .locals
+            .iter()
+            .filter(|local| local.standing == Standing::Member)
+            .count();
+        let Some(log) = &mut self.log else {
+            return Step::Nothing;
+        };
+        let next = log.delivered.saturating_add(1);
+        if next > limit {
+            return Step::Nothing;
+        }
+        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(2));
+        if context.outbox.event_room() <= needed {
+            return Step::NoRoom;
+        }
+        let view = match log.entry(next) {
+            Some(Entry::View(view)) => view.clone(),
+            Some(Entry::Data { part, slot, .. }) => {
+                let (part, slot) = (*part, *slot);
+                let last = next
+                    .saturating_add(u64::from(part.fragments))
+                    .saturating_sub(1);
+                if last > limit {
+                    return Step::Nothing;
+                }
+                let payload = if members == 0 {
+                    None
+                } else {
+                    match gather(log, next, last) {
+                        Ok(payload) => Some(payload),
+                        Err(OutOfMemory) => return Step::NoRoom,
+                    }
+                };
+                for position in next..=last {
+                    log.take(position);
+                }
+                log.delivered = last;
+                let sender = log.view.as_ref().and_then(|view| view.member(slot));
+                let number = log.view.as_ref().map(|view| view.number);
+                if let (Some(payload), Some(sender), Some(view)) = (payload, sender, number) {
+                    for local in self.locals.iter() {
+                        if local.standing == Standing::Member {
+                            context.outbox.counters.count(Counter::MessagesDelivered);
+                            context.outbox.event(Event::Deliver {
+                                endpoint: local.endpoint,
+                                sender,
+                                sequence: part.sequence,
+                                order: part.order,
+                                view,
+                                payload: payload.clone(),
+                            });
+                        }
+                    }
+                }
+                return Step::Done;
+            }
+            None => return Step::Nothing,
+        };
+        let before = log.view.clone();
+        if self.show_view(context, before.as_ref(), &view).is_err() {
+            return Step::NoRoom;
+        }
+        if let Some(log) = &mut self.log {
+            log.take(next);
+            log.delivered = next;
+            log.view = Some(view);
+        }
+        self.forget_log_if_out(context);
+        Step::Done
+    }
+
+    /// The log before is delivered as far as it counts: the new epoch begins.
+    fn carry_out_start(&mut self, context: &mut Context<'_>) -> Result<(), OutOfMemory> {
+        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(2));
+        if context.outbox.event_room() <= needed {
+            return Err(OutOfMemory);
+        }
+        let Some(candidate) = &self.candidate else {
+            return Ok(());
+        };
+        let (epoch, view) = (candidate.epoch, candidate.view.clone());
+        let mut log = Log::new(epoch, 1)?;
+        let before = self
+            .log
+            .as_ref()
+            .filter(|log| log.epoch == candidate.previous)
+            .and_then(|log| log.view.clone());
+        self.show_view(context, before.as_ref(), &view)?;
+        log.view = Some(view);
+        self.log = Some(log);
+        self.candidate = None;
+        for local in self.locals.as_mut_slice() {
+            local.send_again();
+        }
+        self.forget_log_if_out(context);
+        Ok(())
+    }
+
+    /// A node without members in the present view has no part in the log.
+    fn forget_log_if_out(&mut self, context: &Context<'_>) {
+        let is_in = self
+            .log
+            .as_ref()
+            .and_then(|log| log.view.as_ref())
+            .is_some_and(|view| view.has_node(context.own.node));
+        if !is_in && !self.is_ordering {
+            self.log = None;
+        }
+    }
+
+    /// Tells the members on this node of a view. Nothing has changed on an error.
+    fn show_view(
+        &mut self,
+        context: &mut Context<'_>,
+        before: Option<&Shared<ViewEntry>>,
+        view: &Shared<ViewEntry>,
+    ) -> Result<(), OutOfMemory> {
+        let own = context.own;
+        let id = |local: &Local| MemberId {
+            node: own.node,
+            endpoint: local.endpoint,
+            incarnation: own.incarnation,
+        };
+        let mut shown = BoundedVec::with_capacity(self.locals.len())?;
+        for local in self.locals.iter() {
+            let record = match local.standing {
+                Standing::Leaving => None,
+                Standing::Joining if !view.has(id(local)) => None,
+                Standing::Joining | Standing::Member => {
+                    Some(make_group_view(context, before, view, id(local))?)
+                }
+            };
+            shown.push(record).map_err(|_| OutOfMemory)?;
+        }
+        *context.highest = (*context.highest).max(view.number);
+        for (local, record) in self.locals.as_mut_slice().iter_mut().zip(shown.iter()) {
+            let Some(record) = record else {
+                continue;
+            };
+            local.standing = if view.has(id(local)) {
+                Standing::Member
+            } else {
+                local.request_at = context.now;
+                Standing::Joining
+            };
+            context.outbox.event(Event::GroupView {
+                endpoint: local.endpoint,
+                view: record.clone(),
+            });
+        }
+        self.end_leaves(context, view);
+        Ok(())
+    }
+
+    /// Members that have left are gone; one that nobody here knows (its request to leave was
+    /// overtaken by an older one to join) is asked to leave again.
+    fn end_leaves(&mut self, context: &mut Context<'_>, view: &ViewEntry) {
+        let own = context.own;
+        let outbox = &mut *context.outbox;
+        self.locals.retain(|local| {
+            let id = MemberId {
+                node: own.node,
+                endpoint: local.endpoint,
+                incarnation: own.incarnation,
+            };
+            let is_gone = local.standing == Standing::Leaving && !view.has(id);
+            if is_gone {
+                outbox.event(Event::GroupLeft {
+                    endpoint: local.endpoint,
+                });
+            }
+            !is_gone
+        });
+        for member in view.members.iter() {
+            let is_own = member.id.node == own.node && member.id.incarnation == own.incarnation;
+            let is_known = self
+                .locals
+                .iter()
+                .any(|local| local.endpoint == member.id.endpoint);
+            if is_own && !is_known {
+                if let Ok(mut ghost) = Local::new(member.id.endpoint, context.now) {
+                    ghost.standing = Standing::Leaving;
+                    let _ = self.locals.push(ghost);
+                }
+            }
+        }
+    }
+}
+
+/// The view as one member on this node sees it.
+fn make_group_view(
+    context: &Context<'_>,
+    before: Option<&Shared<ViewEntry>>,
+    view: &Shared<ViewEntry>,
+    reader: MemberId,
+) -> Result<Shared<GroupView>, OutOfMemory> {
+    if !view.has(reader) {
+        return empty_view(context.own);
+    }
+    let count = view.members.len();
+    let mut members: BoundedVec<GroupMember> = BoundedVec::with_capacity(count)?;
+    let mut joined = BoundedVec::with_capacity(count)?;
+    let mut transitional = BoundedVec::with_capacity(count)?;
+    let before = before.filter(|before| before.has(reader));
+    for (member, is_new) in view.members.iter().zip(view.is_new.iter()) {
+        let _ = members.push(*member);
+        if *is_new {
+            let _ = joined.push(member.id);
+        }
+        if before.is_some_and(|before| before.has(member.id)) {
+            let _ = transitional.push(member.id);
+        }
+    }
+    let mut left: BoundedVec<(MemberId, ChangeReason)> =
+        BoundedVec::with_capacity(view.left.len())?;
+    for (slot, reason) in view.left.iter() {
+        if let Some(member) = before.and_then(|before| before.member(*slot)) {
+            let _ = left.push((member, *reason));
+        }
+    }
+    Shared::try_new(GroupView {
+        number: view.number,
+        coordinator: view.coordinator,
+        cluster_view: context.view.number,
+        primary: true,
+        members,
+        joined,
+        left,
+        transitional,
+        reader: context.own,
+    })
+}
+
+/// The view of a member that is out.
+pub(super) fn empty_view(own: Identity) -> Result<Shared<GroupView>, OutOfMemory> {
+    Shared::try_new(GroupView {
+        number: ViewNumber::default(),
+        coordinator: own.node,
+        cluster_view: ViewNumber::default(),
+        primary: false,
+        members: BoundedVec::empty(),
+        joined: BoundedVec::empty(),
+        left: BoundedVec::empty(),
+        transitional: BoundedVec::empty(),
+        reader: own,
+    })
+}
+
+fn copy(bytes: &[u8]) -> Result<BoundedVec<u8>, OutOfMemory> {
+    let mut copy = BoundedVec::with_capacity(bytes.len())?;
+    copy.extend_from_slice(bytes)?;
+    Ok(copy)
+}
+
+/// Puts a message together from its fragments.
+fn gather(log: &mut Log, first: u64, last: u64) -> Result<Shared<BoundedVec<u8>>, OutOfMemory> {
+    let length = (first..=last)
+        .filter_map(|position| match log.entry(position) {
+            Some(Entry::Data { bytes, .. }) => Some(bytes.len()),
+            _ => None,
+        })
+        .fold(0, usize::saturating_add);
+    let mut payload = BoundedVec::with_capacity(length)?;
+    for position in first..=last {
+        if let Some(Entry::Data { bytes, .. }) = log.entry(position) {
+            payload.extend_from_slice(bytes)?;
+        }
+    }
+    Shared::try_new(payload)
+}

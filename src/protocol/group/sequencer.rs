@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A group's coordinator: it puts the group's messages, joins and leaves in one order.
+//!
+//! ```text
+//!  Collecting ---all have answered---> Completing ---all have what counts---> Starting --> Running
+//!   asks what is left of the log        lets holders hand entries              the first view of
+//!   of the time before                  to those who lack them                 this epoch goes out
+//! ```
+//!
+//! There is one for each group and cluster view. A new one first finds out what became of the log of
+//! the epoch before: everything that any survivor has accepted counts, the rest was delivered by
+//! nobody. See [`super::flush`] for the decision and its argument.
+
+use super::flush::{Decision, NodeReport};
+use super::log::{Entry, Log, ViewEntry};
+use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::protocol::group_view::GroupMember;
+use crate::protocol::identity::{MemberId, NodeId, Slot, ViewNumber};
+use crate::protocol::limits::{
+    FRAGMENT_BYTES_MAX, GROUP_FLIGHT_ENTRIES_MAX, GROUP_MEMBERS_MAX, GROUP_STASH_FRAGMENTS_MAX,
+    MESSAGE_FRAGMENTS_MAX, NODES_MAX,
+};
+use crate::protocol::outputs::ChangeReason;
+use crate::protocol::time::{Duration, Instant};
+use crate::protocol::view::ClusterView;
+use crate::protocol::wire::group::{Fragment, Part};
+
+/// An unanswered message is sent again after at most this many times the first interval.
+const BACK_OFF_MAX: u64 = 8;
+
+/// Where a coordinator stands.
+pub(super) enum Stage {
+    /// Asks all nodes that may hold something.
+    Collecting,
+    /// Waits until all survivors have the whole log of the epoch before.
+    Completing(Decision),
+    /// The first view was sent out; it is not held by all.
+    Starting,
+    /// Orders what comes.
+    Running,
+}
+
+/// A node that has members.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Participant {
+    pub(super) node: NodeId,
+    /// It has acknowledged everything up to here.
+    pub(super) acknowledged: u64,
+    /// Everything up to here was sent.
+    pub(super) sent: u64,
+    /// It was told that everything up to here is stable.
+    pub(super) told_stable: u64,
+    pub(super) resend_at: Option<Instant>,
+    pub(super) interval: Duration,
+}
+
+/// A fragment of a message that is not complete yet, or not next.
+struct Stashed {
+    sender: MemberId,
+    part: Part,
+    bytes: BoundedVec<u8>,
+}
+
+/// The coordinator of one group in one epoch.
+pub(super) struct Sequencer {
+    pub(super) stage: Stage,
+    /// For each place in the cluster view whether the node has said what it holds.
+    answered: BoundedVec<bool>,
+    pub(super) reports: BoundedVec<NodeReport>,
+    pub(super) ask_at: Instant,
+    joins: BoundedVec<MemberId>,
+    leaves: BoundedVec<MemberId>,
+    pub(super) participants: BoundedVec<Participant>,
+    /// The next message of each sender.
+    senders: BoundedVec<(MemberId, u64)>,
+    stash: BoundedVec<Stashed>,
+    /// What the first entry says of the epoch before, and the view in it.
+    pub(super) start: Option<(ViewNumber, u64, Shared<ViewEntry>)>,
+    /// The view that is in force after the last ordered entry.
+    pub(super) latest: Option<Shared<ViewEntry>>,
+    /// The last ordered entry.
+    pub(super) last: u64,
+}
+
+impl Sequencer {
+    /// Begins to ask. Nodes that were not in the cluster view before hold nothing.
+    pub(super) fn new(view: &ClusterView, now: Instant) -> Result<Self, OutOfMemory> {
+        let mut answered = BoundedVec::with_capacity(view.count())?;
+        for member in view.members() {
+            let _ = answered.push(!view.is_reporter(member.identity.node));
+        }
+        Ok(Self {
+            stage: Stage::Collecting,
+            answered,
+            reports: BoundedVec::with_capacity(view.count().min(NODES_MAX))?,
+            ask_at: now,
+            joins: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
+            leaves: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
+            participants: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
+            senders: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
+            stash: BoundedVec::with_capacity(GROUP_STASH_FRAGMENTS_MAX)?,
+            start: None,
+            latest: None,
+            last: 0,
+        })
+    }
+
+    // ---- collecting ---------------------------------------------------------------------------
+
+    /// A node has said what it holds, or a part of that.
+    pub(super) fn take_report(&mut self, view: &ClusterView, report: NodeReport) {
+        if !matches!(self.stage, Stage::Collecting | Stage::Completing(_)) {
+            return;
+        }
+        let node = report.node;
+        let place = match self.reports.iter().position(|known| known.node == node) {
+            Some(place) => place,
+            None => {
+                let place = self.reports.len();
+                if self.reports.push(NodeReport::of(node)).is_err() {
+                    return;
+                }
+                place
+            }
+        };
+        let Some(known) = self.reports.as_mut_slice().get_mut(place) else {
+            return;
+        };
+        known.merge(report);
+        if known.is_complete() {
+            let answered = view
+                .position(node)
+                .and_then(|place| self.answered.as_mut_slice().get_mut(place));
+            if let Some(answered) = answered {
+                *answered = true;
+            }
+        }
+    }
+
+    /// The nodes that have not answered.
+    pub(super) fn unanswered<'a>(
+        &'a self,
+        view: &'a ClusterView,
+    ) -> impl Iterator<Item = NodeId> + 'a {
+        view.members()
+            .iter()
+            .zip(self.answered.iter())
+            .filter(|(_, answered)| !**answered)
+            .map(|(member, _)| member.identity.node)
+    }
+
+    // ---- joins and leaves ---------------------------------------------------------------------
+
+    /// A member asks to be let in.
+    pub(super) fn join(&mut self, member: MemberId) {
+        let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
+        if !is_in && !self.joins.contains(&member) {
+            let _ = self.joins.push(member);
+        }
+    }
+
+    /// A member asks to be let go. False if it is not known at all, now that everything is.
+    pub(super) fn leave(&mut self, member: MemberId) -> bool {
+        self.joins.retain(|known| *known != member);
+        if matches!(self.stage, Stage::Running) {
+            let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
+            if !is_in {
+                return false;
+            }
+        }
+        if !self.leaves.contains(&member) {
+            let _ = self.leaves.push(member);
+        }
+        true
+    }
+
+    /// Whether nobody is in the group, and nobody wants to be.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.stage, Stage::Running)
+            && self.joins.is_empty()
+            && self
+                .latest
+                .as_ref()
+                .is_none_or(|view| view.members.is_empty())
+    }
+
+    /// The view that follows `before`: without those who left or whose nodes are gone, with those
+    /// who asked to come in.
+    pub(super) fn make_view(
+        &mut self,
+        before: Option<&ViewEntry>,
+        number: ViewNumber,
+        coordinator: NodeId,
+        cluster: &ClusterView,
+        reason_of: impl Fn(MemberId) -> ChangeReason,
+    ) -> Result<Shared<ViewEntry>, OutOfMemory> {
+        let is_up = |member: MemberId| {
+            cluster
+                .member(member.node)
+                .is_some_and(|known| known.identity.incarnation == member.incarnation)
+        };
+        let mut members = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
+        let mut left = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
+        for member in before.map_or(&[][..], |view| &view.members) {
+            if !is_up(member.id) {
+                let _ = left.push((member.slot, reason_of(member.id)));
+            } else if self.leaves.contains(&member.id) {
+                let _ = left.push((member.slot, ChangeReason::Leave));
+            } else {
+                let _ = members.push((*member, false));
+            }
+        }
+        let mut slot: u16 = 0;
+        while let Some(joiner) = self.joins.first().copied() {
+            if members.is_full() {
+                break;
+            }
+            self.joins.remove(0);
+            if !is_up(joiner) || before.is_some_and(|view| view.has(joiner)) {
+                continue;
+            }
+            // A slot of the view before is not given out again at once.
+            loop {
+                slot = slot.saturating_add(1);
+                if before.is_none_or(|view| view.member(Slot(slot)).is_none()) {
+                    break;
+                }
+            }
+            let member = GroupMember {
+                id: joiner,
+                slot: Slot(slot),
+            };
+            let _ = members.push((member, true));
+        }
+        self.leaves.clear();
+        members
+            .as_mut_slice()
+            .sort_unstable_by_key(|(member, _)| (member.id.node, member.id.endpoint));
+        let mut list = BoundedVec::with_capacity(members.len())?;
+        let mut is_new = BoundedVec::with_capacity(members.len())?;
+        for (member, new) in members.iter() {
+            let _ = list.push(*member);
+            let _ = is_new.push(*new);
+        }
+        Shared::try_new(ViewEntry {
+            number,
+            coordinator,
+            members: list,
+            is_new,
+            left,
+        })
+    }
+
+    /// Whether the view has to change.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.leaves.is_empty()
+            || (!self.joins.is_empty()
+                && self
+                    .latest
+                    .as_ref()
+                    .is_none_or(|view| view.members.len() < GROUP_MEMBERS_MAX))
+    }
+
+    /// A view was ordered: nodes that are new get everything from its position on.
+    pub(super) fn install(&mut self, view: Shared<ViewEntry>, position: u64, interval: Duration) {
+        self.participants
+            .retain(|participant| view.has_node(participant.node));
+        let before = position.saturating_sub(1);
+        for node in view.nodes() {
+            if self.participants.iter().all(|known| known.node != node) {
+                let _ = self.participants.push(Participant {
+                    node,
+                    acknowledged: before,
+                    sent: before,
+                    told_stable: before,
+                    resend_at: None,
+                    interval,
+                });
+            }
+        }
+        self.senders.retain(|(member, _)| view.has(*member));
+        self.stash.retain(|stashed| view.has(stashed.sender));
+        self.latest = Some(view);
+        self.last = position;
+    }
+
+    // ---- messages -----------------------------------------------------------------------------
+
+    /// A fragment came in: keeps a copy until its message is complete and next.
+    pub(super) fn take_fragment(&mut self, sender: MemberId, fragment: &Fragment<'_>) {
+        let is_member = self.latest.as_ref().is_some_and(|view| view.has(sender));
+        if !matches!(self.stage, Stage::Running) || !is_member {
+            return;
+        }
+        let next = match self.senders.iter().find(|(known, _)| *known == sender) {
+            Some((_, next)) => *next,
+            None => {
+                let _ = self.senders.push((sender, fragment.oldest));
+                fragment.oldest
+            }
+        };
+        let part = fragment.part;
+        let is_known = part.sequence < next
+            || self.stash.iter().any(|stashed| {
+                stashed.sender == sender
+                    && stashed.part.sequence == part.sequence
+                    && stashed.part.fragment == part.fragment
+            });
+        // Some places are for those who are next: else messages that wait could fill all.
+        let is_next = part.sequence == next;
+        let kept = if is_next { 0 } else { MESSAGE_FRAGMENTS_MAX };
+        let room = self.stash.capacity().saturating_sub(self.stash.len());
+        if is_known || room <= kept {
+            return;
+        }
+        let Ok(mut bytes) = BoundedVec::with_capacity(fragment.bytes.len()) else {
+            return;
+        };
+        if bytes.extend_from_slice(fragment.bytes).is_ok() {
+            let _ = self.stash.push(Stashed {
+                sender,
+                part,
+                bytes,
+            });
+        }
+    }
+
+    /// Orders the messages that are complete and next, as far as the log has room.
+    pub(super) fn order_messages(&mut self, log: &mut Log) {
+        let mut is_progress = true;
+        while is_progress {
+            is_progress = false;
+            for place in 0..self.senders.len() {
+                let Some((sender, next)) = self.senders.get(place).copied() else {
+                    break;
+                };
+                if self.order_next(sender, next, log) {
+                    is_progress = true;
+                    if let Some(entry) = self.senders.as_mut_slice().get_mut(place) {
+                        entry.1 = next.saturating_add(1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn order_next(&mut self, sender: MemberId, sequence: u64, log: &mut Log) -> bool {
+        let is_of =
+            |stashed: &Stashed| stashed.sender == sender && stashed.part.sequence == sequence;
+        let Some(fragments) = self
+            .stash
+            .iter()
+            .find(|stashed| is_of(stashed))
+            .map(|stashed| stashed.part.fragments)
+        else {
+            return false;
+        };
+        let have = self.stash.iter().filter(|stashed| is_of(stashed)).count();
+        let slot = self.latest.as_ref().and_then(|view| view.slot(sender));
+        let (true, Some(slot)) = (
+            have >= usize::from(fragments) && log.has_room(usize::from(fragments)),
+            slot,
+        ) else {
+            return false;
+        };
+        for fragment in 0..fragments {
+            let place = self
+                .stash
+                .iter()
+                .position(|stashed| is_of(stashed) && stashed.part.fragment == fragment);
+            let Some(stashed) = place.and_then(|place| self.stash.remove(place)) else {
+                // Two different counts of fragments for one message: its sender is broken.
+                return false;
+            };
+            self.last = self.last.saturating_add(1);
+            log.put(
+                self.last,
+                Entry::Data {
+                    slot,
+                    part: Part {
+                        fragment,
+                        fragments,
+                        ..stashed.part
+                    },
+                    bytes: stashed.bytes,
+                },
+            );
+        }
+        true
+    }
+
+    // ---- acknowledgements ---------------------------------------------------------------------
+
+    /// A node has everything up to `position`. Whether it has said so before.
+    pub(super) fn acknowledge(&mut self, node: NodeId, position: u64) -> bool {
+        let last = self.last;
+        let Some(participant) = self
+            .participants
+            .as_mut_slice()
+            .iter_mut()
+            .find(|participant| participant.node == node)
+        else {
+            return false;
+        };
+        if position > last {
+            return false;
+        }
+        if position <= participant.acknowledged {
+            return true;
+        }
+        participant.acknowledged = position;
+        participant.sent = participant.sent.max(position);
+        participant.resend_at = None;
+        false
+    }
+
+    /// A participant is told once more what all have.
+    pub(super) fn tell_again(&mut self, node: NodeId) {
+        let stable = self.stable();
+        for participant in self.participants.as_mut_slice() {
+            if participant.node == node {
+                participant.told_stable = stable.saturating_sub(1);
+            }
+        }
+    }
+
+    /// What all participants have.
+    pub(super) fn stable(&self) -> u64 {
+        self.participants
+            .iter()
+            .map(|participant| participant.acknowledged)
+            .min()
+            .unwrap_or(self.last)
+    }
+
+    /// A participant lacks entries.
+    pub(super) fn missing(&mut self, node: NodeId, from: u64) {
+        for participant in self.participants.as_mut_slice() {
+            if participant.node == node && from > participant.acknowledged {
+                participant.sent = participant.sent.min(from.saturating_sub(1));
+            }
+        }
+    }
+
+    /// Goes back to what was acknowledged where nothing has come for an interval.
+    pub(super) fn check_progress(&mut self, now: Instant, interval: Duration, own: NodeId) -> u64 {
+        let mut resent = 0;
+        for participant in self.participants.as_mut_slice() {
+            if participant.node == own || participant.sent <= participant.acknowledged {
+                participant.resend_at = None;
+                participant.interval = interval;
+                continue;
+            }
+            match participant.resend_at {
+                None => participant.resend_at = Some(now.after(participant.interval)),
+                Some(at) if now >= at => {
+                    resent += participant.sent.saturating_sub(participant.acknowledged);
+                    participant.sent = participant.acknowledged;
+                    participant.interval = participant
+                        .interval
+                        .times(2)
+                        .min(interval.times(BACK_OFF_MAX));
+                    participant.resend_at = Some(now.after(participant.interval));
+                }
+                Some(_) => {}
+            }
+        }
+        resent
+    }
+
+    /// The last entry that may be sent to a participant now.
+    pub(super) fn flight_limit(&self, participant: &Participant) -> u64 {
+        participant
+            .acknowledged
+            .saturating_add(GROUP_FLIGHT_ENTRIES_MAX as u64)
+            .min(self.last)
+    }
+
+    /// When something is to be done although nothing comes in.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Collecting | Stage::Completing(_) => Some(self.ask_at),
+            Stage::Starting | Stage::Running => self
+                .participants
+                .iter()
+                .filter_map(|participant| participant.resend_at)
+                .min(),
+        }
+    }
+}
+
+const _: () = assert!(FRAGMENT_BYTES_MAX < u16::MAX as usize);

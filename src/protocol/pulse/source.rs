@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A node that is watched: how missed heartbeats become doubt, silence and death (see the drawing in
+//! [`super`]).
+
+use super::{PulsePeer, PulseReport};
+use crate::protocol::time::{Duration, Instant};
+
+/// Where the silence of a source stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Heartbeats come.
+    Watching,
+    /// Too many are missing; the first probe is out.
+    Doubted,
+    /// A probe was not answered; the engine knows.
+    Silent,
+    /// No probe was answered; the engine knows.
+    Dead,
+}
+
+/// A node that we watch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) peer: PulsePeer,
+    /// Counter of its latest datagram: older ones and copies do not count.
+    pub(super) last_counter: u64,
+    pub(super) last_heard: Instant,
+    /// One bit for each of the latest heartbeats that were due, the newest lowest; 1 is a miss.
+    pub(super) misses: u32,
+    pub(super) silence: Silence,
+    /// The next miss (watching) or the end of the wait for the probe that is out.
+    pub(super) deadline: Instant,
+    pub(super) probes_sent: u32,
+    /// A probe is to be sent now.
+    pub(super) probe_due: bool,
+}
+
+/// The settings that turn silence into an accusation.
+pub(super) struct SilenceRules {
+    pub(super) interval: Duration,
+    pub(super) window_mask: u32,
+    pub(super) window_misses: u32,
+    pub(super) probe_count: u32,
+    pub(super) probe_interval: Duration,
+}
+
+impl Source {
+    /// The node was heard: back to watching.
+    pub(super) fn hear(&mut self) -> Option<PulseReport> {
+        let told = matches!(self.silence, Silence::Silent | Silence::Dead);
+        self.silence = Silence::Watching;
+        self.probe_due = false;
+        told.then_some(PulseReport::Heard {
+            subject: self.peer.identity,
+        })
+    }
+
+    /// The deadline has passed without a sign of life.
+    pub(super) fn wait_is_over(
+        &mut self,
+        now: Instant,
+        rules: &SilenceRules,
+    ) -> Option<PulseReport> {
+        let subject = self.peer.identity;
+        let silence_ms = now.since(self.last_heard).as_milliseconds();
+        match self.silence {
+            Silence::Watching => {
+                self.misses = self.misses.wrapping_shl(1) | 1;
+                let missed = (self.misses & rules.window_mask).count_ones();
+                if missed < rules.window_misses {
+                    self.deadline = self.deadline.after(rules.interval);
+                    return None;
+                }
+                if rules.probe_count == 0 {
+                    self.silence = Silence::Dead;
+                    return Some(PulseReport::Dead {
+                        subject,
+                        silence_ms,
+                    });
+                }
+                self.silence = Silence::Doubted;
+                self.probes_sent = 0;
+                self.probe_due = true;
+                self.deadline = now.after(rules.probe_interval);
+                None
+            }
+            Silence::Doubted if rules.probe_count > 1 => {
+                self.silence = Silence::Silent;
+                self.probe_due = true;
+                self.deadline = now.after(rules.probe_interval);
+                Some(PulseReport::Silent {
+                    subject,
+                    silence_ms,
+                })
+            }
+            Silence::Silent if self.probes_sent < rules.probe_count => {
+                self.probe_due = true;
+                self.deadline = now.after(rules.probe_interval);
+                None
+            }
+            Silence::Doubted | Silence::Silent => {
+                self.silence = Silence::Dead;
+                Some(PulseReport::Dead {
+                    subject,
+                    silence_ms,
+                })
+            }
+            Silence::Dead => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finding a cluster: what a node that joins says, and what it is told.
+
+use crate::protocol::configuration::SharedSettings;
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Incarnation, PeerAddress};
+use crate::protocol::outputs::RefusalReason;
+use crate::protocol::wire::{Reader, Writer};
+
+/// What a node that looks for a cluster is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinAnswer {
+    /// The answering node looks for a cluster itself.
+    Forming,
+    /// There is a cluster: ask the coordinator at this address.
+    Known {
+        /// Where the coordinator of the asking node's arc is.
+        coordinator: PeerAddress,
+    },
+    /// The cluster does not let the node in.
+    Refused(RefusalReason),
+    /// The cluster has seen a later life of this node: its next one must be later than this.
+    StaleIncarnation(Incarnation),
+}
+
+/// Reads the body of [`crate::protocol::wire::Kind::Join`].
+pub fn parse_join(body: &[u8]) -> Result<SharedSettings, Counter> {
+    let mut reader = Reader::new(body);
+    let settings = SharedSettings {
+        heartbeat_interval_ms: reader.u32()?,
+        rings: reader.u32()?,
+        confirmations: reader.u32()?,
+        coordinators: reader.u32()?,
+    };
+    reader.end()?;
+    Ok(settings)
+}
+
+/// Writes the body of [`crate::protocol::wire::Kind::Join`].
+pub fn write_join(writer: &mut Writer<'_>, settings: &SharedSettings) -> Option<()> {
+    writer.u32(settings.heartbeat_interval_ms)?;
+    writer.u32(settings.rings)?;
+    writer.u32(settings.confirmations)?;
+    writer.u32(settings.coordinators)
+}
+
+/// Reads the body of [`crate::protocol::wire::Kind::JoinAnswer`].
+pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
+    let mut reader = Reader::new(body);
+    let answer = match reader.u8()? {
+        0 => JoinAnswer::Forming,
+        1 => JoinAnswer::Known {
+            coordinator: reader.address()?,
+        },
+        2 => JoinAnswer::Refused(match reader.u8()? {
+            1 => RefusalReason::DuplicateNodeId,
+            2 => RefusalReason::HeartbeatInterval,
+            3 => RefusalReason::Rings,
+            4 => RefusalReason::Confirmations,
+            5 => RefusalReason::Coordinators,
+            6 => RefusalReason::ViewFull,
+            _ => return Err(Counter::DroppedValue),
+        }),
+        3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
+        _ => return Err(Counter::DroppedValue),
+    };
+    reader.end()?;
+    Ok(answer)
+}
+
+/// Writes the body of [`crate::protocol::wire::Kind::JoinAnswer`].
+pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option<()> {
+    match answer {
+        JoinAnswer::Forming => writer.u8(0),
+        JoinAnswer::Known { coordinator } => {
+            writer.u8(1)?;
+            writer.address(*coordinator)
+        }
+        JoinAnswer::Refused(reason) => {
+            writer.u8(2)?;
+            writer.u8(match reason {
+                RefusalReason::DuplicateNodeId => 1,
+                RefusalReason::HeartbeatInterval => 2,
+                RefusalReason::Rings => 3,
+                RefusalReason::Confirmations => 4,
+                RefusalReason::Coordinators => 5,
+                RefusalReason::ViewFull => 6,
+            })
+        }
+        JoinAnswer::StaleIncarnation(incarnation) => {
+            writer.u8(3)?;
+            writer.u64(incarnation.0)
+        }
+    }
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_joining))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{address, written, wrong_length_taken, TestResult};
+
+    const SETTINGS: SharedSettings = SharedSettings {
+        heartbeat_interval_ms: 160,
+        rings: 3,
+        confirmations: 2,
+        coordinators: u32::MAX,
+    };
+
+    const ANSWERS: [JoinAnswer; 10] = [
+        JoinAnswer::Forming,
+        JoinAnswer::Known {
+            coordinator: address(7),
+        },
+        JoinAnswer::Refused(RefusalReason::DuplicateNodeId),
+        JoinAnswer::Refused(RefusalReason::HeartbeatInterval),
+        JoinAnswer::Refused(RefusalReason::Rings),
+        JoinAnswer::Refused(RefusalReason::Confirmations),
+        JoinAnswer::Refused(RefusalReason::Coordinators),
+        JoinAnswer::Refused(RefusalReason::ViewFull),
+        JoinAnswer::StaleIncarnation(Incarnation(0)),
+        JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
+    ];
+
+    #[test]
+    fn a_join_is_read_as_it_was_written() -> TestResult {
+        let mut buffer = [0; 32];
+        let body = written(&mut buffer, |writer| write_join(writer, &SETTINGS))?;
+        assert_eq!(parse_join(body), Ok(SETTINGS));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_join(body).is_ok()),
+            None
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn each_answer_is_read_as_it_was_written() -> TestResult {
+        for answer in ANSWERS {
+            let mut buffer = [0; 32];
+            let body = written(&mut buffer, |writer| write_join_answer(writer, &answer))?;
+            assert_eq!(parse_join_answer(body), Ok(answer));
+            let taken = wrong_length_taken(body, |body| parse_join_answer(body).is_ok());
+            assert_eq!(taken, None);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn answers_that_cannot_be_are_refused() {
+        for kind in 4..=u8::MAX {
+            assert_eq!(parse_join_answer(&[kind]), Err(Counter::DroppedValue));
+        }
+        for reason in [0, 7, 255] {
+            assert_eq!(parse_join_answer(&[2, reason]), Err(Counter::DroppedValue));
+        }
+        let without_port = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(parse_join_answer(&without_port), Err(Counter::DroppedValue));
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reporting changes: what one node tells coordinators about another one, or about itself.
+
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Identity, PeerAddress};
+use crate::protocol::wire::{Reader, Writer};
+
+/// What one node tells coordinators about another one, or about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportRecord {
+    /// A watcher does not hear the subject and probes it.
+    Suspect(Identity),
+    /// A watcher's probes were not answered.
+    Accuse(Identity),
+    /// A watcher takes back what it said of the subject.
+    Clear(Identity),
+    /// A coordinator has heard enough watchers: the subject is to be excluded.
+    Confirm(Identity),
+    /// The subject, which is the sender, wants to leave.
+    Leave(Identity),
+    /// A node wants to come in.
+    Join(Identity, PeerAddress),
+}
+
+/// Report records that were checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Reports<'a>(Reader<'a>);
+
+impl Iterator for Reports<'_> {
+    type Item = ReportRecord;
+
+    fn next(&mut self) -> Option<ReportRecord> {
+        if self.0.is_empty() {
+            return None;
+        }
+        read_report(&mut self.0).ok()
+    }
+}
+
+/// Reads the body of [`crate::protocol::wire::Kind::Report`].
+pub fn parse_reports(body: &[u8]) -> Result<Reports<'_>, Counter> {
+    let mut reader = Reader::new(body);
+    while !reader.is_empty() {
+        read_report(&mut reader)?;
+    }
+    Ok(Reports(Reader::new(body)))
+}
+
+fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
+    let kind = reader.u8()?;
+    let subject = reader.identity()?;
+    Ok(match kind {
+        1 => ReportRecord::Suspect(subject),
+        2 => ReportRecord::Accuse(subject),
+        3 => ReportRecord::Clear(subject),
+        4 => ReportRecord::Confirm(subject),
+        5 => ReportRecord::Leave(subject),
+        6 => ReportRecord::Join(subject, reader.address()?),
+        _ => return Err(Counter::DroppedValue),
+    })
+}
+
+/// Writes one record of the body of [`crate::protocol::wire::Kind::Report`].
+pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()> {
+    let (kind, subject) = match record {
+        ReportRecord::Suspect(subject) => (1, subject),
+        ReportRecord::Accuse(subject) => (2, subject),
+        ReportRecord::Clear(subject) => (3, subject),
+        ReportRecord::Confirm(subject) => (4, subject),
+        ReportRecord::Leave(subject) => (5, subject),
+        ReportRecord::Join(subject, _) => (6, subject),
+    };
+    writer.u8(kind)?;
+    writer.identity(*subject)?;
+    match record {
+        ReportRecord::Join(_, address) => writer.address(*address),
+        _ => Some(()),
+    }
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_reports))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{address, life, written, wrong_length_taken, TestResult};
+
+    const SUBJECT: Identity = life(9, u64::MAX);
+    const RECORDS: [ReportRecord; 6] = [
+        ReportRecord::Suspect(SUBJECT),
+        ReportRecord::Accuse(SUBJECT),
+        ReportRecord::Clear(SUBJECT),
+        ReportRecord::Confirm(SUBJECT),
+        ReportRecord::Leave(SUBJECT),
+        ReportRecord::Join(SUBJECT, address(9)),
+    ];
+
+    #[test]
+    fn each_record_is_read_as_it_was_written() -> TestResult {
+        for record in RECORDS {
+            let mut buffer = [0; 64];
+            let body = written(&mut buffer, |writer| write_report(writer, &record))?;
+            assert!(parse_reports(body)?.eq([record]));
+            // No record at all is a report too.
+            let taken =
+                wrong_length_taken(body, |body| !body.is_empty() && parse_reports(body).is_ok());
+            assert_eq!(taken, None);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn records_stand_one_behind_the_other() -> TestResult {
+        let mut buffer = [0; 256];
+        let body = written(&mut buffer, |writer| {
+            RECORDS
+                .iter()
+                .try_for_each(|record| write_report(writer, record))
+        })?;
+        assert!(parse_reports(body)?.eq(RECORDS));
+        assert_eq!(parse_reports(&[])?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn one_wrong_record_spoils_the_whole_report() -> TestResult {
+        for (offset, value) in [(0, 0), (0, 7), (0, 255), (2, 0), (13, 0)] {
+            let mut buffer = [0; 64];
+            written(&mut buffer, |writer| {
+                write_report(writer, &RECORDS[0])?;
+                write_report(writer, &RECORDS[1])
+            })?;
+            if let Some(byte) = buffer.get_mut(offset) {
+                *byte = value;
+            }
+            let report = parse_reports(buffer.get(..22).unwrap_or_default());
+            assert_eq!(report.err(), Some(Counter::DroppedValue));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What scenarios do to a cluster: start and crash machines, and command their nodes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use kcgcs_protocol::platform::BoundedVec;
+use kcgcs_protocol::protocol::configuration::ValidConfiguration;
+use kcgcs_protocol::protocol::errors::CommandError;
+use kcgcs_protocol::protocol::identity::{EndpointId, GroupName, Identity, Incarnation, NodeId};
+use kcgcs_protocol::protocol::node::Node;
+use kcgcs_protocol::protocol::outputs::Order;
+use kcgcs_protocol::protocol::pulse::Pulse;
+use kcgcs_protocol::protocol::time::Instant;
+use trace_checker::trace::{EventKind, GroupScope};
+
+use super::{Cluster, CLUSTER_NAME};
+use crate::host::{Alive, Endpoint, WakeupCount};
+
+impl Cluster {
+    /// Starts the node of a machine that is down, under a new incarnation.
+    pub fn start(&mut self, host: usize) {
+        let now = Instant::from_nanoseconds(self.now);
+        let seed = self.chance.number();
+        let options = &self.options;
+        let machine = &mut self.hosts[host];
+        assert!(machine.alive.is_none(), "node {} runs already", machine.id);
+        let incarnation = (machine.last_incarnation + 1)
+            .max(options.incarnation_base.saturating_add(self.now / 1_000_000));
+        let (Some(node), Ok(configuration)) = (
+            NodeId::new(machine.id),
+            ValidConfiguration::new(
+                options.configuration,
+                CLUSTER_NAME,
+                machine.address,
+                &machine.peers,
+            ),
+        ) else {
+            panic!("the drawn configuration is not valid: {options:?}");
+        };
+        let identity = Identity {
+            node,
+            incarnation: Incarnation(incarnation),
+        };
+        let pulse = Pulse::new(identity, &configuration, now, seed);
+        let Ok(node) = Node::new(identity, machine.address, configuration, now, seed) else {
+            panic!("no memory for a node");
+        };
+        machine.last_incarnation = incarnation;
+        machine.lives += 1;
+        machine.frozen_until = 0;
+        machine.alive = Some(Box::new(Alive {
+            node,
+            pulse,
+            life: machine.lives,
+            identity,
+            queue: VecDeque::new(),
+            engine_is_due: false,
+            pulse_timer: None,
+            engine_timer: None,
+            changes: Vec::new(),
+            members: Arc::from([]),
+            view_number: 0,
+            endpoints: BTreeMap::new(),
+            is_leaving: false,
+            has_left: false,
+            engine_wakeups: WakeupCount::default(),
+            pulse_wakeups: WakeupCount::default(),
+        }));
+        self.write(host, EventKind::Start);
+        self.drain_node(host);
+    }
+
+    /// Stops a machine without a word. Nothing happens if it is down.
+    pub fn crash(&mut self, host: usize) {
+        if self.hosts[host].alive.is_some() {
+            self.write(host, EventKind::Crash);
+            self.hosts[host].alive = None;
+            self.hosts[host].frozen_until = 0;
+        }
+    }
+
+    /// Lets a machine do nothing at all until `time`.
+    pub fn freeze(&mut self, host: usize, time: u64) {
+        self.hosts[host].frozen_until = time;
+        self.hosts[host].hindered_until = time;
+    }
+
+    /// Cuts `away` off from the rest.
+    pub fn partition(&mut self, away: &[usize]) {
+        self.network.partition(away);
+    }
+
+    /// Ends all partitions and blocks.
+    pub fn reconnect(&mut self) {
+        for (number, host) in self.hosts.iter_mut().enumerate() {
+            if self.network.is_hindered(number) {
+                host.hindered_until = self.now;
+            }
+        }
+        self.network.reconnect();
+    }
+
+    /// Tells a node to leave the cluster.
+    pub fn leave(&mut self, host: usize) {
+        if let Some(alive) = self.hosts[host].alive.as_mut() {
+            if alive.is_leaving {
+                return;
+            }
+            alive.is_leaving = true;
+            self.write(
+                host,
+                EventKind::Leave {
+                    scope: None,
+                    done: false,
+                },
+            );
+            self.command(host, |node, now| node.leave_cluster(now));
+        }
+    }
+
+    /// Makes a member of the group on the node; `None` if it is down or refuses.
+    pub fn join_group(&mut self, host: usize, group: &Arc<str>) -> Option<EndpointId> {
+        let name = GroupName::new(group.as_bytes())?;
+        let alive = self.hosts[host].alive.as_mut()?;
+        let joined = alive
+            .node
+            .join_group(Instant::from_nanoseconds(self.now), name);
+        let endpoint = match joined {
+            Ok(endpoint) => endpoint,
+            Err(CommandError::Stopped) => return None,
+            Err(other) => {
+                self.fault(host, &format!("joining {group} was refused: {other:?}"));
+                return None;
+            }
+        };
+        alive.endpoints.insert(
+            endpoint,
+            Endpoint {
+                group: Arc::clone(group),
+                view: None,
+                member_count: 0,
+                accepted: 0,
+                sent: 0,
+                is_leaving: false,
+            },
+        );
+        self.drain_node(host);
+        Some(endpoint)
+    }
+
+    /// Ends a membership.
+    pub fn leave_group(&mut self, host: usize, endpoint: EndpointId) {
+        let Some(alive) = self.hosts[host].alive.as_mut() else {
+            return;
+        };
+        let Some(state) = alive.endpoints.get_mut(&endpoint) else {
+            return;
+        };
+        if std::mem::replace(&mut state.is_leaving, true) {
+            return;
+        }
+        let scope = Some(GroupScope {
+            group: Arc::clone(&state.group),
+            endpoint: Some(endpoint.0),
+        });
+        self.write(host, EventKind::Leave { scope, done: false });
+        let mut result = Ok(());
+        self.command(host, |node, now| result = node.leave_group(now, endpoint));
+        if let Err(why) = result {
+            if why != CommandError::Stopped {
+                self.fault(host, &format!("leaving was refused: {why:?}"));
+            }
+        }
+    }
+
+    /// Sends `length` drawn bytes; says what became of it.
+    pub fn multicast(
+        &mut self,
+        host: usize,
+        endpoint: EndpointId,
+        order: Order,
+        length: usize,
+    ) -> Result<(), CommandError> {
+        let mut payload = BoundedVec::with_capacity(length).map_err(CommandError::from)?;
+        let mut word = self.chance.number();
+        for place in 0..length {
+            if place % 8 == 0 {
+                word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            }
+            if payload.push((word >> (8 * (place % 8))) as u8).is_err() {
+                break;
+            }
+        }
+        let mut result = Ok(());
+        let mut payload = Some(payload);
+        if self.hosts[host].alive.is_none() {
+            return Err(CommandError::Stopped);
+        }
+        self.command(host, |node, now| {
+            if let Some(payload) = payload.take() {
+                result = node
+                    .multicast(now, endpoint, order, payload)
+                    .map_err(|(why, _)| why);
+            }
+        });
+        let alive = self.hosts[host].alive.as_mut();
+        if let Some(state) = alive.and_then(|alive| alive.endpoints.get_mut(&endpoint)) {
+            state.accepted += u64::from(result.is_ok());
+        }
+        result
+    }
+
+    /// Adds something that must not have happened.
+    pub fn fault(&mut self, host: usize, what: &str) {
+        if self.faults.len() < 20 {
+            self.faults.push(format!(
+                "at {}.{:06} ms, node {}: {what}",
+                self.now / 1_000_000,
+                self.now % 1_000_000,
+                self.hosts[host].id
+            ));
+        }
+    }
+}

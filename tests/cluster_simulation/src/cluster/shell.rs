@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the shell in the kernel does around a node: hands it what comes in, sends and tells what
+//! comes out, and keeps its timers.
+
+use std::rc::Rc;
+
+use kcgcs_protocol::protocol::identity::PeerAddress;
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES};
+use kcgcs_protocol::protocol::node::Node;
+use kcgcs_protocol::protocol::pulse::PulseVerdict;
+use kcgcs_protocol::protocol::time::Instant;
+use trace_checker::trace::{EventKind, TraceEvent};
+
+use super::{Cluster, Occurrence};
+use crate::host::{host_at, Alive, EngineInput, ENGINE_QUEUE_MAX};
+use crate::recorder::{record, Note};
+use crate::timing::SECOND;
+
+/// So long after it was hindered a node may still learn that it was put out.
+const HINDERED_FOR_NS: u64 = 3 * SECOND;
+
+impl Cluster {
+    pub(super) fn command(&mut self, host: usize, run: impl FnOnce(&mut Node, Instant)) {
+        let now = Instant::from_nanoseconds(self.now);
+        if let Some(alive) = self.hosts[host].alive.as_mut() {
+            run(&mut alive.node, now);
+            self.drain_node(host);
+        }
+    }
+
+    pub(super) fn write(&mut self, host: usize, kind: EventKind) {
+        let machine = &self.hosts[host];
+        self.trace.push(TraceEvent {
+            t: self.now,
+            node: machine.id,
+            incarnation: machine
+                .alive
+                .as_ref()
+                .map_or(machine.last_incarnation, |alive| alive.identity.incarnation.0),
+            kind,
+        });
+    }
+
+    pub(super) fn datagram(&mut self, to: usize, from: PeerAddress, bytes: Rc<[u8]>) {
+        let now = Instant::from_nanoseconds(self.now);
+        let machine = &mut self.hosts[to];
+        let Some(alive) = machine.alive.as_mut() else {
+            return;
+        };
+        if alive.pulse.handle_datagram(now, from, &bytes) == PulseVerdict::ForEngine {
+            if alive.queue.len() < ENGINE_QUEUE_MAX {
+                alive.queue.push_back(EngineInput::Datagram(from, bytes));
+            } else {
+                machine.queue_drops += 1;
+            }
+        }
+        self.drain_pulse(to);
+    }
+
+    pub(super) fn pulse_timer(&mut self, host: usize, life: u64) {
+        let now = self.now;
+        let Some(alive) = self.alive(host, life) else {
+            return;
+        };
+        if alive.pulse_timer.is_none_or(|due| due > now) {
+            return;
+        }
+        alive.pulse_timer = None;
+        alive.pulse.handle_timer(Instant::from_nanoseconds(now));
+        if alive.pulse_wakeups.is_busy_loop(now) {
+            alive.pulse_timer = Some(u64::MAX);
+            self.fault(host, "the pulse wants to be woken again and again");
+            return;
+        }
+        self.drain_pulse(host);
+    }
+
+    pub(super) fn engine_timer(&mut self, host: usize, life: u64) {
+        let now = self.now;
+        let Some(alive) = self.alive(host, life) else {
+            return;
+        };
+        if alive.engine_timer.is_none_or(|due| due > now) {
+            return;
+        }
+        alive.engine_timer = None;
+        alive.queue.push_back(EngineInput::Deadline);
+        self.schedule_engine(host);
+    }
+
+    pub(super) fn engine_run(&mut self, host: usize, life: u64) {
+        let now = self.now;
+        let instant = Instant::from_nanoseconds(now);
+        let Some(alive) = self.alive(host, life) else {
+            return;
+        };
+        alive.engine_is_due = false;
+        // What comes while this runs waits for the next run.
+        for _ in 0..alive.queue.len() {
+            let Some(alive) = self.alive(host, life) else {
+                return;
+            };
+            match alive.queue.pop_front() {
+                None => break,
+                Some(EngineInput::Datagram(from, bytes)) => {
+                    alive.node.handle_datagram(instant, from, &bytes);
+                }
+                Some(EngineInput::Report(report)) => {
+                    alive.node.handle_pulse_report(instant, report);
+                }
+                Some(EngineInput::Deadline) => {
+                    alive.node.handle_deadline(instant);
+                    if alive.engine_wakeups.is_busy_loop(now) {
+                        alive.engine_timer = Some(u64::MAX);
+                        let reason = alive.node.next_deadline();
+                        let what = format!("the engine wants to be woken again and again: {reason:?}");
+                        self.fault(host, &what);
+                        return;
+                    }
+                }
+            }
+            self.drain_node(host);
+        }
+    }
+
+    fn alive(&mut self, host: usize, life: u64) -> Option<&mut Alive> {
+        self.hosts[host]
+            .alive
+            .as_deref_mut()
+            .filter(|alive| alive.life == life)
+    }
+
+    fn send(&mut self, host: usize, to: PeerAddress, bytes: &[u8]) {
+        self.hosts[host].sent += 1;
+        let target = host_at(to);
+        if target >= self.hosts.len() {
+            self.fault(host, &format!("a datagram was sent to {to:?}, which is nobody"));
+            return;
+        }
+        let shared: Rc<[u8]> = Rc::from(bytes);
+        let from = self.hosts[host].address;
+        let arrivals = self.network.arrivals(self.now, host, target);
+        for arrival in arrivals.into_iter().flatten() {
+            self.queue.push(
+                arrival,
+                Occurrence::Datagram {
+                    to: target,
+                    from,
+                    bytes: Rc::clone(&shared),
+                },
+            );
+        }
+    }
+
+    /// All that the pulse has to say, and its timer.
+    fn drain_pulse(&mut self, host: usize) {
+        let now = Instant::from_nanoseconds(self.now);
+        let mut buffer = [0_u8; HEARTBEAT_BYTES];
+        while let Some(transmit) = self.hosts[host]
+            .alive
+            .as_mut()
+            .and_then(|alive| alive.pulse.poll_transmit(now, &mut buffer))
+        {
+            self.send(host, transmit.to, &buffer[..transmit.length]);
+        }
+        let Some(alive) = self.hosts[host].alive.as_mut() else {
+            return;
+        };
+        while let Some(report) = alive.pulse.poll_report() {
+            if alive.queue.len() < ENGINE_QUEUE_MAX {
+                alive.queue.push_back(EngineInput::Report(report));
+            }
+        }
+        let due = alive.pulse.next_deadline().map(Instant::as_nanoseconds);
+        let life = alive.life;
+        if alive.pulse_timer != due && alive.pulse_timer != Some(u64::MAX) {
+            alive.pulse_timer = due;
+            if let Some(due) = due {
+                let late = self.chance.exponential(self.options.timer_delay_mean_us * 1_000);
+                self.queue
+                    .push(due.max(self.now) + late, Occurrence::PulseTimer { host, life });
+            }
+        }
+        self.schedule_engine(host);
+    }
+
+    fn schedule_engine(&mut self, host: usize) {
+        let machine = &mut self.hosts[host];
+        let engine_delay_mean_us = machine.engine_delay_mean_us;
+        let Some(alive) = machine.alive.as_mut() else {
+            return;
+        };
+        if !alive.queue.is_empty() && !alive.engine_is_due {
+            alive.engine_is_due = true;
+            let life = alive.life;
+            let late = self.chance.exponential(engine_delay_mean_us * 1_000);
+            self.queue
+                .push(self.now + late, Occurrence::EngineRun { host, life });
+        }
+    }
+
+    /// All that the node has to say, in the order of its contract, and its timer.
+    pub(super) fn drain_node(&mut self, host: usize) {
+        let now = Instant::from_nanoseconds(self.now);
+        let mut buffer = [0_u8; DATAGRAM_BYTES_MAX];
+        while let Some(transmit) = self.hosts[host]
+            .alive
+            .as_mut()
+            .and_then(|alive| alive.node.poll_transmit(&mut buffer))
+        {
+            self.send(host, transmit.to, &buffer[..transmit.length]);
+        }
+        if let Some(alive) = self.hosts[host].alive.as_mut() {
+            while let Some(assignment) = alive.node.poll_assignment() {
+                alive.pulse.install(now, &assignment);
+            }
+        }
+        self.take_events(host);
+        let Some(alive) = self.hosts[host].alive.as_mut() else {
+            return;
+        };
+        let due = alive
+            .node
+            .next_deadline()
+            .map(|(due, _)| due.as_nanoseconds());
+        let life = alive.life;
+        if alive.engine_timer != due && alive.engine_timer != Some(u64::MAX) {
+            alive.engine_timer = due;
+            if let Some(due) = due {
+                let late = self.chance.exponential(self.options.timer_delay_mean_us * 1_000);
+                self.queue
+                    .push(due.max(self.now) + late, Occurrence::EngineTimer { host, life });
+            }
+        }
+        self.drain_pulse(host);
+    }
+
+    fn take_events(&mut self, host: usize) {
+        loop {
+            let Some(alive) = self.hosts[host].alive.as_deref_mut() else {
+                return;
+            };
+            let Some(event) = alive.node.poll_event() else {
+                return;
+            };
+            let note = record(self.now, alive, event, &mut self.lists, &mut self.trace);
+            let incarnation = alive.identity.incarnation.0;
+            match note {
+                None => {}
+                Some(Note::Prepare) => self.prepares += 1,
+                Some(Note::Excluded) => {
+                    self.exclusions += 1;
+                    let machine = &mut self.hosts[host];
+                    let hindered = self.network.is_hindered(host)
+                        || machine.engine_delay_mean_us > self.options.engine_delay_mean_us
+                        || machine.hindered_until + HINDERED_FOR_NS > self.now;
+                    self.false_exclusions += u64::from(!hindered);
+                    if incarnation <= machine.last_incarnation {
+                        let what = format!("excluded, and goes on under {incarnation} again");
+                        self.fault(host, &what);
+                    } else {
+                        machine.last_incarnation = incarnation;
+                    }
+                }
+                Some(Note::Left) => alive.has_left = true,
+                Some(Note::Unexpected(what)) => self.fault(host, &what),
+            }
+            let machine = &mut self.hosts[host];
+            let has_left = machine.alive.as_ref().is_some_and(|alive| alive.has_left);
+            if has_left {
+                machine.alive = None;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What groups do, seen from outside: a few whole nodes in simulated time.
+
+mod lab;
+
+use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::errors::CommandError;
+use kcgcs_protocol::protocol::identity::EndpointId;
+use kcgcs_protocol::protocol::outputs::Event;
+use kcgcs_protocol::protocol::random::Random;
+use lab::Lab;
+
+/// Nodes in one view, each with a handle in the group "demo".
+fn joined(count: u16) -> (Lab, Vec<(u16, EndpointId)>) {
+    let all: Vec<u16> = (1..=count).collect();
+    let mut lab = Lab::new(count, Configuration::DEFAULT);
+    let handles: Vec<_> = all.iter().map(|n| (*n, lab.join(*n, b"demo"))).collect();
+    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+    let check = handles.clone();
+    lab.run_until(2_000, "a group view of all", move |lab| {
+        check
+            .iter()
+            .all(|(n, e)| last_view_has(lab, *n, *e, usize::from(count)))
+    });
+    (lab, handles)
+}
+
+fn last_view_has(lab: &Lab, number: u16, endpoint: EndpointId, members: usize) -> bool {
+    lab.hosts[&number]
+        .events
+        .iter()
+        .rev()
+        .find_map(|(_, event)| match event {
+            Event::GroupView { endpoint: to, view } if *to == endpoint => {
+                Some(view.members.len() == members)
+            }
+            _ => None,
+        })
+        .unwrap_or(false)
+}
+
+fn delivered(lab: &Lab, number: u16, endpoint: EndpointId) -> usize {
+    let events = lab.hosts[&number].events.iter();
+    events
+        .filter(|(_, e)| matches!(e, Event::Deliver { endpoint: to, .. } if *to == endpoint))
+        .count()
+}
+
+/// The stories of all handles from the last view that all have on are one story.
+fn assert_same_stories(lab: &Lab, handles: &[(u16, EndpointId)]) {
+    let stories: Vec<Vec<String>> = handles.iter().map(|(n, e)| lab.story(*n, *e)).collect();
+    let shortest = stories.iter().map(Vec::len).min().unwrap();
+    let tails: Vec<&[String]> = stories.iter().map(|s| &s[s.len() - shortest..]).collect();
+    for tail in &tails {
+        assert_eq!(tail, &tails[0]);
+    }
+}
+
+#[test]
+fn messages_of_several_members_come_in_one_order_at_all() {
+    let (mut lab, handles) = joined(5);
+    for round in 0..20_u8 {
+        for (number, endpoint) in &handles {
+            lab.multicast(*number, *endpoint, &[*number as u8, round])
+                .unwrap();
+        }
+        lab.run_for(1);
+    }
+    let check = handles.clone();
+    lab.run_until(1_000, "100 deliveries everywhere", move |lab| {
+        check.iter().all(|(n, e)| delivered(lab, *n, *e) == 100)
+    });
+    assert_same_stories(&lab, &handles);
+}
+
+#[test]
+fn messages_of_every_length_arrive_whole() {
+    let (mut lab, handles) = joined(3);
+    let lengths = [0, 1, 1199, 1200, 1201, 2400, 2401, 61_439, 61_440];
+    let mut random = Random::new(7);
+    for length in lengths {
+        let bytes: Vec<u8> = (0..length).map(|_| random.next_u64() as u8).collect();
+        lab.multicast(2, handles[1].1, &bytes).unwrap();
+        let wanted = bytes.clone();
+        let check = handles.clone();
+        lab.run_until(1_000, "it arrives", move |lab| {
+            check.iter().all(|(n, e)| {
+                lab.hosts[n].events.iter().any(|(_, event)| {
+                    matches!(event, Event::Deliver { endpoint, payload, .. }
+                        if endpoint == e && payload.as_slice() == wanted.as_slice())
+                })
+            })
+        });
+    }
+    let too_long = vec![0; 61_441];
+    let error = lab.multicast(2, handles[1].1, &too_long).unwrap_err();
+    assert_eq!(error, CommandError::MessageTooLong);
+}
+
+#[test]
+fn a_full_window_says_so_and_later_that_there_is_room() {
+    let (mut lab, handles) = joined(3);
+    let mut sent = 0;
+    let refused = loop {
+        match lab.multicast(1, handles[0].1, &[1; 4000]) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 10_000);
+    };
+    assert_eq!(refused, CommandError::WindowFull);
+    lab.run_until(2_000, "writable", |lab| {
+        lab.hosts[&1]
+            .events
+            .iter()
+            .any(|(_, e)| matches!(e, Event::Writable { .. }))
+    });
+    let check = handles.clone();
+    lab.run_until(2_000, "all are delivered", move |lab| {
+        check.iter().all(|(n, e)| delivered(lab, *n, *e) == sent)
+    });
+}
+
+#[test]
+fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
+    for victim in 1..=5 {
+        for after in [0, 3, 10, 30, 80, 200] {
+            let (mut lab, handles) = joined(5);
+            let mut left = after;
+            for round in 0..10_u8 {
+                for (number, endpoint) in &handles {
+                    let _ = lab.multicast(*number, *endpoint, &[*number as u8, round]);
+                }
+            }
+            // The victim sends so many datagrams more, then none.
+            lab.filter = Box::new(move |from, to, _| {
+                if from == victim && left > 0 {
+                    left -= 1;
+                    return true;
+                }
+                from != victim && to != victim
+            });
+            let rest: Vec<_> = handles
+                .iter()
+                .copied()
+                .filter(|(n, _)| *n != victim)
+                .collect();
+            let numbers: Vec<u16> = rest.iter().map(|(n, _)| *n).collect();
+            lab.run_until(3_000, "a view without it", |lab| lab.agree(&numbers));
+            let check = rest.clone();
+            lab.run_until(2_000, "a group view without it", move |lab| {
+                check.iter().all(|(n, e)| last_view_has(lab, *n, *e, 4))
+            });
+            lab.run_for(500);
+            assert_same_stories(&lab, &rest);
+            // Whatever a survivor sent it has delivered itself.
+            for (number, endpoint) in &rest {
+                let own = lab.hosts[number].events.iter().filter(|(_, event)| {
+                    matches!(event, Event::Deliver { endpoint: to, sender, .. }
+                        if to == endpoint && sender.node.number() == *number)
+                });
+                assert_eq!(
+                    own.count(),
+                    10,
+                    "node {number}, victim {victim} after {after}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_percent_loss_duplication_and_reordering_break_nothing() {
+    for seed in 1..=20 {
+        println!("seed {seed}");
+        let (mut lab, handles) = joined(5);
+        let mut random = Random::new(seed);
+        lab.filter = Box::new(move |_, _, _| random.below(10) != 0);
+        let mut sent = 0;
+        for round in 0..40_u8 {
+            for (number, endpoint) in &handles {
+                let bytes = vec![round; usize::from(round) * 100];
+                if lab.multicast(*number, *endpoint, &bytes).is_ok() {
+                    sent += 1;
+                }
+            }
+            lab.run_for(5);
+        }
+        let check = handles.clone();
+        lab.run_until(30_000, "all are delivered", move |lab| {
+            check.iter().all(|(n, e)| delivered(lab, *n, *e) == sent)
+        });
+        assert_same_stories(&lab, &handles);
+    }
+}
+
+#[test]
+fn joins_and_leaves_are_seen_at_one_place_among_the_messages() {
+    let (mut lab, mut handles) = joined(4);
+    for round in 0..30_u8 {
+        for (number, endpoint) in handles.clone() {
+            let _ = lab.multicast(number, endpoint, &[round]);
+        }
+        if round == 10 {
+            let endpoint = lab.join(2, b"demo");
+            handles.push((2, endpoint));
+        }
+        if round == 20 {
+            let (number, endpoint) = handles.remove(0);
+            let now = lab.now;
+            lab.host(number).node.leave_group(now, endpoint).unwrap();
+            lab.let_out(number);
+        }
+        lab.run_for(1);
+    }
+    lab.run_for(1_000);
+    for (number, endpoint) in &handles {
+        assert!(last_view_has(&lab, *number, *endpoint, 4), "node {number}");
+    }
+    assert_same_stories(&lab, &handles);
+}
+
+#[test]
+fn a_node_that_comes_back_joins_its_group_again() {
+    let (mut lab, handles) = joined(5);
+    lab.filter = Box::new(|from, to, _| (from == 2) == (to == 2));
+    lab.run_until(2_000, "the others go on", |lab| lab.agree(&[1, 3, 4, 5]));
+    lab.filter = Box::new(|_, _, _| true);
+    let check = handles.clone();
+    lab.run_until(5_000, "it is back in the group", move |lab| {
+        check.iter().all(|(n, e)| last_view_has(lab, *n, *e, 5))
+            && lab.hosts[&2].node.identity().incarnation.0 == 2
+    });
+    assert!(lab
+        .story(2, handles[1].1)
+        .iter()
+        .any(|line| line == "view 0 []"));
+}
+
+#[test]
+fn an_idle_group_sends_nothing() {
+    let (mut lab, handles) = joined(4);
+    for (number, endpoint) in &handles {
+        lab.multicast(*number, *endpoint, b"last").unwrap();
+    }
+    lab.run_for(1_000);
+    lab.filter = Box::new(|_, _, bytes| {
+        assert!(bytes[3] < 32, "a datagram of a group, kind {}", bytes[3]);
+        true
+    });
+    lab.run_for(5_000);
+}

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The checker bites: each fault that is put into a good trace is reported under the names of exactly
+//! the promises that it breaks, and there is such a fault for every promise.
+
+mod story;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use story::{
+    change, good, member, scope, view, Story, A, B, C, C_AGAIN, GROUP, MS, NODE_1, NODE_2, NODE_3,
+    NODE_3_AGAIN, NODE_4,
+};
+use trace_checker::properties;
+use trace_checker::trace::{EventKind, Expectation, Order, Reason, ViewId};
+
+/// A way to spoil the good story, and the promises that this breaks.
+struct Fault {
+    what: &'static str,
+    spoil: fn(&mut Story),
+    breaks: &'static [&'static str],
+}
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        what: "a node installs a view that it is not in",
+        spoil: |story| {
+            let stranger = member(9, 0, 90);
+            story.tell(stranger, EventKind::Start);
+            let theirs = view(None, (5, 1), &[NODE_1, NODE_2], &[], &[]);
+            story.tell(stranger, EventKind::View(theirs));
+        },
+        breaks: &["M1"],
+    },
+    Fault {
+        what: "a node installs the view it has once more",
+        spoil: |story| {
+            let again = view(None, (4, 1), &[NODE_1, NODE_2, NODE_3_AGAIN], &[], &[]);
+            story.tell(NODE_1, EventKind::View(again));
+        },
+        breaks: &["M2"],
+    },
+    Fault {
+        what: "a member sends and gets a message before its first view",
+        spoil: |story| {
+            let (from, after) = (
+                story.view_at(C_AGAIN, 3),
+                story.deliver_at(C_AGAIN, C_AGAIN, 1),
+            );
+            story.move_after(from, after);
+        },
+        breaks: &["M3"],
+    },
+    Fault {
+        what: "a newcomer finds other members in its first view",
+        spoil: |story| {
+            let members = [NODE_1, NODE_3_AGAIN, NODE_4];
+            story.view_mut(NODE_3_AGAIN, 3).members = Arc::from(members);
+        },
+        breaks: &["M4"],
+    },
+    Fault {
+        what: "a view is primary for one of its members only",
+        spoil: |story| story.view_mut(NODE_2, 2).primary = false,
+        breaks: &["M4"],
+    },
+    Fault {
+        what: "two nodes disagree on why a third one is gone",
+        spoil: |story| {
+            story.view_mut(NODE_2, 2).left = Some(vec![change(NODE_3, Reason::Leave)]);
+        },
+        breaks: &["M4", "M8"],
+    },
+    Fault {
+        what: "two views of one number",
+        spoil: |story| story.view_mut(NODE_2, 2).view.coordinator = 2,
+        breaks: &["M5"],
+    },
+    Fault {
+        what: "a primary view of somebody who was in none before",
+        spoil: |story| {
+            let stranger = member(9, 0, 90);
+            story.tell(stranger, EventKind::Start);
+            story.cluster_view(9, &[stranger], &[stranger], &[]);
+        },
+        breaks: &["M6"],
+    },
+    Fault {
+        what: "a send in a primary view after one that shares nobody with it",
+        spoil: |story| {
+            let stranger = member(9, 0, 90);
+            let bridge = [NODE_1, NODE_2, NODE_3_AGAIN, stranger];
+            story.tell(stranger, EventKind::Start);
+            let ours = view(None, (5, 1), &bridge, &[stranger], &[]);
+            story.tell(stranger, EventKind::View(ours));
+            let left = [NODE_1, NODE_2, NODE_3_AGAIN].map(|m| (m, Reason::Failed));
+            for who in [1, 2, 3] {
+                story.tell(stranger, EventKind::Suspect { subject: who });
+            }
+            let alone = view(None, (6, 9), &[stranger], &[], &left);
+            story.tell(stranger, EventKind::View(alone));
+            story.message(4, A, 7, &[A, C_AGAIN]);
+        },
+        breaks: &["M6"],
+    },
+    Fault {
+        what: "a crashed node suspects another one",
+        spoil: |story| story.tell(NODE_3, EventKind::Suspect { subject: 1 }),
+        breaks: &["M7"],
+    },
+    Fault {
+        what: "a node starts again with a smaller incarnation",
+        spoil: |story| story.tell(member(4, 0, 39), EventKind::Start),
+        breaks: &["M7"],
+    },
+    Fault {
+        what: "who was gone from the view comes back under the same incarnation",
+        spoil: |story| {
+            let all = [NODE_1, NODE_2, NODE_3_AGAIN, NODE_4];
+            let back = view(None, (5, 1), &all, &[NODE_4], &[]);
+            story.tell(NODE_1, EventKind::View(back));
+        },
+        breaks: &["M7"],
+    },
+    Fault {
+        what: "a view does not tell who joined",
+        spoil: |story| story.view_mut(NODE_1, 3).joined = Some(Vec::new()),
+        breaks: &["M8"],
+    },
+    Fault {
+        what: "a view does not tell who left",
+        spoil: |story| {
+            for who in [NODE_1, NODE_2, NODE_4] {
+                story.view_mut(who, 2).left = Some(Vec::new());
+            }
+        },
+        breaks: &["M8"],
+    },
+    Fault {
+        what: "a crash is told as a farewell",
+        spoil: |story| {
+            for who in [NODE_1, NODE_2, NODE_4] {
+                story.view_mut(who, 2).left = Some(vec![change(NODE_3, Reason::Leave)]);
+            }
+        },
+        breaks: &["M8"],
+    },
+    Fault {
+        what: "a farewell is told as a failure",
+        spoil: |story| {
+            for who in [A, C_AGAIN] {
+                story.view_mut(who, 4).left = Some(vec![change(B, Reason::Failed)]);
+            }
+        },
+        breaks: &["M8"],
+    },
+    Fault {
+        what: "a message arrives with other bytes",
+        spoil: |story| {
+            let place = story.deliver_at(B, A, 2);
+            story.message_mut(place).hash ^= 1;
+        },
+        breaks: &["D1"],
+    },
+    Fault {
+        what: "a message arrives shorter",
+        spoil: |story| {
+            let place = story.deliver_at(C, B, 1);
+            story.message_mut(place).length -= 1;
+        },
+        breaks: &["D1"],
+    },
+    Fault {
+        what: "a message that nobody sent",
+        spoil: |story| {
+            let place = story.send_at(B, 1);
+            story.events.remove(place);
+        },
+        breaks: &["D1"],
+    },
+    Fault {
+        what: "a duplicate after a retransmission",
+        spoil: |story| {
+            let place = story.deliver_at(B, A, 1);
+            let again = story.events[place].clone();
+            let place = story.deliver_at(B, B, 1);
+            story.events.insert(place + 1, again);
+            story.events[place + 1].t = story.events[place].t;
+        },
+        breaks: &["D2"],
+    },
+    Fault {
+        what: "a newcomer gets a message of the view before its first one",
+        spoil: |story| {
+            let after = story.deliver_at(C_AGAIN, A, 5);
+            story.deliver(3, C_AGAIN, B, 2);
+            story.move_after(story.events.len() - 1, after);
+        },
+        breaks: &["D3", "D4", "D5"],
+    },
+    Fault {
+        what: "a delivery names another view than the one the member is in",
+        spoil: |story| {
+            let place = story.deliver_at(B, A, 5);
+            story.message_mut(place).view = Some(ViewId {
+                number: 2,
+                coordinator: 2,
+            });
+        },
+        breaks: &["D3"],
+    },
+    Fault {
+        what: "the last message before a view is dropped at one member",
+        spoil: |story| {
+            let place = story.deliver_at(A, B, 2);
+            story.events.remove(place);
+        },
+        breaks: &["D5"],
+    },
+    Fault {
+        what: "a companion is missing in a transitional set",
+        spoil: |story| story.view_mut(A, 2).transitional = Some(vec![A]),
+        breaks: &["D6"],
+    },
+    Fault {
+        what: "a newcomer is in a transitional set",
+        spoil: |story| story.view_mut(B, 3).transitional = Some(vec![A, B, C_AGAIN]),
+        breaks: &["D6"],
+    },
+    Fault {
+        what: "a message of a dead member is delivered in a view without it",
+        spoil: |story| {
+            let after = story.deliver_at(C, C, 1);
+            story.send(1, C, 2);
+            let place = story.send_at(C, 2);
+            story.message_mut(place).view = None;
+            story.move_after(place, after);
+            for who in [A, B] {
+                let after = story.deliver_at(who, A, 3);
+                story.deliver(2, who, C, 2);
+                story.move_after(story.events.len() - 1, after);
+            }
+        },
+        breaks: &["D8"],
+    },
+    Fault {
+        what: "a message for who was put out",
+        spoil: |story| {
+            let out = view(Some(scope(C_AGAIN)), (4, 2), &[], &[], &[]);
+            story.tell(C_AGAIN, EventKind::View(out));
+            story.message(4, A, 7, &[A, C_AGAIN]);
+        },
+        breaks: &["D8"],
+    },
+    Fault {
+        what: "a delivery after leave",
+        spoil: |story| {
+            let after = story.deliver_at(A, A, 6);
+            story.deliver(4, B, A, 6);
+            story.move_after(story.events.len() - 1, after);
+        },
+        breaks: &["D9"],
+    },
+    Fault {
+        what: "two messages of one sender swapped, without agreed order",
+        spoil: |story| {
+            for sequence in [3, 4] {
+                for place in [
+                    story.send_at(A, sequence),
+                    story.deliver_at(A, A, sequence),
+                    story.deliver_at(B, A, sequence),
+                ] {
+                    story.message_mut(place).order = Order::Fifo;
+                }
+            }
+            story.swap(story.deliver_at(B, A, 3), story.deliver_at(B, A, 4));
+        },
+        breaks: &["O1"],
+    },
+    Fault {
+        what: "two messages of one sender swapped, with agreed order",
+        spoil: |story| story.swap(story.deliver_at(B, A, 3), story.deliver_at(B, A, 4)),
+        breaks: &["O1", "O7"],
+    },
+    Fault {
+        what: "a message is lost for everybody, and a later one of its sender is not",
+        spoil: |story| {
+            for who in [A, B, C] {
+                let place = story.deliver_at(who, A, 1);
+                story.events.remove(place);
+            }
+        },
+        breaks: &["O2", "L2"],
+    },
+    Fault {
+        what: "a message in the middle is dropped at one member",
+        spoil: |story| {
+            let place = story.deliver_at(B, A, 3);
+            story.events.remove(place);
+        },
+        breaks: &["D5", "O2", "O7"],
+    },
+    Fault {
+        what: "two deliveries swapped at a member that lives on",
+        spoil: |story| story.swap(story.deliver_at(A, B, 1), story.deliver_at(A, C, 1)),
+        breaks: &["O7"],
+    },
+    Fault {
+        what: "two deliveries swapped at a member that crashes",
+        spoil: |story| story.swap(story.deliver_at(C, B, 1), story.deliver_at(C, C, 1)),
+        breaks: &["O7"],
+    },
+    Fault {
+        what: "a message comes before the view at one member and after it at another",
+        spoil: |story| {
+            let (from, after) = (story.deliver_at(B, A, 2), story.view_at(B, 2));
+            story.move_after(from, after);
+        },
+        breaks: &["D3", "D4", "D5", "O8"],
+    },
+    Fault {
+        what: "a node misses the last view",
+        spoil: |story| {
+            let place = story.view_at(NODE_3_AGAIN, 4);
+            story.events.remove(place);
+        },
+        breaks: &["L1"],
+    },
+    Fault {
+        what: "a member never comes into the group",
+        spoil: |story| {
+            story.expect_together(Some(GROUP), &[A, C_AGAIN, member(4, 1, 40)], 0);
+        },
+        breaks: &["L1"],
+    },
+    Fault {
+        what: "a node goes on alone after the others have settled",
+        spoil: |story| {
+            let rest = [NODE_1, NODE_2, NODE_3_AGAIN];
+            story.tell(NODE_1, EventKind::View(view(None, (5, 1), &rest, &[], &[])));
+            story.expect_together(None, &rest, 10 * MS);
+        },
+        breaks: &["L1"],
+    },
+    Fault {
+        what: "the last view comes too late",
+        spoil: |story| {
+            let place = story.find(|event| match &event.kind {
+                EventKind::Expect(Expectation::Together { group, .. }) => group.is_none(),
+                _ => false,
+            });
+            if let EventKind::Expect(Expectation::Together { since, .. }) =
+                &mut story.events[place].kind
+            {
+                *since -= 20 * MS;
+            }
+        },
+        breaks: &["L1"],
+    },
+    Fault {
+        what: "a sender never gets its own message",
+        spoil: |story| {
+            let place = story.deliver_at(A, A, 6);
+            story.events.remove(place);
+        },
+        breaks: &["L2"],
+    },
+    Fault {
+        what: "a dead node is in the view for too long",
+        spoil: |story| {
+            let place = story.find(|event| {
+                matches!(event.kind, EventKind::Expect(Expectation::Gone { .. }))
+            });
+            if let EventKind::Expect(Expectation::Gone { bound, .. }) =
+                &mut story.events[place].kind
+            {
+                *bound = 5 * MS;
+            }
+        },
+        breaks: &["L5"],
+    },
+    Fault {
+        what: "two nodes that crash at once go in two view changes",
+        spoil: |story| {
+            let now = story.now();
+            story.tell(NODE_2, EventKind::Crash);
+            story.tell(NODE_3_AGAIN, EventKind::Crash);
+            for subject in [2, 3] {
+                story.tell(NODE_1, EventKind::Suspect { subject });
+            }
+            let fewer = [NODE_1, NODE_3_AGAIN];
+            let one = view(None, (5, 1), &fewer, &[], &[(NODE_2, Reason::Failed)]);
+            story.tell(NODE_1, EventKind::View(one));
+            story.cluster_view(6, &[NODE_1], &[], &[(NODE_3_AGAIN, Reason::Failed)]);
+            story.expect_gone(&[NODE_2, NODE_3_AGAIN], now, 10 * MS, true);
+        },
+        breaks: &["L5"],
+    },
+];
+
+#[test]
+fn the_good_story_breaks_nothing() {
+    assert_eq!(good().broken(), BTreeSet::new());
+}
+
+#[test]
+fn each_fault_is_reported_under_its_names() {
+    let mut wrong = Vec::new();
+    for fault in FAULTS {
+        let mut story = good();
+        (fault.spoil)(&mut story);
+        let (got, wanted) = (story.broken(), fault.breaks.iter().copied().collect());
+        if got != wanted {
+            wrong.push(format!("{}: reported {got:?}, breaks {wanted:?}", fault.what));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn there_is_a_fault_for_every_promise() {
+    let bitten: BTreeSet<&str> = FAULTS.iter().flat_map(|f| f.breaks).copied().collect();
+    let checked: BTreeSet<&str> = properties::ALL.iter().map(|p| p.name.0).collect();
+    assert_eq!(bitten, checked);
+}

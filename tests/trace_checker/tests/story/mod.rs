@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A short life of a cluster in which every promise is kept, to be spoilt by the tests, and what is
+//! needed to find one event of it.
+//!
+//! Nodes 1, 2, 3 and 4 form a cluster; all but 4 have a member in group `g`. Node 3 crashes after it
+//! got some messages, and comes back with a new incarnation. Then the member on node 2 leaves the
+//! group, and node 4 leaves the cluster.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use trace_checker::trace::{
+    Change, EventKind, Expectation, GroupScope, Member, MessageEvent, Order, Reason, TraceEvent,
+    ViewEvent, ViewId,
+};
+use trace_checker::{check, Options};
+
+/// Nanoseconds of a millisecond; one passes between two events.
+pub const MS: u64 = 1_000_000;
+/// The group.
+pub const GROUP: &str = "g";
+
+/// The nodes, as members of the cluster.
+pub const NODE_1: Member = member(1, 0, 10);
+/// See [`NODE_1`].
+pub const NODE_2: Member = member(2, 0, 20);
+/// See [`NODE_1`].
+pub const NODE_3: Member = member(3, 0, 30);
+/// Node 3 after its crash.
+pub const NODE_3_AGAIN: Member = member(3, 0, 31);
+/// See [`NODE_1`].
+pub const NODE_4: Member = member(4, 0, 40);
+
+/// The group's members: A on node 1, B on node 2, C on node 3.
+pub const A: Member = member(1, 1, 10);
+/// See [`A`].
+pub const B: Member = member(2, 1, 20);
+/// See [`A`].
+pub const C: Member = member(3, 1, 30);
+/// C after the crash of its node.
+pub const C_AGAIN: Member = member(3, 1, 31);
+
+/// A member, in short.
+pub const fn member(node: u16, endpoint: u32, incarnation: u64) -> Member {
+    Member {
+        node,
+        endpoint,
+        incarnation,
+    }
+}
+
+/// Events in the making.
+#[derive(Clone, Default)]
+pub struct Story {
+    /// What was told so far.
+    pub events: Vec<TraceEvent>,
+}
+
+impl Story {
+    /// Adds what `who` did, a millisecond after the last event.
+    pub fn tell(&mut self, who: Member, kind: EventKind) {
+        let t = self.events.last().map_or(0, |event| event.t) + MS;
+        self.events.push(TraceEvent {
+            t,
+            node: who.node,
+            incarnation: who.incarnation,
+            kind,
+        });
+    }
+
+    /// All of `members` install a cluster view.
+    pub fn cluster_view(
+        &mut self,
+        number: u64,
+        members: &[Member],
+        joined: &[Member],
+        left: &[(Member, Reason)],
+    ) {
+        for who in members {
+            let view = view(None, (number, 1), members, joined, left);
+            self.tell(*who, EventKind::View(view));
+        }
+    }
+
+    /// All of `members` install a view of the group. Those in `joined` come alone.
+    pub fn group_view(
+        &mut self,
+        number: u64,
+        members: &[Member],
+        joined: &[Member],
+        left: &[(Member, Reason)],
+    ) {
+        for who in members {
+            let mut view = view(Some(scope(*who)), (number, 2), members, joined, left);
+            let together = |m: &&Member| !joined.contains(who) && !joined.contains(m);
+            view.transitional = Some(members.iter().filter(together).copied().collect());
+            self.tell(*who, EventKind::View(view));
+        }
+    }
+
+    /// `sender` sends, and all of `receivers` get it.
+    pub fn message(&mut self, view: u64, sender: Member, sequence: u64, receivers: &[Member]) {
+        self.send(view, sender, sequence);
+        for receiver in receivers {
+            self.deliver(view, *receiver, sender, sequence);
+        }
+    }
+
+    /// `sender` sends.
+    pub fn send(&mut self, view: u64, sender: Member, sequence: u64) {
+        let event = message_event(view, sender, sender, sequence);
+        self.tell(sender, EventKind::Send(event));
+    }
+
+    /// `receiver` gets a message.
+    pub fn deliver(&mut self, view: u64, receiver: Member, sender: Member, sequence: u64) {
+        let event = message_event(view, receiver, sender, sequence);
+        self.tell(receiver, EventKind::Deliver(event));
+    }
+
+    /// A member of the group, or without an endpoint a node, leaves.
+    pub fn leave(&mut self, who: Member, done: bool) {
+        let scope = (who.endpoint != 0).then(|| scope(who));
+        self.tell(who, EventKind::Leave { scope, done });
+    }
+
+    /// What must hold now: those in `group`, or in the cluster, are together.
+    pub fn expect_together(&mut self, group: Option<&str>, members: &[Member], bound: u64) {
+        let since = self.events.last().map_or(0, |event| event.t);
+        let expectation = Expectation::Together {
+            group: group.map(Arc::from),
+            members: members.to_vec(),
+            since,
+            bound,
+        };
+        self.tell(member(0, 0, 0), EventKind::Expect(expectation));
+    }
+
+    /// What must hold: those who crashed with the last event are gone soon.
+    pub fn expect_gone(&mut self, members: &[Member], since: u64, bound: u64, at_once: bool) {
+        let expectation = Expectation::Gone {
+            members: members.to_vec(),
+            since,
+            bound,
+            at_once,
+        };
+        self.tell(member(0, 0, 0), EventKind::Expect(expectation));
+    }
+
+    /// The time of the last event.
+    pub fn now(&self) -> u64 {
+        self.events.last().map_or(0, |event| event.t)
+    }
+
+    // ---- finding and changing one event -----------------------------------------------------------
+
+    /// The place of the only event that `is_it`.
+    pub fn find(&self, is_it: impl Fn(&TraceEvent) -> bool) -> usize {
+        let mut places = (0..self.events.len()).filter(|place| is_it(&self.events[*place]));
+        let place = places.next().expect("no such event in the story");
+        assert_eq!(places.next(), None, "more than one such event in the story");
+        place
+    }
+
+    /// Where `who` installed the cluster view, or with an endpoint the group view, of this number.
+    pub fn view_at(&self, who: Member, number: u64) -> usize {
+        self.find(|event| match &event.kind {
+            EventKind::View(view) => {
+                is_by(event, who)
+                    && view.scope.is_some() == (who.endpoint != 0)
+                    && view.view.number == number
+            }
+            _ => false,
+        })
+    }
+
+    /// The view that is installed there.
+    pub fn view_mut(&mut self, who: Member, number: u64) -> &mut ViewEvent {
+        let place = self.view_at(who, number);
+        match &mut self.events[place].kind {
+            EventKind::View(view) => view,
+            other => unreachable!("{other:?} was found as a view"),
+        }
+    }
+
+    /// Where `sender` sent the message.
+    pub fn send_at(&self, sender: Member, sequence: u64) -> usize {
+        self.find(|event| match &event.kind {
+            EventKind::Send(message) => message.sender == sender && message.sequence == sequence,
+            _ => false,
+        })
+    }
+
+    /// Where `receiver` got the message.
+    pub fn deliver_at(&self, receiver: Member, sender: Member, sequence: u64) -> usize {
+        self.find(|event| match &event.kind {
+            EventKind::Deliver(message) => {
+                is_by(event, receiver) && message.sender == sender && message.sequence == sequence
+            }
+            _ => false,
+        })
+    }
+
+    /// The message that is sent or delivered there.
+    pub fn message_mut(&mut self, place: usize) -> &mut MessageEvent {
+        match &mut self.events[place].kind {
+            EventKind::Send(message) | EventKind::Deliver(message) => message,
+            other => panic!("{other:?} is no message"),
+        }
+    }
+
+    /// Takes an event out and puts it in again just after what stands at `after` now, at that time.
+    pub fn move_after(&mut self, from: usize, after: usize) {
+        let t = self.events[after].t;
+        let mut event = self.events.remove(from);
+        event.t = t;
+        let place = if from <= after { after } else { after + 1 };
+        self.events.insert(place, event);
+    }
+
+    /// Exchanges what happened at two places.
+    pub fn swap(&mut self, one: usize, other: usize) {
+        let (t_one, t_other) = (self.events[one].t, self.events[other].t);
+        self.events.swap(one, other);
+        self.events[one].t = t_one;
+        self.events[other].t = t_other;
+    }
+
+    /// The names of the promises that the checker finds broken.
+    pub fn broken(&self) -> BTreeSet<&'static str> {
+        self.broken_with(Options::default())
+    }
+
+    /// The same, judged otherwise.
+    pub fn broken_with(&self, options: Options) -> BTreeSet<&'static str> {
+        let mut events = self.events.clone();
+        let violations = check(&mut events, options);
+        violations.iter().map(|found| found.property).collect()
+    }
+}
+
+fn is_by(event: &TraceEvent, who: Member) -> bool {
+    (event.node, event.incarnation) == (who.node, who.incarnation)
+}
+
+/// The handle that `who` is.
+pub fn scope(who: Member) -> GroupScope {
+    GroupScope {
+        group: Arc::from(GROUP),
+        endpoint: Some(who.endpoint),
+    }
+}
+
+/// A view event without a transitional set.
+pub fn view(
+    scope: Option<GroupScope>,
+    (number, coordinator): (u64, u16),
+    members: &[Member],
+    joined: &[Member],
+    left: &[(Member, Reason)],
+) -> ViewEvent {
+    ViewEvent {
+        scope,
+        view: ViewId {
+            number,
+            coordinator,
+        },
+        primary: true,
+        members: Arc::from(members),
+        transitional: None,
+        joined: Some(joined.iter().map(|m| change(*m, Reason::Join)).collect()),
+        left: Some(left.iter().map(|(m, why)| change(*m, *why)).collect()),
+    }
+}
+
+/// A change, in short.
+pub fn change(member: Member, reason: Reason) -> Change {
+    Change {
+        member,
+        reason: Some(reason),
+    }
+}
+
+fn message_event(view: u64, writer: Member, sender: Member, sequence: u64) -> MessageEvent {
+    MessageEvent {
+        scope: scope(writer),
+        view: Some(ViewId {
+            number: view,
+            coordinator: 2,
+        }),
+        sender,
+        sequence,
+        order: Order::Agreed,
+        length: 100 + sequence,
+        hash: u64::from(sender.node) << 32 | sequence,
+    }
+}
+
+/// The story of the head of this file.
+pub fn good() -> Story {
+    let mut story = Story::default();
+    let all = [NODE_1, NODE_2, NODE_3, NODE_4];
+    for who in all {
+        story.tell(who, EventKind::Start);
+    }
+    story.cluster_view(1, &all, &all, &[]);
+    story.group_view(1, &[A, B, C], &[A, B, C], &[]);
+    story.message(1, A, 1, &[A, B, C]);
+    story.message(1, B, 1, &[A, B, C]);
+    story.message(1, C, 1, &[A, B, C]);
+    story.message(1, A, 2, &[A, B]);
+    crash_of_3(&mut story);
+    return_of_3(&mut story);
+    farewells(&mut story);
+    story
+}
+
+fn crash_of_3(story: &mut Story) {
+    story.tell(NODE_3, EventKind::Crash);
+    let since = story.now();
+    story.tell(NODE_1, EventKind::Suspect { subject: 3 });
+    story.tell(NODE_1, EventKind::Accuse { subject: 3 });
+    for who in [NODE_1, NODE_2] {
+        story.tell(who, EventKind::Block { scope: None });
+    }
+    let failed = [(NODE_3, Reason::Failed)];
+    story.cluster_view(2, &[NODE_1, NODE_2, NODE_4], &[], &failed);
+    story.group_view(2, &[A, B], &[], &[(C, Reason::Failed)]);
+    story.message(2, A, 3, &[A, B]);
+    story.message(2, A, 4, &[A, B]);
+    story.message(2, B, 2, &[A, B]);
+    story.expect_gone(&[NODE_3], since, 15 * MS, true);
+}
+
+fn return_of_3(story: &mut Story) {
+    story.tell(NODE_3_AGAIN, EventKind::Start);
+    let all = [NODE_1, NODE_2, NODE_3_AGAIN, NODE_4];
+    story.cluster_view(3, &all, &[NODE_3_AGAIN], &[]);
+    story.group_view(3, &[A, B, C_AGAIN], &[C_AGAIN], &[]);
+    story.message(3, C_AGAIN, 1, &[A, B, C_AGAIN]);
+    story.message(3, A, 5, &[A, B, C_AGAIN]);
+}
+
+fn farewells(story: &mut Story) {
+    story.leave(B, false);
+    story.group_view(4, &[A, C_AGAIN], &[], &[(B, Reason::Leave)]);
+    story.leave(B, true);
+    story.message(4, A, 6, &[A, C_AGAIN]);
+    story.leave(NODE_4, false);
+    let rest = [NODE_1, NODE_2, NODE_3_AGAIN];
+    story.cluster_view(4, &rest, &[], &[(NODE_4, Reason::Leave)]);
+    story.leave(NODE_4, true);
+    story.tell(NODE_4, EventKind::Stop);
+    story.expect_together(None, &rest, 0);
+    story.expect_together(Some(GROUP), &[A, C_AGAIN], 0);
+}
