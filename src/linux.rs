@@ -39,6 +39,7 @@ mod instance;
 mod live_objects;
 pub(crate) mod module;
 mod netlink;
+mod no_io;
 mod parameters;
 mod registry;
 mod ring_buffer;

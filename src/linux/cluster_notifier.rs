@@ -92,6 +92,14 @@ impl News {
     }
 }
 
+/// What the chain was told.
+struct Told {
+    /// The last view, unless the node is out of the cluster.
+    view: Option<Arc<ViewRecord>>,
+    /// The node is gone: nothing follows.
+    is_ended: bool,
+}
+
 /// The chain of one node, and the news that wait for it.
 #[pin_data]
 pub(super) struct ClusterNotifier {
@@ -101,10 +109,9 @@ pub(super) struct ClusterNotifier {
     chain: Opaque<bindings::blocking_notifier_head>,
     #[pin]
     news: BottomHalfLock<RingBuffer<News>>,
-    /// The view that the chain was told last. Held while the chain is called, so that who registers
-    /// gets each view once.
+    /// Held while the chain is called, so that who registers gets each view once.
     #[pin]
-    told: Mutex<Option<Arc<ViewRecord>>>,
+    told: Mutex<Told>,
 }
 
 // SAFETY: The chain has a lock of its own; the other fields may be sent and shared.
@@ -131,7 +138,7 @@ impl ClusterNotifier {
                 unsafe { ffi::kcgcs_init_notifier_chain(head) }
             }),
             news <- new_bottom_half_lock!(news, "kcgcs_news"),
-            told <- new_mutex!(None, "kcgcs_notifier"),
+            told <- new_mutex!(Told { view: None, is_ended: false }, "kcgcs_notifier"),
         })
     }
 
@@ -158,7 +165,9 @@ impl ClusterNotifier {
     pub(super) fn end(&self) {
         self.work.cancel();
         self.tell();
-        *self.told.lock() = None;
+        let mut told = self.told.lock();
+        told.is_ended = true;
+        told.view = None;
     }
 
     fn tell(&self) {
@@ -176,8 +185,8 @@ impl ClusterNotifier {
                 )
             };
             match news {
-                News::View(view) => *told = Some(view),
-                News::Excluded | News::Stopped => *told = None,
+                News::View(view) => told.view = Some(view),
+                News::Excluded | News::Stopped => told.view = None,
                 _ => {}
             }
         }
@@ -192,11 +201,14 @@ impl ClusterNotifier {
     /// `block` is a notifier that stays until it was removed or the node is gone.
     pub(super) unsafe fn register(&self, block: NonNull<bindings::notifier_block>) -> Result {
         let told = self.told.lock();
+        if told.is_ended {
+            return Err(ENETDOWN);
+        }
         // SAFETY: The chain is initialised; the caller promises the rest.
         to_result(unsafe {
             bindings::blocking_notifier_chain_register(self.chain.get(), block.as_ptr())
         })?;
-        if let Some(view) = &*told {
+        if let Some(view) = &told.view {
             let news = News::View(view.clone());
             // SAFETY: The caller promises that it is a notifier.
             if let Some(call) = unsafe { (*block.as_ptr()).notifier_call } {

@@ -15,6 +15,7 @@ use super::{
         Handle,
         Submission, //
     },
+    no_io::NoIo,
     parameters::c_bytes,
     registry,
     view_record::ViewRecord, //
@@ -28,7 +29,6 @@ use crate::{
 };
 use core::ptr::NonNull;
 use kernel::{
-    alloc::Flags,
     bindings,
     error::from_result,
     ffi::{
@@ -70,6 +70,11 @@ unsafe extern "C" fn kcgcs_join(
     }
 }
 
+/// See the header.
+///
+/// # Safety
+///
+/// As for [`kcgcs_join`].
 unsafe fn join(
     net: *mut bindings::net,
     name: *const c_char,
@@ -159,22 +164,27 @@ unsafe extern "C" fn kcgcs_multicast(
         if handle.instance.is_stopping() {
             return Err(ESHUTDOWN);
         }
-        let flags = allocation_flags(gfp);
-        let mut payload = KVVec::with_capacity(length, flags)?;
-        payload.extend_from_slice(bytes, flags)?;
-        let payload = BoundedVec::from_vector(payload);
+        let payload = copy(bytes, gfp)?;
         handle.submit(Submission { order, payload })?;
         Ok(0)
     })
 }
 
-/// Sleeping is allowed exactly if the caller's flags allow it.
-fn allocation_flags(gfp: bindings::gfp_t) -> Flags {
-    if gfp & (1 << bindings::___GFP_DIRECT_RECLAIM_BIT) != 0 {
-        GFP_KERNEL
+/// Copies a message, sleeping only if the caller's flags allow it, and then starting input and output
+/// only if they allow that too.
+fn copy(bytes: &[u8], gfp: bindings::gfp_t) -> Result<BoundedVec<u8>> {
+    let has = |bit: u32| gfp & (1 << bit) != 0;
+    let (flags, scope) = if !has(bindings::___GFP_DIRECT_RECLAIM_BIT) {
+        (GFP_ATOMIC, None)
+    } else if has(bindings::___GFP_IO_BIT) && has(bindings::___GFP_FS_BIT) {
+        (GFP_KERNEL, None)
     } else {
-        GFP_ATOMIC
-    }
+        (GFP_KERNEL, Some(NoIo::begin()))
+    };
+    let mut copy = KVVec::with_capacity(bytes.len(), flags)?;
+    copy.extend_from_slice(bytes, flags)?;
+    drop(scope);
+    Ok(BoundedVec::from_vector(copy))
 }
 
 /// See the header.
@@ -237,6 +247,9 @@ unsafe extern "C" fn kcgcs_register_notifier(
             return Err(EINVAL);
         };
         let instance = registry::find(net).ok_or(ENETDOWN)?;
+        if instance.is_stopping() {
+            return Err(ENETDOWN);
+        }
         // SAFETY: The caller promises the same.
         unsafe { instance.notifier.register(block)? };
         Ok(0)

@@ -31,6 +31,8 @@ pub(crate) struct RawDatagram {
 
 /// `KCGCS_SETTING_NOT_GIVEN`.
 pub(crate) const SETTING_NOT_GIVEN: c_uint = u32::MAX;
+/// `KCGCS_SETTING_UNREADABLE`.
+pub(crate) const SETTING_UNREADABLE: c_uint = u32::MAX - 1;
 /// `KCGCS_MESSAGE_SIZE`.
 pub(crate) const MESSAGE_SIZE: usize = 80;
 /// `KCGCS_REQUEST_SETTINGS_MAX`.
@@ -54,6 +56,8 @@ pub(crate) struct RawRequest {
     pub(crate) settings: [RawRequestSetting; REQUEST_SETTINGS_MAX],
 }
 
+// Locks have fields without a size where lockdep is off; C never sees their insides through this.
+#[allow(improper_ctypes)]
 extern "C" {
     pub(crate) fn kcgcs_socket_bind(
         net: *mut bindings::net,
@@ -83,8 +87,8 @@ extern "C" {
     pub(crate) fn kcgcs_parameter_cluster() -> *const c_char;
     pub(crate) fn kcgcs_parameter_address() -> *const c_char;
     pub(crate) fn kcgcs_parameter_peers() -> *const c_char;
-    pub(crate) fn kcgcs_parameter_node_id() -> c_uint;
     pub(crate) fn kcgcs_parameter_setting(name: *const c_char) -> *mut c_uint;
+    pub(crate) fn kcgcs_parameter_unreadable(name: *const c_char) -> *const c_char;
 
     pub(crate) fn kcgcs_namespaces_register() -> c_int;
     pub(crate) fn kcgcs_namespaces_unregister();
@@ -116,6 +120,8 @@ extern "C" {
     pub(crate) fn kcgcs_spin_trylock_bh(lock: *mut bindings::spinlock_t) -> c_int;
     pub(crate) fn kcgcs_spin_unlock_bh(lock: *mut bindings::spinlock_t);
     pub(crate) fn kcgcs_init_notifier_chain(head: *mut bindings::blocking_notifier_head);
+    pub(crate) fn kcgcs_no_io_begin() -> c_uint;
+    pub(crate) fn kcgcs_no_io_end(before: c_uint);
 
     pub(crate) fn kcgcs_trace_heartbeat_send(
         node: u16,

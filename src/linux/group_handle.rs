@@ -258,7 +258,7 @@ impl Handle {
             if state.is_closed {
                 return Err(ESHUTDOWN);
             }
-            if state.own.is_none() {
+            if state.own.is_none() || !self.instance.has_quorum() {
                 return Err(ENOTCONN);
             }
             let bytes = state.submitted_bytes.saturating_add(length);

@@ -23,6 +23,7 @@ use super::{
         Kind,
         LiveObject, //
     },
+    no_io::NoIo,
     settings::{
         ClusterName,
         Complaint,
@@ -89,6 +90,8 @@ pub(crate) struct Instance {
     pub(super) configuration: Configuration,
     /// Set when nothing may be started any more.
     stopping: Atomic<bool>,
+    /// Whether the node sees a quorum, as the engine saw it last.
+    quorum: Atomic<bool>,
     // Timers and work items come before what they use, so that they end before it is dropped.
     #[pin]
     pulse_timer: DeadlineTimer<Instance>,
@@ -158,6 +161,7 @@ impl Instance {
                 address,
                 configuration: plain,
                 stopping: Atomic::new(false),
+                quorum: Atomic::new(false),
                 // SAFETY: `this` is where the instance is made and stays; `finish` and the order of
                 // the fields stop the timer before what `beat` uses is dropped.
                 pulse_timer <- unsafe { DeadlineTimer::new(this, Self::beat) },
@@ -192,11 +196,16 @@ impl Instance {
         Ok(instance)
     }
 
+    /// Refuses consumers from now on. False if somebody stops the node already.
+    pub(super) fn begin_stop(&self) -> bool {
+        !self.stopping.xchg(true, Relaxed)
+    }
+
     /// Says good-bye to the cluster; [`Self::wait_left`] waits for the end of it.
     ///
     /// Context: Process context. May sleep.
     pub(super) fn begin_leave(&self) {
-        self.engine.lock().leave_cluster(self);
+        self.with_engine(Engine::leave_cluster);
         self.wake_engine();
     }
 
@@ -211,7 +220,6 @@ impl Instance {
     ///
     /// Context: Process context. May sleep.
     pub(super) fn close(&self) {
-        self.stopping.store(true, Relaxed);
         self.socket.close();
     }
 
@@ -221,7 +229,7 @@ impl Instance {
     /// Context: Process context. May sleep, not under the engine's lock.
     pub(super) fn finish(&self) {
         self.silence();
-        self.engine.lock().stop(self);
+        self.with_engine(Engine::stop);
         self.pulse_timer.stop();
         self.engine_timer.stop();
         self.engine_work.cancel();
@@ -249,18 +257,30 @@ impl Instance {
     }
 
     fn run_engine(&self) {
-        let is_more = self.engine.lock().run(self);
+        let is_more = self.with_engine(Engine::run);
         if is_more {
             // Others may want the processor, or the lock.
             self.wake_engine();
         }
     }
 
-    /// Does something with the engine, under its lock.
+    /// Does something with the engine, under its lock. Memory that is wanted meanwhile is not waited
+    /// for by writing to disks: a disk may wait for a message that this engine is to send.
     ///
     /// Context: Process context. May sleep.
     pub(super) fn with_engine<R>(&self, action: impl FnOnce(&mut Engine, &Self) -> R) -> R {
+        let _scope = NoIo::begin();
         action(&mut self.engine.lock(), self)
+    }
+
+    /// Whether messages are accepted, as the engine saw it last.
+    pub(super) fn has_quorum(&self) -> bool {
+        self.quorum.load(Relaxed)
+    }
+
+    /// For the engine: see [`Self::has_quorum`].
+    pub(super) fn set_quorum(&self, quorum: bool) {
+        self.quorum.store(quorum, Relaxed);
     }
 
     // ---- the pulse ----------------------------------------------------------------------------

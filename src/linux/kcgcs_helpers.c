@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Functions of the kernel that are inline or macros, for the Rust side. */
 #include <linux/notifier.h>
+#include <linux/sched/mm.h>
 #include <linux/spinlock.h>
 
 #include "kcgcs_internal.h"
@@ -23,4 +24,14 @@ void kcgcs_spin_unlock_bh(spinlock_t *lock)
 void kcgcs_init_notifier_chain(struct blocking_notifier_head *head)
 {
 	BLOCKING_INIT_NOTIFIER_HEAD(head);
+}
+
+unsigned int kcgcs_no_io_begin(void)
+{
+	return memalloc_noio_save();
+}
+
+void kcgcs_no_io_end(unsigned int before)
+{
+	memalloc_noio_restore(before);
 }

@@ -47,12 +47,13 @@ void kcgcs_received(void *context);
 
 /* kcgcs_parameters.c: what the operator gave at load time. */
 #define KCGCS_SETTING_NOT_GIVEN U32_MAX
+#define KCGCS_SETTING_UNREADABLE (U32_MAX - 1)
 
 const char *kcgcs_parameter_cluster(void);
 const char *kcgcs_parameter_address(void);
 const char *kcgcs_parameter_peers(void);
-unsigned int kcgcs_parameter_node_id(void);
 unsigned int *kcgcs_parameter_setting(const char *name);
+const char *kcgcs_parameter_unreadable(const char *name);
 
 /* Rust: text of the parameter live_objects. */
 int kcgcs_live_objects_text(char *buffer, size_t size);
@@ -108,6 +109,8 @@ void kcgcs_spin_lock_bh(spinlock_t *lock);
 int kcgcs_spin_trylock_bh(spinlock_t *lock);
 void kcgcs_spin_unlock_bh(spinlock_t *lock);
 void kcgcs_init_notifier_chain(struct blocking_notifier_head *head);
+unsigned int kcgcs_no_io_begin(void);
+void kcgcs_no_io_end(unsigned int before);
 
 /* kcgcs_trace.c: one function for each trace event. */
 void kcgcs_trace_heartbeat_send(u16 node, const u8 *address, u16 port,

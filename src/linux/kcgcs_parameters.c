@@ -10,6 +10,7 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
 
 #include "kcgcs_internal.h"
 
@@ -17,37 +18,51 @@ static char *kcgcs_cluster = "kcgcs";
 module_param_named(cluster, kcgcs_cluster, charp, 0444);
 MODULE_PARM_DESC(cluster, "Name of the cluster, 1 to 32 bytes (default kcgcs)");
 
-static unsigned int kcgcs_node_id;
-module_param_named(node_id, kcgcs_node_id, uint, 0444);
-MODULE_PARM_DESC(node_id, "Number of this node, 1 to 65535, unique in the cluster");
-
-static char *kcgcs_address;
+static char *kcgcs_address = "";
 module_param_named(address, kcgcs_address, charp, 0444);
 MODULE_PARM_DESC(address, "Own address: IP[:port], IPv6 with a port as [IP]:port (default port 5407)");
 
-static char *kcgcs_peers;
+static char *kcgcs_peers = "";
 module_param_named(peers, kcgcs_peers, charp, 0444);
 MODULE_PARM_DESC(peers, "Addresses of the other nodes, comma separated (own address allowed)");
 
-/* One setting; KCGCS_SETTING_NOT_GIVEN until the Rust side fills it in. */
+/*
+ * One number.  It is KCGCS_SETTING_NOT_GIVEN until the Rust side fills in the
+ * default, and KCGCS_SETTING_UNREADABLE where text is no number.
+ */
 struct kcgcs_setting {
 	const char *name;
+	const char *text;
 	unsigned int value;
 };
 
+/*
+ * The Rust side refuses what is unreadable, with a line in the log that says
+ * what is allowed; the kernel would only say that it is wrong.  The text stays
+ * in memory as long as the module.
+ */
 static int kcgcs_set_setting(const char *text, const struct kernel_param *param)
 {
-	unsigned int value;
+	struct kcgcs_setting *setting = param->arg;
 
-	if (kstrtouint(text, 0, &value) || value == KCGCS_SETTING_NOT_GIVEN)
-		return -EINVAL;
-	*(unsigned int *)param->arg = value;
+	if (kstrtouint(text, 0, &setting->value) ||
+	    setting->value >= KCGCS_SETTING_UNREADABLE) {
+		setting->value = KCGCS_SETTING_UNREADABLE;
+		setting->text = text;
+	}
 	return 0;
+}
+
+static int kcgcs_get_setting(char *buffer, const struct kernel_param *param)
+{
+	const struct kcgcs_setting *setting = param->arg;
+
+	return sysfs_emit(buffer, "%u\n", setting->value);
 }
 
 static const struct kernel_param_ops kcgcs_setting_ops = {
 	.set = kcgcs_set_setting,
-	.get = param_get_uint,
+	.get = kcgcs_get_setting,
 };
 
 #define KCGCS_SETTING(setting, description)				\
@@ -56,9 +71,11 @@ static const struct kernel_param_ops kcgcs_setting_ops = {
 		.value = KCGCS_SETTING_NOT_GIVEN,			\
 	};								\
 	module_param_cb(setting, &kcgcs_setting_ops,			\
-			&kcgcs_setting_##setting.value, 0444);		\
+			&kcgcs_setting_##setting, 0444);			\
 	MODULE_PARM_DESC(setting, description)
 
+KCGCS_SETTING(node_id,
+	      "Number of this node, 1 to 65535, unique in the cluster");
 KCGCS_SETTING(heartbeat_interval_ms,
 	      "Milliseconds between two heartbeats to the same watcher, 10 to 10000 (default 160)");
 KCGCS_SETTING(heartbeat_slack_ms,
@@ -76,7 +93,7 @@ KCGCS_SETTING(rings,
 KCGCS_SETTING(confirmations,
 	      "Watchers that must accuse a node before it is excluded, 1 to rings (default 2)");
 KCGCS_SETTING(confirmation_timeout_ms,
-	      "Milliseconds after which an undisputed accusation is enough, 1 to 60000 (default 500)");
+	      "Milliseconds after an accusation from which on suspicions count too, 1 to 60000 (default 500)");
 KCGCS_SETTING(coordinators,
 	      "Coordinators in a view, 1 to 9 (default 5)");
 KCGCS_SETTING(batching_ms,
@@ -93,6 +110,7 @@ KCGCS_SETTING(expected_nodes,
 	      "Nodes of which a majority forms the first view, 0 to 1024; 0: this node and its peers (default 0)");
 
 static struct kcgcs_setting *kcgcs_settings[] = {
+	&kcgcs_setting_node_id,
 	&kcgcs_setting_heartbeat_interval_ms,
 	&kcgcs_setting_heartbeat_slack_ms,
 	&kcgcs_setting_window_heartbeats,
@@ -143,18 +161,28 @@ const char *kcgcs_parameter_peers(void)
 	return kcgcs_peers;
 }
 
-unsigned int kcgcs_parameter_node_id(void)
-{
-	return kcgcs_node_id;
-}
-
-/* Where the value of a setting lies, or NULL. */
-unsigned int *kcgcs_parameter_setting(const char *name)
+static struct kcgcs_setting *kcgcs_find_setting(const char *name)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(kcgcs_settings); i++)
 		if (!strcmp(kcgcs_settings[i]->name, name))
-			return &kcgcs_settings[i]->value;
+			return kcgcs_settings[i];
 	return NULL;
+}
+
+/* Where the value of a setting lies, or NULL. */
+unsigned int *kcgcs_parameter_setting(const char *name)
+{
+	struct kcgcs_setting *setting = kcgcs_find_setting(name);
+
+	return setting ? &setting->value : NULL;
+}
+
+/* What was given for a setting and is no number, or NULL. */
+const char *kcgcs_parameter_unreadable(const char *name)
+{
+	struct kcgcs_setting *setting = kcgcs_find_setting(name);
+
+	return setting ? setting->text : NULL;
 }

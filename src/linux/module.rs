@@ -64,5 +64,6 @@ impl Drop for KcgcsModule {
         // Stops those that are left, namespace by namespace.
         // SAFETY: Registered in `init`.
         unsafe { ffi::kcgcs_namespaces_unregister() };
+        registry::clear();
     }
 }

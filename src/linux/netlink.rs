@@ -186,6 +186,7 @@ unsafe extern "C" fn kcgcs_netlink_start(
             address: address.unwrap_or_default(),
             peers: peers.unwrap_or_default(),
             settings,
+            unreadable: |_| None,
         })?;
         registry::start(net_of(net)?, settings)
     };

@@ -31,48 +31,62 @@ pub(super) unsafe fn c_bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
     Some(unsafe { CStr::from_char_ptr(text) }.to_bytes())
 }
 
+const NODE_ID: &CStr = c"node_id";
+
+/// The number that was given as a parameter, or `default`, which sysfs shows from then on.
+fn number(name: &'static CStr, default: u32) -> u32 {
+    // SAFETY: The name ends with a zero.
+    let place = unsafe { ffi::kcgcs_parameter_setting(name.as_char_ptr()) };
+    if place.is_null() {
+        pr_err!("parameter {} is missing\n", name);
+        return default;
+    }
+    // SAFETY: Not NULL, so a variable of the C file. Parameters have been set and are read-only from
+    // now on; nobody else writes while the module is being initialised.
+    unsafe {
+        if *place == ffi::SETTING_NOT_GIVEN {
+            *place = default;
+        }
+        *place
+    }
+}
+
+/// What the operator wrote where a number is expected and is none.
+fn unreadable(name: &str) -> Option<&'static [u8]> {
+    let name = settings::SETTING_NAMES
+        .iter()
+        .chain(&[NODE_ID])
+        .find(|known| known.to_bytes() == name.as_bytes())?;
+    // SAFETY: The name ends with a zero; the kernel keeps the text until the module is gone.
+    unsafe { c_bytes(ffi::kcgcs_parameter_unreadable(name.as_char_ptr())) }
+}
+
 /// What the operator asks for in the initial network namespace; `None` if neither a node number nor
 /// an address was given.
 pub(crate) fn wishes() -> Option<Wishes<'static>> {
     let mut settings = Configuration::DEFAULT;
     for name in settings::SETTING_NAMES {
-        // SAFETY: The name ends with a zero.
-        let place = unsafe { ffi::kcgcs_parameter_setting(name.as_char_ptr()) };
-        let Some(wanted) = settings::setting(&mut settings, name.to_bytes()) else {
-            continue;
-        };
-        if place.is_null() {
-            pr_err!("parameter {} is missing\n", *name);
-            continue;
-        }
-        // SAFETY: Not NULL, so a variable of the C file. Parameters have been set and are read-only
-        // from now on; nobody else writes while the module is being initialised.
-        unsafe {
-            if *place == ffi::SETTING_NOT_GIVEN {
-                *place = *wanted;
-            } else {
-                *wanted = *place;
-            }
+        if let Some(wanted) = settings::setting(&mut settings, name.to_bytes()) {
+            *wanted = number(name, *wanted);
         }
     }
+    let node_id = number(NODE_ID, 0);
     // SAFETY: The functions have no requirements; what they return is NULL or a string that the
     // kernel keeps until the module is gone.
-    let (cluster, address, peers, node_id) = unsafe {
+    let (cluster, address, peers) = unsafe {
         (
             c_bytes(ffi::kcgcs_parameter_cluster()),
             c_bytes(ffi::kcgcs_parameter_address()),
             c_bytes(ffi::kcgcs_parameter_peers()),
-            ffi::kcgcs_parameter_node_id(),
         )
     };
-    if node_id == 0 && address.is_none() {
-        return None;
-    }
-    Some(Wishes {
+    let wishes = Wishes {
         cluster: cluster.unwrap_or_default(),
         node_id,
         address: address.unwrap_or_default(),
         peers: peers.unwrap_or_default(),
         settings,
-    })
+        unreadable,
+    };
+    (node_id != 0 || !wishes.address.is_empty()).then_some(wishes)
 }

@@ -45,10 +45,16 @@ pub(super) fn find(net: NonNull<bindings::net>) -> Option<Arc<Instance>> {
         .cloned()
 }
 
-fn take(net: NonNull<bindings::net>) -> Option<Arc<Instance>> {
-    let mut instances = INSTANCES.lock();
-    let place = instances.iter().position(|instance| instance.net == net)?;
-    instances.remove(place).ok()
+/// Forgets a node, which was finished.
+fn remove(instance: &Arc<Instance>) {
+    INSTANCES
+        .lock()
+        .retain(|known| !Arc::ptr_eq(known, instance));
+}
+
+/// Gives the memory of the empty list back: the module is unloaded.
+pub(super) fn clear() {
+    *INSTANCES.lock() = KVec::new();
 }
 
 /// Starts a node in a namespace, which stays during the call.
@@ -71,19 +77,25 @@ pub(super) fn start(net: NonNull<bindings::net>, settings: Settings) -> Result<(
         .map_err(|_| Complaint::out_of_memory())
 }
 
-/// Stops the node of a namespace, which stays during the call: it leaves the cluster first.
+/// Stops the node of a namespace, which stays during the call: it leaves the cluster first. Until it
+/// is finished it is still found, so that who unregisters a notifier waits for a running call of it.
 ///
 /// Context: Process context. May sleep for a second.
 pub(super) fn stop(net: NonNull<bindings::net>) -> Result<(), Complaint> {
-    let Some(instance) = take(net) else {
-        return Err(no_node());
-    };
+    let instance = find(net).ok_or_else(no_node)?;
+    if !instance.begin_stop() {
+        return Err(Complaint::new(
+            EBUSY,
+            format_args!("the node of this network namespace is being stopped"),
+        ));
+    }
     instance.begin_leave();
     instance.wait_left();
     instance.close();
     // SAFETY: The function has no requirements but process context.
     unsafe { bindings::synchronize_rcu() };
     instance.finish();
+    remove(&instance);
     Ok(())
 }
 
@@ -95,26 +107,30 @@ pub(super) fn no_node() -> Complaint {
     )
 }
 
-/// All nodes say good-bye; waits until they are let go.
+/// All nodes say good-bye; waits until they are let go. Without memory for the list of them they go
+/// without a good-bye, when their namespaces are told that the module goes.
 ///
 /// Context: Process context. May sleep for a second.
 pub(super) fn leave_all() {
-    for net in 0.. {
-        let Some(instance) = nth(net) else {
-            break;
-        };
+    let Ok(instances) = all() else {
+        return;
+    };
+    for instance in &instances {
         instance.begin_leave();
     }
-    for net in 0.. {
-        let Some(instance) = nth(net) else {
-            break;
-        };
+    for instance in &instances {
         instance.wait_left();
     }
 }
 
-fn nth(place: usize) -> Option<Arc<Instance>> {
-    INSTANCES.lock().get(place).cloned()
+/// All nodes that there are now.
+fn all() -> Result<KVec<Arc<Instance>>> {
+    let instances = INSTANCES.lock();
+    let mut list = KVec::with_capacity(instances.len(), GFP_KERNEL)?;
+    for instance in instances.iter() {
+        list.push(instance.clone(), GFP_KERNEL)?;
+    }
+    Ok(list)
 }
 
 /// A namespace goes away: its node says good-bye, and does not receive any more.
@@ -127,6 +143,7 @@ unsafe extern "C" fn kcgcs_namespace_pre_exit(net: *mut bindings::net) {
     let Some(instance) = NonNull::new(net).and_then(find) else {
         return;
     };
+    instance.begin_stop();
     // Nobody can wait for the cluster here: the others find a node that says that it leaves.
     instance.begin_leave();
     instance.close();
@@ -139,7 +156,8 @@ unsafe extern "C" fn kcgcs_namespace_pre_exit(net: *mut bindings::net) {
 /// `net` is a network namespace that goes away.
 #[no_mangle]
 unsafe extern "C" fn kcgcs_namespace_exit(net: *mut bindings::net) {
-    if let Some(instance) = NonNull::new(net).and_then(take) {
+    if let Some(instance) = NonNull::new(net).and_then(find) {
         instance.finish();
+        remove(&instance);
     }
 }

@@ -177,6 +177,21 @@ pub(crate) struct Wishes<'a> {
     pub(crate) address: &'a [u8],
     pub(crate) peers: &'a [u8],
     pub(crate) settings: Configuration,
+    /// What was written for a number of this name and is none.
+    pub(crate) unreadable: fn(&str) -> Option<&'static [u8]>,
+}
+
+impl Wishes<'_> {
+    /// That a number is not within its bounds, or none at all.
+    fn wrong_number(&self, name: &str, value: u64, min: u64, max: u64) -> Complaint {
+        match (self.unreadable)(name) {
+            Some(text) => invalid(format_args!(
+                "{name}={:?}: {min} to {max} is allowed",
+                Shown(text.get(..20).unwrap_or(text))
+            )),
+            None => invalid(format_args!("{name}={value}: {min} to {max} is allowed")),
+        }
+    }
 }
 
 /// Everything a node needs to start.
@@ -197,11 +212,7 @@ impl Settings {
             .ok()
             .and_then(NodeId::new)
             .ok_or_else(|| {
-                invalid(format_args!(
-                    "node_id={}: 1 to {} is allowed",
-                    wishes.node_id,
-                    u16::MAX
-                ))
+                wishes.wrong_number("node_id", wishes.node_id.into(), 1, u16::MAX.into())
             })?;
         let address = parse_address("address", wishes.address)?;
         let peers = parse_peers(wishes.peers, address)?;
@@ -209,10 +220,12 @@ impl Settings {
             ValidConfiguration::new(wishes.settings, cluster.as_bytes(), address, &peers).map_err(
                 |error| match error {
                     ConfigurationError::OutOfMemory => Complaint::out_of_memory(),
-                    ConfigurationError::Setting(setting) => invalid(format_args!(
-                        "{}={}: {} to {} is allowed",
-                        setting.parameter, setting.value, setting.min, setting.max
-                    )),
+                    ConfigurationError::Setting(setting) => wishes.wrong_number(
+                        setting.parameter,
+                        setting.value,
+                        setting.min,
+                        setting.max,
+                    ),
                 },
             )?;
         Ok(Self {

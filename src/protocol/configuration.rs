@@ -34,11 +34,11 @@ pub struct Configuration {
     /// Rings: how many nodes watch each node. 1 is the ring of the original paper. 1 to 8,
     /// default 3.
     pub rings: u32,
-    /// Watchers of a node that must accuse it before it is excluded. With fewer watchers alive, or
-    /// when the others stay undecided, one is enough after `confirmation_timeout_ms`.
+    /// Watchers of a node that must accuse it before it is excluded; fewer if fewer are alive.
     /// 1 to `rings`, default 2.
     pub confirmations: u32,
-    /// Milliseconds after which an accusation that nobody confirms or contradicts is enough.
+    /// Milliseconds after an accusation from which on watchers that merely suspect the node count as
+    /// accusing it.
     /// 1 to 60000, default 500.
     pub confirmation_timeout_ms: u32,
     /// Coordinators in a view, each for an arc of the ring. 1 to 9, default 5.
@@ -271,5 +271,172 @@ impl ValidConfiguration {
     /// Time before an unanswered message is sent again.
     pub fn retransmit(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.retransmit_ms))
+    }
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_configuration))]
+mod tests {
+    use super::*;
+    use crate::protocol::identity::fnv1a_64;
+    use crate::protocol::test_support::{address, TestResult, Unexpected};
+
+    /// With room for the two settings that are bounded by another one.
+    const WIDE: Configuration = Configuration {
+        window_heartbeats: 32,
+        rings: 8,
+        ..Configuration::DEFAULT
+    };
+
+    type Set = fn(&mut Configuration, u32);
+
+    /// Name, smallest and largest value, how to set it.
+    const LIMITS: [(&str, u32, u32, Set); 16] = [
+        ("heartbeat_interval_ms", 10, 10_000, |c, v| {
+            c.heartbeat_interval_ms = v
+        }),
+        ("heartbeat_slack_ms", 1, 10_000, |c, v| {
+            c.heartbeat_slack_ms = v
+        }),
+        ("window_heartbeats", 1, 32, |c, v| c.window_heartbeats = v),
+        ("window_misses", 1, 32, |c, v| c.window_misses = v),
+        ("probe_count", 0, 10, |c, v| c.probe_count = v),
+        ("probe_interval_ms", 1, 10_000, |c, v| {
+            c.probe_interval_ms = v
+        }),
+        ("rings", 1, 8, |c, v| c.rings = v),
+        ("confirmations", 1, 8, |c, v| c.confirmations = v),
+        ("confirmation_timeout_ms", 1, 60_000, |c, v| {
+            c.confirmation_timeout_ms = v
+        }),
+        ("coordinators", 1, 9, |c, v| c.coordinators = v),
+        ("batching_ms", 0, 10_000, |c, v| c.batching_ms = v),
+        ("retransmit_ms", 1, 10_000, |c, v| c.retransmit_ms = v),
+        ("takeover_ms", 1, 60_000, |c, v| c.takeover_ms = v),
+        ("formation_ms", 1, 60_000, |c, v| c.formation_ms = v),
+        ("blocked_timeout_ms", 100, 3_600_000, |c, v| {
+            c.blocked_timeout_ms = v
+        }),
+        ("expected_nodes", 0, 1024, |c, v| c.expected_nodes = v),
+    ];
+
+    fn check(settings: Configuration) -> Result<(), ConfigurationError> {
+        ValidConfiguration::new(settings, b"test", address(1), &[]).map(|_| ())
+    }
+
+    #[test]
+    fn the_presets_are_valid() {
+        assert_eq!(check(Configuration::DEFAULT), Ok(()));
+        assert_eq!(check(Configuration::RELAXED), Ok(()));
+        assert_eq!(check(Configuration::default()), Ok(()));
+    }
+
+    #[test]
+    fn each_setting_may_have_its_limits_and_nothing_beyond() {
+        for (parameter, min, max, set) in LIMITS {
+            for value in [
+                min,
+                max,
+                min.wrapping_sub(1),
+                max.saturating_add(1),
+                u32::MAX,
+            ] {
+                let mut settings = WIDE;
+                // Of the settings that bound others, only the value in question is looked at.
+                settings.window_misses = 1;
+                settings.confirmations = 1;
+                set(&mut settings, value);
+                let expected = if (min..=max).contains(&value) {
+                    Ok(())
+                } else {
+                    Err(ConfigurationError::Setting(InvalidSetting {
+                        parameter,
+                        value: u64::from(value),
+                        min: u64::from(min),
+                        max: u64::from(max),
+                    }))
+                };
+                assert_eq!(check(settings), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn misses_fit_their_window_and_confirmations_the_rings() {
+        for (bound, value, expected) in [(1, 1, true), (1, 2, false), (3, 3, true), (3, 4, false)] {
+            let window = Configuration {
+                window_heartbeats: bound,
+                window_misses: value,
+                ..Configuration::DEFAULT
+            };
+            assert_eq!(check(window).is_ok(), expected);
+            let rings = Configuration {
+                rings: bound,
+                confirmations: value,
+                ..Configuration::DEFAULT
+            };
+            assert_eq!(check(rings).is_ok(), expected);
+        }
+    }
+
+    #[test]
+    fn peers_are_sorted_and_without_copies_and_oneself() -> TestResult {
+        let given = [3, 1, 2, 3, 1, 5].map(address);
+        let valid = ValidConfiguration::new(WIDE, b"test", address(2), &given)?;
+        assert!(valid.peers() == [1, 3, 5].map(address));
+        Ok(())
+    }
+
+    #[test]
+    fn there_may_be_1024_peers_and_no_more() -> TestResult {
+        let mut peers = BoundedVec::with_capacity(PEERS_MAX + 1)?;
+        for number in 1..=PEERS_MAX as u16 {
+            peers.push(address(number)).map_err(|_| Unexpected)?;
+        }
+        let own = address(5000);
+        assert!(ValidConfiguration::new(WIDE, b"test", own, &peers).is_ok());
+        peers.push(address(6000)).map_err(|_| Unexpected)?;
+        let refused = ValidConfiguration::new(WIDE, b"test", own, &peers).err();
+        let expected = InvalidSetting {
+            parameter: "peers",
+            value: 1025,
+            min: 0,
+            max: 1024,
+        };
+        assert_eq!(refused, Some(ConfigurationError::Setting(expected)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_first_view_needs_a_majority_of_the_expected() -> TestResult {
+        let peers = [1, 2, 3, 4].map(address);
+        // Expected (0: own and peers, five here), needed.
+        for (expected_nodes, needed) in
+            [(0, 3), (1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (1024, 513)]
+        {
+            let settings = Configuration {
+                expected_nodes,
+                ..Configuration::DEFAULT
+            };
+            let valid = ValidConfiguration::new(settings, b"test", address(9), &peers)?;
+            assert_eq!(valid.formation_quorum(), needed);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_all_must_share_is_what_was_set() -> TestResult {
+        let valid = ValidConfiguration::new(WIDE, b"test", address(1), &[])?;
+        let shared = valid.shared();
+        assert_eq!(shared.heartbeat_interval_ms, WIDE.heartbeat_interval_ms);
+        assert_eq!(shared.rings, 8);
+        assert_eq!(shared.confirmations, WIDE.confirmations);
+        assert_eq!(shared.coordinators, WIDE.coordinators);
+        assert_eq!(valid.settings(), &WIDE);
+        let hash = fnv1a_64(b"test");
+        assert_eq!(valid.cluster(), (hash >> 32) as u32 ^ hash as u32);
+        assert_eq!(valid.heartbeat_interval().as_milliseconds(), 160);
+        assert_eq!(valid.retransmit().as_milliseconds(), 30);
+        Ok(())
     }
 }

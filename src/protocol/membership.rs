@@ -311,7 +311,7 @@ impl Membership {
             }
             Phase::Member | Phase::Leaving => {
                 self.advance_watch(now, outbox);
-                self.advance_doubts(now, outbox);
+                self.advance_doubts(now);
                 self.advance_farewell(now, outbox);
                 self.advance_quorum(now, outbox);
             }

@@ -256,3 +256,198 @@ impl EventQueue {
         event
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_outbox))]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::HEADER_BYTES;
+    use crate::protocol::test_support::{
+        address, identity, life, outbox, TestResult, Unexpected, CLUSTER,
+    };
+    use crate::protocol::wire::Datagram;
+
+    const BODY_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES;
+
+    /// Sends a body of `length` bytes of value `fill`.
+    fn send(outbox: &mut Outbox, to: &[PeerAddress], length: usize, fill: u8) {
+        outbox.send(to, Kind::Report, |writer| {
+            (0..length).try_for_each(|_| writer.u8(fill))
+        });
+    }
+
+    /// Whether the oldest datagram is one to `to` with a body of `length` bytes of value `fill`.
+    fn is_next(outbox: &mut Outbox, to: PeerAddress, length: usize, fill: u8) -> bool {
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        let Some(transmit) = outbox.poll_transmit(&mut buffer) else {
+            return false;
+        };
+        let bytes = buffer.get(..transmit.length).unwrap_or_default();
+        Datagram::parse(bytes, CLUSTER).is_ok_and(|datagram| {
+            transmit.to == to
+                && datagram.header.kind == Kind::Report
+                && datagram.header.sender == identity(1)
+                && datagram.body.len() == length
+                && datagram.body.iter().all(|byte| *byte == fill)
+        })
+    }
+
+    #[test]
+    fn datagrams_leave_in_the_order_they_were_sent() -> TestResult {
+        let mut outbox = outbox()?;
+        assert!(outbox.poll_transmit(&mut [0; DATAGRAM_BYTES_MAX]).is_none());
+        send(&mut outbox, &[address(2)], 3, 7);
+        send(&mut outbox, &[address(3), address(4)], 0, 0);
+        send(&mut outbox, &[], 5, 5);
+        send(&mut outbox, &[address(5)], BODY_MAX, 9);
+        assert!(is_next(&mut outbox, address(2), 3, 7));
+        assert!(is_next(&mut outbox, address(3), 0, 0));
+        assert!(is_next(&mut outbox, address(4), 0, 0));
+        assert!(is_next(&mut outbox, address(5), BODY_MAX, 9));
+        assert!(outbox.poll_transmit(&mut [0; DATAGRAM_BYTES_MAX]).is_none());
+        assert_eq!(outbox.counters.value(Counter::DatagramsSent), 4);
+        let bytes = (4 * HEADER_BYTES + 3 + BODY_MAX) as u64;
+        assert_eq!(outbox.counters.value(Counter::BytesSent), bytes);
+        Ok(())
+    }
+
+    #[test]
+    fn datagrams_of_all_lengths_cross_the_end_of_the_ring_whole() -> TestResult {
+        let mut outbox = outbox()?;
+        // Three always wait, so that the end of the ring falls on each field in turn.
+        const WAITING: usize = 3;
+        let length = |number: usize| (number * 7) % (BODY_MAX + 1);
+        for number in 0..4 * BODY_MAX {
+            let to = [address(number as u16)];
+            send(&mut outbox, &to, length(number), number as u8);
+            if let Some(oldest) = number.checked_sub(WAITING) {
+                let to = address(oldest as u16);
+                assert!(is_next(&mut outbox, to, length(oldest), oldest as u8));
+            }
+        }
+        assert_eq!(outbox.counters.value(Counter::TransmitQueueFull), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted_and_the_rest_stays_whole() -> TestResult {
+        let mut outbox = outbox()?;
+        let record = RECORD_HEAD_BYTES + DATAGRAM_BYTES_MAX;
+        let fits = TRANSMIT_BYTES_MAX / record;
+        for number in 0..fits + 3 {
+            send(
+                &mut outbox,
+                &[address(number as u16)],
+                BODY_MAX,
+                number as u8,
+            );
+        }
+        assert_eq!(outbox.counters.value(Counter::TransmitQueueFull), 3);
+        assert_eq!(outbox.transmit_room(), TRANSMIT_BYTES_MAX - fits * record);
+        // A shorter one may still fit, also to the last byte.
+        let room = outbox.transmit_room();
+        send(
+            &mut outbox,
+            &[address(9)],
+            room - RECORD_HEAD_BYTES - HEADER_BYTES + 1,
+            1,
+        );
+        assert_eq!(outbox.transmit_room(), room);
+        send(
+            &mut outbox,
+            &[address(9)],
+            room - RECORD_HEAD_BYTES - HEADER_BYTES,
+            1,
+        );
+        assert_eq!(outbox.transmit_room(), 0);
+        for number in 0..fits {
+            assert!(is_next(
+                &mut outbox,
+                address(number as u16),
+                BODY_MAX,
+                number as u8
+            ));
+        }
+        assert!(is_next(
+            &mut outbox,
+            address(9),
+            room - RECORD_HEAD_BYTES - HEADER_BYTES,
+            1
+        ));
+        assert_eq!(outbox.transmit_room(), TRANSMIT_BYTES_MAX);
+        Ok(())
+    }
+
+    #[test]
+    fn headers_name_the_sender_its_view_and_a_counter_that_grows() -> TestResult {
+        let mut outbox = outbox()?;
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        let mut next = |outbox: &mut Outbox| {
+            send(outbox, &[address(2)], 0, 0);
+            let length = outbox.poll_transmit(&mut buffer).ok_or(Unexpected)?.length;
+            let bytes = buffer.get(..length).ok_or(Unexpected)?;
+            Ok::<_, Unexpected>(Datagram::parse(bytes, CLUSTER)?.header)
+        };
+        let first = next(&mut outbox)?;
+        assert_eq!((first.view, first.counter), (ViewNumber(0), 1));
+        outbox.set_view(ViewNumber(7));
+        let second = next(&mut outbox)?;
+        assert_eq!((second.view, second.counter), (ViewNumber(7), 2));
+        // Another life counts from the start: its receivers know it as another sender.
+        outbox.set_identity(life(1, 2));
+        let third = next(&mut outbox)?;
+        assert_eq!((third.sender, third.counter), (life(1, 2), 1));
+        Ok(())
+    }
+
+    #[test]
+    fn all_receivers_of_one_message_get_the_same_counter() -> TestResult {
+        let mut outbox = outbox()?;
+        send(&mut outbox, &[address(2), address(3)], 1, 1);
+        let mut buffers = [[0; DATAGRAM_BYTES_MAX]; 2];
+        for buffer in &mut buffers {
+            assert!(outbox.poll_transmit(buffer).is_some());
+        }
+        let [one, other] = buffers;
+        assert!(one == other);
+        Ok(())
+    }
+
+    #[test]
+    fn events_come_out_in_order_round_and_round() -> TestResult {
+        let mut outbox = outbox()?;
+        let mut told = 0;
+        let mut polled = 0;
+        assert_eq!(outbox.event_room(), EVENT_QUEUE_MAX);
+        assert!(outbox.poll_event().is_none());
+        for batch in [1, EVENT_QUEUE_MAX, 3, EVENT_QUEUE_MAX - 1, EVENT_QUEUE_MAX] {
+            for _ in 0..batch {
+                told += 1;
+                outbox.event(Event::ClusterView {
+                    number: ViewNumber(told),
+                });
+            }
+            assert_eq!(outbox.event_room(), EVENT_QUEUE_MAX - batch);
+            while let Some(Event::ClusterView { number }) = outbox.poll_event() {
+                polled += 1;
+                assert_eq!(number.0, polled);
+            }
+            assert_eq!(polled, told);
+            assert_eq!(outbox.event_room(), EVENT_QUEUE_MAX);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_queue_of_events_hands_the_next_one_back() -> TestResult {
+        let mut events = EventQueue::new()?;
+        for _ in 0..EVENT_QUEUE_MAX {
+            events.push(Event::QuorumLost).map_err(|_| Unexpected)?;
+        }
+        assert_eq!(events.room(), 0);
+        assert!(matches!(events.push(Event::Left), Err(Event::Left)));
+        assert!(matches!(events.pop(), Some(Event::QuorumLost)));
+        assert!(events.push(Event::Left).is_ok());
+        Ok(())
+    }
+}

@@ -123,7 +123,8 @@ impl Rings {
     }
 
     /// Where an earlier ring has the edge from a place to the next already, takes the one after as
-    /// the next. One pass: the last edges of the ring may stay doubled.
+    /// the next. That leaves the last edges of the ring: for these any exchange is taken that leaves
+    /// fewer of them. With few nodes and many rings some stay.
     fn part_repeated_neighbours(&mut self) {
         let count = self.order.len();
         for place in 0..count.saturating_sub(2) {
@@ -137,6 +138,43 @@ impl Rings {
                     break;
                 }
             }
+        }
+        for place in 0..count {
+            let next = place.saturating_add(1).checked_rem(count).unwrap_or(0);
+            for other in 0..count {
+                if !self.is_repeated(place) {
+                    break;
+                }
+                let before = self
+                    .repeated_at(next)
+                    .saturating_add(self.repeated_at(other));
+                self.order.as_mut_slice().swap(next, other);
+                let after = self
+                    .repeated_at(next)
+                    .saturating_add(self.repeated_at(other));
+                if after >= before {
+                    self.order.as_mut_slice().swap(next, other);
+                }
+            }
+        }
+    }
+
+    /// How many of the two edges at a place earlier rings have already.
+    fn repeated_at(&self, place: usize) -> usize {
+        let count = self.order.len();
+        let before = place.checked_sub(1).unwrap_or(count.saturating_sub(1));
+        usize::from(self.is_repeated(before)).saturating_add(usize::from(self.is_repeated(place)))
+    }
+
+    /// Whether an earlier ring has the edge from this place to the next already.
+    fn is_repeated(&self, place: usize) -> bool {
+        let next = place.saturating_add(1).checked_rem(self.order.len());
+        match (
+            self.order.get(place),
+            next.and_then(|next| self.order.get(next)),
+        ) {
+            (Some(from), Some(to)) => self.has_edge(from.1, to.1),
+            _ => false,
         }
     }
 
@@ -166,5 +204,170 @@ impl Rings {
             .chunks_exact(members.max(1))
             .filter_map(move |ring| ring.get(position))
             .map(|edge| usize::from(*edge))
+    }
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_ring))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{member, view, TestResult, Unexpected};
+
+    /// The rings of nodes 1 to `nodes`.
+    fn rings(nodes: u16, wanted: u32) -> Result<Rings, Unexpected> {
+        let mut rings = Rings::new()?;
+        rings.place(view(1..=nodes)?.members(), wanted);
+        Ok(rings)
+    }
+
+    /// The watchers of a position, each as one bit.
+    fn watchers(rings: &Rings, position: usize) -> u64 {
+        rings
+            .successors(position)
+            .fold(0, |set, watcher| set | 1 << watcher)
+    }
+
+    #[test]
+    fn few_nodes_all_watch_each_other() -> TestResult {
+        for wanted in 1..=RINGS_MAX as u32 {
+            for nodes in 1..=wanted as u16 + 1 {
+                let rings = rings(nodes, wanted)?;
+                for position in 0..usize::from(nodes) {
+                    let others = ((1 << nodes) - 1) & !(1 << position);
+                    assert_eq!(watchers(&rings, position), others);
+                    assert_eq!(rings.successors(position).count(), usize::from(nodes) - 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_ring_is_the_order_of_the_nodes() -> TestResult {
+        for nodes in 2..=64 {
+            let rings = rings(nodes, 1)?;
+            for position in 0..usize::from(nodes) {
+                let next = (position + 1) % usize::from(nodes);
+                assert!(rings.successors(position).eq([next]));
+                assert!(rings.predecessors(next).eq([position]));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_node_watches_those_that_send_to_it_and_never_itself() -> TestResult {
+        for wanted in 1..=RINGS_MAX as u32 {
+            for nodes in 1..=64 {
+                let rings = rings(nodes, wanted)?;
+                for position in 0..usize::from(nodes) {
+                    let count = rings.successors(position).count();
+                    assert_eq!(rings.predecessors(position).count(), count);
+                    for (ring, to) in rings.successors(position).enumerate() {
+                        assert!(to != position && to < usize::from(nodes));
+                        assert_eq!(rings.predecessors(to).nth(ring), Some(position));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_ring_goes_once_round_all_nodes() -> TestResult {
+        // Where everybody watches everybody the edges need not be rings.
+        for nodes in 5..=64 {
+            let rings = rings(nodes, 3)?;
+            for ring in 0..3 {
+                let mut seen = 0_u64;
+                let mut position = 0;
+                for _ in 0..nodes {
+                    seen |= 1 << position;
+                    position = rings.successors(position).nth(ring).ok_or(Unexpected)?;
+                }
+                assert_eq!(position, 0);
+                assert_eq!(seen.count_ones(), u32::from(nodes));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_node_has_as_many_watchers_as_there_are_rings() -> TestResult {
+        for wanted in [1, 2, 3, 5] {
+            for nodes in 1..=64 {
+                let rings = rings(nodes, wanted)?;
+                let expected = wanted.min(u32::from(nodes) - 1);
+                for position in 0..usize::from(nodes) {
+                    assert_eq!(watchers(&rings, position).count_ones(), expected);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn with_many_rings_a_node_lacks_at_most_one_watcher() -> TestResult {
+        for wanted in [4, 6, 7, 8] {
+            for nodes in 1..=64 {
+                let rings = rings(nodes, wanted)?;
+                let expected = wanted.min(u32::from(nodes) - 1);
+                for position in 0..usize::from(nodes) {
+                    assert!(watchers(&rings, position).count_ones() + 1 >= expected);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn neighbours_that_die_together_are_watched_by_others() -> TestResult {
+        // Three in a row on the ring of node ids: that ring alone would leave two of them to
+        // each other.
+        for nodes in 7..=64_u32 {
+            let rings = rings(nodes as u16, 3)?;
+            for first in 0..nodes {
+                let dead = (0..3).fold(0_u64, |set, step| set | 1 << ((first + step) % nodes));
+                for step in 0..3 {
+                    let position = (first + step) % nodes;
+                    assert!(watchers(&rings, position as usize) & !dead != 0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_rings_follow_from_the_list_of_members_alone() -> TestResult {
+        let (view, mut used) = (view(1..=50)?, rings(64, 5)?);
+        used.place(view.members(), 3);
+        let fresh = rings(50, 3)?;
+        for position in 0..50 {
+            assert!(used.successors(position).eq(fresh.successors(position)));
+            assert!(used.predecessors(position).eq(fresh.predecessors(position)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_has_neighbours_in_an_empty_view_or_alone() -> TestResult {
+        let mut rings = rings(64, 3)?;
+        rings.place(&[], 3);
+        assert_eq!(rings.successors(0).count(), 0);
+        rings.place(&[member(1)], 3);
+        assert_eq!(rings.successors(0).count(), 0);
+        assert_eq!(rings.predecessors(0).count(), 0);
+        assert_eq!(rings.successors(usize::MAX).count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_largest_view_has_all_its_edges() -> TestResult {
+        let rings = rings(NODES_MAX as u16, RINGS_MAX as u32)?;
+        for position in 0..NODES_MAX {
+            assert_eq!(rings.successors(position).count(), RINGS_MAX);
+            assert_eq!(rings.predecessors(position).count(), RINGS_MAX);
+        }
+        Ok(())
     }
 }

@@ -53,7 +53,8 @@ impl Changes {
 
     /// A view was installed: forgets what it has carried out.
     pub(super) fn install(&mut self, now: Instant, view: &ClusterView) {
-        self.doubts.retain(|subject| view.has(subject));
+        // Watchers say again what they still have to say.
+        self.doubts.clear();
         self.leaves.retain(|subject| view.has(*subject));
         self.joins.retain(|(joiner, _)| {
             view.member(joiner.node)
@@ -64,7 +65,7 @@ impl Changes {
 
     /// To be called when `doubts` may have got a confirmed subject.
     pub(super) fn update(&mut self, now: Instant) {
-        if !self.is_any() {
+        if !self.is_any() && !self.doubts.is_overdue(now) {
             self.since = None;
         } else if self.since.is_none() {
             self.since = Some(now);
@@ -119,17 +120,17 @@ impl Changes {
     }
 
     /// Writes the differences between `view` and the next one into a proposal. Subjects for which
-    /// `is_proven_alive` is true are not taken out.
+    /// `is_dead` is true are taken out.
     pub(super) fn fill(
         &self,
         view: &ClusterView,
         proposal: &mut Proposal,
-        is_proven_alive: impl Fn(Identity) -> bool,
+        is_dead: impl Fn(Identity) -> bool,
     ) {
         let gone = |subject: Identity| {
             if self.leaves.contains(&subject) {
                 Some(ChangeReason::Leave)
-            } else if self.doubts.is_confirmed(subject) && !is_proven_alive(subject) {
+            } else if is_dead(subject) {
                 Some(ChangeReason::Failed)
             } else {
                 None

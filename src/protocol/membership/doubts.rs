@@ -3,7 +3,7 @@
 //! What a coordinator has been told about members that may be dead, and when that is enough.
 //!
 //! ```text
-//!  (nothing) --a watcher suspects--> Suspected --enough watchers accuse, or one for long--> Confirmed
+//!  (nothing) --a watcher suspects--> Suspected --enough watchers accuse it--> Confirmed
 //!      ^                                 |
 //!      +-----all of them take it back----+
 //! ```
@@ -16,6 +16,9 @@ use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, NodeId};
 use crate::protocol::limits::{NODES_MAX, RINGS_MAX};
 use crate::protocol::time::{Duration, Instant};
+
+/// An accusation that is not confirmed is looked into after so many times the time to confirm it.
+const OVERDUE_TIMEOUTS: u64 = 4;
 
 /// A small set of watchers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +70,8 @@ pub(super) struct Doubts {
     confirmation_timeout: Duration,
     /// A suspicion that became nothing is forgotten after this time.
     suspicion_timeout: Duration,
+    /// When all doubts were looked at last.
+    looked_at: Instant,
 }
 
 impl Doubts {
@@ -79,17 +84,13 @@ impl Doubts {
             doubts: BoundedVec::with_capacity(NODES_MAX)?,
             confirmation_timeout,
             suspicion_timeout,
+            looked_at: Instant::ZERO,
         })
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.doubts.clear();
-    }
-
-    /// Forgets subjects for which `keep` is false.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(Identity) -> bool) {
-        self.doubts.retain(|doubt| keep(doubt.subject));
     }
 
     fn entry(&mut self, subject: Identity, now: Instant) -> Option<&mut Doubt> {
@@ -130,16 +131,19 @@ impl Doubts {
         news
     }
 
-    /// `watcher` accuses the subject.
-    pub(super) fn accuse(&mut self, now: Instant, subject: Identity, watcher: NodeId) {
-        if let Some(doubt) = self.entry(subject, now) {
-            if !doubt.accusing.has(watcher) {
-                doubt.suspecting.remove(watcher);
-                doubt.accusing.insert(watcher);
-                doubt.since = now;
-                doubt.accused_since.get_or_insert(now);
-            }
+    /// `watcher` accuses the subject. Returns whether this is news.
+    pub(super) fn accuse(&mut self, now: Instant, subject: Identity, watcher: NodeId) -> bool {
+        let Some(doubt) = self.entry(subject, now) else {
+            return false;
+        };
+        let news = !doubt.accusing.has(watcher);
+        if news {
+            doubt.suspecting.remove(watcher);
+            doubt.accusing.insert(watcher);
+            doubt.since = now;
+            doubt.accused_since.get_or_insert(now);
         }
+        news
     }
 
     /// `watcher` takes back what it said. A confirmed subject stays confirmed: others may have
@@ -162,19 +166,21 @@ impl Doubts {
         });
     }
 
-    /// A coordinator says that the subject is to be excluded. Returns whether this is news.
-    pub(super) fn confirm(&mut self, now: Instant, subject: Identity) -> bool {
-        let Some(doubt) = self.entry(subject, now) else {
+    /// Whether `watcher`, who might speak up about `subject`, cannot: it is to be excluded itself, or
+    /// somebody accuses it who is not among the accusers of the subject. (One deaf node accuses all
+    /// that it watches; that must not silence those who hear them.)
+    pub(super) fn is_silenced(&self, watcher: Identity, subject: Identity) -> bool {
+        let Some(doubt) = self.doubts.iter().find(|doubt| doubt.subject == watcher) else {
             return false;
         };
-        let news = !doubt.confirmed;
-        doubt.confirmed = true;
-        news
-    }
-
-    /// Whether anything is said of the subject.
-    pub(super) fn knows(&self, subject: Identity) -> bool {
-        self.doubts.iter().any(|doubt| doubt.subject == subject)
+        let accusers = self.doubts.iter().find(|doubt| doubt.subject == subject);
+        doubt.confirmed
+            || doubt
+                .accusing
+                .0
+                .iter()
+                .flatten()
+                .any(|accuser| accusers.is_none_or(|of_subject| !of_subject.accusing.has(*accuser)))
     }
 
     /// Whether the subject is to be excluded.
@@ -196,13 +202,29 @@ impl Doubts {
         self.doubts.iter().any(|doubt| !doubt.confirmed)
     }
 
+    /// Whether a subject was accused for so long without enough others to confirm it that the
+    /// coordinator has to find out itself.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.overdue_at().is_some_and(|at| now >= at)
+    }
+
+    fn overdue_at(&self) -> Option<Instant> {
+        let patience = self.confirmation_timeout.times(OVERDUE_TIMEOUTS);
+        self.doubts
+            .iter()
+            .filter(|doubt| !doubt.confirmed)
+            .filter_map(|doubt| doubt.accused_since)
+            .map(|since| since.after(patience))
+            .min()
+    }
+
     /// Whether any subject is to be excluded.
     pub(super) fn has_confirmed(&self) -> bool {
         self.doubts.iter().any(|doubt| doubt.confirmed)
     }
 
-    /// The next subject that has become one to be excluded by now: enough accusers (`needed` of the
-    /// subject), or one for long. It is marked as confirmed.
+    /// The next subject that has become one to be excluded by now: `needed` of its watchers accuse it,
+    /// or after a while accuse or suspect it. It is marked as confirmed.
     pub(super) fn next_confirmed(
         &mut self,
         now: Instant,
@@ -216,9 +238,12 @@ impl Doubts {
             if doubt.confirmed {
                 continue;
             }
-            let enough = doubt.accusing.count() >= needed(self, doubt.subject).max(1)
-                || now >= accused_since.after(self.confirmation_timeout);
-            if enough {
+            let needed = needed(self, doubt.subject).max(1);
+            let mut accusers = doubt.accusing.count();
+            if now >= accused_since.after(self.confirmation_timeout) {
+                accusers = accusers.saturating_add(doubt.suspecting.count());
+            }
+            if accusers >= needed {
                 if let Some(doubt) = self.doubts.as_mut_slice().get_mut(place) {
                     doubt.confirmed = true;
                 }
@@ -230,6 +255,7 @@ impl Doubts {
 
     /// Forgets suspicions that became nothing for long (the message that took them back was lost).
     pub(super) fn forget_old(&mut self, now: Instant) {
+        self.looked_at = now;
         let timeout = self.suspicion_timeout;
         self.doubts.retain(|doubt| {
             doubt.confirmed || doubt.accused_since.is_some() || now < doubt.since.after(timeout)
@@ -241,10 +267,14 @@ impl Doubts {
         self.doubts
             .iter()
             .filter(|doubt| !doubt.confirmed)
-            .map(|doubt| match doubt.accused_since {
-                Some(since) => since.after(self.confirmation_timeout),
-                None => doubt.since.after(self.suspicion_timeout),
+            .filter_map(|doubt| match doubt.accused_since {
+                Some(since) => {
+                    let at = since.after(self.confirmation_timeout);
+                    (at > self.looked_at).then_some(at)
+                }
+                None => Some(doubt.since.after(self.suspicion_timeout)),
             })
+            .chain(self.overdue_at().filter(|at| *at > self.looked_at))
             .min()
     }
 }

@@ -34,7 +34,7 @@ impl Membership {
         }
     }
 
-    pub(super) fn advance_doubts(&mut self, now: Instant, outbox: &mut Outbox) {
+    pub(super) fn advance_doubts(&mut self, now: Instant) {
         let wanted = self.configuration.settings().confirmations as usize;
         loop {
             let (view, rings) = (&self.view, &self.rings);
@@ -47,7 +47,9 @@ impl Membership {
                     let Some(member) = view.members().get(watcher) else {
                         continue;
                     };
-                    if doubts.is_accused(member.identity) || watchers.contains(&Some(watcher)) {
+                    if doubts.is_silenced(member.identity, subject)
+                        || watchers.contains(&Some(watcher))
+                    {
                         continue;
                     }
                     if let Some(free) = watchers.iter_mut().find(|place| place.is_none()) {
@@ -56,10 +58,9 @@ impl Membership {
                 }
                 watchers.iter().flatten().count().min(wanted)
             });
-            let Some(subject) = confirmed else {
+            if confirmed.is_none() {
                 break;
-            };
-            self.relay(&ReportRecord::Confirm(subject), outbox);
+            }
         }
         self.changes.doubts.forget_old(now);
         self.changes.update(now);

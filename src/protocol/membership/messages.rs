@@ -7,7 +7,7 @@ use super::agreement::Stage;
 use super::{Membership, Phase};
 use crate::protocol::configuration::SharedSettings;
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{Event, RefusalReason};
@@ -440,31 +440,34 @@ impl Membership {
         record: ReportRecord,
         outbox: &mut Outbox,
     ) {
-        let watcher = sender.node;
+        let may_speak_for = |watcher: NodeId| {
+            watcher == sender.node
+                || self
+                    .view
+                    .is_coordinator(sender.node, self.coordinators_wanted())
+        };
         match record {
-            ReportRecord::Suspect(subject) if self.is_other_member(subject) => {
-                if self.changes.doubts.suspect(now, subject, watcher)
-                    && self.is_arc_coordinator(subject.node)
-                {
-                    self.relay(&record, outbox);
-                }
+            ReportRecord::Suspect(subject, watcher)
+                if self.is_other_member(subject) && may_speak_for(watcher) =>
+            {
+                let is_news = self.changes.doubts.suspect(now, subject, watcher);
+                self.relay_for(is_news && watcher == sender.node, subject, &record, outbox);
             }
-            ReportRecord::Accuse(subject) if self.is_other_member(subject) => {
-                self.changes.doubts.accuse(now, subject, watcher);
+            ReportRecord::Accuse(subject, watcher)
+                if self.is_other_member(subject) && may_speak_for(watcher) =>
+            {
+                let is_news = self.changes.doubts.accuse(now, subject, watcher);
+                self.relay_for(is_news && watcher == sender.node, subject, &record, outbox);
             }
-            ReportRecord::Clear(subject) if self.is_other_member(subject) => {
+            ReportRecord::Clear(subject, watcher)
+                if self.is_other_member(subject) && may_speak_for(watcher) =>
+            {
+                // The watcher tells all coordinators itself.
                 self.changes.doubts.take_back(subject, watcher);
-                if !self.changes.doubts.knows(subject) && self.is_arc_coordinator(subject.node) {
-                    self.relay(&record, outbox);
-                }
-            }
-            ReportRecord::Confirm(subject) if self.is_other_member(subject) => {
-                self.changes.doubts.confirm(now, subject);
             }
             ReportRecord::Leave(subject) if self.view.has(subject) => {
-                if self.changes.add_leave(now, subject) && self.is_arc_coordinator(subject.node) {
-                    self.relay(&record, outbox);
-                }
+                let is_news = self.changes.add_leave(now, subject);
+                self.relay_for(is_news, subject, &record, outbox);
             }
             ReportRecord::Join(joiner, address) if !self.view.has(joiner) => {
                 self.changes.add_join(now, joiner, address);
@@ -473,6 +476,19 @@ impl Membership {
             _ => {}
         }
         self.changes.update(now);
+    }
+
+    /// Tells the other coordinators, if this one collects for the subject's arc.
+    fn relay_for(
+        &self,
+        is_news: bool,
+        subject: Identity,
+        record: &ReportRecord,
+        outbox: &mut Outbox,
+    ) {
+        if is_news && self.is_arc_coordinator(subject.node) {
+            self.relay(record, outbox);
+        }
     }
 
     fn is_other_member(&self, subject: Identity) -> bool {

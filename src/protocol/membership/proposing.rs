@@ -171,7 +171,7 @@ impl Membership {
 
     pub(super) fn is_prepared(&self, now: Instant) -> bool {
         self.proposer
-            .is_prepared(now, |voter| !self.changes.doubts.is_accused(voter))
+            .is_prepared(now, |voter| !self.changes.doubts.is_confirmed(voter))
     }
 
     /// Accepts, as the first, the value that this node proposes: one that may have been decided
@@ -209,14 +209,19 @@ impl Membership {
                     });
                     proposal.add_reporters(bits);
                 }
-                // After a time without a quorum many are accused of what the network did. Who
-                // answers is not taken out for it.
                 changes.fill(view, proposal, |subject| {
-                    quorum_lost
-                        && proposer
-                            .voters()
-                            .iter()
-                            .any(|voter| voter.identity == subject && voter.promised)
+                    let voters = proposer.voters();
+                    let has_answered = voters
+                        .iter()
+                        .any(|voter| voter.identity == subject && voter.promised);
+                    // Whom too few accuse to be sure is dead if it does not answer this node
+                    // either. After a time without a quorum many are accused of what the network
+                    // did: who answers is not taken out for it.
+                    if changes.doubts.is_confirmed(subject) {
+                        !(quorum_lost && has_answered)
+                    } else {
+                        changes.doubts.is_accused(subject) && !has_answered
+                    }
                 });
             }
             proposal.close();

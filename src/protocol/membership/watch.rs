@@ -150,7 +150,7 @@ impl Watch {
             if !watched.is_open() || now < watched.send_at {
                 continue;
             }
-            let record = watched.record();
+            let record = watched.record(own);
             let mut addresses = [None; 2 * COORDINATORS_MAX + 1];
             let to = self.receivers(&watched, view, coordinators);
             let mut is_own = false;
@@ -231,11 +231,11 @@ impl Watched {
         }
     }
 
-    fn record(&self) -> ReportRecord {
+    fn record(&self, own: NodeId) -> ReportRecord {
         match self.statement {
-            Statement::Suspected => ReportRecord::Suspect(self.subject),
-            Statement::Accused => ReportRecord::Accuse(self.subject),
-            Statement::HeardAgain => ReportRecord::Clear(self.subject),
+            Statement::Suspected => ReportRecord::Suspect(self.subject, own),
+            Statement::Accused => ReportRecord::Accuse(self.subject, own),
+            Statement::HeardAgain => ReportRecord::Clear(self.subject, own),
         }
     }
 }

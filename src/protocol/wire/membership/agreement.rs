@@ -246,3 +246,257 @@ pub fn write_commit(writer: &mut Writer<'_>, ballot: Ballot, number: ViewNumber)
     ballot.write(writer)?;
     writer.u64(number.0)
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_agreement))]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::{PARTS_MAX, PART_ENTRIES_MAX};
+    use crate::protocol::test_support::{
+        identity, member, node, written, wrong_length_taken, TestResult, Unexpected,
+    };
+
+    const BALLOT: Ballot = Ballot {
+        round: 0x0102_0304,
+        coordinator: node(5),
+    };
+    const CHANGES: [Change; 3] = [
+        Change::Remove {
+            subject: identity(3),
+            reason: ChangeReason::Failed,
+        },
+        Change::Remove {
+            subject: identity(4),
+            reason: ChangeReason::Leave,
+        },
+        Change::Add(member(9)),
+    ];
+    const HEAD: ProposalHead<'static> = ProposalHead {
+        issuer: node(7),
+        part: 0,
+        parts: 1,
+        changes_total: 3,
+        reporters: &[0b101, 0xff],
+    };
+    const BODY_MAX: usize = 1344;
+
+    fn propose<'b>(
+        buffer: &'b mut [u8],
+        head: &ProposalHead<'_>,
+        changes: &[Change],
+    ) -> Result<&'b [u8], Unexpected> {
+        written(buffer, |writer| {
+            write_ballot(writer, BALLOT)?;
+            write_proposal_part(writer, head, changes)
+        })
+    }
+
+    #[test]
+    fn later_rounds_win_and_then_higher_nodes() {
+        let ballot = |round, number| Ballot {
+            round,
+            coordinator: node(number),
+        };
+        assert!(ballot(1, 9) < ballot(2, 1));
+        assert!(ballot(2, 1) < ballot(2, 2));
+        assert!(ballot(u32::MAX, 1) > ballot(0, u16::MAX));
+    }
+
+    #[test]
+    fn ballots_and_commits_are_read_as_they_were_written() -> TestResult {
+        let mut buffer = [0; 32];
+        let body = written(&mut buffer, |writer| write_ballot(writer, BALLOT))?;
+        assert_eq!(parse_ballot(body), Ok(BALLOT));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_ballot(body).is_ok()),
+            None
+        );
+        assert_eq!(parse_ballot(&[0; 6]), Err(Counter::DroppedValue));
+        let number = ViewNumber(u64::MAX);
+        let body = written(&mut buffer, |writer| write_commit(writer, BALLOT, number))?;
+        assert_eq!(parse_commit(body), Ok((BALLOT, number)));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_commit(body).is_ok()),
+            None
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn promises_of_who_has_accepted_nothing_are_read_as_they_were_written() -> TestResult {
+        for has_groups in [false, true] {
+            let mut buffer = [0; 32];
+            let body = written(&mut buffer, |writer| {
+                write_promise(writer, BALLOT, has_groups, None)
+            })?;
+            let promise = parse_promise(body)?;
+            assert_eq!((promise.ballot, promise.has_groups), (BALLOT, has_groups));
+            assert!(promise.accepted.is_none());
+            assert_eq!(
+                wrong_length_taken(body, |body| parse_promise(body).is_ok()),
+                None
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn promises_carry_what_was_accepted() -> TestResult {
+        let before = Ballot {
+            round: 1,
+            coordinator: node(2),
+        };
+        let mut buffer = [0; 256];
+        let body = written(&mut buffer, |writer| {
+            write_promise(writer, BALLOT, true, Some(before))?;
+            write_proposal_part(writer, &HEAD, &CHANGES)
+        })?;
+        let promise = parse_promise(body)?;
+        let (ballot, part) = promise.accepted.ok_or(Unexpected)?;
+        assert_eq!((promise.ballot, ballot), (BALLOT, before));
+        assert_eq!(part.issuer, HEAD.issuer);
+        assert!(part.changes.eq(CHANGES));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_promise(body).is_ok()),
+            None
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_part_of_a_proposal_is_read_as_it_was_written() -> TestResult {
+        let mut buffer = [0; 256];
+        let body = propose(&mut buffer, &HEAD, &CHANGES)?;
+        let (ballot, part) = parse_propose(body)?;
+        assert_eq!((ballot, part.issuer), (BALLOT, HEAD.issuer));
+        assert_eq!((part.part, part.parts, part.changes_total), (0, 1, 3));
+        assert!(part.reporters == HEAD.reporters);
+        assert!(part.changes.eq(CHANGES));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_propose(body).is_ok()),
+            None
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_proposal_that_changes_nothing_has_one_empty_part() -> TestResult {
+        let head = ProposalHead {
+            changes_total: 0,
+            reporters: &[],
+            ..HEAD
+        };
+        let mut buffer = [0; 64];
+        let (_, part) = parse_propose(propose(&mut buffer, &head, &[])?)?;
+        assert_eq!(part.changes.count(), 0);
+        assert!(part.reporters.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn parts_have_as_many_changes_as_their_totals_ask_for() -> TestResult {
+        let full = PART_ENTRIES_MAX;
+        let most = 2 * NODES_MAX as u16;
+        // Part, parts, changes in all parts, changes in this one, whether it is a part.
+        let table = [
+            (0, 1, 1, 1, true),
+            (0, 1, 1, 0, false),
+            (0, 1, 1, 2, false),
+            (0, 1, 32, full, true),
+            (0, 2, 32, full, false),
+            (0, 1, 33, full, false),
+            (0, 2, 33, full, true),
+            (0, 2, 33, full - 1, false),
+            (1, 2, 33, 1, true),
+            (1, 2, 33, 0, false),
+            (1, 2, 33, full, false),
+            (2, 2, 33, 0, false),
+            (1, 1, 1, 1, false),
+            (0, 0, 0, 0, false),
+            (PARTS_MAX as u16 - 1, PARTS_MAX as u16, most, full, true),
+            (PARTS_MAX as u16, PARTS_MAX as u16, most, full, false),
+            (PARTS_MAX as u16, PARTS_MAX as u16 + 1, most + 1, 1, false),
+            (u16::MAX, u16::MAX, u16::MAX, full, false),
+        ];
+        for (part, parts, changes_total, count, expected) in table {
+            let head = ProposalHead {
+                part,
+                parts,
+                changes_total,
+                ..HEAD
+            };
+            let mut buffer = [0; BODY_MAX];
+            let changes = [Change::Add(member(9)); PART_ENTRIES_MAX];
+            let changes = changes.get(..count).ok_or(Unexpected)?;
+            let read = parse_propose(propose(&mut buffer, &head, changes)?);
+            assert_eq!(read.is_ok(), expected);
+            assert!(expected || read.err() == Some(Counter::DroppedCount));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn there_is_at_most_one_bit_for_each_node_a_view_may_have() -> TestResult {
+        let bits = [0; NODES_MAX / 8 + 1];
+        for (length, expected) in [(NODES_MAX / 8, true), (NODES_MAX / 8 + 1, false)] {
+            let head = ProposalHead {
+                reporters: bits.get(..length).ok_or(Unexpected)?,
+                ..HEAD
+            };
+            let mut buffer = [0; BODY_MAX];
+            let read = parse_propose(propose(&mut buffer, &head, &CHANGES)?);
+            assert_eq!(read.is_ok(), expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_largest_part_in_a_promise_fits_a_datagram() -> TestResult {
+        let bits = [0xff; NODES_MAX / 8];
+        let head = ProposalHead {
+            changes_total: PART_ENTRIES_MAX as u16,
+            reporters: &bits,
+            ..HEAD
+        };
+        let changes = [Change::Add(member(NODES_MAX as u16)); PART_ENTRIES_MAX];
+        let mut buffer = [0; BODY_MAX];
+        let body = written(&mut buffer, |writer| {
+            write_promise(writer, BALLOT, true, Some(BALLOT))?;
+            write_proposal_part(writer, &head, &changes)
+        })?;
+        assert!(parse_promise(body).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn changes_that_cannot_be_are_refused() -> TestResult {
+        // Behind the ballot (6), the head (9) and two bytes of bits stand the changes, of 12, 12 and
+        // 31 bytes.
+        let table = [
+            (4, 0, "the ballot's coordinator"),
+            (6, 0, "the issuer"),
+            (17, 0, "the kind of a change"),
+            (17, 3, "the kind of a change"),
+            (19, 0, "who goes"),
+            (28, 1, "the reason: nobody goes because it joins"),
+            (28, 0, "the reason"),
+            (28, 4, "the reason"),
+            (43, 0, "who comes"),
+            (70, 5, "the slot"),
+        ];
+        for (offset, value, _what) in table {
+            let mut buffer = [0; 256];
+            let length = propose(&mut buffer, &HEAD, &CHANGES)?.len();
+            for place in [offset, offset + 1] {
+                // Numbers of two bytes are spoiled as a whole.
+                let is_wide = matches!(offset, 4 | 6 | 19 | 43 | 70);
+                if place == offset || (is_wide && value == 0) {
+                    *buffer.get_mut(place).ok_or(Unexpected)? = value;
+                }
+            }
+            let read = parse_propose(buffer.get(..length).ok_or(Unexpected)?);
+            assert_eq!(read.err(), Some(Counter::DroppedValue));
+        }
+        Ok(())
+    }
+}

@@ -3,20 +3,19 @@
 //! Reporting changes: what one node tells coordinators about another one, or about itself.
 
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, PeerAddress};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress};
 use crate::protocol::wire::{Reader, Writer};
 
 /// What one node tells coordinators about another one, or about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportRecord {
-    /// A watcher does not hear the subject and probes it.
-    Suspect(Identity),
+    /// A watcher, the sender or one that a coordinator speaks for, does not hear the subject and
+    /// probes it.
+    Suspect(Identity, NodeId),
     /// A watcher's probes were not answered.
-    Accuse(Identity),
+    Accuse(Identity, NodeId),
     /// A watcher takes back what it said of the subject.
-    Clear(Identity),
-    /// A coordinator has heard enough watchers: the subject is to be excluded.
-    Confirm(Identity),
+    Clear(Identity, NodeId),
     /// The subject, which is the sender, wants to leave.
     Leave(Identity),
     /// A node wants to come in.
@@ -51,10 +50,9 @@ fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
     let kind = reader.u8()?;
     let subject = reader.identity()?;
     Ok(match kind {
-        1 => ReportRecord::Suspect(subject),
-        2 => ReportRecord::Accuse(subject),
-        3 => ReportRecord::Clear(subject),
-        4 => ReportRecord::Confirm(subject),
+        1 => ReportRecord::Suspect(subject, reader.node()?),
+        2 => ReportRecord::Accuse(subject, reader.node()?),
+        3 => ReportRecord::Clear(subject, reader.node()?),
         5 => ReportRecord::Leave(subject),
         6 => ReportRecord::Join(subject, reader.address()?),
         _ => return Err(Counter::DroppedValue),
@@ -64,18 +62,20 @@ fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
 /// Writes one record of the body of [`crate::protocol::wire::Kind::Report`].
 pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()> {
     let (kind, subject) = match record {
-        ReportRecord::Suspect(subject) => (1, subject),
-        ReportRecord::Accuse(subject) => (2, subject),
-        ReportRecord::Clear(subject) => (3, subject),
-        ReportRecord::Confirm(subject) => (4, subject),
+        ReportRecord::Suspect(subject, _) => (1, subject),
+        ReportRecord::Accuse(subject, _) => (2, subject),
+        ReportRecord::Clear(subject, _) => (3, subject),
         ReportRecord::Leave(subject) => (5, subject),
         ReportRecord::Join(subject, _) => (6, subject),
     };
     writer.u8(kind)?;
     writer.identity(*subject)?;
     match record {
+        ReportRecord::Suspect(_, watcher)
+        | ReportRecord::Accuse(_, watcher)
+        | ReportRecord::Clear(_, watcher) => writer.u16(watcher.number()),
         ReportRecord::Join(_, address) => writer.address(*address),
-        _ => Some(()),
+        ReportRecord::Leave(_) => Some(()),
     }
 }
 
@@ -83,14 +83,15 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_reports))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{address, life, written, wrong_length_taken, TestResult};
+    use crate::protocol::test_support::{
+        address, life, node, written, wrong_length_taken, TestResult,
+    };
 
     const SUBJECT: Identity = life(9, u64::MAX);
-    const RECORDS: [ReportRecord; 6] = [
-        ReportRecord::Suspect(SUBJECT),
-        ReportRecord::Accuse(SUBJECT),
-        ReportRecord::Clear(SUBJECT),
-        ReportRecord::Confirm(SUBJECT),
+    const RECORDS: [ReportRecord; 5] = [
+        ReportRecord::Suspect(SUBJECT, node(1)),
+        ReportRecord::Accuse(SUBJECT, node(2)),
+        ReportRecord::Clear(SUBJECT, node(u16::MAX)),
         ReportRecord::Leave(SUBJECT),
         ReportRecord::Join(SUBJECT, address(9)),
     ];
@@ -124,16 +125,26 @@ mod tests {
 
     #[test]
     fn one_wrong_record_spoils_the_whole_report() -> TestResult {
-        for (offset, value) in [(0, 0), (0, 7), (0, 255), (2, 0), (13, 0)] {
+        // Two records of 13 bytes. The kind stands at 0, the subject at 1, the watcher at 11.
+        for (offset, bytes) in [
+            (0, &[0][..]),
+            (0, &[4]),
+            (0, &[7]),
+            (0, &[255]),
+            (1, &[0, 0]),
+            (11, &[0, 0]),
+            (13, &[0]),
+            (24, &[0, 0]),
+        ] {
             let mut buffer = [0; 64];
             written(&mut buffer, |writer| {
                 write_report(writer, &RECORDS[0])?;
                 write_report(writer, &RECORDS[1])
             })?;
-            if let Some(byte) = buffer.get_mut(offset) {
-                *byte = value;
+            if let Some(place) = buffer.get_mut(offset..offset + bytes.len()) {
+                place.copy_from_slice(bytes);
             }
-            let report = parse_reports(buffer.get(..22).unwrap_or_default());
+            let report = parse_reports(buffer.get(..26).unwrap_or_default());
             assert_eq!(report.err(), Some(Counter::DroppedValue));
         }
         Ok(())

@@ -167,3 +167,194 @@ fn read_flagged_member(reader: &mut Reader<'_>) -> Result<(MemberRecord, bool), 
 fn read_departure(reader: &mut Reader<'_>) -> Result<(Identity, ChangeReason), Counter> {
     Ok((reader.identity()?, read_reason(reader)?))
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_views))]
+mod tests {
+    use super::*;
+    use crate::protocol::identity::Slot;
+    use crate::protocol::limits::{PARTS_MAX, PART_ENTRIES_MAX};
+    use crate::protocol::test_support::{
+        identity, member, node, written, wrong_length_taken, TestResult, Unexpected,
+    };
+
+    const BODY_MAX: usize = 1344;
+    const DEPARTURES: [(Identity, ChangeReason); 2] = [
+        (identity(8), ChangeReason::Failed),
+        (identity(2), ChangeReason::Leave),
+    ];
+    const HEAD: ViewPartHead<'static> = ViewPartHead {
+        number: ViewNumber(0x0102_0304_0506_0708),
+        issuer: node(3),
+        part: 0,
+        parts: 1,
+        members_total: 3,
+        departures: &DEPARTURES,
+    };
+
+    fn part<'b>(
+        buffer: &'b mut [u8],
+        head: &ViewPartHead<'_>,
+        numbers: impl Iterator<Item = u16>,
+    ) -> Result<&'b [u8], Unexpected> {
+        written(buffer, |writer| {
+            write_view_part(writer, head, numbers.map(|n| (member(n), n % 2 == 0)))
+        })
+    }
+
+    #[test]
+    fn a_part_of_a_view_is_read_as_it_was_written() -> TestResult {
+        let mut buffer = [0; BODY_MAX];
+        let body = part(&mut buffer, &HEAD, [1, 4, 9].into_iter())?;
+        let read = parse_view_part(body)?;
+        assert_eq!((read.number, read.issuer), (HEAD.number, HEAD.issuer));
+        assert_eq!((read.part, read.parts, read.members_total), (0, 1, 3));
+        assert!(read.departures.eq(DEPARTURES));
+        assert!(read
+            .members
+            .eq([(member(1), false), (member(4), true), (member(9), false)]));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_view_part(body).is_ok()),
+            None
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_of_views_are_read_as_they_were_written() -> TestResult {
+        for number in [0, 1, u64::MAX] {
+            let mut buffer = [0; 16];
+            let body = written(&mut buffer, |writer| {
+                write_number(writer, ViewNumber(number))
+            })?;
+            assert_eq!(parse_number(body), Ok(ViewNumber(number)));
+            assert_eq!(
+                wrong_length_taken(body, |body| parse_number(body).is_ok()),
+                None
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn view_zero_is_no_view() -> TestResult {
+        let head = ViewPartHead {
+            number: ViewNumber(0),
+            ..HEAD
+        };
+        let mut buffer = [0; BODY_MAX];
+        let body = part(&mut buffer, &head, 1..=3)?;
+        assert_eq!(parse_view_part(body).err(), Some(Counter::DroppedValue));
+        Ok(())
+    }
+
+    #[test]
+    fn parts_have_as_many_members_as_their_totals_ask_for() -> TestResult {
+        let full = PART_ENTRIES_MAX as u16;
+        let most = NODES_MAX as u16;
+        let last = most / full - 1;
+        // Part, parts, members of the view, members in this part, whether it is a part.
+        let table = [
+            (0, 1, 0, 0, true),
+            (0, 1, 1, 1, true),
+            (0, 1, 1, 0, false),
+            (0, 1, 1, 2, false),
+            (0, 1, full, full, true),
+            (0, 2, full, full, false),
+            (0, 2, full + 1, full, true),
+            (1, 2, full + 1, 1, true),
+            (1, 2, full + 1, 2, false),
+            (2, 2, full + 1, 1, false),
+            (last, last + 1, most, full, true),
+            (last + 1, last + 1, most, full, false),
+            (last + 1, last + 2, most + 1, 1, false),
+            (0, PARTS_MAX as u16, most * 2, full, false),
+        ];
+        for (number, parts, members_total, count, expected) in table {
+            let head = ViewPartHead {
+                part: number,
+                parts,
+                members_total,
+                ..HEAD
+            };
+            let mut buffer = [0; BODY_MAX];
+            let body = part(&mut buffer, &head, 1..=count)?;
+            let read = parse_view_part(body);
+            assert_eq!(read.is_ok(), expected);
+            assert!(expected || read.err() == Some(Counter::DroppedCount));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn departures_have_a_limit_and_the_largest_part_fits() -> TestResult {
+        let many = [(identity(u16::MAX), ChangeReason::Leave); DEPARTURES_IN_PART_MAX + 1];
+        for (count, expected) in [
+            (0, true),
+            (DEPARTURES_IN_PART_MAX, true),
+            (DEPARTURES_IN_PART_MAX + 1, false),
+        ] {
+            let full = PART_ENTRIES_MAX as u16;
+            let head = ViewPartHead {
+                members_total: full,
+                departures: many.get(..count).ok_or(Unexpected)?,
+                ..HEAD
+            };
+            let mut buffer = [0; BODY_MAX];
+            let body = part(
+                &mut buffer,
+                &head,
+                NODES_MAX as u16 - full + 1..=NODES_MAX as u16,
+            )?;
+            assert_eq!(parse_view_part(body).is_ok(), expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn members_stand_in_order_and_none_twice() -> TestResult {
+        for numbers in [[1, 1, 2], [2, 1, 3], [1, 3, 2], [3, 3, 3]] {
+            let mut buffer = [0; BODY_MAX];
+            let body = part(&mut buffer, &HEAD, numbers.into_iter())?;
+            assert_eq!(parse_view_part(body).err(), Some(Counter::DroppedValue));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn members_that_cannot_be_are_refused() -> TestResult {
+        let most = NODES_MAX as u16;
+        for (slot, expected) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+            let record = MemberRecord {
+                slot: Slot(slot),
+                ..member(1)
+            };
+            let head = ViewPartHead {
+                members_total: 1,
+                ..HEAD
+            };
+            let mut buffer = [0; 128];
+            let body = written(&mut buffer, |writer| {
+                write_view_part(writer, &head, [(record, true)].into_iter())
+            })?;
+            assert_eq!(parse_view_part(body).is_ok(), expected);
+            // The flag behind the member is 0 or 1.
+            let length = body.len();
+            *buffer.get_mut(length - 1).ok_or(Unexpected)? = 2;
+            assert!(parse_view_part(buffer.get(..length).ok_or(Unexpected)?).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_departs_by_joining() -> TestResult {
+        let head = ViewPartHead {
+            departures: &[(identity(8), ChangeReason::Join)],
+            ..HEAD
+        };
+        let mut buffer = [0; BODY_MAX];
+        let body = part(&mut buffer, &head, 1..=3)?;
+        assert_eq!(parse_view_part(body).err(), Some(Counter::DroppedValue));
+        Ok(())
+    }
+}

@@ -6,7 +6,7 @@
 //! All lists of a view are compared with the longest one: where one leaves it, no later message may be
 //! in both.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::index::Index;
 use crate::trace::Order;
@@ -19,7 +19,9 @@ pub const NAME: (&str, &str) = ("O7", "agreed prefix");
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for (view, mut lists) in index.deliveries_by_view() {
         for (_, list) in &mut lists {
-            list.retain(|message| is_agreed(index, *message));
+            // What came twice is D2's to report; its place is that of the first time.
+            let mut seen = HashSet::new();
+            list.retain(|message| is_agreed(index, *message) && seen.insert(*message));
         }
         let Some((reference_process, reference)) = lists
             .iter()

@@ -17,32 +17,32 @@ use trace_checker::trace::{
 use trace_checker::{check, Options};
 
 /// Nanoseconds of a millisecond; one passes between two events.
-pub const MS: u64 = 1_000_000;
+pub(crate) const MS: u64 = 1_000_000;
 /// The group.
-pub const GROUP: &str = "g";
+pub(crate) const GROUP: &str = "g";
 
 /// The nodes, as members of the cluster.
-pub const NODE_1: Member = member(1, 0, 10);
+pub(crate) const NODE_1: Member = member(1, 0, 10);
 /// See [`NODE_1`].
-pub const NODE_2: Member = member(2, 0, 20);
+pub(crate) const NODE_2: Member = member(2, 0, 20);
 /// See [`NODE_1`].
-pub const NODE_3: Member = member(3, 0, 30);
+pub(crate) const NODE_3: Member = member(3, 0, 30);
 /// Node 3 after its crash.
-pub const NODE_3_AGAIN: Member = member(3, 0, 31);
+pub(crate) const NODE_3_AGAIN: Member = member(3, 0, 31);
 /// See [`NODE_1`].
-pub const NODE_4: Member = member(4, 0, 40);
+pub(crate) const NODE_4: Member = member(4, 0, 40);
 
 /// The group's members: A on node 1, B on node 2, C on node 3.
-pub const A: Member = member(1, 1, 10);
+pub(crate) const A: Member = member(1, 1, 10);
 /// See [`A`].
-pub const B: Member = member(2, 1, 20);
+pub(crate) const B: Member = member(2, 1, 20);
 /// See [`A`].
-pub const C: Member = member(3, 1, 30);
+pub(crate) const C: Member = member(3, 1, 30);
 /// C after the crash of its node.
-pub const C_AGAIN: Member = member(3, 1, 31);
+pub(crate) const C_AGAIN: Member = member(3, 1, 31);
 
 /// A member, in short.
-pub const fn member(node: u16, endpoint: u32, incarnation: u64) -> Member {
+pub(crate) const fn member(node: u16, endpoint: u32, incarnation: u64) -> Member {
     Member {
         node,
         endpoint,
@@ -52,14 +52,14 @@ pub const fn member(node: u16, endpoint: u32, incarnation: u64) -> Member {
 
 /// Events in the making.
 #[derive(Clone, Default)]
-pub struct Story {
+pub(crate) struct Story {
     /// What was told so far.
-    pub events: Vec<TraceEvent>,
+    pub(crate) events: Vec<TraceEvent>,
 }
 
 impl Story {
     /// Adds what `who` did, a millisecond after the last event.
-    pub fn tell(&mut self, who: Member, kind: EventKind) {
+    pub(crate) fn tell(&mut self, who: Member, kind: EventKind) {
         let t = self.events.last().map_or(0, |event| event.t) + MS;
         self.events.push(TraceEvent {
             t,
@@ -70,7 +70,7 @@ impl Story {
     }
 
     /// All of `members` install a cluster view.
-    pub fn cluster_view(
+    pub(crate) fn cluster_view(
         &mut self,
         number: u64,
         members: &[Member],
@@ -84,7 +84,7 @@ impl Story {
     }
 
     /// All of `members` install a view of the group. Those in `joined` come alone.
-    pub fn group_view(
+    pub(crate) fn group_view(
         &mut self,
         number: u64,
         members: &[Member],
@@ -100,7 +100,7 @@ impl Story {
     }
 
     /// `sender` sends, and all of `receivers` get it.
-    pub fn message(&mut self, view: u64, sender: Member, sequence: u64, receivers: &[Member]) {
+    pub(crate) fn message(&mut self, view: u64, sender: Member, sequence: u64, receivers: &[Member]) {
         self.send(view, sender, sequence);
         for receiver in receivers {
             self.deliver(view, *receiver, sender, sequence);
@@ -108,25 +108,25 @@ impl Story {
     }
 
     /// `sender` sends.
-    pub fn send(&mut self, view: u64, sender: Member, sequence: u64) {
+    pub(crate) fn send(&mut self, view: u64, sender: Member, sequence: u64) {
         let event = message_event(view, sender, sender, sequence);
         self.tell(sender, EventKind::Send(event));
     }
 
     /// `receiver` gets a message.
-    pub fn deliver(&mut self, view: u64, receiver: Member, sender: Member, sequence: u64) {
+    pub(crate) fn deliver(&mut self, view: u64, receiver: Member, sender: Member, sequence: u64) {
         let event = message_event(view, receiver, sender, sequence);
         self.tell(receiver, EventKind::Deliver(event));
     }
 
     /// A member of the group, or without an endpoint a node, leaves.
-    pub fn leave(&mut self, who: Member, done: bool) {
+    pub(crate) fn leave(&mut self, who: Member, done: bool) {
         let scope = (who.endpoint != 0).then(|| scope(who));
         self.tell(who, EventKind::Leave { scope, done });
     }
 
     /// What must hold now: those in `group`, or in the cluster, are together.
-    pub fn expect_together(&mut self, group: Option<&str>, members: &[Member], bound: u64) {
+    pub(crate) fn expect_together(&mut self, group: Option<&str>, members: &[Member], bound: u64) {
         let since = self.events.last().map_or(0, |event| event.t);
         let expectation = Expectation::Together {
             group: group.map(Arc::from),
@@ -138,7 +138,7 @@ impl Story {
     }
 
     /// What must hold: those who crashed with the last event are gone soon.
-    pub fn expect_gone(&mut self, members: &[Member], since: u64, bound: u64, at_once: bool) {
+    pub(crate) fn expect_gone(&mut self, members: &[Member], since: u64, bound: u64, at_once: bool) {
         let expectation = Expectation::Gone {
             members: members.to_vec(),
             since,
@@ -149,14 +149,14 @@ impl Story {
     }
 
     /// The time of the last event.
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.events.last().map_or(0, |event| event.t)
     }
 
     // ---- finding and changing one event -----------------------------------------------------------
 
     /// The place of the only event that `is_it`.
-    pub fn find(&self, is_it: impl Fn(&TraceEvent) -> bool) -> usize {
+    pub(crate) fn find(&self, is_it: impl Fn(&TraceEvent) -> bool) -> usize {
         let mut places = (0..self.events.len()).filter(|place| is_it(&self.events[*place]));
         let place = places.next().expect("no such event in the story");
         assert_eq!(places.next(), None, "more than one such event in the story");
@@ -164,7 +164,7 @@ impl Story {
     }
 
     /// Where `who` installed the cluster view, or with an endpoint the group view, of this number.
-    pub fn view_at(&self, who: Member, number: u64) -> usize {
+    pub(crate) fn view_at(&self, who: Member, number: u64) -> usize {
         self.find(|event| match &event.kind {
             EventKind::View(view) => {
                 is_by(event, who)
@@ -176,7 +176,7 @@ impl Story {
     }
 
     /// The view that is installed there.
-    pub fn view_mut(&mut self, who: Member, number: u64) -> &mut ViewEvent {
+    pub(crate) fn view_mut(&mut self, who: Member, number: u64) -> &mut ViewEvent {
         let place = self.view_at(who, number);
         match &mut self.events[place].kind {
             EventKind::View(view) => view,
@@ -185,7 +185,7 @@ impl Story {
     }
 
     /// Where `sender` sent the message.
-    pub fn send_at(&self, sender: Member, sequence: u64) -> usize {
+    pub(crate) fn send_at(&self, sender: Member, sequence: u64) -> usize {
         self.find(|event| match &event.kind {
             EventKind::Send(message) => message.sender == sender && message.sequence == sequence,
             _ => false,
@@ -193,7 +193,7 @@ impl Story {
     }
 
     /// Where `receiver` got the message.
-    pub fn deliver_at(&self, receiver: Member, sender: Member, sequence: u64) -> usize {
+    pub(crate) fn deliver_at(&self, receiver: Member, sender: Member, sequence: u64) -> usize {
         self.find(|event| match &event.kind {
             EventKind::Deliver(message) => {
                 is_by(event, receiver) && message.sender == sender && message.sequence == sequence
@@ -203,7 +203,7 @@ impl Story {
     }
 
     /// The message that is sent or delivered there.
-    pub fn message_mut(&mut self, place: usize) -> &mut MessageEvent {
+    pub(crate) fn message_mut(&mut self, place: usize) -> &mut MessageEvent {
         match &mut self.events[place].kind {
             EventKind::Send(message) | EventKind::Deliver(message) => message,
             other => panic!("{other:?} is no message"),
@@ -211,7 +211,7 @@ impl Story {
     }
 
     /// Takes an event out and puts it in again just after what stands at `after` now, at that time.
-    pub fn move_after(&mut self, from: usize, after: usize) {
+    pub(crate) fn move_after(&mut self, from: usize, after: usize) {
         let t = self.events[after].t;
         let mut event = self.events.remove(from);
         event.t = t;
@@ -220,7 +220,7 @@ impl Story {
     }
 
     /// Exchanges what happened at two places.
-    pub fn swap(&mut self, one: usize, other: usize) {
+    pub(crate) fn swap(&mut self, one: usize, other: usize) {
         let (t_one, t_other) = (self.events[one].t, self.events[other].t);
         self.events.swap(one, other);
         self.events[one].t = t_one;
@@ -228,12 +228,12 @@ impl Story {
     }
 
     /// The names of the promises that the checker finds broken.
-    pub fn broken(&self) -> BTreeSet<&'static str> {
+    pub(crate) fn broken(&self) -> BTreeSet<&'static str> {
         self.broken_with(Options::default())
     }
 
     /// The same, judged otherwise.
-    pub fn broken_with(&self, options: Options) -> BTreeSet<&'static str> {
+    pub(crate) fn broken_with(&self, options: Options) -> BTreeSet<&'static str> {
         let mut events = self.events.clone();
         let violations = check(&mut events, options);
         violations.iter().map(|found| found.property).collect()
@@ -245,7 +245,7 @@ fn is_by(event: &TraceEvent, who: Member) -> bool {
 }
 
 /// The handle that `who` is.
-pub fn scope(who: Member) -> GroupScope {
+pub(crate) fn scope(who: Member) -> GroupScope {
     GroupScope {
         group: Arc::from(GROUP),
         endpoint: Some(who.endpoint),
@@ -253,7 +253,7 @@ pub fn scope(who: Member) -> GroupScope {
 }
 
 /// A view event without a transitional set.
-pub fn view(
+pub(crate) fn view(
     scope: Option<GroupScope>,
     (number, coordinator): (u64, u16),
     members: &[Member],
@@ -275,7 +275,7 @@ pub fn view(
 }
 
 /// A change, in short.
-pub fn change(member: Member, reason: Reason) -> Change {
+pub(crate) fn change(member: Member, reason: Reason) -> Change {
     Change {
         member,
         reason: Some(reason),
@@ -298,7 +298,7 @@ fn message_event(view: u64, writer: Member, sender: Member, sequence: u64) -> Me
 }
 
 /// The story of the head of this file.
-pub fn good() -> Story {
+pub(crate) fn good() -> Story {
     let mut story = Story::default();
     let all = [NODE_1, NODE_2, NODE_3, NODE_4];
     for who in all {

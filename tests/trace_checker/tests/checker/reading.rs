@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Traces as text: what is written is read back, whatever the order of the lines, and what is no
+//! trace is refused with the line's number.
+
+use trace_checker::check;
+use trace_checker::line::{write, Reader};
+use trace_checker::trace::{EventKind, TraceEvent};
+use trace_checker::Options;
+
+use super::story::good;
+
+fn read(text: &str) -> Result<Vec<TraceEvent>, String> {
+    let mut events = Vec::new();
+    Reader::default()
+        .read(text.as_bytes(), &mut events)
+        .map_err(|bad| bad.to_string())?;
+    Ok(events)
+}
+
+fn written(events: &[TraceEvent]) -> String {
+    let mut text = Vec::new();
+    write(events, &mut text).expect("memory takes all");
+    String::from_utf8(text).expect("JSON is UTF-8")
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let story = good();
+    let text = written(&story.events);
+    assert_eq!(text.lines().count(), story.events.len());
+    assert_eq!(read(&text), Ok(story.events));
+}
+
+#[test]
+fn lines_may_come_in_any_order() {
+    let mut events = good().events;
+    events.reverse();
+    assert!(check(&mut events, Options::default()).is_empty());
+    assert_eq!(events, good().events);
+}
+
+#[test]
+fn the_design_s_shapes_are_read() {
+    let text = concat!(
+        r#"{"t":1,"node":3,"incarnation":7,"event":"start"}"#,
+        "\n\n",
+        r#"{"t":2,"node":3,"incarnation":7,"event":"view","view":[4,1],"primary":true,"members":[[3,0,7],[1,0,5]]}"#,
+        "\n",
+        r#"{"t":3,"node":3,"incarnation":7,"event":"deliver","group":"g","view":[2,1],"sender":[1,1,5],"sequence":9,"order":"AGREED","length":3,"hash":"00000000000000ff"}"#,
+    );
+    let events = read(text).expect("these are good lines");
+    let [start, view, deliver] = events.as_slice() else {
+        panic!("{} events were read from 3 lines", events.len());
+    };
+    assert_eq!(start.kind, EventKind::Start);
+    let EventKind::View(view) = &view.kind else {
+        panic!("{view:?}");
+    };
+    assert_eq!(format!("{:?}", view.members), "[1/5, 3/7]");
+    let EventKind::Deliver(message) = &deliver.kind else {
+        panic!("{deliver:?}");
+    };
+    assert_eq!((message.sequence, message.hash), (9, 255));
+}
+
+#[test]
+fn what_is_no_trace_is_refused_with_its_line() {
+    let good = r#"{"t":1,"node":3,"incarnation":7,"event":"stop"}"#;
+    for (bad, reason) in [
+        ("{", "EOF"),
+        (r#"{"t":1,"node":1,"incarnation":1,"event":"sleep"}"#, "unknown event"),
+        (r#"{"t":1,"node":1,"incarnation":1,"event":"view","members":[]}"#, "no \"view\""),
+        (
+            r#"{"t":1,"node":1,"incarnation":1,"event":"view","view":[1,1],"members":[],"left":[[1,0,1,"bored"]]}"#,
+            "unknown reason",
+        ),
+        (
+            r#"{"t":1,"node":1,"incarnation":1,"event":"send","group":"g","sender":[1,1,1],"sequence":1,"order":"any","length":1,"hash":"0"}"#,
+            "unknown order",
+        ),
+        (
+            r#"{"t":1,"node":1,"incarnation":1,"event":"send","group":"g","sender":[1,1,1],"sequence":1,"order":"fifo","length":1,"hash":"xyz"}"#,
+            "hexadecimal",
+        ),
+        (
+            r#"{"t":1,"node":1,"incarnation":1,"event":"send","sender":[1,1,1],"sequence":1,"order":"fifo","length":1,"hash":"0"}"#,
+            "no \"group\"",
+        ),
+        (r#"{"t":1,"node":1,"incarnation":1,"event":"suspect"}"#, "no \"subject\""),
+    ] {
+        let said = read(&format!("{good}\n{bad}\n")).expect_err(bad);
+        assert!(said.starts_with("line 2: "), "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
+}

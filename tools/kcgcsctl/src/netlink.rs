@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The generic netlink family "kcgcs", as `include/uapi/kcgcs_netlink.h` describes it.
+
+mod answers;
+mod attributes;
+mod connection;
+mod extended_ack;
+mod message;
+
+pub use answers::{GroupStatus, MemberStatus, NodeState, NodeStatus, ViewStatus};
+pub use connection::Connection;
+pub use message::StartRequest;

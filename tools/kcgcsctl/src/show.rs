@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tables, sentences and JSON objects for what the kernel told.
+
+use std::io::{self, Write};
+
+use comfy_table::{presets, CellAlignment, Row, Table};
+use serde::Serialize;
+use serde_json::{json, Map, Value};
+
+use crate::failure::Failure;
+use crate::netlink::{GroupStatus, MemberStatus, NodeStatus, ViewStatus};
+use crate::trace::{Event, Line, Triple, ViewEvent};
+
+/// Writes `text` as it is, at once.
+///
+/// # Errors
+///
+/// Standard output cannot be written to.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    let written = output.write_all(text.as_bytes());
+    written
+        .and_then(|()| output.flush())
+        .map_err(Failure::output)
+}
+
+/// Writes one line.
+///
+/// # Errors
+///
+/// Standard output cannot be written to.
+pub fn print_line(text: &str) -> Result<(), Failure> {
+    print(&format!("{text}\n"))
+}
+
+/// Writes one object as a line of JSON.
+///
+/// # Errors
+///
+/// Standard output cannot be written to.
+pub fn print_json(object: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(object)
+        .map_err(|error| Failure::output(io::Error::from(error)))?;
+    print_line(&text)
+}
+
+fn yes_or_no(value: bool) -> &'static str {
+    if value {
+        "yes"
+    } else {
+        "no"
+    }
+}
+
+fn table(heads: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(heads.to_vec());
+    table
+}
+
+/// Without blanks at the ends of lines.
+fn text_of(mut table: Table) -> String {
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect()
+}
+
+fn pairs(title: &str, list: &[(String, u64)]) -> String {
+    let mut table = table(&[title, "VALUE"]);
+    for (name, value) in list {
+        table.add_row(Row::from([name.clone(), value.to_string()]));
+    }
+    if let Some(values) = table.column_mut(1) {
+        values.set_cell_alignment(CellAlignment::Right);
+    }
+    text_of(table)
+}
+
+/// A view in words: who issued it, its quorum and its size.
+pub fn view_sentence(number: u64, issuer: u16, primary: bool, members: usize) -> String {
+    let quorum = if primary { "primary" } else { "not primary" };
+    let plural = if members == 1 { "" } else { "s" };
+    format!("view {number} of coordinator {issuer}, {quorum}, {members} member{plural}")
+}
+
+/// What `status` shows.
+pub fn node_text(node: &NodeStatus) -> String {
+    let view = match node.view {
+        Some((number, issuer)) => {
+            view_sentence(number, issuer, node.primary, usize::from(node.members))
+        }
+        None => "none".to_owned(),
+    };
+    let slot = node.slot.map_or("none".to_owned(), |slot| slot.to_string());
+    format!(
+        "node         {}\ncluster      {}\naddress      {}\nincarnation  {}\nstate        {}\n\
+         view         {view}\nslot         {slot}\ncoordinator  {}\n\n{}\n{}",
+        node.node,
+        printable(&node.cluster),
+        node.address,
+        node.incarnation,
+        node.state,
+        yes_or_no(node.is_coordinator),
+        pairs("SETTING", &node.settings),
+        pairs("COUNTER", &node.counters),
+    )
+}
+
+/// What `status --json` shows.
+pub fn node_json(node: &NodeStatus) -> Value {
+    let object = |list: &[(String, u64)]| -> Map<String, Value> {
+        let fields = list.iter();
+        fields.map(|(name, value)| (name.clone(), json!(value))).collect()
+    };
+    json!({
+        "node": node.node,
+        "cluster": node.cluster,
+        "address": node.address,
+        "incarnation": node.incarnation,
+        "state": node.state,
+        "view": node.view,
+        "primary": node.primary,
+        "members": node.members,
+        "slot": node.slot,
+        "coordinator": node.is_coordinator,
+        "settings": object(&node.settings),
+        "counters": object(&node.counters),
+    })
+}
+
+/// What `view` shows.
+pub fn view_text(view: &ViewStatus) -> String {
+    let mut table = table(&["NODE", "INCARNATION", "ADDRESS", "SLOT", "COORDINATOR"]);
+    for member in &view.members {
+        table.add_row(Row::from([
+            member.node.to_string(),
+            member.incarnation.to_string(),
+            member.address.clone(),
+            member.slot.to_string(),
+            yes_or_no(member.is_coordinator).to_owned(),
+        ]));
+    }
+    let head = view_sentence(view.number, view.issuer, view.primary, view.members.len());
+    format!("{head}\n{}", text_of(table))
+}
+
+fn triple(member: &MemberStatus) -> Triple {
+    (member.node, 0, member.incarnation)
+}
+
+/// A cluster view as an event of the node that was asked.
+pub fn view_line(t: u64, node: &NodeStatus, view: &ViewStatus) -> Line {
+    Line {
+        t,
+        node: node.node,
+        incarnation: node.incarnation,
+        event: Event::View(ViewEvent {
+            view: (view.number, view.issuer),
+            primary: view.primary,
+            members: view.members.iter().map(triple).collect(),
+            ..ViewEvent::default()
+        }),
+        scope: None,
+    }
+}
+
+/// What `groups` shows.
+pub fn groups_text(groups: &[GroupStatus]) -> String {
+    let heads = ["GROUP", "VIEW", "COORDINATOR", "MEMBERS", "LOCAL", "LOG"];
+    let mut table = table(&heads);
+    for group in groups {
+        table.add_row(Row::from([
+            printable(&group.group),
+            group.view.to_string(),
+            group.coordinator.to_string(),
+            group.members.to_string(),
+            group.local_members.to_string(),
+            group.log_entries.to_string(),
+        ]));
+    }
+    text_of(table)
+}
+
+/// A text with everything escaped that could mislead a terminal.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\t' {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::NodeState;
+
+    fn node() -> NodeStatus {
+        NodeStatus {
+            cluster: "demo\x1b[2J".to_owned(),
+            node: 3,
+            incarnation: 1764,
+            address: "10.0.0.3:5407".to_owned(),
+            state: NodeState::Member,
+            view: Some((7, 1)),
+            primary: true,
+            members: 5,
+            slot: Some(2),
+            is_coordinator: false,
+            settings: vec![("rings".to_owned(), 3)],
+            counters: vec![("bytes_sent".to_owned(), 12345)],
+        }
+    }
+
+    #[test]
+    fn a_node_is_shown_whole_and_harmless() {
+        let text = node_text(&node());
+        assert!(text.contains("view         view 7 of coordinator 1, primary, 5 members\n"));
+        assert!(text.contains("cluster      demo\\u{1b}[2J\n"));
+        assert!(text.contains("state        member\n"));
+        let setting = text.lines().find(|line| line.starts_with("rings"));
+        assert_eq!(setting.unwrap().split_whitespace().last(), Some("3"));
+        assert!(text.lines().all(|line| line.trim_end() == line));
+    }
+
+    #[test]
+    fn a_node_without_a_view_says_so() {
+        let mut node = node();
+        node.view = None;
+        node.slot = None;
+        assert!(node_text(&node).contains("view         none\nslot         none\n"));
+        let json = node_json(&node);
+        assert!(json["view"].is_null() && json["slot"].is_null());
+    }
+
+    #[test]
+    fn json_of_a_node_has_names_for_numbers() {
+        let json = node_json(&node());
+        assert_eq!(json["counters"]["bytes_sent"], 12345);
+        assert_eq!(json["view"], json!([7, 1]));
+        assert_eq!(json["state"], "member");
+    }
+
+    #[test]
+    fn a_view_is_a_row_for_each_member() {
+        let member = |node| MemberStatus {
+            node,
+            incarnation: 60 + u64::from(node),
+            address: format!("10.0.0.{node}:5407"),
+            slot: node,
+            is_coordinator: node == 1,
+        };
+        let view = ViewStatus {
+            number: 9,
+            issuer: 2,
+            primary: false,
+            members: vec![member(1), member(20)],
+        };
+        let text = view_text(&view);
+        let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(text.lines().next(), Some("view 9 of coordinator 2, not primary, 2 members"));
+        assert_eq!(rows[2], ["1", "61", "10.0.0.1:5407", "1", "yes"]);
+        assert_eq!(rows[3], ["20", "80", "10.0.0.20:5407", "20", "no"]);
+        let Event::View(event) = view_line(1, &node(), &view).event else {
+            panic!("no view");
+        };
+        assert_eq!(event.members, [(1, 0, 61), (20, 0, 80)]);
+    }
+}
