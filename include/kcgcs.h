@@ -132,7 +132,9 @@ struct kcgcs_message {
 
 /**
  * struct kcgcs_group_ops - what a member wants to be told
- * @owner: THIS_MODULE of the consumer; it cannot unload while it is a member
+ * @owner: THIS_MODULE of the consumer: it cannot unload while it is a member.
+ *         NULL only if the consumer is built in, or surely calls kcgcs_leave()
+ *         in its exit function
  * @view: a new view; the first one says that one is a member.  Required.
  * @deliver: a message.  Required.
  * @block: the view is about to change; what is multicast from now on belongs

@@ -27,6 +27,7 @@
 mod bottom_half_lock;
 mod callback_types;
 mod clock;
+mod cluster_log;
 mod cluster_notifier;
 mod deadline_timer;
 mod engine;

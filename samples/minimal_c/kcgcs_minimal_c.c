@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The smallest consumer of KCGCS in C: joins a group in the first network
- * namespace, logs what it is told, greets the others once, leaves at exit.
+ * namespace, logs what it is told, and greets the others once.  A member cannot
+ * be unloaded: write 0 to the parameter "member" to leave first.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -9,15 +10,10 @@
 #include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/module.h>
-#include <linux/printk.h>
 #include <linux/string.h>
 #include <net/net_namespace.h>
 
 #include <kcgcs.h>
-
-static char *group = "sample";
-module_param(group, charp, 0444);
-MODULE_PARM_DESC(group, "name of the group to join (sample)");
 
 static struct kcgcs_group *membership;
 static atomic_t arrived;
@@ -41,15 +37,9 @@ static void minimal_arrive(void)
 static void minimal_view(void *context, const struct kcgcs_view *view)
 {
 	static bool is_member;
-	u16 i;
 
-	pr_info("view %llu of node %u, %sprimary, %u members\n", view->number,
-		view->coordinator, view->primary ? "" : "not ",
-		view->member_count);
-	for (i = 0; i < view->member_count; i++)
-		pr_info("  node %u endpoint %u slot %u\n",
-			view->members[i].node, view->members[i].endpoint,
-			view->members[i].slot);
+	pr_info("view %llu of node %u, %u members\n", view->number,
+		view->coordinator, view->member_count);
 	if (!is_member) {
 		is_member = true;
 		minimal_arrive();
@@ -58,9 +48,9 @@ static void minimal_view(void *context, const struct kcgcs_view *view)
 
 static void minimal_deliver(void *context, const struct kcgcs_message *message)
 {
-	pr_info("message %llu of node %u in view %llu: %.*s\n",
-		message->sequence, message->sender.node, message->view,
-		(int)message->length, (const char *)message->data);
+	pr_info("message %llu of node %u: %.*s\n", message->sequence,
+		message->sender.node, (int)message->length,
+		(const char *)message->data);
 }
 
 static const struct kcgcs_group_ops minimal_ops = {
@@ -69,20 +59,34 @@ static const struct kcgcs_group_ops minimal_ops = {
 	.deliver = minimal_deliver,
 };
 
+static int minimal_set_member(const char *text, const struct kernel_param *param)
+{
+	struct kcgcs_group *group = xchg(&membership, NULL);
+
+	return group ? kcgcs_leave(group) : -ENOTCONN;
+}
+
+static const struct kernel_param_ops member_ops = {
+	.set = minimal_set_member,
+};
+module_param_cb(member, &member_ops, NULL, 0200);
+MODULE_PARM_DESC(member, "write 0 to leave the group");
+
 static int __init minimal_init(void)
 {
-	membership = kcgcs_join(&init_net, group, &minimal_ops, NULL);
-	if (IS_ERR(membership)) {
-		pr_err("cannot join %s: %pe\n", group, membership);
-		return PTR_ERR(membership);
-	}
+	struct kcgcs_group *group;
+
+	group = kcgcs_join(&init_net, "sample", &minimal_ops, NULL);
+	if (IS_ERR(group))
+		return PTR_ERR(group);
+	membership = group;
 	minimal_arrive();
 	return 0;
 }
 
+/* Runs only when there is no membership any more. */
 static void __exit minimal_exit(void)
 {
-	kcgcs_leave(membership);
 }
 
 module_init(minimal_init);

@@ -9,7 +9,7 @@ use core::{ptr, str};
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Full, Release};
-use kernel::{bindings, ModuleMetadata};
+use kernel::bindings;
 
 module! {
     type: MinimalRust,
@@ -21,7 +21,8 @@ module! {
 }
 
 static OPERATIONS: kcgcs::Operations = kcgcs::Operations {
-    owner: <MinimalRust as ModuleMetadata>::THIS_MODULE.as_ptr().cast(),
+    // Not pinned: this module leaves when it is unloaded, before its code goes.
+    owner: ptr::null_mut(),
     view,
     deliver,
     optional: [None; 4],

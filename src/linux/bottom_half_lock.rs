@@ -12,15 +12,12 @@ use kernel::{
     sync::lock::{
         spinlock::SpinLockBackend,
         Backend,
-        Guard,
         Lock, //
     }, //
 };
 
 /// Data behind a `spin_lock_bh()`.
 pub(crate) type BottomHalfLock<T> = Lock<T, BottomHalfBackend>;
-/// The proof that the lock is held.
-pub(crate) type BottomHalfGuard<'a, T> = Guard<'a, T, BottomHalfBackend>;
 
 /// Makes a [`BottomHalfLock`] with a lock class of its own.
 macro_rules! new_bottom_half_lock {

@@ -25,7 +25,7 @@ use kernel::{
 /// `struct kcgcs_member`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     pub(crate) incarnation: u64,
     pub(crate) endpoint: u32,
     pub(crate) node: u16,
@@ -60,7 +60,7 @@ impl From<&GroupMember> for Member {
 /// `struct kcgcs_change`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Change {
+pub(crate) struct Change {
     pub(crate) member: Member,
     pub(crate) reason: u32,
     pub(crate) reserved: u32,
@@ -68,7 +68,7 @@ pub struct Change {
 
 /// `struct kcgcs_view`.
 #[repr(C)]
-pub struct View {
+pub(crate) struct View {
     pub(crate) number: u64,
     pub(crate) cluster_view: u64,
     pub(crate) coordinator: u16,
@@ -86,7 +86,7 @@ pub struct View {
 
 /// `struct kcgcs_message`.
 #[repr(C)]
-pub struct Message {
+pub(crate) struct Message {
     pub(crate) sender: Member,
     pub(crate) sequence: u64,
     pub(crate) view: u64,
@@ -97,7 +97,7 @@ pub struct Message {
 
 /// `struct kcgcs_group_ops`.
 #[repr(C)]
-pub struct GroupOps {
+pub(crate) struct GroupOps {
     pub(crate) owner: *mut bindings::module,
     pub(crate) view: Option<unsafe extern "C" fn(context: *mut c_void, view: *const View)>,
     pub(crate) deliver: Option<unsafe extern "C" fn(context: *mut c_void, message: *const Message)>,

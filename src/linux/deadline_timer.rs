@@ -90,6 +90,9 @@ impl<T: Sync> DeadlineTimer<T> {
         unsafe { bindings::hrtimer_cancel(self.timer.get()) };
     }
 
+    /// # Safety
+    ///
+    /// `timer` is that of a timer of this type, called by the kernel.
     unsafe extern "C" fn fired(timer: *mut bindings::hrtimer) -> bindings::hrtimer_restart {
         // SAFETY: By the type invariant `timer` is the first field of a `Self`, which is there until
         // it was stopped, and stopping waits for this function.

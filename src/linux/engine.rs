@@ -5,6 +5,7 @@
 
 use super::{
     clock,
+    cluster_log,
     cluster_notifier::News,
     errno,
     event_log::{
@@ -18,7 +19,6 @@ use super::{
     },
     instance::Instance,
     settings::ClusterName,
-    text_buffer::TextBuffer,
     trace_points,
     view_record::{
         node_member,
@@ -33,6 +33,7 @@ use crate::{
     protocol::{
         configuration::ValidConfiguration,
         errors::CommandError,
+        group_view::GroupView,
         identity::{
             EndpointId,
             Identity,
@@ -45,14 +46,15 @@ use crate::{
         node::Node,
         outputs::{
             ChangeReason,
-            Event,
-            RefusalReason, //
+            Event, //
         },
-        time::Instant,
+        time::{
+            Duration,
+            Instant, //
+        },
         view::ClusterView, //
     }, //
 };
-use core::fmt::Write;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -60,10 +62,10 @@ use kernel::{
 
 /// Inputs that one run handles before it gives up the processor.
 const INPUTS_PER_RUN: usize = 256;
-/// Changes of a view that get a line of their own in the log.
-const CHANGE_LINES_MAX: usize = 8;
-/// Node numbers of a view that the log shows.
-const NODES_SHOWN_MAX: usize = 100;
+/// Of so many inputs in a row, one may be something else although datagrams wait.
+const INPUTS_PER_TURN: usize = 16;
+/// How long the engine waits for memory before it tries again.
+const MEMORY_PAUSE: Duration = Duration::from_milliseconds(10);
 
 /// Where the node stands, for operators: an `enum kcgcs_node_state`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,10 @@ pub(super) struct Engine {
     changes: KVec<(Identity, ChangeReason)>,
     cluster_view: Option<Arc<ViewRecord>>,
     log: EventLog,
+    /// Place in `handles` of the one whose message was taken last.
+    last_submitter: usize,
+    /// When to try again what there was no memory for.
+    retry_at: Option<Instant>,
     is_leaving: bool,
     is_stopped: bool,
     is_failed: bool,
@@ -119,6 +125,8 @@ impl Engine {
             changes: KVec::with_capacity(2 * NODES_MAX, GFP_KERNEL)?,
             cluster_view: None,
             log,
+            last_submitter: 0,
+            retry_at: None,
             is_leaving: false,
             is_stopped: false,
             is_failed: false,
@@ -160,20 +168,19 @@ impl Engine {
     }
 
     fn handle_inputs(&mut self, instance: &Instance) -> bool {
-        for _ in 0..INPUTS_PER_RUN {
+        for count in 0..INPUTS_PER_RUN {
             if self.is_stopped {
                 return false;
             }
             let now = clock::now();
-            if let Some(report) = instance.take_report() {
-                self.node.handle_pulse_report(now, report);
-            } else if let Some(datagram) = instance.socket.take() {
-                let (from, bytes) = (datagram.from(), datagram.bytes());
-                trace_points::datagram_receive(instance.node, from, bytes.len());
-                self.node.handle_datagram(now, from, bytes);
-            } else if self.next_deadline().is_some_and(|at| at <= now) {
-                self.node.handle_deadline(now);
-            } else if !self.submit_next(now) {
+            // Datagrams come first, but a flood of them holds up nothing else for long.
+            let is_turn_of_others = count % INPUTS_PER_TURN == 0;
+            let is_done = self.handle_report(now, instance)
+                || is_turn_of_others && (self.handle_deadline(now) || self.submit_next(now))
+                || self.handle_datagram(now, instance)
+                || self.handle_deadline(now)
+                || self.submit_next(now);
+            if !is_done {
                 if let Some(at) = self.next_deadline() {
                     instance.wake_engine_at(at);
                 }
@@ -184,36 +191,82 @@ impl Engine {
         true
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        self.node.next_deadline().map(|(at, _)| at)
+    fn handle_report(&mut self, now: Instant, instance: &Instance) -> bool {
+        let report = instance.take_report();
+        if let Some(report) = report {
+            self.node.handle_pulse_report(now, report);
+        }
+        report.is_some()
     }
 
-    /// Hands one submitted message to the protocol. False if there is none that it takes.
+    fn handle_datagram(&mut self, now: Instant, instance: &Instance) -> bool {
+        let Some(datagram) = instance.socket.take() else {
+            return false;
+        };
+        let (from, bytes) = (datagram.from(), datagram.bytes());
+        trace_points::datagram_receive(instance.node, from, bytes.len());
+        self.node.handle_datagram(now, from, bytes);
+        true
+    }
+
+    fn handle_deadline(&mut self, now: Instant) -> bool {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+        }
+        let is_due = self.node.next_deadline().is_some_and(|(at, _)| at <= now);
+        if is_due {
+            self.node.handle_deadline(now);
+        }
+        is_due
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.node.next_deadline().map(|(at, _)| at);
+        match (deadline, self.retry_at) {
+            (Some(deadline), Some(retry_at)) => Some(deadline.min(retry_at)),
+            (deadline, retry_at) => deadline.or(retry_at),
+        }
+    }
+
+    /// Hands one submitted message to the protocol, of one member after the other. False if there is
+    /// none that it takes.
     fn submit_next(&mut self, now: Instant) -> bool {
-        for handle in self.handles.iter() {
-            let Some(Submission { order, payload }) = handle.take_submission() else {
+        let count = self.handles.len();
+        for step in 0..count {
+            let place = self.last_submitter.wrapping_add(1).wrapping_add(step) % count;
+            let Some(handle) = self.handles.get(place).cloned() else {
                 continue;
             };
-            match self
-                .node
-                .multicast(now, handle.endpoint(), order, payload)
-            {
-                Ok(()) => {
-                    handle.tell_writable();
-                    return true;
-                }
-                Err((
-                    CommandError::WindowFull | CommandError::NoQuorum | CommandError::OutOfMemory,
-                    payload,
-                )) => handle.give_back(Submission { order, payload }),
-                // The membership is over: its messages go with it.
-                Err((error, _)) => {
-                    pr_debug!("a message was dropped: {:?}\n", error);
-                    return true;
-                }
+            if self.submit_of(now, &handle) {
+                self.last_submitter = place;
+                return true;
             }
         }
         false
+    }
+
+    fn submit_of(&mut self, now: Instant, handle: &Handle) -> bool {
+        let Some(Submission { order, payload }) = handle.take_submission() else {
+            return false;
+        };
+        let endpoint = handle.endpoint();
+        match self.node.multicast(now, endpoint, order, payload) {
+            Ok(()) => handle.tell_writable(),
+            // What is given back is tried again after each input; nothing may come in, though, while
+            // there is no memory.
+            Err((CommandError::OutOfMemory, payload)) => {
+                handle.give_back(Submission { order, payload });
+                self.retry_at = Some(now.after(MEMORY_PAUSE));
+                return false;
+            }
+            Err((CommandError::WindowFull | CommandError::NoQuorum, payload)) => {
+                handle.give_back(Submission { order, payload });
+                return false;
+            }
+            // The membership is over: its messages go with it.
+            Err((error, _)) => pr_debug!("a message was dropped: {:?}\n", error),
+        }
+        true
     }
 
     /// Adds a consumer's membership.
@@ -323,6 +376,7 @@ impl Engine {
                 self.handle_event(now, event, instance);
             }
             if is_quiet {
+                instance.set_quorum(self.node.has_quorum());
                 return;
             }
         }
@@ -331,19 +385,7 @@ impl Engine {
     fn handle_event(&mut self, now: Instant, event: Event, instance: &Instance) {
         match event {
             Event::GroupView { endpoint, view } => {
-                let Some(handle) = self.handle(endpoint) else {
-                    return;
-                };
-                let record = if view.members.is_empty() {
-                    ViewRecord::empty()
-                } else {
-                    ViewRecord::of_group(&view, handle.latest().as_deref())
-                };
-                let is_taken = record.is_ok_and(|record| {
-                    let own = record.member_of(view.reader, endpoint);
-                    handle.push_view(record, own)
-                });
-                self.expect_taken(now, endpoint, is_taken, instance);
+                self.deliver_view(now, endpoint, &view, instance);
             }
             Event::Deliver {
                 endpoint,
@@ -401,35 +443,53 @@ impl Engine {
         instance: &Instance,
     ) {
         if let Some(handle) = self.handle(endpoint) {
-            let is_taken = handle.push(delivery);
-            self.expect_taken(now, endpoint, is_taken, instance);
+            if !handle.push(delivery) {
+                self.put_out(now, &handle, "does not keep up", instance);
+            }
         }
     }
 
-    /// Puts a consumer out whose queue is full.
-    fn expect_taken(
+    fn deliver_view(
         &mut self,
         now: Instant,
         endpoint: EndpointId,
-        is_taken: bool,
+        view: &GroupView,
         instance: &Instance,
     ) {
-        if is_taken {
+        let Some(handle) = self.handle(endpoint) else {
             return;
+        };
+        let record = if view.members.is_empty() {
+            ViewRecord::empty()
+        } else {
+            ViewRecord::of_group(view, handle.latest().as_deref())
+        };
+        let Ok(record) = record else {
+            self.put_out(now, &handle, "gets no memory for a view", instance);
+            return;
+        };
+        let own = record.member_of(view.reader, endpoint);
+        if !handle.push_view(record, own) {
+            self.put_out(now, &handle, "does not keep up", instance);
         }
-        if let Some(handle) = self.handle(endpoint) {
-            log_line!(
-                self.log,
-                now,
-                "member {} of group {:?} does not keep up and is put out",
-                endpoint.0,
-                handle.name
-            );
-            handle.close(ViewRecord::empty().ok());
-            self.handles.retain(|known| known.endpoint() != endpoint);
-            let _ = self.node.leave_group(now, endpoint);
-            instance.wake_engine();
-        }
+    }
+
+    /// Ends the membership of a consumer that could not be told of everything.
+    fn put_out(&mut self, now: Instant, handle: &Handle, why: &str, instance: &Instance) {
+        let endpoint = handle.endpoint();
+        log_line!(
+            self.log,
+            now,
+            "member {} of group {:?} {} and is put out",
+            endpoint.0,
+            handle.name,
+            why
+        );
+        handle.close(ViewRecord::empty().ok());
+        self.handles.retain(|known| known.endpoint() != endpoint);
+        // An error says that the protocol has put it out before.
+        let _ = self.node.leave_group(now, endpoint);
+        instance.wake_engine();
     }
 
     fn handle_cluster_event(&mut self, now: Instant, event: Event, instance: &Instance) {
@@ -437,16 +497,18 @@ impl Engine {
         match event {
             Event::ViewChange { subject, reason } => {
                 // There is room for all differences of two views.
-                let _ = self.changes.push(
-                    (subject, reason),
-                    GFP_KERNEL,
-                );
+                let _ = self.changes.push((subject, reason), GFP_KERNEL);
                 if reason == ChangeReason::Failed {
                     tell(News::Failed(self.cluster_member(subject)));
                 }
             }
             Event::ClusterView { number } => {
-                self.log_view(now, instance);
+                if let Some(view) = self.node.view() {
+                    let is_first = self.cluster_view.is_none();
+                    let coordinators = instance.configuration.coordinators;
+                    cluster_log::changes(&mut self.log, now, &self.changes, is_first);
+                    cluster_log::view(&mut self.log, now, view, coordinators);
+                }
                 let members = self.node.view().map_or(0, ClusterView::count);
                 trace_points::view_install(instance.node, number, members);
                 if let Some(view) = self.node.view() {
@@ -516,7 +578,7 @@ impl Engine {
                 tell(News::Excluded);
             }
             Event::Refused { by, reason } => {
-                log_line!(self.log, now, "refused by {:?}: {}", by, refusal(reason));
+                log_line!(self.log, now, "refused by {:?}: {}", by, cluster_log::refusal(reason));
             }
             Event::RefusedOther {
                 subject,
@@ -529,7 +591,7 @@ impl Engine {
                     "refuses node {:?} at {:?}: {}",
                     subject.node,
                     address,
-                    refusal(reason)
+                    cluster_log::refusal(reason)
                 );
             }
             Event::Left => instance.left.complete_all(),
@@ -544,71 +606,5 @@ impl Engine {
             .as_ref()
             .and_then(|view| view.find(id))
             .unwrap_or(super::callback_types::Member::new(id, None))
-    }
-
-    fn log_view(&mut self, now: Instant, instance: &Instance) {
-        let Some(view) = self.node.view() else {
-            return;
-        };
-        let is_first = self.cluster_view.is_none();
-        let mut lines: usize = 0;
-        let mut left_out: usize = 0;
-        for (subject, reason) in self.changes.iter() {
-            if *reason == ChangeReason::Join && is_first {
-                continue;
-            }
-            if lines >= CHANGE_LINES_MAX {
-                left_out = left_out.saturating_add(1);
-                continue;
-            }
-            lines = lines.saturating_add(1);
-            match reason {
-                ChangeReason::Join => {
-                    log_line!(self.log, now, "joined view: {:?}", subject.node);
-                }
-                ChangeReason::Leave => {
-                    log_line!(self.log, now, "left view: {:?} (leave)", subject.node);
-                }
-                ChangeReason::Failed => {
-                    log_line!(self.log, now, "left view: {:?} (failed)", subject.node);
-                }
-            }
-        }
-        if left_out > 0 {
-            log_line!(self.log, now, "{} more changes", left_out);
-        }
-        let mut bytes = [0; 640];
-        let mut text = TextBuffer::new(&mut bytes);
-        for member in view.members().iter().take(NODES_SHOWN_MAX) {
-            let _ = write!(text, " {}", member.identity.node.number());
-        }
-        if view.count() > NODES_SHOWN_MAX {
-            let _ = write!(text, " ...");
-        }
-        let _ = write!(text, "; coordinators:");
-        for member in view.coordinators(instance.configuration.coordinators) {
-            let _ = write!(text, " {}", member.identity.node.number());
-        }
-        let text = core::str::from_utf8(text.as_bytes()).unwrap_or_default();
-        log_line!(
-            self.log,
-            now,
-            "view {:?} of coordinator {:?}, {} members:{}",
-            view.number,
-            view.issuer,
-            view.count(),
-            text
-        );
-    }
-}
-
-fn refusal(reason: RefusalReason) -> &'static str {
-    match reason {
-        RefusalReason::DuplicateNodeId => "node number in use at another address",
-        RefusalReason::HeartbeatInterval => "heartbeat interval differs",
-        RefusalReason::Rings => "number of rings differs",
-        RefusalReason::Confirmations => "number of confirmations differs",
-        RefusalReason::Coordinators => "number of coordinators differs",
-        RefusalReason::ViewFull => "view is full",
     }
 }

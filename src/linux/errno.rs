@@ -4,10 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::{
-    platform::OutOfMemory,
-    protocol::errors::CommandError, //
-};
+use crate::protocol::errors::CommandError;
 use kernel::{
     error::Error,
     prelude::*, //
@@ -24,9 +21,4 @@ pub(crate) fn of_command(error: CommandError) -> Error {
         CommandError::NoQuorum => ENOTCONN,
         CommandError::Stopped => ESHUTDOWN,
     }
-}
-
-/// The error number of memory that could not be had.
-pub(crate) fn of_memory(_: OutOfMemory) -> Error {
-    ENOMEM
 }

@@ -31,8 +31,6 @@ pub(crate) struct RawDatagram {
 
 /// `KCGCS_SETTING_NOT_GIVEN`.
 pub(crate) const SETTING_NOT_GIVEN: c_uint = u32::MAX;
-/// `KCGCS_SETTING_UNREADABLE`.
-pub(crate) const SETTING_UNREADABLE: c_uint = u32::MAX - 1;
 /// `KCGCS_MESSAGE_SIZE`.
 pub(crate) const MESSAGE_SIZE: usize = 80;
 /// `KCGCS_REQUEST_SETTINGS_MAX`.

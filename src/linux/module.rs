@@ -6,7 +6,10 @@ use super::{
     ffi,
     parameters,
     registry,
-    settings::Settings, //
+    settings::{
+        Complaint,
+        Settings, //
+    }, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -22,14 +25,7 @@ impl kernel::Module for KcgcsModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         // SAFETY: The module is being initialised, which happens once.
         unsafe { registry::init() };
-        let settings = match parameters::wishes().map(|wishes| Settings::new(&wishes)) {
-            None => None,
-            Some(Ok(settings)) => Some(settings),
-            Some(Err(complaint)) => {
-                pr_err!("{}\n", complaint.text());
-                return Err(complaint.error());
-            }
-        };
+        let settings = Settings::optional(&parameters::wishes()).map_err(report)?;
         // SAFETY: Called once, and undone in `drop` or below.
         to_result(unsafe { ffi::kcgcs_namespaces_register() })?;
         // SAFETY: As above.
@@ -40,13 +36,18 @@ impl kernel::Module for KcgcsModule {
         }
         if let Some(settings) = settings {
             if let Err(complaint) = registry::start(init_net(), settings) {
-                pr_err!("{}\n", complaint.text());
                 drop(Self);
-                return Err(complaint.error());
+                return Err(report(complaint));
             }
         }
         Ok(Self)
     }
+}
+
+/// Tells the operator why the module is not loaded.
+fn report(complaint: Complaint) -> Error {
+    pr_err!("{}\n", complaint.text());
+    complaint.error()
 }
 
 /// The initial network namespace, which is there for ever.

@@ -53,17 +53,17 @@ fn number(name: &'static CStr, default: u32) -> u32 {
 
 /// What the operator wrote where a number is expected and is none.
 fn unreadable(name: &str) -> Option<&'static [u8]> {
+    let is_it = |known: &&&CStr| known.to_bytes() == name.as_bytes();
     let name = settings::SETTING_NAMES
         .iter()
-        .chain(&[NODE_ID])
-        .find(|known| known.to_bytes() == name.as_bytes())?;
+        .find(is_it)
+        .or(Some(&NODE_ID).filter(is_it))?;
     // SAFETY: The name ends with a zero; the kernel keeps the text until the module is gone.
     unsafe { c_bytes(ffi::kcgcs_parameter_unreadable(name.as_char_ptr())) }
 }
 
-/// What the operator asks for in the initial network namespace; `None` if neither a node number nor
-/// an address was given.
-pub(crate) fn wishes() -> Option<Wishes<'static>> {
+/// What the operator asks for in the initial network namespace.
+pub(crate) fn wishes() -> Wishes<'static> {
     let mut settings = Configuration::DEFAULT;
     for name in settings::SETTING_NAMES {
         if let Some(wanted) = settings::setting(&mut settings, name.to_bytes()) {
@@ -80,13 +80,12 @@ pub(crate) fn wishes() -> Option<Wishes<'static>> {
             c_bytes(ffi::kcgcs_parameter_peers()),
         )
     };
-    let wishes = Wishes {
+    Wishes {
         cluster: cluster.unwrap_or_default(),
         node_id,
         address: address.unwrap_or_default(),
         peers: peers.unwrap_or_default(),
         settings,
         unreadable,
-    };
-    (node_id != 0 || !wishes.address.is_empty()).then_some(wishes)
+    }
 }

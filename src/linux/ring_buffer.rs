@@ -43,11 +43,6 @@ impl<T> RingBuffer<T> {
         self.length
     }
 
-    /// Whether there is no value.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
     /// Appends a value, or hands it back if there is no room.
     pub(crate) fn push(&mut self, value: T) -> Result<(), T> {
         if self.length >= self.slots.len() {
@@ -84,11 +79,6 @@ impl<T> RingBuffer<T> {
         self.first = self.wrapped(self.first.wrapping_add(1));
         self.length = self.length.wrapping_sub(1);
         Some(value)
-    }
-
-    /// The oldest value.
-    pub(crate) fn front(&self) -> Option<&T> {
-        self.slots.get(self.first)?.as_ref()
     }
 
     /// `index`, which is less than twice the number of slots, brought back among them.

@@ -182,6 +182,27 @@ pub(crate) struct Wishes<'a> {
 }
 
 impl Wishes<'_> {
+    /// Whether a node is asked for at all.
+    pub(crate) fn ask_for_node(&self) -> bool {
+        self.node_id != 0 || !self.address.is_empty()
+    }
+
+    fn configuration(
+        &self,
+        cluster: ClusterName,
+        address: PeerAddress,
+        peers: &[PeerAddress],
+    ) -> Result<ValidConfiguration, Complaint> {
+        ValidConfiguration::new(self.settings, cluster.as_bytes(), address, peers).map_err(|error| {
+            match error {
+                ConfigurationError::OutOfMemory => Complaint::out_of_memory(),
+                ConfigurationError::Setting(setting) => {
+                    self.wrong_number(setting.parameter, setting.value, setting.min, setting.max)
+                }
+            }
+        })
+    }
+
     /// That a number is not within its bounds, or none at all.
     fn wrong_number(&self, name: &str, value: u64, min: u64, max: u64) -> Complaint {
         match (self.unreadable)(name) {
@@ -203,6 +224,18 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Checks what an operator wrote who asks for a node, and its numbers if none is asked for.
+    ///
+    /// Context: Process context. May sleep.
+    pub(crate) fn optional(wishes: &Wishes<'_>) -> Result<Option<Self>, Complaint> {
+        if wishes.ask_for_node() {
+            return Self::new(wishes).map(Some);
+        }
+        let nowhere = PeerAddress::from_socket_address(SocketAddr::from(([127, 0, 0, 1], 1)));
+        wishes.configuration(ClusterName::new(wishes.cluster)?, nowhere, &[])?;
+        Ok(None)
+    }
+
     /// Checks what an operator wrote.
     ///
     /// Context: Process context. May sleep.
@@ -216,18 +249,7 @@ impl Settings {
             })?;
         let address = parse_address("address", wishes.address)?;
         let peers = parse_peers(wishes.peers, address)?;
-        let configuration =
-            ValidConfiguration::new(wishes.settings, cluster.as_bytes(), address, &peers).map_err(
-                |error| match error {
-                    ConfigurationError::OutOfMemory => Complaint::out_of_memory(),
-                    ConfigurationError::Setting(setting) => wishes.wrong_number(
-                        setting.parameter,
-                        setting.value,
-                        setting.min,
-                        setting.max,
-                    ),
-                },
-            )?;
+        let configuration = wishes.configuration(cluster, address, &peers)?;
         Ok(Self {
             cluster,
             node,

@@ -212,11 +212,6 @@ impl ViewRecord {
         self.members.is_empty()
     }
 
-    /// The members that left.
-    pub(crate) fn left(&self) -> &[Change] {
-        &self.left
-    }
-
     /// The view as consumers see it.
     pub(crate) fn as_view(&self) -> &View {
         &self.view

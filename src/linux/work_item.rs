@@ -123,6 +123,9 @@ impl<T: Sync> WorkItem<T> {
         unsafe { bindings::cancel_work_sync(self.work.get()) };
     }
 
+    /// # Safety
+    ///
+    /// `work` is that of an item of this type, called by the kernel.
     unsafe extern "C" fn execute(work: *mut bindings::work_struct) {
         // SAFETY: By the type invariant `work` is the first field of a `Self`, which is there until
         // the item was cancelled, and cancelling waits for this function.

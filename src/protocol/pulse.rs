@@ -26,7 +26,11 @@
 mod receiving;
 mod source;
 mod target;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod test_bench;
 mod values;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod whole_tests;
 
 pub use values::{PulseAssignment, PulsePeer, PulseReport, PulseVerdict};
 

@@ -184,3 +184,172 @@ fn all_parts(parts: u16) -> u64 {
         .checked_shr(64_u32.saturating_sub(u32::from(parts)))
         .unwrap_or(0)
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_proposal))]
+mod tests {
+    use super::*;
+    use crate::protocol::outputs::ChangeReason;
+    use crate::protocol::test_support::{identity, member, node, written, TestResult, Unexpected};
+    use crate::protocol::wire::membership::{parse_propose, write_ballot};
+
+    const BODY_MAX: usize = 1344;
+
+    const fn ballot(round: u32, number: u16) -> Ballot {
+        Ballot {
+            round,
+            coordinator: node(number),
+        }
+    }
+
+    fn change(number: u16) -> Change {
+        if number % 2 == 0 {
+            Change::Add(member(number))
+        } else {
+            Change::Remove {
+                subject: identity(number),
+                reason: ChangeReason::Failed,
+            }
+        }
+    }
+
+    /// A proposal of so many changes.
+    fn proposal(ballot: Ballot, changes: u16) -> Result<Proposal, Unexpected> {
+        let mut proposal = Proposal::empty(node(9))?;
+        proposal.begin(ballot, node(7));
+        for number in 1..=changes {
+            if !proposal.add(change(number)) {
+                return Err(Unexpected);
+            }
+        }
+        proposal.add_reporters(0b1010_0101);
+        proposal.close();
+        Ok(proposal)
+    }
+
+    /// Brings part number `part` of `from` to `to` by way of a datagram, under another ballot.
+    fn carry(from: &Proposal, part: u16, ballot: Ballot, to: &mut Proposal) -> TestResult {
+        let mut buffer = [0; BODY_MAX];
+        let body = written(&mut buffer, |writer| {
+            write_ballot(writer, ballot)?;
+            from.write_part(writer, part)
+        })?;
+        let (_, part) = parse_propose(body)?;
+        to.add_part(ballot, &part);
+        Ok(())
+    }
+
+    fn are_equal(one: &Proposal, other: &Proposal) -> bool {
+        one.is_complete()
+            && other.is_complete()
+            && one.changes() == other.changes()
+            && one.reporters() == other.reporters()
+            && one.issuer() == other.issuer()
+            && one.parts() == other.parts()
+    }
+
+    #[test]
+    fn nothing_is_proposed_at_first_nor_after_it_was_cleared() -> TestResult {
+        let mut proposal = Proposal::empty(node(1))?;
+        assert!(!proposal.is_complete() && proposal.changes().is_empty());
+        proposal = self::proposal(ballot(1, 1), 3)?;
+        proposal.clear();
+        assert!(!proposal.is_complete() && proposal.changes().is_empty());
+        assert_eq!(proposal.ballot, None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_proposal_has_as_many_parts_as_its_changes_need() -> TestResult {
+        for (changes, parts) in [
+            (0, 1),
+            (1, 1),
+            (32, 1),
+            (33, 2),
+            (64, 2),
+            (65, 3),
+            (2048, 64),
+        ] {
+            let proposal = proposal(ballot(1, 1), changes)?;
+            assert_eq!(proposal.parts(), parts);
+            assert!(proposal.is_complete());
+            assert_eq!(proposal.changes().len(), usize::from(changes));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_does_not_fit_waits_for_a_later_view() -> TestResult {
+        let mut proposal = Proposal::empty(node(1))?;
+        proposal.begin(ballot(1, 1), node(1));
+        for number in 1..=2048 {
+            assert!(proposal.add(change(number)));
+        }
+        assert!(!proposal.add(change(1)));
+        proposal.close();
+        assert!(proposal.is_complete());
+        Ok(())
+    }
+
+    #[test]
+    fn parts_may_come_in_any_order_and_more_than_once() -> TestResult {
+        let original = proposal(ballot(3, 2), 100)?;
+        for order in [
+            [0, 1, 2, 3, 3, 3],
+            [3, 2, 1, 0, 0, 1],
+            [2, 2, 0, 3, 0, 1],
+            [1, 3, 1, 3, 2, 0],
+        ] {
+            let mut copy = Proposal::empty(node(1))?;
+            let mut seen = 0_u8;
+            for part in order {
+                let was_complete = copy.is_complete();
+                carry(&original, part, ballot(3, 2), &mut copy)?;
+                seen |= 1 << part;
+                assert_eq!(copy.is_complete(), seen == 0b1111);
+                assert!(copy.is_complete() || copy.changes().is_empty());
+                assert!(!was_complete || copy.is_complete());
+            }
+            assert!(are_equal(&copy, &original));
+            assert_eq!(copy.ballot, Some(ballot(3, 2)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn parts_of_two_ballots_are_never_mixed() -> TestResult {
+        let (low, high) = (proposal(ballot(1, 2), 40)?, proposal(ballot(2, 1), 64)?);
+        let mut copy = Proposal::empty(node(1))?;
+        carry(&low, 0, ballot(1, 2), &mut copy)?;
+        carry(&high, 1, ballot(2, 1), &mut copy)?;
+        // Too late: the higher ballot goes on.
+        carry(&low, 1, ballot(1, 2), &mut copy)?;
+        assert!(!copy.is_complete());
+        carry(&high, 0, ballot(2, 1), &mut copy)?;
+        assert!(are_equal(&copy, &high));
+        carry(&low, 0, ballot(1, 2), &mut copy)?;
+        carry(&low, 1, ballot(1, 2), &mut copy)?;
+        assert!(are_equal(&copy, &high));
+        Ok(())
+    }
+
+    #[test]
+    fn a_proposal_goes_on_under_another_ballot_unchanged() -> TestResult {
+        let original = proposal(ballot(1, 3), 70)?;
+        let mut carried = Proposal::empty(node(1))?;
+        carried.copy_from(&original, ballot(5, 8));
+        assert!(are_equal(&carried, &original));
+        assert_eq!(carried.ballot, Some(ballot(5, 8)));
+        // The issuer stays who it was: it is part of the view's name.
+        assert_eq!(carried.issuer(), node(7));
+        Ok(())
+    }
+
+    #[test]
+    fn every_set_of_parts_that_can_be_is_a_set_of_bits() {
+        assert_eq!(all_parts(1), 1);
+        assert_eq!(all_parts(2), 3);
+        assert_eq!(all_parts(63), u64::MAX >> 1);
+        assert_eq!(all_parts(64), u64::MAX);
+    }
+}

@@ -92,3 +92,141 @@ impl ReplayWindows {
             .is_none_or(|window| window.take(counter))
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_replay))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{identity, life, member, view, TestResult};
+
+    fn fresh() -> Window {
+        Window::new(identity(1))
+    }
+
+    #[test]
+    fn each_counter_is_taken_once() {
+        let mut window = fresh();
+        for counter in [1, 2, 3, 10, 7, 5] {
+            assert!(window.take(counter));
+        }
+        for counter in [1, 2, 3, 10, 7, 5] {
+            assert!(!window.take(counter));
+        }
+        assert!(window.take(4) && window.take(6) && window.take(11));
+    }
+
+    #[test]
+    fn counter_zero_is_like_any_other() {
+        let mut window = fresh();
+        assert!(window.take(0));
+        assert!(!window.take(0));
+        assert!(window.take(1));
+    }
+
+    #[test]
+    fn datagrams_may_be_overtaken_by_a_window_and_no_more() {
+        // The highest so far, one that comes late, whether it is taken.
+        for (highest, late, expected) in [
+            (WINDOW, 1, true),
+            (WINDOW, 0, false),
+            (WINDOW + 1, 2, true),
+            (WINDOW + 1, 1, false),
+            (5 * WINDOW, 4 * WINDOW + 1, true),
+            (5 * WINDOW, 4 * WINDOW, false),
+            (u64::MAX, u64::MAX - WINDOW + 1, true),
+            (u64::MAX, u64::MAX - WINDOW, false),
+            (u64::MAX, 1, false),
+        ] {
+            let mut window = fresh();
+            assert!(window.take(highest));
+            assert_eq!(window.take(late), expected);
+            assert!(!window.take(late));
+            assert!(!window.take(highest));
+        }
+    }
+
+    #[test]
+    fn a_jump_forgets_what_it_jumped_over() {
+        for jump in [
+            63,
+            64,
+            65,
+            WINDOW - 1,
+            WINDOW,
+            WINDOW + 1,
+            3 * WINDOW,
+            1 << 40,
+        ] {
+            let mut window = fresh();
+            for counter in 1..=WINDOW {
+                assert!(window.take(counter));
+            }
+            let highest = WINDOW + jump;
+            assert!(window.take(highest));
+            // Everything in the window: taken once, if it was not taken before the jump.
+            for counter in highest - WINDOW + 1..=highest {
+                let is_news = counter > WINDOW && counter != highest;
+                assert_eq!(window.take(counter), is_news);
+                assert!(!window.take(counter));
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_counters_are_taken_like_others() {
+        let mut window = fresh();
+        for back in (0..2 * WINDOW).rev() {
+            assert!(window.take(u64::MAX - back));
+        }
+        for back in 0..2 * WINDOW {
+            assert!(!window.take(u64::MAX - back));
+        }
+    }
+
+    #[test]
+    fn any_order_within_the_window_gives_each_once() {
+        // Counters in steps of 7 round a window of a length that 7 does not divide.
+        let mut window = fresh();
+        for step in 0..WINDOW {
+            assert!(window.take(1 + step * 7 % WINDOW));
+        }
+        for counter in 1..=WINDOW {
+            assert!(!window.take(counter));
+        }
+    }
+
+    #[test]
+    fn members_are_told_apart_and_strangers_let_through() -> TestResult {
+        let mut windows = ReplayWindows::new()?;
+        windows.install(&view([2, 5, 9])?);
+        for number in [2, 5, 9] {
+            assert!(windows.take(identity(number), 1));
+            assert!(!windows.take(identity(number), 1));
+        }
+        // Whoever is no member has no window.
+        assert!(windows.take(identity(3), 1) && windows.take(identity(3), 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_new_view_keeps_the_windows_of_those_who_stay() -> TestResult {
+        let mut windows = ReplayWindows::new()?;
+        windows.install(&view([2, 5, 9])?);
+        for number in [2, 5, 9] {
+            assert!(windows.take(identity(number), 7));
+        }
+        let mut next = view([1, 2, 7, 9, 10])?;
+        let mut again = member(5);
+        again.identity = life(5, 2);
+        assert!(next.insert(again, false).is_ok());
+        windows.install(&next);
+        assert!(!windows.take(identity(2), 7) && !windows.take(identity(9), 7));
+        for sender in [identity(1), life(5, 2), identity(7), identity(10)] {
+            assert!(windows.take(sender, 7));
+            assert!(!windows.take(sender, 7));
+        }
+        windows.clear();
+        assert!(windows.take(identity(2), 7));
+        Ok(())
+    }
+}

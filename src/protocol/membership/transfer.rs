@@ -183,3 +183,202 @@ impl Assembly {
         (complete && self.present.count_ones() == u32::from(self.parts)).then_some(&self.view)
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_transfer))]
+mod tests {
+    use super::*;
+    use crate::protocol::identity::ViewNumber;
+    use crate::protocol::limits::DATAGRAM_BYTES_MAX;
+    use crate::protocol::test_support::{
+        address, identity, node, outbox, view, TestResult, Unexpected, CLUSTER,
+    };
+    use crate::protocol::wire::membership::parse_view_part;
+    use crate::protocol::wire::Datagram;
+
+    /// A view of so many nodes, in which every third one reports.
+    fn sample(members: u16, number: u64) -> Result<ClusterView, Unexpected> {
+        let mut view = view(1..=members)?;
+        view.number = ViewNumber(number);
+        view.issuer = node(2);
+        view.set_reporters(&[
+            0b0100_1001,
+            0b1001_0010,
+            0b0010_0100,
+            0b0100_1001,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        Ok(view)
+    }
+
+    /// Datagrams with the parts of a view, in their order.
+    struct Parts(BoundedVec<BoundedVec<u8>>);
+
+    impl Parts {
+        fn of(view: &ClusterView) -> Result<Self, Unexpected> {
+            let mut outbox = outbox()?;
+            let mut transfers = Transfers::new()?;
+            transfers.begin(address(9));
+            transfers.begin(address(9));
+            transfers.pump(view, &Departures::new()?, &mut outbox);
+            let mut parts = BoundedVec::with_capacity(4)?;
+            let mut buffer = [0; DATAGRAM_BYTES_MAX];
+            while let Some(transmit) = outbox.poll_transmit(&mut buffer) {
+                let mut part = BoundedVec::with_capacity(transmit.length)?;
+                part.extend_from_slice(buffer.get(..transmit.length).ok_or(Unexpected)?)?;
+                parts.push(part).map_err(|_| Unexpected)?;
+            }
+            Ok(Self(parts))
+        }
+
+        fn part(&self, number: usize) -> Result<ViewPart<'_>, Unexpected> {
+            let bytes = self.0.get(number).ok_or(Unexpected)?;
+            Ok(parse_view_part(Datagram::parse(bytes, CLUSTER)?.body)?)
+        }
+    }
+
+    fn are_equal(one: &ClusterView, other: &ClusterView) -> bool {
+        one.number == other.number
+            && one.issuer == other.issuer
+            && one.members() == other.members()
+            && one.members().iter().all(|member| {
+                let node = member.identity.node;
+                one.is_reporter(node) == other.is_reporter(node)
+            })
+    }
+
+    #[test]
+    fn a_view_arrives_whole_in_whatever_order_its_parts_come() -> TestResult {
+        let view = sample(70, 5)?;
+        let parts = Parts::of(&view)?;
+        assert_eq!(parts.0.len(), 3);
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+            let mut assembly = Assembly::empty(node(1))?;
+            for (step, number) in order.into_iter().enumerate() {
+                // A copy changes nothing.
+                let _ = assembly.add(&parts.part(number)?);
+                let whole = assembly.add(&parts.part(number)?);
+                assert_eq!(whole.is_some(), step == 2);
+                assert!(whole.is_none_or(|whole| are_equal(whole, &view)));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_view_of_one_or_of_a_whole_part_comes_in_one() -> TestResult {
+        for members in [1, 31, 32] {
+            let view = sample(members, 1)?;
+            let parts = Parts::of(&view)?;
+            assert_eq!(parts.0.len(), 1);
+            let mut assembly = Assembly::empty(node(1))?;
+            let whole = assembly.add(&parts.part(0)?);
+            assert!(whole.is_some_and(|whole| are_equal(whole, &view)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn parts_of_an_older_view_are_left_out_and_newer_ones_start_anew() -> TestResult {
+        let (older, newer) = (Parts::of(&sample(40, 5)?)?, Parts::of(&sample(50, 6)?)?);
+        let mut assembly = Assembly::empty(node(1))?;
+        assert!(assembly.add(&older.part(0)?).is_none());
+        assert!(assembly.add(&newer.part(1)?).is_none());
+        assert!(assembly.add(&older.part(1)?).is_none());
+        let whole = assembly.add(&newer.part(0)?).ok_or(Unexpected)?;
+        assert_eq!((whole.number, whole.count()), (ViewNumber(6), 50));
+        Ok(())
+    }
+
+    #[test]
+    fn parts_of_two_views_with_one_number_are_not_mixed() -> TestResult {
+        let mut other = sample(40, 5)?;
+        other.issuer = node(3);
+        let (one, other) = (Parts::of(&sample(40, 5)?)?, Parts::of(&other)?);
+        let mut assembly = Assembly::empty(node(1))?;
+        assert!(assembly.add(&one.part(0)?).is_none());
+        assert!(assembly.add(&other.part(1)?).is_none());
+        assert!(assembly.add(&other.part(0)?).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn two_parts_with_the_same_node_make_no_view() -> TestResult {
+        // The second part of a view of nodes 2 to 41 begins with node 34, of 1 to 40 with 33.
+        let mut shifted = view(2..=41)?;
+        shifted.number = ViewNumber(5);
+        shifted.issuer = node(2);
+        let (one, shifted) = (Parts::of(&shifted)?, Parts::of(&sample(40, 5)?)?);
+        let mut assembly = Assembly::empty(node(1))?;
+        assert!(assembly.add(&one.part(0)?).is_none());
+        assert!(assembly.add(&shifted.part(1)?).is_none());
+        assert!(assembly.add(&one.part(1)?).is_none());
+        // It was forgotten as a whole; the next attempt succeeds.
+        assert!(assembly.add(&one.part(0)?).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_transfer_leaves_half_of_the_queue_to_others() -> TestResult {
+        let view = sample(64, 5)?;
+        let (mut outbox, mut transfers) = (outbox()?, Transfers::new()?);
+        for number in 1..=500 {
+            transfers.begin(address(number));
+        }
+        let departures = Departures::new()?;
+        transfers.pump(&view, &departures, &mut outbox);
+        let room = outbox.transmit_room();
+        assert!(room <= ROOM_KEPT_BYTES && room + DATAGRAM_BYTES_MAX + 20 > ROOM_KEPT_BYTES);
+        // What had to wait goes on where it stopped: two parts for each in the end.
+        let mut sent = 0;
+        while outbox.poll_transmit(&mut [0; DATAGRAM_BYTES_MAX]).is_some() {
+            sent += 1;
+            transfers.pump(&view, &departures, &mut outbox);
+        }
+        assert_eq!(sent, 2 * 500);
+        Ok(())
+    }
+
+    #[test]
+    fn departures_are_told_with_their_reasons_in_the_first_part() -> TestResult {
+        let mut departures = Departures::new()?;
+        departures.add(identity(1), ChangeReason::Leave);
+        departures.add(identity(1), ChangeReason::Failed);
+        departures.add(identity(2), ChangeReason::Failed);
+        assert_eq!(departures.reason(identity(1)), ChangeReason::Leave);
+        assert_eq!(departures.reason(identity(9)), ChangeReason::Failed);
+        let view = sample(33, 5)?;
+        let (mut outbox, mut transfers) = (outbox()?, Transfers::new()?);
+        transfers.begin(address(9));
+        transfers.pump(&view, &departures, &mut outbox);
+        for expected in [2, 0] {
+            let mut buffer = [0; DATAGRAM_BYTES_MAX];
+            let length = outbox.poll_transmit(&mut buffer).ok_or(Unexpected)?.length;
+            let bytes = buffer.get(..length).ok_or(Unexpected)?;
+            let part = parse_view_part(Datagram::parse(bytes, CLUSTER)?.body)?;
+            assert_eq!(part.departures.count(), expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn of_many_departures_the_latest_are_remembered_and_fewer_told() -> TestResult {
+        let mut departures = Departures::new()?;
+        let many = DEPARTURES_MAX as u16 + 10;
+        for number in 1..=many {
+            departures.add(identity(number), ChangeReason::Leave);
+        }
+        assert_eq!(departures.reason(identity(10)), ChangeReason::Failed);
+        assert_eq!(departures.reason(identity(11)), ChangeReason::Leave);
+        let first = many - DEPARTURES_IN_PART_MAX as u16 + 1;
+        let told = departures.latest().iter().map(|(subject, _)| *subject);
+        assert!(told.eq((first..=many).map(identity)));
+        departures.clear();
+        assert_eq!(departures.reason(identity(many)), ChangeReason::Failed);
+        Ok(())
+    }
+}

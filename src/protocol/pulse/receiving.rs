@@ -205,3 +205,324 @@ impl Pulse {
         }
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pulse_receiving))]
+mod tests {
+    use super::super::test_bench::{assignment, Bench, VIEW};
+    use super::super::ANSWERS_MAX;
+    use super::*;
+    use crate::protocol::configuration::Configuration;
+    use crate::protocol::limits::HEARTBEAT_BYTES;
+    use crate::protocol::test_support::{address, at, identity, life, TestResult, Unexpected};
+
+    const DEFAULT: Configuration = Configuration::DEFAULT;
+    const OTHER_VIEW: ViewNumber = ViewNumber(6);
+
+    fn bench() -> Result<Bench, Unexpected> {
+        Bench::new(at(1000), DEFAULT)
+    }
+
+    /// A bench whose node 2 is doubted: one probe is out, the time is 1335 ms.
+    fn doubting_bench() -> Result<Bench, Unexpected> {
+        let mut bench = bench()?;
+        bench.run(at(1335))?;
+        Ok(bench)
+    }
+
+    #[test]
+    fn only_the_watched_life_at_its_address_is_heard() -> TestResult {
+        // Who, from where, in which view, its counter, what becomes of it.
+        let table = [
+            (identity(2), address(2), VIEW, 1, PulseVerdict::Consumed),
+            (
+                identity(2),
+                address(2),
+                OTHER_VIEW,
+                1,
+                PulseVerdict::Consumed,
+            ),
+            (
+                life(2, 0),
+                address(2),
+                VIEW,
+                1,
+                PulseVerdict::Dropped(Counter::DroppedStaleIncarnation),
+            ),
+            (
+                life(2, 2),
+                address(2),
+                VIEW,
+                1,
+                PulseVerdict::Dropped(Counter::DroppedOtherView),
+            ),
+            (
+                identity(2),
+                address(3),
+                VIEW,
+                1,
+                PulseVerdict::Dropped(Counter::DroppedWrongAddress),
+            ),
+            (
+                identity(2),
+                address(2),
+                VIEW,
+                0,
+                PulseVerdict::Dropped(Counter::DroppedDuplicate),
+            ),
+            (
+                identity(4),
+                address(4),
+                VIEW,
+                1,
+                PulseVerdict::Dropped(Counter::DroppedUnwatched),
+            ),
+            (
+                identity(4),
+                address(4),
+                OTHER_VIEW,
+                1,
+                PulseVerdict::Dropped(Counter::DroppedOtherView),
+            ),
+            (
+                identity(1),
+                address(1),
+                VIEW,
+                1,
+                PulseVerdict::Dropped(Counter::DroppedFromSelf),
+            ),
+        ];
+        for (sender, from, view, counter, expected) in table {
+            let mut bench = bench()?;
+            let head = (Kind::Heartbeat, sender, view);
+            let verdict = bench.receive(at(1100), from, head, counter, 0);
+            assert_eq!(verdict, expected);
+            let heard = bench.pulse.counters().value(Counter::HeartbeatsReceived);
+            assert_eq!(heard, u64::from(verdict == PulseVerdict::Consumed));
+            if let PulseVerdict::Dropped(counter) = verdict {
+                assert_eq!(bench.pulse.counters().value(counter), 1);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn copies_and_overtaken_heartbeats_prove_nothing() -> TestResult {
+        let mut bench = bench()?;
+        let duplicate = PulseVerdict::Dropped(Counter::DroppedDuplicate);
+        assert_eq!(bench.hear(at(1001), 2, 7), PulseVerdict::Consumed);
+        let deadline = bench.pulse.next_deadline();
+        assert_eq!(bench.hear(at(1002), 2, 7), duplicate);
+        assert_eq!(bench.hear(at(1003), 2, 6), duplicate);
+        assert_eq!(bench.pulse.next_deadline(), deadline);
+        assert_eq!(bench.hear(at(1004), 2, u64::MAX), PulseVerdict::Consumed);
+        assert_eq!(bench.hear(at(1005), 2, u64::MAX), duplicate);
+        Ok(())
+    }
+
+    #[test]
+    fn a_copy_of_an_old_heartbeat_does_not_bring_the_dead_back() -> TestResult {
+        let mut bench = bench()?;
+        bench.hear(at(1001), 2, 7);
+        bench.run(at(2000))?;
+        assert_eq!(
+            bench.hear(at(2001), 2, 7),
+            PulseVerdict::Dropped(Counter::DroppedDuplicate)
+        );
+        assert!(!bench.pulse.has_reports());
+        Ok(())
+    }
+
+    #[test]
+    fn datagrams_of_other_kinds_are_the_engines_also_without_a_view() -> TestResult {
+        for mut bench in [bench()?, Bench::silent(at(1000), DEFAULT)?] {
+            for kind in [Kind::Join, Kind::Report, Kind::Commit, Kind::GroupData] {
+                let head = (kind, identity(2), VIEW);
+                let verdict = bench.receive(at(1001), address(2), head, 1, 0);
+                assert_eq!(verdict, PulseVerdict::ForEngine);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_view_nobody_is_listened_to() -> TestResult {
+        let mut bench = Bench::silent(at(1000), DEFAULT)?;
+        for kind in [Kind::Heartbeat, Kind::Probe, Kind::ProbeReply] {
+            let verdict = bench.receive(at(1001), address(2), (kind, identity(2), VIEW), 1, 1);
+            assert_eq!(verdict, PulseVerdict::Dropped(Counter::DroppedNonMember));
+        }
+        assert!(bench.sent(at(1001)).is_none() && !bench.pulse.has_reports());
+        Ok(())
+    }
+
+    #[test]
+    fn malformed_datagrams_are_counted_and_change_nothing() -> TestResult {
+        let mut bench = bench()?;
+        let deadline = bench.pulse.next_deadline();
+        for length in 0..=HEARTBEAT_BYTES {
+            let bytes = [0; HEARTBEAT_BYTES];
+            let bytes = bytes.get(..length).ok_or(Unexpected)?;
+            let verdict = bench.pulse.handle_datagram(at(1001), address(2), bytes);
+            assert!(matches!(
+                verdict,
+                PulseVerdict::Dropped(Counter::DroppedShort | Counter::DroppedMagic)
+            ));
+        }
+        assert_eq!(bench.pulse.next_deadline(), deadline);
+        let received = bench.pulse.counters().value(Counter::DatagramsReceived);
+        assert_eq!(received, HEARTBEAT_BYTES as u64 + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn another_view_is_reported_once_in_a_while() -> TestResult {
+        let mut bench = bench()?;
+        let other = Some(PulseReport::OtherView {
+            sender: identity(4),
+            from: address(4),
+            view: OTHER_VIEW,
+        });
+        // The pause is that before a message is sent again, 30 ms.
+        for (now_ms, expected) in [(1001, other), (1002, None), (1030, None), (1031, other)] {
+            let head = (Kind::Heartbeat, identity(4), OTHER_VIEW);
+            bench.receive(at(now_ms), address(4), head, now_ms, 0);
+            assert_eq!(bench.pulse.poll_report(), expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_probe_is_answered_with_its_number() -> TestResult {
+        // Neighbours of this view, and whoever watches us by another one.
+        for (sender, view) in [
+            (identity(2), VIEW),
+            (identity(3), VIEW),
+            (identity(9), OTHER_VIEW),
+        ] {
+            let mut bench = bench()?;
+            while bench.sent(at(1001)).is_some() {}
+            let from = address(sender.node.number());
+            let head = (Kind::Probe, sender, view);
+            let verdict = bench.receive(at(1002), from, head, 1, 0xabcd);
+            assert_eq!(verdict, PulseVerdict::Consumed);
+            let answer = bench.sent(at(1002)).ok_or(Unexpected)?;
+            assert_eq!((answer.kind, answer.to), (Kind::ProbeReply, from));
+            assert_eq!(answer.body.number, 0xabcd);
+            assert_eq!(bench.pulse.counters().value(Counter::ProbesAnswered), 1);
+            assert!(bench.sent(at(1002)).is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn probes_of_strangers_and_earlier_lives_are_not_answered() -> TestResult {
+        for (sender, from, counter) in [
+            (identity(9), address(9), Counter::DroppedNonMember),
+            (life(2, 0), address(2), Counter::DroppedStaleIncarnation),
+            (identity(2), address(9), Counter::DroppedWrongAddress),
+        ] {
+            let mut bench = bench()?;
+            while bench.sent(at(1001)).is_some() {}
+            let verdict = bench.receive(at(1002), from, (Kind::Probe, sender, VIEW), 1, 1);
+            assert_eq!(verdict, PulseVerdict::Dropped(counter));
+            assert!(bench.sent(at(1002)).is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn answers_that_wait_are_bounded() -> TestResult {
+        let mut bench = bench()?;
+        while bench.sent(at(1001)).is_some() {}
+        let head = (Kind::Probe, identity(2), VIEW);
+        for number in 1..=ANSWERS_MAX as u32 + 2 {
+            let verdict = bench.receive(at(1001), address(2), head, u64::from(number), number);
+            let fits = number as usize <= ANSWERS_MAX;
+            assert_eq!(verdict == PulseVerdict::Consumed, fits);
+            assert_eq!(
+                verdict == PulseVerdict::Dropped(Counter::DroppedNoRoom),
+                !fits
+            );
+        }
+        let sent = bench.count_sent(at(1001), Kind::ProbeReply, address(2));
+        assert_eq!(sent, ANSWERS_MAX);
+        let verdict = bench.receive(at(1002), address(2), head, 99, 99);
+        assert_eq!(verdict, PulseVerdict::Consumed);
+        Ok(())
+    }
+
+    #[test]
+    fn only_answers_to_probes_that_were_sent_count() -> TestResult {
+        let unexpected = PulseVerdict::Dropped(Counter::DroppedUnexpected);
+        let mut calm = bench()?;
+        assert_eq!(calm.answer(at(1001), 2, 1, 1), unexpected);
+        let table = [
+            (identity(2), address(2), 1, PulseVerdict::Consumed),
+            (identity(2), address(2), 0, unexpected),
+            (identity(2), address(2), 2, unexpected),
+            (
+                identity(2),
+                address(9),
+                1,
+                PulseVerdict::Dropped(Counter::DroppedWrongAddress),
+            ),
+            (
+                life(2, 0),
+                address(2),
+                1,
+                PulseVerdict::Dropped(Counter::DroppedStaleIncarnation),
+            ),
+            (
+                identity(9),
+                address(9),
+                1,
+                PulseVerdict::Dropped(Counter::DroppedUnwatched),
+            ),
+        ];
+        for (sender, from, probe, expected) in table {
+            let mut bench = doubting_bench()?;
+            let head = (Kind::ProbeReply, sender, VIEW);
+            assert_eq!(bench.receive(at(1336), from, head, 1, probe), expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_answer_of_a_later_life_proves_the_watched_one_dead() -> TestResult {
+        let mut bench = doubting_bench()?;
+        let head = (Kind::ProbeReply, life(2, 2), VIEW);
+        for expected in [true, false] {
+            let verdict = bench.receive(at(1340), address(2), head, 1, 1);
+            assert_eq!(verdict, PulseVerdict::Consumed);
+            let report = bench.pulse.poll_report();
+            let dead = Some(PulseReport::Dead {
+                subject: identity(2),
+                silence_ms: 340,
+            });
+            assert_eq!(report == dead, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn reports_without_room_are_left_out_and_the_first_ones_kept_in_order() -> TestResult {
+        let mut bench = bench()?;
+        bench.pulse.install(at(1000), &assignment(&[], &[]));
+        let places = bench.pulse.reports.len() as u64;
+        for number in 0..places + 5 {
+            let now = at(1000 + 30 * number);
+            let head = (Kind::Heartbeat, identity(9), ViewNumber(100 + number));
+            bench.receive(now, address(9), head, number, 0);
+        }
+        for number in 0..places {
+            let report = bench.pulse.poll_report();
+            let expected = ViewNumber(100 + number);
+            assert!(
+                matches!(report, Some(PulseReport::OtherView { view, .. }) if view == expected)
+            );
+        }
+        assert_eq!(bench.pulse.poll_report(), None);
+        Ok(())
+    }
+}

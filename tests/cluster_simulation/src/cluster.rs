@@ -134,6 +134,7 @@ impl Cluster {
                 lives: 0,
                 frozen_until: 0,
                 hindered_until: 0,
+                ghost_until: 0,
                 engine_delay_mean_us: options.engine_delay_mean_us,
                 sent: 0,
                 queue_drops: 0,

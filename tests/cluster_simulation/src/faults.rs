@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::event_queue::EventQueue;
 use crate::network::NetworkOptions;
 use crate::timing::MS;
+use trace_checker::trace::Member;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,32 +324,23 @@ impl Troublemaker {
     }
 }
 
-/// Whether the newest views keep a majority of members that are there if `victims` go too.
+/// Whether the newest views keep a majority of members that are there if `victims` go too, even if
+/// the next one has all who asked to come in and are gone again.
 ///
 /// The view before the newest one counts as long as somebody holds it: the change to the newest one
 /// is still going on there.
 pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
-    let now = cluster.now();
-    let is_there = |host: usize| {
-        cluster.hosts[host].alive.as_ref().is_some_and(|alive| {
-            !alive.is_leaving
-                && cluster.hosts[host].frozen_until <= now
-                && !cluster.network.is_cut_off(host)
-                && !victims.contains(&host)
-        })
-    };
-    let newest = (0..cluster.hosts.len())
-        .filter_map(|host| cluster.hosts[host].alive.as_ref())
+    let newest = (cluster.hosts.iter())
+        .filter_map(|host| host.alive.as_ref())
         .map(|alive| alive.view_number)
         .max()
         .unwrap_or(0);
     if newest == 0 {
         return false;
     }
+    let ghosts = ghosts(cluster, victims);
     let mut seen = Vec::new();
-    cluster
-        .hosts
-        .iter()
+    (cluster.hosts.iter())
         .filter_map(|host| host.alive.as_ref())
         .filter(|alive| !alive.members.is_empty() && alive.view_number + 1 >= newest)
         .all(|alive| {
@@ -356,18 +348,36 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
                 return true;
             }
             seen.push(alive.view_number);
-            let there = alive
-                .members
-                .iter()
-                .filter(|member| {
-                    let host = usize::from(member.node) - 1;
-                    let same_life = cluster.hosts[host]
-                        .alive
-                        .as_ref()
-                        .is_some_and(|alive| alive.identity.incarnation.0 == member.incarnation);
-                    same_life && is_there(host)
-                })
+            let there = (alive.members.iter())
+                .filter(|member| is_there(cluster, member, victims))
                 .count();
-            2 * there > alive.members.len()
+            2 * there > alive.members.len() + ghosts
         })
+}
+
+/// Whether this life of the node can vote once `victims` are gone.
+fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
+    let number = usize::from(member.node) - 1;
+    let host = &cluster.hosts[number];
+    host.alive.as_ref().is_some_and(|alive| {
+        alive.identity.incarnation.0 == member.incarnation
+            && !alive.is_leaving
+            && host.frozen_until <= cluster.now()
+            && !cluster.network.is_cut_off(number)
+            && !victims.contains(&number)
+    })
+}
+
+/// How many may still be let in although they are gone, or are about to go.
+fn ghosts(cluster: &Cluster, victims: &[usize]) -> usize {
+    let is_joining = |host: usize| {
+        let alive = cluster.hosts[host].alive.as_ref();
+        alive.is_some_and(|alive| alive.members.is_empty())
+    };
+    (0..cluster.hosts.len())
+        .filter(|&host| {
+            cluster.hosts[host].ghost_until > cluster.now()
+                || (victims.contains(&host) && is_joining(host))
+        })
+        .count()
 }

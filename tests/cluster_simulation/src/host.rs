@@ -43,6 +43,8 @@ pub struct Endpoint {
     pub accepted: u64,
     /// Messages of it that were sent in this incarnation.
     pub sent: u64,
+    /// Where the trace has the messages that were accepted and are not part of a view yet.
+    pub waiting: VecDeque<(u64, usize)>,
     /// Whether it was told to leave.
     pub is_leaving: bool,
 }
@@ -120,6 +122,8 @@ pub struct Host {
     pub frozen_until: u64,
     /// When it was last hindered so that the others may have gone on without it.
     pub hindered_until: u64,
+    /// Until when a life of it that ended before its first view may still come into one.
+    pub ghost_until: u64,
     /// The mean time from an input to the engine's work item, in microseconds.
     pub engine_delay_mean_us: u64,
     /// Datagrams sent since the count was last reset.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kcgcs_protocol::protocol::identity::{EndpointId, Identity, MemberId, ViewNumber, fnv1a_64};
-use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, Order as NodeOrder, Payload};
+use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, Order as NodeOrder};
 use trace_checker::trace::{
     Change, EventKind, GroupScope, Member, MessageEvent, Order, Reason, TraceEvent, ViewEvent,
     ViewId,
@@ -120,6 +120,7 @@ pub fn record(
                 endpoint.view = None;
                 endpoint.accepted = 0;
                 endpoint.sent = 0;
+                endpoint.waiting.clear();
             }
             push(alive.identity, EventKind::Start);
             return Some(Note::Excluded);
@@ -199,27 +200,41 @@ pub fn record(
             let Some(state) = alive.endpoints.get(&endpoint) else {
                 return unknown(endpoint, "message");
             };
-            let sender = group_member(sender);
-            let event = message(state, endpoint, sender, sequence, (order, view), &payload);
+            let event = MessageEvent {
+                scope: scope(state, endpoint),
+                view: Some(own_view(state, view)),
+                sender: group_member(sender),
+                sequence,
+                order: order_of(order),
+                length: payload.len() as u64,
+                hash: fnv1a_64(&payload),
+            };
             push(own, EventKind::Deliver(event));
         }
         Event::Sent {
             endpoint,
             sequence,
-            order,
             view,
-            payload,
+            ..
         } => {
+            // A member that was closed may have been on its way to this.
             let Some(state) = alive.endpoints.get_mut(&endpoint) else {
-                return unknown(endpoint, "sent message");
+                return None;
             };
             state.sent += 1;
-            let sender = Member {
-                endpoint: endpoint.0,
-                ..node_member(own)
+            // A member that leaves is told of no views any more.
+            let is_told = !state.is_leaving || state.view.is_some_and(|own| own.number == view.0);
+            let id = is_told.then(|| own_view(state, view));
+            let Some((number, line)) = state.waiting.pop_front() else {
+                return Some(Note::Unexpected(format!("{sequence} was sent, which is none")));
             };
-            let event = message(state, endpoint, sender, sequence, (order, view), &payload);
-            push(own, EventKind::Send(event));
+            if number != sequence {
+                let what = format!("message {sequence} was sent before {number}");
+                return Some(Note::Unexpected(what));
+            }
+            if let Some(EventKind::Send(message)) = trace.get_mut(line).map(|e| &mut e.kind) {
+                message.view = id;
+            }
         }
         Event::GroupLeft { endpoint } | Event::GroupClosed { endpoint } => {
             let Some(state) = alive.endpoints.remove(&endpoint) else {
@@ -245,34 +260,46 @@ fn scope(state: &Endpoint, endpoint: EndpointId) -> GroupScope {
     }
 }
 
-fn message(
-    state: &Endpoint,
+/// The view of this number, as far as the handle knows it.
+///
+/// The event has the number only; if it is not that of the handle's view, D3 shows it.
+fn own_view(state: &Endpoint, number: ViewNumber) -> ViewId {
+    ViewId {
+        number: number.0,
+        coordinator: state
+            .view
+            .filter(|own| own.number == number.0)
+            .map_or(0, |own| own.coordinator),
+    }
+}
+
+fn order_of(order: NodeOrder) -> Order {
+    match order {
+        NodeOrder::Fifo => Order::Fifo,
+        NodeOrder::Causal => Order::Causal,
+        NodeOrder::Agreed => Order::Agreed,
+    }
+}
+
+/// The message that the node has just accepted. Which view it belongs to is not known yet: it is
+/// written when the node tells.
+pub fn accepted_message(
+    own: Identity,
     endpoint: EndpointId,
-    sender: Member,
-    sequence: u64,
-    (order, view): (NodeOrder, ViewNumber),
-    payload: &Payload,
+    state: &Endpoint,
+    (order, length, hash): (NodeOrder, usize, u64),
 ) -> MessageEvent {
-    // The event has the view's number only; if it is not that of the handle's view, D3 shows it.
-    let coordinator = state
-        .view
-        .filter(|own| own.number == view.0)
-        .map_or(0, |own| own.coordinator);
     MessageEvent {
         scope: scope(state, endpoint),
-        view: Some(ViewId {
-            number: view.0,
-            coordinator,
-        }),
-        sender,
-        sequence,
-        order: match order {
-            NodeOrder::Fifo => Order::Fifo,
-            NodeOrder::Causal => Order::Causal,
-            NodeOrder::Agreed => Order::Agreed,
+        view: None,
+        sender: Member {
+            endpoint: endpoint.0,
+            ..node_member(own)
         },
-        length: payload.len() as u64,
-        hash: fnv1a_64(payload),
+        sequence: state.accepted,
+        order: order_of(order),
+        length: length as u64,
+        hash,
     }
 }
 

@@ -406,6 +406,11 @@ impl<'t> Index<'t> {
         action.install.map(|install| process.installs[install].view)
     }
 
+    /// The view of this name.
+    pub fn view_named(&self, scope: usize, id: ViewId) -> Option<usize> {
+        self.view_numbers.get(&(scope, id)).copied()
+    }
+
     /// The members of a view, as the first who installed it wrote them.
     pub fn members(&self, view: usize) -> &'t [Member] {
         match self.views[view].installs.first() {

@@ -7,6 +7,7 @@
  *   echo "20 hello" >/sys/module/kcgcs_test_member/parameters/say
  *
  * multicasts "hello 1" to "hello 20", waiting for room where the window is full.
+ * A member cannot be unloaded: echo 0 >.../parameters/member leaves first.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -110,6 +111,25 @@ static const struct kernel_param_ops say_ops = {
 module_param_cb(say, &say_ops, NULL, 0200);
 MODULE_PARM_DESC(say, "\"COUNT TEXT\": multicast TEXT 1 to TEXT COUNT");
 
+static int member_set(const char *value, const struct kernel_param *param)
+{
+	if (!sysfs_streq(value, "0"))
+		return -EINVAL;
+	guard(mutex)(&membership_lock);
+	if (!membership)
+		return -ENOTCONN;
+	kcgcs_leave(membership);
+	membership = NULL;
+	pr_info("group %s left\n", group);
+	return 0;
+}
+
+static const struct kernel_param_ops member_ops = {
+	.set = member_set,
+};
+module_param_cb(member, &member_ops, NULL, 0200);
+MODULE_PARM_DESC(member, "write 0 to leave the group");
+
 static int __init test_init(void)
 {
 	struct kcgcs_group *joined = kcgcs_join(&init_net, group, &test_ops,
@@ -124,10 +144,9 @@ static int __init test_init(void)
 	return 0;
 }
 
+/* Runs only when there is no membership any more. */
 static void __exit test_exit(void)
 {
-	kcgcs_leave(membership);
-	pr_info("group %s left\n", group);
 }
 
 module_init(test_init);

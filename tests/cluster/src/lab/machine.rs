@@ -124,7 +124,7 @@ fn command(model: &Model, number: u16) -> Command {
     let order = format!("exec demo-machine {number} {} {}", model.count, model.parameters);
     let kernel_line = format!(
         "console=ttyS0 panic=-1 loglevel=7 quiet loglevel=7 nokaslr oops=panic panic_on_warn=1 \
-         kcgcs.taint=0,4096,12288 kcgcs.name=node{number} kcgcs.run={}",
+         kcgcsvm.taint=0,4096,12288 kcgcsvm.name=node{number} kcgcsvm.run={}",
         base64(order.as_bytes())
     );
     let mut command = Command::new("setpriv");

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::ValidConfiguration;
 use kcgcs_protocol::protocol::errors::CommandError;
-use kcgcs_protocol::protocol::identity::{EndpointId, GroupName, Identity, Incarnation, NodeId};
+use kcgcs_protocol::protocol::identity::{
+    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId,
+};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Order;
 use kcgcs_protocol::protocol::pulse::Pulse;
@@ -17,6 +19,11 @@ use trace_checker::trace::{EventKind, GroupScope};
 
 use super::{Cluster, CLUSTER_NAME};
 use crate::host::{Alive, Endpoint, WakeupCount};
+use crate::recorder::accepted_message;
+use crate::timing::SECOND;
+
+/// For so long those who let nodes in may still try to let in one that is gone again.
+const GHOST_NS: u64 = 3 * SECOND;
 
 impl Cluster {
     /// Starts the node of a machine that is down, under a new incarnation.
@@ -76,8 +83,17 @@ impl Cluster {
     pub fn crash(&mut self, host: usize) {
         if self.hosts[host].alive.is_some() {
             self.write(host, EventKind::Crash);
+            self.note_ghost(host);
             self.hosts[host].alive = None;
             self.hosts[host].frozen_until = 0;
+        }
+    }
+
+    /// A life is about to end; if it had no view, one may still be made with it.
+    fn note_ghost(&mut self, host: usize) {
+        let machine = &mut self.hosts[host];
+        if machine.alive.as_ref().is_some_and(|alive| alive.members.is_empty()) {
+            machine.ghost_until = self.now + GHOST_NS;
         }
     }
 
@@ -109,6 +125,7 @@ impl Cluster {
                 return;
             }
             alive.is_leaving = true;
+            self.note_ghost(host);
             self.write(
                 host,
                 EventKind::Leave {
@@ -143,6 +160,7 @@ impl Cluster {
                 member_count: 0,
                 accepted: 0,
                 sent: 0,
+                waiting: VecDeque::new(),
                 is_leaving: false,
             },
         );
@@ -193,23 +211,23 @@ impl Cluster {
                 break;
             }
         }
-        let mut result = Ok(());
-        let mut payload = Some(payload);
-        if self.hosts[host].alive.is_none() {
+        let hash = fnv1a_64(&payload);
+        let Some(alive) = self.hosts[host].alive.as_mut() else {
             return Err(CommandError::Stopped);
+        };
+        let now = Instant::from_nanoseconds(self.now);
+        alive
+            .node
+            .multicast(now, endpoint, order, payload)
+            .map_err(|(why, _)| why)?;
+        if let Some(state) = alive.endpoints.get_mut(&endpoint) {
+            state.accepted += 1;
+            state.waiting.push_back((state.accepted, self.trace.len()));
+            let event = accepted_message(alive.identity, endpoint, state, (order, length, hash));
+            self.write(host, EventKind::Send(event));
         }
-        self.command(host, |node, now| {
-            if let Some(payload) = payload.take() {
-                result = node
-                    .multicast(now, endpoint, order, payload)
-                    .map_err(|(why, _)| why);
-            }
-        });
-        let alive = self.hosts[host].alive.as_mut();
-        if let Some(state) = alive.and_then(|alive| alive.endpoints.get_mut(&endpoint)) {
-            state.accepted += u64::from(result.is_ok());
-        }
-        result
+        self.drain_node(host);
+        Ok(())
     }
 
     /// Adds something that must not have happened.

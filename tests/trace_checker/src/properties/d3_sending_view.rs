@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! D3: a message is delivered in the view it was sent in.
-//! A delivery or a sending also names the view that the process really is in.
+//! A delivery also names the view that the process really is in. A sending names the view that the
+//! message became part of, which may be later than the one that its sender was in.
 
 use crate::index::{Index, What};
 use crate::violation::Violations;
@@ -14,8 +15,8 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
     for process in &index.processes {
         for action in &process.actions {
             let message = match action.what {
-                What::Send(message) | What::Deliver(message) => message,
-                What::Install(_) | What::Out | What::Block => continue,
+                What::Deliver(message) => message,
+                What::Send(_) | What::Install(_) | What::Out | What::Block => continue,
             };
             let Some(view) = index.view_at(process, action) else {
                 continue;
@@ -26,9 +27,6 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             if let Some(said) = said.filter(|said| *said != own) {
                 let text = format!("the line says view {said:?}, the process is in view {own:?}");
                 found.add(NAME, &[event], text);
-                continue;
-            }
-            if matches!(action.what, What::Send(_)) {
                 continue;
             }
             let Some((sending, _)) = index.messages[message].send else {

@@ -28,7 +28,14 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             let What::Send(message) = action.what else {
                 continue;
             };
-            let had_time = !ended || action.install < last;
+            // The line may name a later view than the one in which the message was accepted.
+            let said = index.message_event(action.event).view;
+            let said = said.and_then(|said| index.view_named(process.scope, said));
+            let became_part = match said {
+                Some(view) => process.installs.iter().position(|install| install.view == view),
+                None => action.install,
+            };
+            let had_time = !ended || became_part < last && said.is_some();
             if had_time && !own.contains(&message) {
                 let text = format!(
                     "message {} of {:?} was never delivered to its sender",

@@ -60,10 +60,8 @@ fn first_of_views(index: &Index<'_>) -> HashMap<(usize, Member), u64> {
             let What::Send(number) = action.what else {
                 continue;
             };
-            if index.message_event(action.event).view.is_none() {
-                continue;
-            }
-            if let Some(view) = index.view_at(process, action) {
+            let said = index.message_event(action.event).view;
+            if let Some(view) = said.and_then(|said| index.view_named(process.scope, said)) {
                 let message = &index.messages[number];
                 let first = firsts
                     .entry((view, message.sender))

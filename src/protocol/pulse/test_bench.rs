@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A pulse for unit tests: node 1 in view 5, which sends to node 2 and watches nodes 2 and 3.
+
+use super::{Pulse, PulseAssignment, PulsePeer, PulseReport, PulseVerdict};
+use crate::protocol::configuration::{Configuration, ValidConfiguration};
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
+use crate::protocol::limits::HEARTBEAT_BYTES;
+use crate::protocol::test_support::{address, identity, TestResult, Unexpected};
+use crate::protocol::time::Instant;
+use crate::protocol::wire::pulse::PulseBody;
+use crate::protocol::wire::{write_datagram, Datagram, Header, Kind};
+
+/// The view of the bench.
+pub(super) const VIEW: ViewNumber = ViewNumber(5);
+
+/// Where a node is.
+pub(super) fn peer(number: u16) -> PulsePeer {
+    PulsePeer {
+        identity: identity(number),
+        address: address(number),
+    }
+}
+
+/// To send to some nodes and to watch some.
+pub(super) fn assignment(targets: &[u16], sources: &[u16]) -> PulseAssignment {
+    let mut assignment = PulseAssignment::silent(identity(1));
+    assignment.view = VIEW;
+    for (place, number) in assignment.targets.iter_mut().zip(targets) {
+        *place = Some(peer(*number));
+    }
+    for (place, number) in assignment.sources.iter_mut().zip(sources) {
+        *place = Some(peer(*number));
+    }
+    assignment
+}
+
+/// A pulse and the cluster's number.
+pub(super) struct Bench {
+    pub(super) pulse: Pulse,
+    cluster: u32,
+}
+
+/// What was sent: kind, receiver, header and body.
+pub(super) struct Sent {
+    pub(super) kind: Kind,
+    pub(super) to: PeerAddress,
+    pub(super) header: Header,
+    pub(super) body: PulseBody,
+}
+
+impl Bench {
+    /// A pulse at `now`, in the view of the bench.
+    pub(super) fn new(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
+        let mut bench = Self::silent(now, settings)?;
+        bench.pulse.install(now, &assignment(&[2], &[2, 3]));
+        Ok(bench)
+    }
+
+    /// A pulse without a view.
+    pub(super) fn silent(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
+        let valid = ValidConfiguration::new(settings, b"bench", address(1), &[])?;
+        Ok(Self {
+            pulse: Pulse::new(identity(1), &valid, now, 7),
+            cluster: valid.cluster(),
+        })
+    }
+
+    /// Hands in a datagram of the pulse's.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        from: PeerAddress,
+        (kind, sender, view): (Kind, Identity, ViewNumber),
+        counter: u64,
+        number: u32,
+    ) -> PulseVerdict {
+        let header = Header {
+            kind,
+            cluster: self.cluster,
+            sender,
+            view,
+            counter,
+        };
+        let body = PulseBody {
+            number,
+            heard_age_ms: 0,
+        };
+        let mut buffer = [0; HEARTBEAT_BYTES];
+        let _ = write_datagram(&mut buffer, &header, |writer| body.write(writer));
+        self.pulse.handle_datagram(now, from, &buffer)
+    }
+
+    /// A heartbeat of a node as it should be.
+    pub(super) fn hear(&mut self, now: Instant, number: u16, counter: u64) -> PulseVerdict {
+        let head = (Kind::Heartbeat, identity(number), VIEW);
+        self.receive(now, address(number), head, counter, 0)
+    }
+
+    /// The answer of a node to one of this node's probes.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        number: u16,
+        counter: u64,
+        probe: u32,
+    ) -> PulseVerdict {
+        let head = (Kind::ProbeReply, identity(number), VIEW);
+        self.receive(now, address(number), head, counter, probe)
+    }
+
+    /// The next datagram that is sent.
+    pub(super) fn sent(&mut self, now: Instant) -> Option<Sent> {
+        let mut buffer = [0; HEARTBEAT_BYTES];
+        let transmit = self.pulse.poll_transmit(now, &mut buffer)?;
+        let datagram = Datagram::parse(buffer.get(..transmit.length)?, self.cluster).ok()?;
+        Some(Sent {
+            kind: datagram.header.kind,
+            to: transmit.to,
+            header: datagram.header,
+            body: PulseBody::parse(datagram.body).ok()?,
+        })
+    }
+
+    /// Sends all that is due and says how many datagrams of `kind` went to `to`.
+    pub(super) fn count_sent(&mut self, now: Instant, kind: Kind, to: PeerAddress) -> usize {
+        let mut count = 0;
+        while let Some(sent) = self.sent(now) {
+            count += usize::from(sent.kind == kind && sent.to == to);
+        }
+        count
+    }
+
+    /// Lets time go by, on time at each deadline, up to and with `until`; node 3 is heard whenever
+    /// it should be. Says what was reported last.
+    pub(super) fn run(&mut self, until: Instant) -> Result<Option<PulseReport>, Unexpected> {
+        let mut last = None;
+        while let Some(now) = self.pulse.next_deadline().filter(|at| *at <= until) {
+            self.keep_alive(now)?;
+            self.pulse.handle_timer(now);
+            while self.sent(now).is_some() {}
+            while let Some(report) = self.pulse.poll_report() {
+                last = Some(report);
+            }
+        }
+        Ok(last)
+    }
+
+    /// Node 3 is heard at `now`.
+    fn keep_alive(&mut self, now: Instant) -> TestResult {
+        let counter = now.as_nanoseconds();
+        match self.hear(now, 3, counter) {
+            PulseVerdict::Consumed
+            | PulseVerdict::Dropped(Counter::DroppedDuplicate | Counter::DroppedUnwatched) => {
+                Ok(())
+            }
+            _ => Err(Unexpected),
+        }
+    }
+}

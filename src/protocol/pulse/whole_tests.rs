@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Unit tests of the pulse as a whole: silence, probes, lateness, what is sent when. (KUnit's macro
+//! wants a module that is written out where it stands, so it stands here.)
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pulse))]
+mod tests {
+    use super::super::test_bench::{assignment, peer, Bench, VIEW};
+    use super::super::*;
+    use crate::protocol::configuration::Configuration;
+    use crate::protocol::test_support::{
+        address, at, identity, life, span, TestResult, Unexpected,
+    };
+
+    const DEFAULT: Configuration = Configuration::DEFAULT;
+    /// When node 2 is missed first if it was never heard, and the bench began at 1000 ms.
+    const FIRST_MISS: Instant = at(1000 + 2 * 160 + 15);
+
+    fn silent(silence_ms: u64) -> Option<PulseReport> {
+        Some(PulseReport::Silent {
+            subject: identity(2),
+            silence_ms,
+        })
+    }
+
+    fn dead(silence_ms: u64) -> Option<PulseReport> {
+        Some(PulseReport::Dead {
+            subject: identity(2),
+            silence_ms,
+        })
+    }
+
+    #[test]
+    fn silence_becomes_death_when_no_probe_is_answered() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        let just_before = Instant::from_nanoseconds(FIRST_MISS.as_nanoseconds() - 1);
+        assert_eq!(bench.run(just_before)?, None);
+        assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), 0);
+        // A probe at once and one every 25 ms; after the first one the silence is told.
+        for (wait_ms, probes, told) in [
+            (0, 1, None),
+            (25, 2, silent(360)),
+            (50, 3, None),
+            (75, 4, None),
+            (100, 4, dead(435)),
+            (5_000, 4, None),
+        ] {
+            assert_eq!(bench.run(FIRST_MISS.after(span(wait_ms)))?, told);
+            assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), probes);
+        }
+        assert_eq!(bench.pulse.counters().value(Counter::Suspicions), 1);
+        assert_eq!(bench.pulse.counters().value(Counter::Accusations), 1);
+        assert_eq!(bench.pulse.counters().value(Counter::TimerLate), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn fewer_probes_make_it_shorter() -> TestResult {
+        for (probe_count, dead_after_ms) in [(0, 0), (1, 25), (2, 50), (10, 250)] {
+            let settings = Configuration {
+                probe_count,
+                ..DEFAULT
+            };
+            let mut bench = Bench::new(at(1000), settings)?;
+            let dead_at = FIRST_MISS.after(span(dead_after_ms));
+            let before = bench.run(Instant::from_nanoseconds(dead_at.as_nanoseconds() - 1))?;
+            assert!(!matches!(before, Some(PulseReport::Dead { .. })));
+            assert_eq!(bench.run(dead_at)?, dead(335 + dead_after_ms));
+            let sent = bench.pulse.counters().value(Counter::ProbesSent);
+            assert_eq!(sent, u64::from(probe_count));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn misses_are_counted_over_a_window() -> TestResult {
+        // Heartbeats in the window, misses that are too many, what comes, whether that is too much.
+        let table: [(u32, u32, &[u8], bool); 13] = [
+            (1, 1, b"M", true),
+            (1, 1, b"HHM", true),
+            (2, 1, b"HM", true),
+            (2, 2, b"M", false),
+            (2, 2, b"MM", true),
+            (2, 2, b"MHM", false),
+            (3, 2, b"MHM", true),
+            (3, 2, b"MHHM", false),
+            (5, 3, b"MHMHM", true),
+            (5, 3, b"MHHMHM", false),
+            (32, 2, b"MHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHM", true),
+            (32, 2, b"MHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHM", false),
+            (32, 32, b"MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM", false),
+        ];
+        for (window_heartbeats, window_misses, pattern, expected) in table {
+            let settings = Configuration {
+                window_heartbeats,
+                window_misses,
+                ..DEFAULT
+            };
+            let mut bench = Bench::silent(at(1000), settings)?;
+            bench.pulse.install(at(1000), &assignment(&[], &[2]));
+            let mut now = at(1000);
+            for (counter, event) in pattern.iter().enumerate() {
+                // At the deadline it is either heard just in time or missed.
+                now = bench.pulse.next_deadline().ok_or(Unexpected)?;
+                if *event == b'H' {
+                    bench.hear(now, 2, counter as u64 + 1);
+                }
+                bench.pulse.handle_timer(now);
+            }
+            let probes = bench.count_sent(now, Kind::Probe, address(2));
+            assert_eq!(probes == 1, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_heard_again_is_well_again_in_every_state() -> TestResult {
+        // After the first miss: doubted, silent and told so, dead and told so.
+        for (wait_ms, is_told) in [(0, false), (25, true), (75, true), (100, true), (900, true)] {
+            for by_answer in [false, true] {
+                let mut bench = Bench::new(at(1000), DEFAULT)?;
+                let now = FIRST_MISS.after(span(wait_ms));
+                bench.run(now)?;
+                let verdict = if by_answer {
+                    bench.answer(now, 2, 1, 1)
+                } else {
+                    bench.hear(now, 2, 1)
+                };
+                assert_eq!(verdict, PulseVerdict::Consumed);
+                assert_eq!(bench.pulse.has_reports(), is_told);
+                let heard = is_told.then_some(PulseReport::Heard {
+                    subject: identity(2),
+                });
+                assert_eq!(bench.pulse.poll_report(), heard);
+                // From now on it has an interval and the slack again.
+                let before = Instant::from_nanoseconds(now.after(span(175)).as_nanoseconds() - 1);
+                let probes = bench.pulse.counters().value(Counter::ProbesSent);
+                bench.run(before)?;
+                assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), probes);
+                bench.run(now.after(span(175)))?;
+                assert_eq!(
+                    bench.pulse.counters().value(Counter::ProbesSent),
+                    probes + 1
+                );
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_late_timer_moves_all_deadlines_and_accuses_nobody() -> TestResult {
+        let late = span(15).plus(Duration::from_nanoseconds(1));
+        for (lateness, is_late) in [(span(15), false), (late, true), (span(60_000), true)] {
+            let mut bench = Bench::silent(at(1000), DEFAULT)?;
+            bench.pulse.install(at(1000), &assignment(&[], &[2]));
+            let now = FIRST_MISS.after(lateness);
+            bench.pulse.handle_timer(now);
+            assert_eq!(bench.sent(now).is_none(), is_late);
+            let counted = bench.pulse.counters().value(Counter::TimerLate);
+            assert_eq!(counted, u64::from(is_late));
+            assert!(!bench.pulse.has_reports());
+            if is_late {
+                // It gets as much time as was slept away, and the slack to read what has come.
+                let moved = FIRST_MISS.after(lateness).after(span(15));
+                assert_eq!(bench.pulse.next_deadline(), Some(moved));
+                bench.pulse.handle_timer(moved);
+                assert_eq!(bench.count_sent(moved, Kind::Probe, address(2)), 1);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_timer_that_is_early_does_nothing() -> TestResult {
+        let mut bench = Bench::silent(at(1000), DEFAULT)?;
+        bench.pulse.install(at(1000), &assignment(&[], &[2]));
+        for wait_ms in 0..335 {
+            bench.pulse.handle_timer(at(1000 + wait_ms));
+            assert!(bench.sent(at(1000 + wait_ms)).is_none());
+        }
+        assert_eq!(bench.pulse.next_deadline(), Some(FIRST_MISS));
+        Ok(())
+    }
+
+    #[test]
+    fn each_target_gets_one_heartbeat_in_each_interval() -> TestResult {
+        let mut bench = Bench::silent(at(1000), DEFAULT)?;
+        bench.pulse.install(at(1000), &assignment(&[2, 3, 4], &[]));
+        let mut counts = [0_u32; 3];
+        let mut now = at(1000);
+        let mut last_counter = 0;
+        while now < at(11_000) {
+            bench.pulse.handle_timer(now);
+            while let Some(sent) = bench.sent(now) {
+                assert_eq!(sent.kind, Kind::Heartbeat);
+                assert_eq!((sent.header.sender, sent.header.view), (identity(1), VIEW));
+                assert_eq!(sent.header.counter, last_counter + 1);
+                assert_eq!(sent.body.heard_age_ms, NEVER_HEARD);
+                last_counter = sent.header.counter;
+                let place = [2, 3, 4]
+                    .iter()
+                    .position(|number| sent.to == address(*number));
+                let count = counts.get_mut(place.ok_or(Unexpected)?).ok_or(Unexpected)?;
+                *count += 1;
+                assert_eq!(sent.body.number, *count);
+            }
+            now = bench.pulse.next_deadline().ok_or(Unexpected)?;
+        }
+        // 62.5 intervals, and one heartbeat at the start.
+        assert!(counts.iter().all(|count| (62..=64).contains(count)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_heartbeat_says_when_its_receiver_was_heard_last() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        while bench.sent(at(1000)).is_some() {}
+        bench.hear(at(1010), 2, 1);
+        let now = at(1170);
+        let sent = bench.sent(now).ok_or(Unexpected)?;
+        assert_eq!((sent.kind, sent.to), (Kind::Heartbeat, address(2)));
+        assert_eq!(sent.body.heard_age_ms, 160);
+        assert_eq!(age_ms(at(70_000_000), at(0)), NEVER_HEARD - 1);
+        Ok(())
+    }
+
+    #[test]
+    fn who_stays_in_the_next_view_keeps_its_state() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        bench.run(FIRST_MISS.after(span(50)))?;
+        let mut next = assignment(&[3, 2], &[4, 2, 3]);
+        next.view = ViewNumber(6);
+        bench.pulse.install(FIRST_MISS.after(span(60)), &next);
+        assert_eq!(bench.run(FIRST_MISS.after(span(100)))?, dead(435));
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_said_of_nodes_that_are_gone_is_forgotten() -> TestResult {
+        let mut bench = Bench::silent(at(1000), DEFAULT)?;
+        bench.pulse.install(at(1000), &assignment(&[], &[2, 3]));
+        for _ in 0..2 {
+            let now = bench.pulse.next_deadline().ok_or(Unexpected)?;
+            bench.pulse.handle_timer(now);
+            while bench.sent(now).is_some() {}
+        }
+        assert!(bench.pulse.has_reports());
+        bench.pulse.install(at(2000), &assignment(&[], &[3]));
+        let subject = identity(3);
+        let report = bench.pulse.poll_report();
+        assert!(
+            matches!(report, Some(PulseReport::Silent { subject: told, .. }) if told == subject)
+        );
+        assert_eq!(bench.pulse.poll_report(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_view_there_is_no_pulse() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        let silent = PulseAssignment::silent(life(1, 2));
+        bench.pulse.install(at(1100), &silent);
+        assert_eq!(bench.pulse.next_deadline(), None);
+        bench.pulse.handle_timer(at(9000));
+        assert!(bench.sent(at(9000)).is_none() && !bench.pulse.has_reports());
+        Ok(())
+    }
+
+    #[test]
+    fn another_life_counts_its_datagrams_from_the_start() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        let first = bench.sent(at(1000)).ok_or(Unexpected)?;
+        let mut next = assignment(&[2], &[]);
+        next.own = life(1, 2);
+        bench.pulse.install(at(2000), &next);
+        let second = bench.sent(at(2000)).ok_or(Unexpected)?;
+        assert_eq!(
+            (first.header.sender, first.header.counter),
+            (identity(1), 1)
+        );
+        assert_eq!(
+            (second.header.sender, second.header.counter),
+            (life(1, 2), 1)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn watched_nodes_are_listed_with_their_silence() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        bench.hear(at(1050), 3, 1);
+        let mut seen = 0;
+        bench
+            .pulse
+            .for_each_source(at(1100), &mut |source, silence| {
+                let expected = if source == peer(2) { 100 } else { 50 };
+                seen += u32::from(silence == span(expected));
+            });
+        assert_eq!(seen, 2);
+        Ok(())
+    }
+}

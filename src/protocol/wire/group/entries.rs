@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Entries of a group's log on their way to the members, and how far these have come.
+
+use super::fragments::{read_part, write_part};
+use super::views::read_view;
+use super::{Part, ViewBody};
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Slot, ViewNumber};
+use crate::protocol::wire::{Reader, Writer};
+
+/// One entry of a group's log.
+#[derive(Clone, Copy, Debug)]
+pub enum EntryBody<'a> {
+    /// A fragment of a message.
+    Data {
+        /// The sender's slot in the view that is in force.
+        slot: Slot,
+        /// Which fragment.
+        part: Part,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+    /// A new view.
+    View(ViewBody<'a>),
+    /// The first view in a cluster view: says what became of the log before.
+    Start {
+        /// The cluster view of the log before; zero: there is none.
+        previous: ViewNumber,
+        /// The last entry of that log that counts.
+        last: u64,
+        /// The view.
+        view: ViewBody<'a>,
+    },
+}
+
+/// Ordered entries, one after the other from `first` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Ordered<'a> {
+    /// The position of the first entry.
+    pub first: u64,
+    /// All members have everything up to here.
+    pub stable: u64,
+    entries: Reader<'a>,
+}
+
+impl<'a> Ordered<'a> {
+    /// The entries.
+    pub fn entries(&self) -> impl Iterator<Item = EntryBody<'a>> + 'a {
+        let mut reader = self.entries;
+        core::iter::from_fn(move || {
+            if reader.is_empty() {
+                None
+            } else {
+                read_entry(&mut reader).ok()
+            }
+        })
+    }
+}
+
+fn read_entry<'a>(reader: &mut Reader<'a>) -> Result<EntryBody<'a>, Counter> {
+    Ok(match reader.u8()? {
+        1 => {
+            let slot = reader.u16()?;
+            let (part, bytes) = read_part(reader)?;
+            EntryBody::Data {
+                slot: Slot(slot),
+                part,
+                bytes,
+            }
+        }
+        2 => EntryBody::View(read_view(reader)?),
+        3 => EntryBody::Start {
+            previous: ViewNumber(reader.u64()?),
+            last: reader.u64()?,
+            view: read_view(reader)?,
+        },
+        _ => return Err(Counter::DroppedValue),
+    })
+}
+
+/// Writes the head of a data entry and its bytes.
+pub fn write_data_entry(
+    writer: &mut Writer<'_>,
+    slot: Slot,
+    part: &Part,
+    bytes: &[u8],
+) -> Option<()> {
+    writer.u8(1)?;
+    writer.u16(slot.0)?;
+    write_part(writer, part, bytes)
+}
+
+/// Writes what stands before the view in a view entry.
+pub fn write_view_head(writer: &mut Writer<'_>) -> Option<()> {
+    writer.u8(2)
+}
+
+/// Writes what stands before the view in a start entry.
+pub fn write_start_head(writer: &mut Writer<'_>, previous: ViewNumber, last: u64) -> Option<()> {
+    writer.u8(3)?;
+    writer.u64(previous.0)?;
+    writer.u64(last)
+}
+
+/// Reads the rest of [`crate::protocol::wire::Kind::GroupOrdered`].
+pub fn parse_ordered(mut reader: Reader<'_>) -> Result<Ordered<'_>, Counter> {
+    let stable = reader.u64()?;
+    parse_entries(reader, stable)
+}
+
+fn parse_entries(mut reader: Reader<'_>, stable: u64) -> Result<Ordered<'_>, Counter> {
+    let first = reader.u64()?;
+    if first == 0 {
+        return Err(Counter::DroppedValue);
+    }
+    let mut check = reader;
+    while !check.is_empty() {
+        read_entry(&mut check)?;
+    }
+    Ok(Ordered {
+        first,
+        stable,
+        entries: reader,
+    })
+}
+
+/// Reads the rest of [`crate::protocol::wire::Kind::GroupHandover`]: the cluster view of the log, and entries.
+pub fn parse_handover(mut reader: Reader<'_>) -> Result<(ViewNumber, Ordered<'_>), Counter> {
+    let epoch = ViewNumber(reader.u64()?);
+    Ok((epoch, parse_entries(reader, 0)?))
+}
+
+/// Reads the rest of [`crate::protocol::wire::Kind::GroupAcknowledge`]: everything up to here has come.
+pub fn parse_acknowledge(mut reader: Reader<'_>) -> Result<u64, Counter> {
+    let accepted = reader.u64()?;
+    reader.end()?;
+    Ok(accepted)
+}
+
+/// Reads the rest of [`crate::protocol::wire::Kind::GroupMissing`] or [`crate::protocol::wire::Kind::GroupStatus`]: two positions.
+pub fn parse_positions(mut reader: Reader<'_>) -> Result<(u64, u64), Counter> {
+    let positions = (reader.u64()?, reader.u64()?);
+    reader.end()?;
+    Ok(positions)
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(
+    CONFIG_KUNIT = "y",
+    kernel::macros::kunit_tests(kcgcs_wire_group_entries)
+)]
+mod tests {
+    use super::*;
+    use crate::protocol::outputs::Order;
+    use crate::protocol::test_support::{node, written, wrong_length_taken, TestResult};
+    use crate::protocol::wire::group::write_view;
+
+    const PART: Part = Part {
+        order: Order::Agreed,
+        sequence: 4,
+        fragment: 0,
+        fragments: 1,
+    };
+
+    fn write_empty_view(writer: &mut Writer<'_>, number: u64) -> Option<()> {
+        write_view(writer, ViewNumber(number), node(2), [].into_iter(), &[])
+    }
+
+    /// All kinds of entries from position `first` on, as they stand in a datagram.
+    fn write_all(writer: &mut Writer<'_>, first: u64) -> Option<()> {
+        writer.u64(first)?;
+        write_start_head(writer, ViewNumber(11), 12)?;
+        write_empty_view(writer, 13)?;
+        write_data_entry(writer, Slot(5), &PART, b"hello")?;
+        write_view_head(writer)?;
+        write_empty_view(writer, 14)
+    }
+
+    fn are_all(ordered: &Ordered<'_>) -> bool {
+        let mut entries = ordered.entries();
+        let start = matches!(
+            entries.next(),
+            Some(EntryBody::Start { previous: ViewNumber(11), last: 12, view })
+                if view.number == ViewNumber(13)
+        );
+        let data = matches!(
+            entries.next(),
+            Some(EntryBody::Data {
+                slot: Slot(5),
+                part: PART,
+                bytes: b"hello"
+            })
+        );
+        let view = matches!(
+            entries.next(),
+            Some(EntryBody::View(view)) if view.number == ViewNumber(14)
+        );
+        start && data && view && entries.next().is_none()
+    }
+
+    #[test]
+    fn ordered_entries_are_read_as_they_were_written() -> TestResult {
+        let mut buffer = [0; 256];
+        let body = written(&mut buffer, |writer| {
+            writer.u64(99)?;
+            write_all(writer, 1)
+        })?;
+        let ordered = parse_ordered(Reader::new(body))?;
+        assert_eq!((ordered.stable, ordered.first), (99, 1));
+        assert!(are_all(&ordered));
+        Ok(())
+    }
+
+    #[test]
+    fn entries_handed_over_name_their_cluster_view() -> TestResult {
+        let mut buffer = [0; 256];
+        let body = written(&mut buffer, |writer| {
+            writer.u64(3)?;
+            write_all(writer, u64::MAX)
+        })?;
+        let (epoch, ordered) = parse_handover(Reader::new(body))?;
+        assert_eq!((epoch, ordered.first), (ViewNumber(3), u64::MAX));
+        assert_eq!(ordered.stable, 0);
+        assert!(are_all(&ordered));
+        Ok(())
+    }
+
+    #[test]
+    fn an_entry_that_is_cut_off_is_refused_with_all_before_it() -> TestResult {
+        let mut buffer = [0; 64];
+        let body = written(&mut buffer, |writer| {
+            writer.u64(0)?;
+            writer.u64(1)?;
+            write_data_entry(writer, Slot(1), &PART, b"abc")
+        })?;
+        // Without any entry it is whole too.
+        let taken = wrong_length_taken(body, |body| {
+            body.len() != 16 && parse_ordered(Reader::new(body)).is_ok()
+        });
+        assert_eq!(taken, None);
+        Ok(())
+    }
+
+    #[test]
+    fn there_is_no_position_zero_and_no_fourth_kind_of_entry() -> TestResult {
+        let mut buffer = [0; 64];
+        let body = written(&mut buffer, |writer| {
+            writer.u64(0)?;
+            writer.u64(0)
+        })?;
+        let refused = parse_ordered(Reader::new(body)).err();
+        assert_eq!(refused, Some(Counter::DroppedValue));
+        for kind in [0, 4, 255] {
+            let body = written(&mut buffer, |writer| {
+                writer.u64(0)?;
+                writer.u64(1)?;
+                writer.u8(kind)
+            })?;
+            let refused = parse_ordered(Reader::new(body)).err();
+            assert_eq!(refused, Some(Counter::DroppedValue));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn positions_are_read_whole_or_not_at_all() -> TestResult {
+        let mut buffer = [0; 16];
+        let body = written(&mut buffer, |writer| {
+            writer.u64(u64::MAX)?;
+            writer.u64(2)
+        })?;
+        assert_eq!(parse_positions(Reader::new(body)), Ok((u64::MAX, 2)));
+        let taken = wrong_length_taken(body, |body| parse_positions(Reader::new(body)).is_ok());
+        assert_eq!(taken, None);
+        let body = written(&mut buffer, |writer| writer.u64(7))?;
+        assert_eq!(parse_acknowledge(Reader::new(body)), Ok(7));
+        let taken = wrong_length_taken(body, |body| parse_acknowledge(Reader::new(body)).is_ok());
+        assert_eq!(taken, None);
+        Ok(())
+    }
+}

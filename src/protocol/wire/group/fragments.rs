@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Messages of members, cut into fragments, on their way to the coordinator.
+
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::EndpointId;
+use crate::protocol::limits::{FRAGMENT_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX};
+use crate::protocol::outputs::Order;
+use crate::protocol::wire::{Reader, Writer};
+
+/// Bytes of a data entry or fragment without its payload, at most.
+pub const FRAGMENT_HEAD_BYTES: usize = 32;
+
+/// One fragment of a message on its way to the coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// Who sends it.
+    pub endpoint: EndpointId,
+    /// The sender's oldest message that it has not seen ordered.
+    pub oldest: u64,
+    /// What it is a part of.
+    pub part: Part,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Which part of which message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The order that was asked for.
+    pub order: Order,
+    /// The sender's number of the message.
+    pub sequence: u64,
+    /// Which fragment, from 0.
+    pub fragment: u16,
+    /// How many fragments the message has.
+    pub fragments: u16,
+}
+
+impl Part {
+    /// Whether it is the message's last fragment.
+    pub fn is_last(&self) -> bool {
+        self.fragment.saturating_add(1) == self.fragments
+    }
+}
+
+fn read_order(reader: &mut Reader<'_>) -> Result<Order, Counter> {
+    match reader.u8()? {
+        1 => Ok(Order::Fifo),
+        2 => Ok(Order::Causal),
+        3 => Ok(Order::Agreed),
+        _ => Err(Counter::DroppedValue),
+    }
+}
+
+fn write_order(writer: &mut Writer<'_>, order: Order) -> Option<()> {
+    writer.u8(match order {
+        Order::Fifo => 1,
+        Order::Causal => 2,
+        Order::Agreed => 3,
+    })
+}
+
+pub(super) fn read_part<'a>(reader: &mut Reader<'a>) -> Result<(Part, &'a [u8]), Counter> {
+    let order = read_order(reader)?;
+    let sequence = reader.u64()?;
+    let fragment = reader.u16()?;
+    let fragments = reader.u16()?;
+    let length = usize::from(reader.u16()?);
+    if fragment >= fragments
+        || usize::from(fragments) > MESSAGE_FRAGMENTS_MAX
+        || length > FRAGMENT_BYTES_MAX
+        || sequence == 0
+    {
+        return Err(Counter::DroppedCount);
+    }
+    let part = Part {
+        order,
+        sequence,
+        fragment,
+        fragments,
+    };
+    // All but the last are full, so that the length of the whole is bounded.
+    let is_full = length == FRAGMENT_BYTES_MAX;
+    let before = usize::from(fragment).saturating_mul(FRAGMENT_BYTES_MAX);
+    if (!part.is_last() && !is_full) || before.saturating_add(length) > MESSAGE_BYTES_MAX {
+        return Err(Counter::DroppedCount);
+    }
+    Ok((part, reader.bytes(length)?))
+}
+
+pub(super) fn write_part(writer: &mut Writer<'_>, part: &Part, bytes: &[u8]) -> Option<()> {
+    write_order(writer, part.order)?;
+    writer.u64(part.sequence)?;
+    writer.u16(part.fragment)?;
+    writer.u16(part.fragments)?;
+    writer.u16(u16::try_from(bytes.len()).ok()?)?;
+    writer.bytes(bytes)
+}
+
+fn read_fragment<'a>(reader: &mut Reader<'a>) -> Result<Fragment<'a>, Counter> {
+    let endpoint = EndpointId(reader.u32()?);
+    let oldest = reader.u64()?;
+    let (part, bytes) = read_part(reader)?;
+    if oldest == 0 || oldest > part.sequence {
+        return Err(Counter::DroppedValue);
+    }
+    Ok(Fragment {
+        endpoint,
+        oldest,
+        part,
+        bytes,
+    })
+}
+
+/// Fragments that were checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragments<'a>(Reader<'a>);
+
+impl<'a> Iterator for Fragments<'a> {
+    type Item = Fragment<'a>;
+
+    fn next(&mut self) -> Option<Fragment<'a>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        read_fragment(&mut self.0).ok()
+    }
+}
+
+/// Reads the rest of [`crate::protocol::wire::Kind::GroupData`].
+pub fn parse_data(reader: Reader<'_>) -> Result<Fragments<'_>, Counter> {
+    let mut check = reader;
+    while !check.is_empty() {
+        read_fragment(&mut check)?;
+    }
+    Ok(Fragments(reader))
+}
+
+/// Writes one fragment behind the group's number and other fragments.
+pub fn write_fragment(writer: &mut Writer<'_>, fragment: &Fragment<'_>) -> Option<()> {
+    writer.u32(fragment.endpoint.0)?;
+    writer.u64(fragment.oldest)?;
+    write_part(writer, &fragment.part, fragment.bytes)
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(
+    CONFIG_KUNIT = "y",
+    kernel::macros::kunit_tests(kcgcs_wire_group_fragments)
+)]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
+    use crate::protocol::test_support::{written, wrong_length_taken, TestResult, Unexpected};
+
+    const BYTES: [u8; FRAGMENT_BYTES_MAX] = [0x5a; FRAGMENT_BYTES_MAX];
+
+    /// A fragment of so many bytes of the message 9.
+    fn fragment(fragment: u16, fragments: u16, length: usize) -> Fragment<'static> {
+        Fragment {
+            endpoint: EndpointId(6),
+            oldest: 8,
+            part: Part {
+                order: Order::Agreed,
+                sequence: 9,
+                fragment,
+                fragments,
+            },
+            bytes: BYTES
+                .split_at_checked(length)
+                .map_or(&[], |(front, _)| front),
+        }
+    }
+
+    /// What is said of a datagram with just this fragment.
+    fn refused(fragment: &Fragment<'_>) -> Result<Option<Counter>, Unexpected> {
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        let body = written(&mut buffer, |writer| write_fragment(writer, fragment))?;
+        Ok(parse_data(Reader::new(body)).err())
+    }
+
+    #[test]
+    fn fragments_are_read_as_they_were_written() -> TestResult {
+        let orders = [Order::Fifo, Order::Causal, Order::Agreed];
+        let mut all = [fragment(0, 1, 0), fragment(0, 1, 1), fragment(2, 3, 700)];
+        for (one, order) in all.iter_mut().zip(orders) {
+            one.part.order = order;
+        }
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        let body = written(&mut buffer, |writer| {
+            all.iter().try_for_each(|one| write_fragment(writer, one))
+        })?;
+        assert!(parse_data(Reader::new(body))?.eq(all));
+        Ok(())
+    }
+
+    #[test]
+    fn a_fragment_that_is_cut_off_is_refused_with_all_before_it() -> TestResult {
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        let one = fragment(0, 1, 5);
+        let first = written(&mut buffer, |writer| write_fragment(writer, &one))?.len();
+        let body = written(&mut buffer, |writer| {
+            write_fragment(writer, &one)?;
+            write_fragment(writer, &one)
+        })?;
+        let taken = wrong_length_taken(body, |body| {
+            body.len() != first && !body.is_empty() && parse_data(Reader::new(body)).is_ok()
+        });
+        assert_eq!(taken, None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_largest_message_passes_and_one_byte_more_does_not() -> TestResult {
+        let count = u16::try_from(MESSAGE_FRAGMENTS_MAX).map_err(|_| Unexpected)?;
+        let last = count.saturating_sub(1);
+        let before = usize::from(last).saturating_mul(FRAGMENT_BYTES_MAX);
+        let rest = MESSAGE_BYTES_MAX.saturating_sub(before);
+        assert_eq!(refused(&fragment(last, count, rest))?, None);
+        let longer = fragment(last, count, rest.saturating_add(1));
+        assert_eq!(refused(&longer)?, Some(Counter::DroppedCount));
+        let one_more = fragment(0, count.saturating_add(1), FRAGMENT_BYTES_MAX);
+        assert_eq!(refused(&one_more)?, Some(Counter::DroppedCount));
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_last_fragment_may_be_short() -> TestResult {
+        assert_eq!(refused(&fragment(0, 2, FRAGMENT_BYTES_MAX))?, None);
+        let short = fragment(0, 2, FRAGMENT_BYTES_MAX - 1);
+        assert_eq!(refused(&short)?, Some(Counter::DroppedCount));
+        assert_eq!(refused(&fragment(1, 2, 1))?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_refused() -> TestResult {
+        for (number, count) in [(0, 0), (1, 1), (u16::MAX, u16::MAX), (3, 2)] {
+            let counted = refused(&fragment(number, count, 1))?;
+            assert_eq!(counted, Some(Counter::DroppedCount));
+        }
+        let mut one = fragment(0, 1, 1);
+        one.part.sequence = 0;
+        assert_eq!(refused(&one)?, Some(Counter::DroppedCount));
+        for oldest in [0, 10, u64::MAX] {
+            let mut one = fragment(0, 1, 1);
+            one.oldest = oldest;
+            assert_eq!(refused(&one)?, Some(Counter::DroppedValue));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_head_is_longer_than_its_limit_and_a_full_fragment_fits_a_datagram() -> TestResult {
+        let mut buffer = [0; DATAGRAM_BYTES_MAX - HEADER_BYTES];
+        let empty = fragment(0, 1, 0);
+        let head = written(&mut buffer, |writer| write_fragment(writer, &empty))?.len();
+        assert!(head <= FRAGMENT_HEAD_BYTES);
+        let full = fragment(0, 2, FRAGMENT_BYTES_MAX);
+        let body = written(&mut buffer, |writer| {
+            writer.u64(1)?;
+            write_fragment(writer, &full)
+        })?;
+        assert_eq!(body.len(), 8 + head + FRAGMENT_BYTES_MAX);
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests of members to come into their group or to go, and the answer to one that is not known.
+
+use super::{read_name, write_name};
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{EndpointId, GroupId, GroupName};
+use crate::protocol::wire::{Reader, Writer};
+
+/// What an endpoint asks of its group's coordinator, or is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Let me in.
+    Join,
+    /// Let me go.
+    Leave,
+    /// The answer to [`Self::Leave`] if the endpoint is not known.
+    Gone,
+}
+
+/// Reads the rest of [`crate::protocol::wire::Kind::GroupRequest`].
+pub fn parse_request(
+    mut reader: Reader<'_>,
+    group: GroupId,
+) -> Result<(Request, EndpointId, GroupName), Counter> {
+    let request = match reader.u8()? {
+        1 => Request::Join,
+        2 => Request::Leave,
+        3 => Request::Gone,
+        _ => return Err(Counter::DroppedValue),
+    };
+    let endpoint = EndpointId(reader.u32()?);
+    let name = read_name(&mut reader, group)?;
+    reader.end()?;
+    Ok((request, endpoint, name))
+}
+
+/// Writes [`crate::protocol::wire::Kind::GroupRequest`].
+pub fn write_request(
+    writer: &mut Writer<'_>,
+    name: &GroupName,
+    request: Request,
+    endpoint: EndpointId,
+) -> Option<()> {
+    writer.u64(name.id().0)?;
+    writer.u8(match request {
+        Request::Join => 1,
+        Request::Leave => 2,
+        Request::Gone => 3,
+    })?;
+    writer.u32(endpoint.0)?;
+    write_name(writer, name)
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(
+    CONFIG_KUNIT = "y",
+    kernel::macros::kunit_tests(kcgcs_wire_group_requests)
+)]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::GROUP_NAME_BYTES_MAX;
+    use crate::protocol::test_support::{written, wrong_length_taken, TestResult, Unexpected};
+    use crate::protocol::wire::group::read_group;
+
+    fn read(body: &[u8]) -> Result<(Request, EndpointId, GroupName), Counter> {
+        let mut reader = Reader::new(body);
+        let group = read_group(&mut reader)?;
+        parse_request(reader, group)
+    }
+
+    #[test]
+    fn each_request_is_read_as_it_was_written() -> TestResult {
+        for request in [Request::Join, Request::Leave, Request::Gone] {
+            for name in [&b"x"[..], &[b'n'; GROUP_NAME_BYTES_MAX]] {
+                let name = GroupName::new(name).ok_or(Unexpected)?;
+                let mut buffer = [0; 64];
+                let body = written(&mut buffer, |writer| {
+                    write_request(writer, &name, request, EndpointId(u32::MAX))
+                })?;
+                assert_eq!(read(body), Ok((request, EndpointId(u32::MAX), name)));
+                assert_eq!(wrong_length_taken(body, |body| read(body).is_ok()), None);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn requests_that_cannot_be_are_refused() -> TestResult {
+        let name = GroupName::new(b"demo").ok_or(Unexpected)?;
+        let mut buffer = [0; 32];
+        let length = written(&mut buffer, |writer| {
+            write_request(writer, &name, Request::Join, EndpointId(1))
+        })?
+        .len();
+        // Another group's number, no such request, no name, a name that is too long, another name.
+        let changes = [
+            (0, 1, Counter::DroppedValue),
+            (8, 0, Counter::DroppedValue),
+            (8, 4, Counter::DroppedValue),
+            (13, 0, Counter::DroppedValue),
+            (13, 33, Counter::DroppedCount),
+            (14, b'D', Counter::DroppedValue),
+        ];
+        for (place, byte, refused) in changes {
+            let mut changed = buffer;
+            let before = changed.get(place).copied().ok_or(Unexpected)?;
+            let byte = if place == 0 { !before } else { byte };
+            *changed.get_mut(place).ok_or(Unexpected)? = byte;
+            let body = changed.get(..length).ok_or(Unexpected)?;
+            assert_eq!(read(body), Err(refused));
+        }
+        Ok(())
+    }
+}
