@@ -32,7 +32,7 @@ become_root() {
 	local keep=() name
 	for name in $(compgen -e); do
 		case $name in
-		KCGCS_* | http_proxy | https_proxy | no_proxy | TERM | SEEDS | FIRST_SEED | NODES | VERBOSE)
+		KCGCS_* | http_proxy | https_proxy | no_proxy | TERM | DEMO_PARAMETERS | SEEDS | FIRST_SEED | NODES | VERBOSE)
 			keep+=("$name=${!name}") ;;
 		esac
 	done

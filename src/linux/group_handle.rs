@@ -395,8 +395,8 @@ impl Handle {
             }
             state.is_closed = true;
             state.own = None;
-            let was_member = state.latest.as_ref().is_some_and(|view| !view.is_empty());
-            if let (true, Some(last)) = (was_member, last) {
+            // Also for one who is not a member: it would wait for a view that never comes.
+            if let Some(last) = last {
                 // There is a place for it.
                 let _ = state.deliveries.push(Delivery::View(last));
             }

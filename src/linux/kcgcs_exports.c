@@ -15,11 +15,14 @@ static_assert(sizeof(struct kcgcs_view) == 64);
 static_assert(sizeof(struct kcgcs_message) == 48);
 static_assert(sizeof(struct kcgcs_group_ops) == 7 * sizeof(void *));
 
-EXPORT_SYMBOL_NS_GPL(kcgcs_join, "KCGCS");
-EXPORT_SYMBOL_NS_GPL(kcgcs_leave, "KCGCS");
-EXPORT_SYMBOL_NS_GPL(kcgcs_multicast, "KCGCS");
-EXPORT_SYMBOL_NS_GPL(kcgcs_self, "KCGCS");
-EXPORT_SYMBOL_NS_GPL(kcgcs_view_get, "KCGCS");
-EXPORT_SYMBOL_NS_GPL(kcgcs_view_put, "KCGCS");
-EXPORT_SYMBOL_NS_GPL(kcgcs_register_notifier, "KCGCS");
-EXPORT_SYMBOL_NS_GPL(kcgcs_unregister_notifier, "KCGCS");
+/* The functions are in another language, so that this cannot follow them. */
+#define KCGCS_EXPORT(function) EXPORT_SYMBOL_NS_GPL(function, "KCGCS")
+
+KCGCS_EXPORT(kcgcs_join);
+KCGCS_EXPORT(kcgcs_leave);
+KCGCS_EXPORT(kcgcs_multicast);
+KCGCS_EXPORT(kcgcs_self);
+KCGCS_EXPORT(kcgcs_view_get);
+KCGCS_EXPORT(kcgcs_view_put);
+KCGCS_EXPORT(kcgcs_register_notifier);
+KCGCS_EXPORT(kcgcs_unregister_notifier);

@@ -78,7 +78,7 @@ static int kcgcs_node_start(struct sk_buff *skb, struct genl_info *info)
 	int error = 0;
 	int rest;
 
-	request = kzalloc(sizeof(*request), GFP_KERNEL);
+	request = kzalloc_obj(*request);
 	if (!request)
 		return -ENOMEM;
 	nlmsg_for_each_attr(attribute, info->nlhdr,

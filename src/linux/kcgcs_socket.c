@@ -129,7 +129,7 @@ int kcgcs_socket_bind(struct net *net, const u8 *address, u16 port,
 	struct kcgcs_socket *s;
 	int error;
 
-	s = kzalloc(sizeof(*s), GFP_KERNEL);
+	s = kzalloc_obj(*s);
 	if (!s)
 		return -ENOMEM;
 	skb_queue_head_init(&s->queue);

@@ -207,11 +207,6 @@ impl ViewRecord {
         })
     }
 
-    /// Whether nobody is in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     /// The view as consumers see it.
     pub(crate) fn as_view(&self) -> &View {
         &self.view

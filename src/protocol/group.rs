@@ -133,7 +133,7 @@ impl Group {
     }
 
     /// A cluster view was installed.
-    fn install(&mut self, now: Instant, view: &ClusterView) {
+    fn install(&mut self, now: Instant, view: &ClusterView, own: NodeId) {
         self.coordinator = coordinator_of(self.id, view);
         self.sequencer = None;
         self.is_ordering = false;
@@ -141,6 +141,18 @@ impl Group {
             // It only ordered the group.
             self.log = None;
             self.candidate = None;
+        }
+        // A node that has accepted a view without it gets nothing of what followed.
+        let is_out = self
+            .log
+            .as_ref()
+            .and_then(Log::accepted_view)
+            .is_some_and(|view| !view.has_node(own));
+        if is_out {
+            self.log = None;
+        }
+        if let Some(log) = &mut self.log {
+            log.forget_unaccepted();
         }
         let holds_something = self.log.is_some() || self.candidate.is_some();
         self.report_at = holds_something.then_some(now);
@@ -249,7 +261,7 @@ impl Group {
         self.locals.retain(|local| {
             let is_it = local.endpoint == endpoint && local.standing == Standing::Leaving;
             if is_it {
-                outbox.event(Event::GroupLeft { endpoint });
+                local.tell_end(outbox);
             }
             !is_it
         });
@@ -362,8 +374,14 @@ impl Group {
             .iter()
             .filter(|local| local.standing != Standing::Member)
             .map(|local| local.request_at);
-        let sends = self.locals.iter().filter_map(Local::next_deadline);
-        let gap = self.log.as_ref().and_then(Log::gap);
+        // Only what `send_data` and `send_acknowledge` look after: else nothing would be done then.
+        let sends = self
+            .locals
+            .iter()
+            .filter(|local| local.standing == Standing::Member)
+            .filter_map(Local::next_deadline);
+        let is_present = self.report_at.is_none();
+        let gap = self.log.as_ref().filter(|_| is_present).and_then(Log::gap);
         let missing = gap.map(|_| self.missing_at).filter(|_| !self.is_ordering);
         let sequencer = self.sequencer.as_ref().and_then(Sequencer::next_deadline);
         requests
@@ -495,7 +513,6 @@ impl Groups {
         let local = self.local(endpoint).ok_or(CommandError::NoSuchEndpoint)?;
         local.standing = Standing::Leaving;
         local.request_at = now;
-        local.forget_messages(false);
         Ok(())
     }
 
@@ -556,7 +573,7 @@ impl Groups {
         self.departed.clear();
         let _ = self.departed.extend_from_slice(departed);
         for group in self.groups.as_mut_slice() {
-            group.install(now, view);
+            group.install(now, view, own.node);
         }
         self.groups.retain(|group| !group.is_over());
     }
@@ -578,7 +595,7 @@ impl Groups {
                 let endpoint = local.endpoint;
                 match local.standing {
                     Standing::Leaving => {
-                        outbox.event(Event::GroupLeft { endpoint });
+                        local.tell_end(outbox);
                         return false;
                     }
                     Standing::Member => tell_out(endpoint, old_own, outbox),
@@ -586,7 +603,7 @@ impl Groups {
                 }
                 local.standing = Standing::Joining;
                 local.request_at = now;
-                local.forget_messages(true);
+                local.forget_messages();
                 true
             });
         }
@@ -602,22 +619,20 @@ impl Groups {
     pub fn stop(&mut self, outbox: &mut Outbox) {
         self.is_stopped = true;
         let own = self.own;
-        for local in self.groups.iter().flat_map(|group| group.locals.iter()) {
-            let endpoint = local.endpoint;
-            match local.standing {
-                Standing::Leaving => outbox.event(Event::GroupLeft { endpoint }),
-                Standing::Member => {
-                    tell_out(endpoint, own, outbox);
-                    outbox.event(Event::GroupClosed { endpoint });
-                }
-                Standing::Joining => outbox.event(Event::GroupClosed { endpoint }),
-            }
-        }
         // What is held stays for the others until the node is out of the cluster's view.
         for group in self.groups.as_mut_slice() {
             for local in group.locals.as_mut_slice() {
+                let endpoint = local.endpoint;
+                match local.standing {
+                    Standing::Leaving => local.tell_end(outbox),
+                    Standing::Member => {
+                        tell_out(endpoint, own, outbox);
+                        outbox.event(Event::GroupClosed { endpoint });
+                    }
+                    Standing::Joining => outbox.event(Event::GroupClosed { endpoint }),
+                }
                 local.standing = Standing::Leaving;
-                local.forget_messages(false);
+                local.is_ended = true;
             }
         }
     }
@@ -707,7 +722,7 @@ impl Groups {
                 let accepted = parse_acknowledge(reader)?;
                 let group = find(groups, id)?;
                 let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
-                let is_again = sequencer.acknowledge(sender.identity.node, accepted);
+                let is_again = sequencer.acknowledge(now, sender.identity.node, accepted);
                 if is_again {
                     // It may have missed what it was told.
                     sequencer.tell_again(sender.identity.node);

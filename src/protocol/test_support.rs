@@ -109,10 +109,10 @@ pub(crate) fn outbox() -> Result<Outbox, Unexpected> {
 }
 
 /// Writes a body to the front of `buffer`.
-pub(crate) fn written<'b>(
-    buffer: &'b mut [u8],
+pub(crate) fn written(
+    buffer: &mut [u8],
     write: impl FnOnce(&mut Writer<'_>) -> Option<()>,
-) -> Result<&'b [u8], Unexpected> {
+) -> Result<&[u8], Unexpected> {
     let mut writer = Writer::new(buffer);
     write(&mut writer).ok_or(Unexpected)?;
     let length = writer.length();

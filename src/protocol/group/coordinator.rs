@@ -20,9 +20,9 @@ use crate::protocol::wire::Kind;
 
 /// Room for entries in a datagram.
 const ENTRIES_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 24;
-/// A group that nobody has any log of begins with this number times the cluster view's: so no view
-/// number of a group comes twice, although nobody remembers a group without members.
-const VIEWS_PER_CLUSTER_VIEW: u64 = 1000;
+/// The views of an epoch begin with this number times the cluster view's: so no view number of a
+/// group comes twice, although nobody may be left who remembers the epoch before.
+const VIEWS_PER_CLUSTER_VIEW: u64 = 1_000_000;
 
 impl Group {
     /// The state of a coordinator, which this node is for the present epoch.
@@ -216,10 +216,7 @@ impl Group {
         let before = decision.view.as_deref_entry();
         let fresh = context.view.number.0.saturating_mul(VIEWS_PER_CLUSTER_VIEW);
         let known = before.map_or(*context.highest, |view| view.number);
-        let number = match before {
-            Some(_) => known.next(),
-            None => known.next().max(ViewNumber(fresh)),
-        };
+        let number = known.next().max(ViewNumber(fresh));
         let departed = context.departed;
         let reason = |member: MemberId| departed_reason(departed, member);
         let view = sequencer.make_view(before, number, context.own.node, context.view, reason)?;
@@ -244,7 +241,7 @@ impl Group {
             }
             return;
         }
-        sequencer.acknowledge(context.own.node, 1);
+        sequencer.acknowledge(context.now, context.own.node, 1);
         let stable = sequencer.stable();
         self.hear_stable(context, stable);
         self.deliver(context);
@@ -286,7 +283,7 @@ impl Group {
             let Some(log) = self.log_of(epoch) else {
                 return;
             };
-            sequencer.acknowledge(context.own.node, log.accepted);
+            sequencer.acknowledge(context.now, context.own.node, log.accepted);
             log.stable = log.stable.max(sequencer.stable().min(sequencer.last));
             self.progress(context);
             let is_idle = self

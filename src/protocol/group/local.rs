@@ -17,7 +17,8 @@ use crate::protocol::limits::{
     ENDPOINT_PENDING_BYTES_MAX, ENDPOINT_PENDING_MESSAGES_MAX, ENDPOINT_WINDOW_FRAGMENTS_MAX,
     FRAGMENT_BYTES_MAX,
 };
-use crate::protocol::outputs::Order;
+use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::{Event, Order};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::group::{Fragment, Part};
 
@@ -50,6 +51,8 @@ impl Pending {
 pub(super) struct Local {
     pub(super) endpoint: EndpointId,
     pub(super) standing: Standing,
+    /// Its end was told already, or nobody awaits it.
+    pub(super) is_ended: bool,
     /// When to ask the coordinator again to be let in or go.
     pub(super) request_at: Instant,
     next_sequence: u64,
@@ -69,6 +72,7 @@ impl Local {
         Ok(Self {
             endpoint,
             standing: Standing::Joining,
+            is_ended: false,
             request_at: now,
             next_sequence: 1,
             pending: BoundedVec::with_capacity(ENDPOINT_PENDING_MESSAGES_MAX)?,
@@ -78,6 +82,15 @@ impl Local {
             resend_at: None,
             wants_writable: false,
         })
+    }
+
+    /// Tells that the member has left, once.
+    pub(super) fn tell_end(&self, outbox: &mut Outbox) {
+        if !self.is_ended {
+            outbox.event(Event::GroupLeft {
+                endpoint: self.endpoint,
+            });
+        }
     }
 
     /// Takes a message over, or hands it back.
@@ -103,13 +116,11 @@ impl Local {
         Ok(())
     }
 
-    /// Forgets all messages: the member leaves, or starts a new life.
-    pub(super) fn forget_messages(&mut self, is_new_life: bool) {
+    /// Forgets all messages: the member starts a new life.
+    pub(super) fn forget_messages(&mut self) {
         self.pending.clear();
         self.bytes = 0;
-        if is_new_life {
-            self.next_sequence = 1;
-        }
+        self.next_sequence = 1;
         self.send_again();
     }
 

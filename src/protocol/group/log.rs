@@ -236,6 +236,15 @@ impl Log {
         }
     }
 
+    /// The epoch is over: what was not accepted does not count. What counts is handed over.
+    pub(super) fn forget_unaccepted(&mut self) {
+        for position in self.accepted.saturating_add(1)..=self.highest {
+            self.take(position);
+        }
+        self.received = self.accepted;
+        self.highest = self.accepted;
+    }
+
     /// Goes on accepting by one entry; its position, if there is one to be accepted.
     pub(super) fn accept_next(&mut self) -> Option<u64> {
         if self.accepted >= self.received {

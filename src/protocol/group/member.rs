@@ -59,10 +59,13 @@ impl Group {
         if self.log.is_none() {
             // The first entry of a node that was not in the group.
             let own = context.own;
-            let is_in = body.members().any(|(member, _, _)| {
+            let is_own = |member: &MemberId| {
                 member.node == own.node && member.incarnation == own.incarnation
-            });
-            if !is_in || self.locals.is_empty() {
+            };
+            let is_in = body.members().any(|(member, _, _)| is_own(&member));
+            // Else an earlier entry let this node in, which is still to come.
+            let begins_here = body.members().all(|(member, _, new)| new || !is_own(&member));
+            if !is_in || !begins_here || self.locals.is_empty() {
                 return;
             }
             self.candidate = None;
@@ -419,6 +422,8 @@ impl Group {
             .is_some_and(|view| view.has_node(context.own.node));
         if !is_in && !self.is_ordering {
             self.log = None;
+            // There is nothing to acknowledge any more: no deadline may wait for that.
+            self.acknowledge_at = None;
         }
     }
 
@@ -479,9 +484,7 @@ impl Group {
             };
             let is_gone = local.standing == Standing::Leaving && !view.has(id);
             if is_gone {
-                outbox.event(Event::GroupLeft {
-                    endpoint: local.endpoint,
-                });
+                local.tell_end(outbox);
             }
             !is_gone
         });
@@ -494,6 +497,7 @@ impl Group {
             if is_own && !is_known {
                 if let Ok(mut ghost) = Local::new(member.id.endpoint, context.now) {
                     ghost.standing = Standing::Leaving;
+                    ghost.is_ended = true;
                     let _ = self.locals.push(ghost);
                 }
             }

@@ -29,6 +29,11 @@ use crate::protocol::wire::group::{Fragment, Part};
 /// An unanswered message is sent again after at most this many times the first interval.
 const BACK_OFF_MAX: u64 = 8;
 
+/// A node that is out of the group is answered for so many intervals.
+const REMEMBERED_INTERVALS: u64 = 20;
+/// Members that were let go and are remembered: their late requests to come in are refused.
+const GONE_MAX: usize = GROUP_MEMBERS_MAX;
+
 /// Where a coordinator stands.
 pub(super) enum Stage {
     /// Asks all nodes that may hold something.
@@ -53,6 +58,69 @@ pub(super) struct Participant {
     pub(super) told_stable: u64,
     pub(super) resend_at: Option<Instant>,
     pub(super) interval: Duration,
+    /// It needs nothing up to here: it was not in the group.
+    begins_after: u64,
+    /// Position of the view that does not have it any more: it still gets everything up to that.
+    ends_at: Option<u64>,
+    /// It is in the group again since the entry behind this one, and has not got `ends_at` yet.
+    returns_after: Option<u64>,
+    /// It has got `ends_at`, and is forgotten at this time.
+    forgotten_at: Option<Instant>,
+}
+
+impl Participant {
+    /// A node that gets everything behind `before`.
+    fn new(node: NodeId, before: u64, interval: Duration) -> Self {
+        Self {
+            node,
+            acknowledged: before,
+            sent: before,
+            told_stable: before,
+            resend_at: None,
+            interval,
+            begins_after: before,
+            ends_at: None,
+            returns_after: None,
+            forgotten_at: None,
+        }
+    }
+
+    /// What everybody has as far as this one is concerned; `None`: it does not matter any more.
+    fn counts(&self) -> Option<u64> {
+        self.forgotten_at.is_none().then_some(self.acknowledged)
+    }
+
+    /// A view at `position` does not have the node.
+    fn leave(&mut self, position: u64) {
+        self.returns_after = None;
+        if self.ends_at.is_none() {
+            self.ends_at = Some(position);
+        }
+    }
+
+    /// A view behind `before` has the node.
+    fn stay(&mut self, before: u64) {
+        if self.forgotten_at.is_some() {
+            *self = Self::new(self.node, before, self.interval);
+        } else if self.ends_at.is_some() && self.returns_after.is_none() {
+            self.returns_after = Some(before);
+        }
+    }
+
+    /// It has everything up to `position`.
+    fn advance(&mut self, now: Instant, position: u64) {
+        self.acknowledged = position;
+        self.sent = self.sent.max(position);
+        self.resend_at = None;
+        if self.ends_at.is_some_and(|end| position >= end) {
+            match self.returns_after {
+                Some(before) => *self = Self::new(self.node, before.max(position), self.interval),
+                None => {
+                    self.forgotten_at = Some(now.after(self.interval.times(REMEMBERED_INTERVALS)));
+                }
+            }
+        }
+    }
 }
 
 /// A fragment of a message that is not complete yet, or not next.
@@ -71,6 +139,8 @@ pub(super) struct Sequencer {
     pub(super) ask_at: Instant,
     joins: BoundedVec<MemberId>,
     leaves: BoundedVec<MemberId>,
+    /// Who has left in this epoch.
+    gone: BoundedVec<MemberId>,
     pub(super) participants: BoundedVec<Participant>,
     /// The next message of each sender.
     senders: BoundedVec<(MemberId, u64)>,
@@ -97,7 +167,8 @@ impl Sequencer {
             ask_at: now,
             joins: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             leaves: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
-            participants: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
+            gone: BoundedVec::with_capacity(GONE_MAX)?,
+            participants: BoundedVec::with_capacity(2 * GROUP_MEMBERS_MAX)?,
             senders: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             stash: BoundedVec::with_capacity(GROUP_STASH_FRAGMENTS_MAX)?,
             start: None,
@@ -155,7 +226,7 @@ impl Sequencer {
     /// A member asks to be let in.
     pub(super) fn join(&mut self, member: MemberId) {
         let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
-        if !is_in && !self.joins.contains(&member) {
+        if !is_in && !self.joins.contains(&member) && !self.gone.contains(&member) {
             let _ = self.joins.push(member);
         }
     }
@@ -163,10 +234,19 @@ impl Sequencer {
     /// A member asks to be let go. False if it is not known at all, now that everything is.
     pub(super) fn leave(&mut self, member: MemberId) -> bool {
         self.joins.retain(|known| *known != member);
+        if !self.gone.contains(&member) {
+            if self.gone.is_full() {
+                self.gone.remove(0);
+            }
+            let _ = self.gone.push(member);
+        }
         if matches!(self.stage, Stage::Running) {
             let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
             if !is_in {
-                return false;
+                // One that is about to get the view without it hears it from that.
+                return self.participants.iter().any(|participant| {
+                    participant.node == member.node && participant.forgotten_at.is_none()
+                });
             }
         }
         if !self.leaves.contains(&member) {
@@ -179,6 +259,7 @@ impl Sequencer {
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.stage, Stage::Running)
             && self.joins.is_empty()
+            && self.participants.is_empty()
             && self
                 .latest
                 .as_ref()
@@ -264,19 +345,19 @@ impl Sequencer {
 
     /// A view was ordered: nodes that are new get everything from its position on.
     pub(super) fn install(&mut self, view: Shared<ViewEntry>, position: u64, interval: Duration) {
-        self.participants
-            .retain(|participant| view.has_node(participant.node));
         let before = position.saturating_sub(1);
+        for participant in self.participants.as_mut_slice() {
+            if view.has_node(participant.node) {
+                participant.stay(before);
+            } else {
+                participant.leave(position);
+            }
+        }
         for node in view.nodes() {
             if self.participants.iter().all(|known| known.node != node) {
-                let _ = self.participants.push(Participant {
-                    node,
-                    acknowledged: before,
-                    sent: before,
-                    told_stable: before,
-                    resend_at: None,
-                    interval,
-                });
+                let _ = self
+                    .participants
+                    .push(Participant::new(node, before, interval));
             }
         }
         self.senders.retain(|(member, _)| view.has(*member));
@@ -393,7 +474,7 @@ impl Sequencer {
     // ---- acknowledgements ---------------------------------------------------------------------
 
     /// A node has everything up to `position`. Whether it has said so before.
-    pub(super) fn acknowledge(&mut self, node: NodeId, position: u64) -> bool {
+    pub(super) fn acknowledge(&mut self, now: Instant, node: NodeId, position: u64) -> bool {
         let last = self.last;
         let Some(participant) = self
             .participants
@@ -409,9 +490,7 @@ impl Sequencer {
         if position <= participant.acknowledged {
             return true;
         }
-        participant.acknowledged = position;
-        participant.sent = participant.sent.max(position);
-        participant.resend_at = None;
+        participant.advance(now, position);
         false
     }
 
@@ -429,7 +508,7 @@ impl Sequencer {
     pub(super) fn stable(&self) -> u64 {
         self.participants
             .iter()
-            .map(|participant| participant.acknowledged)
+            .filter_map(Participant::counts)
             .min()
             .unwrap_or(self.last)
     }
@@ -446,6 +525,8 @@ impl Sequencer {
     /// Goes back to what was acknowledged where nothing has come for an interval.
     pub(super) fn check_progress(&mut self, now: Instant, interval: Duration, own: NodeId) -> u64 {
         let mut resent = 0;
+        self.participants
+            .retain(|participant| participant.forgotten_at.is_none_or(|at| now < at));
         for participant in self.participants.as_mut_slice() {
             if participant.node == own || participant.sent <= participant.acknowledged {
                 participant.resend_at = None;
@@ -471,10 +552,19 @@ impl Sequencer {
 
     /// The last entry that may be sent to a participant now.
     pub(super) fn flight_limit(&self, participant: &Participant) -> u64 {
+        if participant.forgotten_at.is_some() {
+            return participant.sent;
+        }
+        // What a newcomer acknowledges all others must hold up to there: it cannot hand it to them.
+        if participant.acknowledged <= participant.begins_after
+            && self.stable() < participant.begins_after
+        {
+            return participant.sent;
+        }
         participant
             .acknowledged
             .saturating_add(GROUP_FLIGHT_ENTRIES_MAX as u64)
-            .min(self.last)
+            .min(participant.ends_at.unwrap_or(self.last))
     }
 
     /// When something is to be done although nothing comes in.
@@ -484,7 +574,8 @@ impl Sequencer {
             Stage::Starting | Stage::Running => self
                 .participants
                 .iter()
-                .filter_map(|participant| participant.resend_at)
+                .flat_map(|participant| [participant.resend_at, participant.forgotten_at])
+                .flatten()
                 .min(),
         }
     }

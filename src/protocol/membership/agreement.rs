@@ -22,6 +22,9 @@
 //! nothing has to be written to disk. Whoever finds the coordinator silent may start a higher ballot
 //! in any phase: it takes up what may have been decided.
 
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod whole_tests;
+
 use super::proposal::Proposal;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, NodeId, PeerAddress};

@@ -116,3 +116,107 @@ impl Announcement {
         self.attempts = self.attempts.saturating_add(1);
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_announcement))]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::DATAGRAM_BYTES_MAX;
+    use crate::protocol::test_support::{
+        address, at, identity, life, node, outbox, span, view, TestResult, Unexpected, CLUSTER,
+    };
+    use crate::protocol::wire::membership::parse_commit;
+    use crate::protocol::wire::Datagram;
+
+    const BALLOT: Ballot = Ballot {
+        round: 3,
+        coordinator: node(1),
+    };
+    const NUMBER: ViewNumber = ViewNumber(7);
+
+    /// An announcement to voters 2 and 3 and to node 4, which joins, begun at 0 ms.
+    fn announcement() -> Result<Announcement, Unexpected> {
+        let mut announcement = Announcement::new(span(30))?;
+        announcement.begin(at(0), BALLOT, NUMBER);
+        for number in 2..=4 {
+            announcement.add(identity(number), address(number), number == 4);
+        }
+        Ok(announcement)
+    }
+
+    /// Sends what is due at `now`; which nodes got a commit and which the view, as bits.
+    fn told(announcement: &mut Announcement, now: Instant) -> Result<(u32, u32), Unexpected> {
+        let (mut outbox, mut transfers) = (outbox()?, Transfers::new()?);
+        announcement.send_due(now, &mut transfers, &mut outbox);
+        let departures = super::super::transfer::Departures::new()?;
+        transfers.pump(&view(1..=4)?, &departures, &mut outbox);
+        let (mut commits, mut views) = (0, 0);
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        while let Some(transmit) = outbox.poll_transmit(&mut buffer) {
+            let bytes = buffer.get(..transmit.length).ok_or(Unexpected)?;
+            let datagram = Datagram::parse(bytes, CLUSTER)?;
+            let bit = 1 << transmit.to.octets.last().ok_or(Unexpected)?;
+            if datagram.header.kind == Kind::Commit {
+                if parse_commit(datagram.body)? != (BALLOT, NUMBER) {
+                    return Err(Unexpected);
+                }
+                commits |= bit;
+            } else if datagram.header.kind == Kind::ViewPart {
+                views |= bit;
+            }
+        }
+        Ok((commits, views))
+    }
+
+    #[test]
+    fn voters_get_a_commit_and_new_members_the_view() -> TestResult {
+        let mut announcement = announcement()?;
+        assert_eq!(announcement.next_deadline(), Some(at(0)));
+        assert_eq!(told(&mut announcement, at(0))?, (1 << 2 | 1 << 3, 1 << 4));
+        assert_eq!(told(&mut announcement, at(1))?, (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn who_has_answered_is_not_told_again() -> TestResult {
+        let mut announcement = announcement()?;
+        told(&mut announcement, at(0))?;
+        // An older view, an earlier life: not yet. A later view is as good as this one.
+        announcement.take_installed(identity(2), ViewNumber(6));
+        announcement.take_installed(life(3, 9), NUMBER);
+        announcement.take_installed(identity(4), ViewNumber(8));
+        assert_eq!(told(&mut announcement, at(30))?, (1 << 2 | 1 << 3, 0));
+        announcement.take_installed(identity(2), NUMBER);
+        announcement.take_installed(identity(3), NUMBER);
+        assert_eq!(announcement.next_deadline(), None);
+        assert_eq!(told(&mut announcement, at(10_000))?, (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn pauses_grow_and_after_some_attempts_it_is_given_up() -> TestResult {
+        let mut announcement = announcement()?;
+        let mut now = at(0);
+        for pause_ms in [30, 60, 120, 240, 240, 240, 240] {
+            assert!(told(&mut announcement, now)?.0 != 0);
+            let next = announcement.next_deadline().ok_or(Unexpected)?;
+            assert_eq!(next.since(now), span(pause_ms));
+            now = next;
+        }
+        assert_eq!(told(&mut announcement, now)?, (0, 0));
+        assert_eq!(announcement.next_deadline(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_new_announcement_replaces_the_old_one() -> TestResult {
+        let mut announcement = announcement()?;
+        announcement.begin(at(50), BALLOT, NUMBER);
+        assert_eq!(announcement.next_deadline(), None);
+        announcement.add(identity(9), address(9), false);
+        assert_eq!(told(&mut announcement, at(50))?, (1 << 9, 0));
+        announcement.clear();
+        assert_eq!(announcement.next_deadline(), None);
+        Ok(())
+    }
+}

@@ -212,3 +212,196 @@ impl FreeSlots {
         None
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_changes))]
+mod tests {
+    use super::*;
+    use crate::protocol::identity::Slot;
+    use crate::protocol::test_support::{
+        address, at, identity, life, member, node, span, view, TestResult, Unexpected,
+    };
+    use crate::protocol::wire::membership::Ballot;
+
+    const BATCHING_MS: u64 = 10;
+    const SETTLING_MS: u64 = 200;
+
+    fn changes() -> Result<Changes, Unexpected> {
+        let doubts = Doubts::new(span(500), span(300))?;
+        Ok(Changes::new(doubts, span(BATCHING_MS), span(SETTLING_MS))?)
+    }
+
+    /// What is proposed to follow `view`; the subjects of confirmed doubts are dead.
+    fn filled(changes: &Changes, view: &ClusterView) -> Result<Proposal, Unexpected> {
+        let mut proposal = Proposal::empty(node(1))?;
+        let ballot = Ballot {
+            round: 1,
+            coordinator: node(1),
+        };
+        proposal.begin(ballot, node(1));
+        changes.fill(view, &mut proposal, |subject| {
+            changes.doubts.is_confirmed(subject)
+        });
+        proposal.close();
+        Ok(proposal)
+    }
+
+    fn confirm(changes: &mut Changes, subject: Identity) {
+        changes.doubts.accuse(at(1), subject, node(1));
+        let _ = changes.doubts.next_confirmed(at(1), |_, _| 1);
+    }
+
+    fn removed(number: u16, reason: ChangeReason) -> Change {
+        Change::Remove {
+            subject: identity(number),
+            reason,
+        }
+    }
+
+    fn added(joiner: Identity, at_address: u16, slot: u16) -> Change {
+        Change::Add(MemberRecord {
+            identity: joiner,
+            address: address(at_address),
+            slot: Slot(slot),
+        })
+    }
+
+    #[test]
+    fn without_changes_nothing_is_proposed() -> TestResult {
+        let changes = changes()?;
+        assert_eq!(changes.due_at(), None);
+        assert!(filled(&changes, &view(1..=3)?)?.changes().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn changes_that_come_together_are_proposed_together() -> TestResult {
+        let mut changes = changes()?;
+        changes.add_join(at(100), identity(9), address(9));
+        changes.add_join(at(105), identity(4), address(4));
+        assert!(changes.add_leave(at(106), identity(2)));
+        assert!(!changes.add_leave(at(107), identity(2)));
+        assert!(changes.is_leaving(identity(2)) && !changes.is_leaving(identity(3)));
+        confirm(&mut changes, identity(3));
+        // The first of them began the wait.
+        assert_eq!(changes.due_at(), Some(at(100 + BATCHING_MS)));
+        let proposal = filled(&changes, &view(1..=3)?)?;
+        assert!(
+            proposal.changes()
+                == [
+                    removed(2, ChangeReason::Leave),
+                    removed(3, ChangeReason::Failed),
+                    added(identity(9), 9, 4),
+                    added(identity(4), 4, 5),
+                ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn while_somebody_is_suspected_the_others_wait_a_little() -> TestResult {
+        let mut changes = changes()?;
+        changes.add_leave(at(100), identity(2));
+        changes.doubts.suspect(at(101), identity(3), node(1));
+        assert_eq!(changes.due_at(), Some(at(100 + SETTLING_MS)));
+        changes.doubts.take_back(identity(3), node(1));
+        assert_eq!(changes.due_at(), Some(at(100 + BATCHING_MS)));
+        Ok(())
+    }
+
+    #[test]
+    fn of_two_lives_that_want_to_come_the_later_one_does() -> TestResult {
+        for order in [[1, 2], [2, 1]] {
+            let mut changes = changes()?;
+            for incarnation in order {
+                changes.add_join(at(100), life(9, incarnation), address(9));
+            }
+            let proposal = filled(&changes, &view(1..=2)?)?;
+            assert!(proposal.changes() == [added(life(9, 2), 9, 3)]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_later_life_at_the_same_address_replaces_the_earlier() -> TestResult {
+        let mut changes = changes()?;
+        changes.add_join(at(100), life(2, 2), address(2));
+        let proposal = filled(&changes, &view(1..=3)?)?;
+        let expected = [removed(2, ChangeReason::Failed), added(life(2, 2), 2, 4)];
+        assert!(proposal.changes() == expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_later_life_at_another_address_waits_until_the_member_is_gone() -> TestResult {
+        let mut changes = changes()?;
+        changes.add_join(at(100), life(2, 2), address(9));
+        assert!(filled(&changes, &view(1..=3)?)?.changes().is_empty());
+        confirm(&mut changes, identity(2));
+        let proposal = filled(&changes, &view(1..=3)?)?;
+        let expected = [removed(2, ChangeReason::Failed), added(life(2, 2), 9, 4)];
+        assert!(proposal.changes() == expected);
+        Ok(())
+    }
+
+    #[test]
+    fn members_and_their_earlier_lives_do_not_come_again() -> TestResult {
+        let mut changes = changes()?;
+        let mut view = view([1, 3])?;
+        let again = MemberRecord {
+            identity: life(2, 5),
+            ..member(2)
+        };
+        view.insert(again, false).map_err(|_| Unexpected)?;
+        changes.add_join(at(100), life(2, 5), address(2));
+        assert!(filled(&changes, &view)?.changes().is_empty());
+        changes.clear();
+        changes.add_join(at(100), life(2, 4), address(2));
+        assert!(filled(&changes, &view)?.changes().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_view_takes_as_many_as_go_and_no_slot_twice() -> TestResult {
+        let most = NODES_MAX as u16;
+        let mut changes = changes()?;
+        let mut full = view(1..=most)?;
+        changes.add_join(at(100), identity(most + 1), address(1));
+        assert!(filled(&changes, &full)?.changes().is_empty());
+        changes.add_join(at(100), identity(most + 2), address(1));
+        full.remove(identity(7));
+        let proposal = filled(&changes, &full)?;
+        assert!(proposal.changes() == [added(identity(most + 1), 1, 7)]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_new_view_forgets_what_it_has_carried_out() -> TestResult {
+        let mut changes = changes()?;
+        changes.add_join(at(100), identity(4), address(4));
+        changes.add_join(at(100), identity(5), address(5));
+        changes.add_leave(at(100), identity(2));
+        confirm(&mut changes, identity(3));
+        // The view had everything but node 5.
+        changes.install(at(150), &view([1, 4])?);
+        assert_eq!(changes.due_at(), Some(at(150 + BATCHING_MS)));
+        let proposal = filled(&changes, &view([1, 4])?)?;
+        assert!(proposal.changes() == [added(identity(5), 5, 2)]);
+        changes.install(at(160), &view([1, 4, 5])?);
+        assert_eq!(changes.due_at(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn free_slots_are_handed_out_from_the_smallest_and_once() -> TestResult {
+        let view = view([1, 2, 4])?;
+        let mut slots = FreeSlots::new();
+        for expected in [3, 5, 6, 7] {
+            assert_eq!(slots.next(&view), Some(Slot(expected)));
+        }
+        let mut last = FreeSlots(NODES_MAX as u16 - 1);
+        assert_eq!(last.next(&view), Some(Slot(NODES_MAX as u16)));
+        assert_eq!(last.next(&view), None);
+        Ok(())
+    }
+}

@@ -210,3 +210,200 @@ impl Joining {
             || (self.round > PATIENCE_ROUNDS && present >= configuration.formation_quorum())
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_joining))]
+mod tests {
+    use super::*;
+    use crate::protocol::configuration::Configuration;
+    use crate::protocol::limits::DATAGRAM_BYTES_MAX;
+    use crate::protocol::test_support::{
+        address, at, identity, life, outbox, TestResult, Unexpected,
+    };
+
+    /// With rounds of 250 ms and as many peers as there are addresses from 1 on, node 1's own
+    /// among them.
+    fn configuration(peers: u16, expected: u32) -> Result<ValidConfiguration, Unexpected> {
+        let settings = Configuration {
+            expected_nodes: expected,
+            ..Configuration::DEFAULT
+        };
+        let mut addresses = BoundedVec::with_capacity(usize::from(peers))?;
+        for number in 1..=peers {
+            addresses.push(address(number)).map_err(|_| Unexpected)?;
+        }
+        Ok(ValidConfiguration::new(
+            settings,
+            b"test",
+            address(1),
+            &addresses,
+        )?)
+    }
+
+    /// Whether `joining` may form a view, as node `number`.
+    fn may_form(
+        joining: &Joining,
+        now_ms: u64,
+        number: u16,
+        configuration: &ValidConfiguration,
+    ) -> bool {
+        joining.may_form(at(now_ms), address(number), configuration)
+    }
+
+    /// Begins a round if it is time; how many were asked, `None` if it was not time.
+    fn round(
+        joining: &mut Joining,
+        now: Instant,
+        configuration: &ValidConfiguration,
+        asked: &mut [u32],
+    ) -> Result<Option<usize>, Unexpected> {
+        let mut outbox = outbox()?;
+        let has_begun = joining.begin_round(now, configuration, &mut Random::new(3), &mut outbox);
+        let mut count = 0;
+        while let Some(transmit) = outbox.poll_transmit(&mut [0; DATAGRAM_BYTES_MAX]) {
+            let [high, low] = *transmit.to.octets.last_chunk().ok_or(Unexpected)?;
+            if let Some(place) = asked.get_mut(usize::from(u16::from_be_bytes([high, low]))) {
+                *place += 1;
+            }
+            count += 1;
+        }
+        Ok(has_begun.then_some(count))
+    }
+
+    #[test]
+    fn a_round_asks_all_peers_and_the_next_one_comes_after_a_while() -> TestResult {
+        let configuration = configuration(5, 0)?;
+        let mut joining = Joining::new(at(1000), &configuration)?;
+        assert_eq!(joining.next_deadline(), at(1000));
+        assert_eq!(round(&mut joining, at(999), &configuration, &mut [])?, None);
+        let mut asked = [0; 6];
+        assert_eq!(
+            round(&mut joining, at(1000), &configuration, &mut asked)?,
+            Some(4)
+        );
+        assert_eq!(asked, [0, 0, 1, 1, 1, 1]);
+        // 250 ms, an eighth more or less.
+        let next = joining.next_deadline();
+        assert!(next >= at(1218) && next <= at(1282));
+        assert_eq!(
+            round(&mut joining, at(1200), &configuration, &mut [])?,
+            None
+        );
+        assert_eq!(round(&mut joining, next, &configuration, &mut [])?, Some(4));
+        joining.restart(at(5000));
+        assert_eq!(joining.next_deadline(), at(5000));
+        Ok(())
+    }
+
+    #[test]
+    fn of_many_peers_some_are_asked_in_each_round_and_all_in_turn() -> TestResult {
+        let configuration = configuration(200, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut asked = [0; 201];
+        for _ in 0..12 {
+            let now = joining.next_deadline();
+            let count = round(&mut joining, now, &configuration, &mut asked)?;
+            assert_eq!(count, Some(2 * PEERS_ASKED_EACH));
+        }
+        let first = asked.get(2..2 + PEERS_ASKED_EACH).ok_or(Unexpected)?;
+        assert!(first.iter().all(|times| *times == 12));
+        assert!(asked.iter().skip(2).all(|times| *times > 0));
+        assert_eq!(asked.first_chunk(), Some(&[0, 0]));
+        Ok(())
+    }
+
+    #[test]
+    fn the_coordinator_somebody_told_of_is_asked_too() -> TestResult {
+        let configuration = configuration(3, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        assert!(joining.learn(at(0), address(77)));
+        assert!(!joining.learn(at(1), address(77)));
+        let mut asked = [0; 100];
+        assert_eq!(
+            round(&mut joining, at(2), &configuration, &mut asked)?,
+            Some(3)
+        );
+        assert_eq!(asked.get(77), Some(&1));
+        // One of the peers is not asked twice.
+        assert!(joining.learn(at(3), address(2)));
+        let now = joining.next_deadline();
+        assert_eq!(round(&mut joining, now, &configuration, &mut [])?, Some(2));
+        Ok(())
+    }
+
+    #[test]
+    fn a_node_without_peers_forms_a_view_at_once() -> TestResult {
+        let configuration = configuration(1, 0)?;
+        let joining = Joining::new(at(0), &configuration)?;
+        assert!(may_form(&joining, 0, 1, &configuration));
+        Ok(())
+    }
+
+    #[test]
+    fn the_lowest_address_forms_as_soon_as_all_are_there() -> TestResult {
+        let configuration = configuration(3, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        assert!(joining.add_candidate(at(10), identity(2), address(2)));
+        assert!(!may_form(&joining, 10, 1, &configuration));
+        assert!(joining.add_candidate(at(10), identity(3), address(3)));
+        assert!(may_form(&joining, 10, 1, &configuration));
+        // Seen from node 9 there are lower ones.
+        assert!(!may_form(&joining, 10, 9, &configuration));
+        Ok(())
+    }
+
+    #[test]
+    fn after_some_rounds_a_quorum_of_the_expected_is_enough() -> TestResult {
+        let configuration = configuration(5, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        for begun in 1..=PATIENCE_ROUNDS + 1 {
+            let now = joining.next_deadline();
+            assert!(round(&mut joining, now, &configuration, &mut [])?.is_some());
+            joining.add_candidate(now, identity(2), address(2));
+            assert!(!joining.may_form(now, address(1), &configuration));
+            joining.add_candidate(now, identity(3), address(3));
+            let may_form = joining.may_form(now, address(1), &configuration);
+            assert_eq!(may_form, begun > PATIENCE_ROUNDS);
+            joining.candidates.clear();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_forms_a_view_while_there_is_a_cluster() -> TestResult {
+        let configuration = configuration(1, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        joining.learn(at(100), address(7));
+        assert!(!may_form(&joining, 100, 1, &configuration));
+        assert!(!may_form(&joining, 1099, 1, &configuration));
+        // Nobody has told of it for four rounds.
+        assert!(may_form(&joining, 1100, 1, &configuration));
+        Ok(())
+    }
+
+    #[test]
+    fn candidates_that_fall_silent_do_not_count() -> TestResult {
+        let configuration = configuration(2, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        assert!(joining.add_candidate(at(0), identity(2), address(2)));
+        assert!(!joining.add_candidate(at(100), identity(2), address(2)));
+        assert!(may_form(&joining, 849, 1, &configuration));
+        assert!(!may_form(&joining, 850, 1, &configuration));
+        assert_eq!(joining.candidates(at(850)).count(), 0);
+        assert!(joining.add_candidate(at(851), identity(2), address(2)));
+        Ok(())
+    }
+
+    #[test]
+    fn of_two_lives_of_a_candidate_the_later_one_counts() -> TestResult {
+        let configuration = configuration(2, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        assert!(joining.add_candidate(at(0), life(2, 2), address(2)));
+        assert!(!joining.add_candidate(at(1), life(2, 1), address(2)));
+        assert!(joining.add_candidate(at(2), life(2, 3), address(2)));
+        let mut candidates = joining.candidates(at(3));
+        assert_eq!(candidates.next().map(|one| one.identity), Some(life(2, 3)));
+        assert!(candidates.next().is_none());
+        Ok(())
+    }
+}

@@ -244,3 +244,153 @@ impl Watched {
 pub(super) fn send_report(to: &[PeerAddress], record: &ReportRecord, outbox: &mut Outbox) {
     outbox.send(to, Kind::Report, |writer| write_report(writer, record));
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_watch))]
+mod tests {
+    use super::*;
+    use crate::protocol::limits::DATAGRAM_BYTES_MAX;
+    use crate::protocol::test_support::{
+        at, identity, node, outbox, span, view, TestResult, Unexpected, CLUSTER,
+    };
+    use crate::protocol::wire::membership::parse_reports;
+    use crate::protocol::wire::Datagram;
+
+    const OWN: NodeId = node(10);
+    const SUBJECT: Identity = identity(7);
+    const COORDINATORS: u32 = 3;
+
+    fn watch() -> Result<Watch, Unexpected> {
+        Ok(Watch::new(span(30))?)
+    }
+
+    /// What is said at `now` in a view of 12 nodes (coordinators 1, 5 and 9) by node `own`: to whom,
+    /// as bits (its own too), and what.
+    fn said(
+        watch: &mut Watch,
+        now: Instant,
+        own: NodeId,
+    ) -> Result<(u32, Option<ReportRecord>), Unexpected> {
+        let (view, mut outbox) = (view(1..=12)?, outbox()?);
+        let (mut set, mut said) = (0, None);
+        watch.send_due(now, own, &view, COORDINATORS, &mut outbox, |record| {
+            set |= 1 << own.number();
+            said = Some(record);
+        });
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        while let Some(transmit) = outbox.poll_transmit(&mut buffer) {
+            let bytes = buffer.get(..transmit.length).ok_or(Unexpected)?;
+            said = parse_reports(Datagram::parse(bytes, CLUSTER)?.body)?.next();
+            set |= 1 << transmit.to.octets.last().ok_or(Unexpected)?;
+        }
+        Ok((set, said))
+    }
+
+    #[test]
+    fn a_suspicion_goes_once_to_the_coordinator_of_the_arc() -> TestResult {
+        let mut watch = watch()?;
+        watch.suspect(at(0), SUBJECT);
+        assert!(watch.doubts(SUBJECT.node) && !watch.accuses_anybody());
+        assert_eq!(watch.next_deadline(), Some(at(0)));
+        let expected = (1 << 5, Some(ReportRecord::Suspect(SUBJECT, OWN)));
+        assert_eq!(said(&mut watch, at(0), OWN)?, expected);
+        assert_eq!(watch.next_deadline(), None);
+        assert_eq!(said(&mut watch, at(10_000), OWN)?, (0, None));
+        assert!(watch.doubts(SUBJECT.node));
+        Ok(())
+    }
+
+    #[test]
+    fn an_accusation_is_said_again_to_more_and_more() -> TestResult {
+        let mut watch = watch()?;
+        watch.accuse(at(0), SUBJECT);
+        assert!(watch.accuses_anybody());
+        let accusation = Some(ReportRecord::Accuse(SUBJECT, OWN));
+        assert_eq!(said(&mut watch, at(0), OWN)?, (1 << 5, accusation));
+        let coordinators = 1 << 1 | 1 << 5 | 1 << 9;
+        let mut everybody = 0;
+        let mut now = at(0);
+        for pause_ms in [30, 30, 60, 120, 240, 240] {
+            let next = watch.next_deadline().ok_or(Unexpected)?;
+            assert_eq!(next.since(now), span(pause_ms));
+            let (told, record) = said(&mut watch, next, OWN)?;
+            assert_eq!(record, accusation);
+            assert_eq!(told & coordinators, coordinators);
+            everybody |= told;
+            now = next;
+        }
+        // All but the subject and node 10 itself: the death of all coordinators is survived too.
+        let others = 0b1_1111_1111_1110 & !(1 << 7) & !(1 << 10);
+        assert_eq!(everybody & others, others);
+        assert_eq!(everybody & (1 << 7), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn doubted_coordinators_are_not_turned_to() -> TestResult {
+        let mut watch = watch()?;
+        // The subject is a coordinator itself, and so is another one that is suspected.
+        watch.accuse(at(0), identity(5));
+        watch.suspect(at(100), identity(9));
+        assert_eq!(said(&mut watch, at(0), OWN)?.0, 1 << 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_coordinator_tells_itself() -> TestResult {
+        let mut watch = watch()?;
+        watch.accuse(at(0), SUBJECT);
+        let expected = (1 << 5, Some(ReportRecord::Accuse(SUBJECT, node(5))));
+        assert_eq!(said(&mut watch, at(0), node(5))?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn heard_again_is_said_a_few_times_to_all_coordinators_and_then_forgotten() -> TestResult {
+        let mut watch = watch()?;
+        watch.accuse(at(0), SUBJECT);
+        said(&mut watch, at(0), OWN)?;
+        watch.heard(at(5), SUBJECT);
+        assert!(!watch.doubts(SUBJECT.node) && !watch.accuses_anybody());
+        for _ in 0..CLEAR_REPEATS {
+            let now = watch.next_deadline().ok_or(Unexpected)?;
+            let (told, record) = said(&mut watch, now, OWN)?;
+            assert_eq!(told, 1 << 1 | 1 << 5 | 1 << 9);
+            assert_eq!(record, Some(ReportRecord::Clear(SUBJECT, OWN)));
+        }
+        assert_eq!(watch.next_deadline(), None);
+        assert!(watch.watched.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_new_view_hears_at_once_what_is_still_to_be_said() -> TestResult {
+        let mut watch = watch()?;
+        watch.accuse(at(0), SUBJECT);
+        watch.accuse(at(0), identity(3));
+        for _ in 0..5 {
+            let now = watch.next_deadline().ok_or(Unexpected)?;
+            said(&mut watch, now, OWN)?;
+        }
+        watch.install(at(9000), |subject| subject == SUBJECT);
+        assert_eq!(watch.next_deadline(), Some(at(9000)));
+        let expected = (1 << 5, Some(ReportRecord::Accuse(SUBJECT, OWN)));
+        assert_eq!(said(&mut watch, at(9000), OWN)?, expected);
+        watch.clear();
+        assert_eq!(watch.next_deadline(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_latest_statement_about_a_node_replaces_the_one_before() -> TestResult {
+        let mut watch = watch()?;
+        for _ in 0..100 {
+            watch.suspect(at(0), SUBJECT);
+            watch.heard(at(0), SUBJECT);
+            watch.accuse(at(0), SUBJECT);
+        }
+        assert_eq!(watch.watched.len(), 1);
+        assert!(watch.accuses_anybody());
+        Ok(())
+    }
+}

@@ -109,7 +109,7 @@ mod tests {
                 bench.pulse.handle_timer(now);
             }
             let probes = bench.count_sent(now, Kind::Probe, address(2));
-            assert_eq!(probes == 1, expected);
+            assert_eq!(probes, usize::from(expected));
         }
         Ok(())
     }

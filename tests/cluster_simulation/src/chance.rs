@@ -2,7 +2,7 @@
 
 //! Random draws: everything that a seed decides comes from here.
 
-use kcgcs_protocol::protocol::random::{Random, mix};
+use kcgcs_protocol::protocol::random::{mix, Random};
 
 /// A source of draws; each part of the simulator has its own, so that a draw more in one part does
 /// not change the others.

@@ -140,11 +140,7 @@ impl Cluster {
                 queue_drops: 0,
             })
             .collect();
-        let network = Network::new(
-            options.nodes,
-            options.network,
-            Chance::new(options.seed, 1),
-        );
+        let network = Network::new(options.nodes, options.network, Chance::new(options.seed, 1));
         Self {
             hosts,
             network,

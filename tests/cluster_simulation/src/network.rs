@@ -87,7 +87,10 @@ impl Network {
     /// Whether the node does not reach all others, or is not reached by all.
     pub fn is_hindered(&self, node: usize) -> bool {
         self.is_cut_off(node)
-            || self.blocked.iter().any(|(from, to)| *from == node || *to == node)
+            || self
+                .blocked
+                .iter()
+                .any(|(from, to)| *from == node || *to == node)
     }
 
     /// Lets nothing through from `from` to `to`.

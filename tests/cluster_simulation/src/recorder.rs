@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kcgcs_protocol::protocol::identity::{EndpointId, Identity, MemberId, ViewNumber, fnv1a_64};
+use kcgcs_protocol::protocol::identity::{fnv1a_64, EndpointId, Identity, MemberId, ViewNumber};
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, Order as NodeOrder};
 use trace_checker::trace::{
     Change, EventKind, GroupScope, Member, MessageEvent, Order, Reason, TraceEvent, ViewEvent,
@@ -152,8 +152,12 @@ pub fn record(
             let mut members: Vec<Member> =
                 view.members.iter().map(|m| group_member(m.id)).collect();
             members.sort_unstable();
-            let mut transitional: Vec<Member> =
-                view.transitional.iter().copied().map(group_member).collect();
+            let mut transitional: Vec<Member> = view
+                .transitional
+                .iter()
+                .copied()
+                .map(group_member)
+                .collect();
             transitional.sort_unstable();
             let event = ViewEvent {
                 scope: Some(scope(state, endpoint)),
@@ -226,7 +230,9 @@ pub fn record(
             let is_told = !state.is_leaving || state.view.is_some_and(|own| own.number == view.0);
             let id = is_told.then(|| own_view(state, view));
             let Some((number, line)) = state.waiting.pop_front() else {
-                return Some(Note::Unexpected(format!("{sequence} was sent, which is none")));
+                return Some(Note::Unexpected(format!(
+                    "{sequence} was sent, which is none"
+                )));
             };
             if number != sequence {
                 let what = format!("message {sequence} was sent before {number}");

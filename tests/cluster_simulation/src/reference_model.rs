@@ -72,9 +72,10 @@ pub fn are_groups_settled(cluster: &Cluster) -> bool {
     let mut groups: BTreeMap<&str, (Option<ViewId>, usize, usize)> = BTreeMap::new();
     for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
         for state in alive.endpoints.values() {
-            let (view, members, handles) = groups
-                .entry(state.group.as_ref())
-                .or_insert((state.view, state.member_count, 0));
+            let (view, members, handles) =
+                groups
+                    .entry(state.group.as_ref())
+                    .or_insert((state.view, state.member_count, 0));
             if state.is_leaving || state.view.is_none() || *view != state.view {
                 return false;
             }
@@ -84,7 +85,9 @@ pub fn are_groups_settled(cluster: &Cluster) -> bool {
             }
         }
     }
-    groups.values().all(|(_, members, handles)| members == handles)
+    groups
+        .values()
+        .all(|(_, members, handles)| members == handles)
 }
 
 /// Appends to the trace what must hold now: L1 for the cluster and each group.

@@ -125,9 +125,7 @@ fn draw(seed: u64, options: &RunOptions, chance: &mut Chance) -> Draw {
         kinds,
         fault_interval_ns: chance.between(50 * MS, 1_500 * MS),
         trouble_ns: chance.between(3 * SECOND, 12 * SECOND),
-        start_spread_ns: *chance
-            .pick(&[0, 50 * MS, SECOND, 3 * SECOND])
-            .unwrap_or(&0),
+        start_spread_ns: *chance.pick(&[0, 50 * MS, SECOND, 3 * SECOND]).unwrap_or(&0),
         groups: if options.groups {
             chance.between(0, 4) as usize
         } else {
@@ -221,7 +219,12 @@ impl Run {
         let nodes = self.cluster.hosts.len();
         let since = self.cluster.now();
         self.trouble.heal(&mut self.cluster, nodes / 2 + 1);
-        let frozen_until = self.cluster.hosts.iter().map(|host| host.frozen_until).max();
+        let frozen_until = self
+            .cluster
+            .hosts
+            .iter()
+            .map(|host| host.frozen_until)
+            .max();
         let since = since.max(frozen_until.unwrap_or(0));
         self.cluster.run_until(since);
         let bound = convergence_ns(&self.cluster.options().configuration, nodes);
@@ -249,8 +252,9 @@ impl Run {
             }
             self.cluster.run_for(100 * MS);
         }
-        self.cluster
-            .run_until_true(DRAIN_NS, |cluster| accepted_and_never_sent(cluster).is_empty());
+        self.cluster.run_until_true(DRAIN_NS, |cluster| {
+            accepted_and_never_sent(cluster).is_empty()
+        });
         let unsent = accepted_and_never_sent(&self.cluster);
         let is_good = unsent.is_empty();
         self.cluster.faults.extend(unsent);
@@ -330,8 +334,7 @@ impl Run {
     fn finish(mut self, seed: u64, wall: WallTime) -> Outcome {
         let trace = std::mem::take(&mut self.cluster.trace);
         let mut broken = std::mem::take(&mut self.cluster.faults);
-        let violations =
-            trace_checker::check_sorted(&trace, trace_checker::Options::default());
+        let violations = trace_checker::check_sorted(&trace, trace_checker::Options::default());
         broken.extend(violations.iter().map(ToString::to_string));
         let mut statistics = self.statistics;
         statistics.virtual_ns = self.cluster.now();
@@ -342,9 +345,21 @@ impl Run {
         statistics.false_exclusions = self.cluster.false_exclusions;
         statistics.faults = self.trouble.counts;
         // The first start of each machine is none.
-        statistics.faults.restarts -= self.cluster.hosts.iter().filter(|host| host.lives > 0).count() as u64;
+        statistics.faults.restarts -= self
+            .cluster
+            .hosts
+            .iter()
+            .filter(|host| host.lives > 0)
+            .count() as u64;
         statistics.accepted = self.workload.accepted;
-        statistics.views = self.cluster.hosts.iter().filter_map(|host| host.alive.as_ref()).map(|alive| alive.view_number).max().unwrap_or(0);
+        statistics.views = self
+            .cluster
+            .hosts
+            .iter()
+            .filter_map(|host| host.alive.as_ref())
+            .map(|alive| alive.view_number)
+            .max()
+            .unwrap_or(0);
         statistics.wall_ns = wall.elapsed().as_nanos() as u64;
         Outcome {
             seed,

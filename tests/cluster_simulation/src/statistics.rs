@@ -178,9 +178,18 @@ impl fmt::Display for Summary {
                 sorted.len()
             )
         };
-        line("crash of one to the view at a survivor", &self.detection_single_ns)?;
-        line("crash of several at once to the view", &self.detection_many_ns)?;
-        line("end of all faults to one settled view", &self.convergence_ns)?;
+        line(
+            "crash of one to the view at a survivor",
+            &self.detection_single_ns,
+        )?;
+        line(
+            "crash of several at once to the view",
+            &self.detection_many_ns,
+        )?;
+        line(
+            "end of all faults to one settled view",
+            &self.convergence_ns,
+        )?;
         write!(
             f,
             "measured crashes that took one view change: {}, more: {}; idle with default settings: at most {:.1} packets per node and second; \

@@ -15,8 +15,7 @@ pub fn detection_ns(configuration: &Configuration) -> u64 {
     let misses = u64::from(configuration.window_misses);
     let missed = misses * u64::from(configuration.heartbeat_interval_ms)
         + u64::from(configuration.heartbeat_slack_ms);
-    let probes =
-        u64::from(configuration.probe_count) * u64::from(configuration.probe_interval_ms);
+    let probes = u64::from(configuration.probe_count) * u64::from(configuration.probe_interval_ms);
     (missed + probes) * MS
 }
 
@@ -46,10 +45,7 @@ pub fn many_crash_to_view_ns(
 pub fn convergence_ns(configuration: &Configuration, nodes: usize) -> u64 {
     let blocked = u64::from(configuration.blocked_timeout_ms) * MS;
     let rounds = 8 * u64::from(configuration.formation_ms) * MS;
-    let changes = 4 * many_crash_to_view_ns(
-        configuration,
-        MS,
-        u64::from(configuration.coordinators),
-    );
+    let changes =
+        4 * many_crash_to_view_ns(configuration, MS, u64::from(configuration.coordinators));
     blocked + rounds + changes + nodes as u64 * 10 * MS
 }

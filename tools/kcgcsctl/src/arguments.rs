@@ -131,9 +131,22 @@ mod tests {
     #[test]
     fn a_whole_start_is_read() {
         let arguments = Arguments::try_parse_from([
-            "kcgcsctl", "up", "--cluster", "demo", "--node-id", "3", "--address", "10.0.0.3",
-            "--peers", "10.0.0.1,10.0.0.2:99", "--set", "rings=2", "--set", "coordinators=3",
-            "--netns", "n3",
+            "kcgcsctl",
+            "up",
+            "--cluster",
+            "demo",
+            "--node-id",
+            "3",
+            "--address",
+            "10.0.0.3",
+            "--peers",
+            "10.0.0.1,10.0.0.2:99",
+            "--set",
+            "rings=2",
+            "--set",
+            "coordinators=3",
+            "--netns",
+            "n3",
         ])
         .unwrap();
         assert_eq!(arguments.netns.as_deref(), Some("n3"));

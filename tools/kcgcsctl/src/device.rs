@@ -126,10 +126,7 @@ impl AsFd for Device {
 }
 
 fn is_for_later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::Interrupted
-    )
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 fn join_request(group: &str, queue_bytes: u32) -> Result<RawJoin, Failure> {

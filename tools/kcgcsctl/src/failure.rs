@@ -30,6 +30,10 @@ pub enum Failure {
     Usage(String),
     /// What was waited for did not come in time.
     TimedOut(String),
+    /// The node was stopped while it was needed.
+    NodeGone,
+    /// So many records were lost to a reader that was too slow.
+    Lost(u64),
     /// Nobody reads the output any more.
     OutputClosed,
 }
@@ -52,6 +56,18 @@ impl Failure {
         }
     }
 
+    /// What the tool ends with; `docs/kcgcsctl.md` lists these. A wrong command line is 2.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // Whoever read the output has gone, as `head` does: nobody is left to tell.
+            Self::OutputClosed => 0,
+            Self::Refused { .. } | Self::Call { .. } | Self::BadAnswer(_) | Self::Usage(_) => 1,
+            Self::TimedOut(_) => 3,
+            Self::NodeGone => 4,
+            Self::Lost(_) => 5,
+        }
+    }
+
     /// Whether the kernel said that the namespace has no node.
     pub fn is_no_node(&self) -> bool {
         matches!(self, Self::Refused { errno, .. } if *errno == Errno::ENODEV)
@@ -69,6 +85,10 @@ impl fmt::Display for Failure {
             Self::Call { what, error } => write!(f, "{what}: {error}"),
             Self::BadAnswer(what) => write!(f, "unexpected answer of the kernel: {what}"),
             Self::Usage(what) | Self::TimedOut(what) => f.write_str(what),
+            Self::NodeGone => f.write_str("the node was stopped"),
+            Self::Lost(records) => {
+                write!(f, "{records} records were lost: they were read too slowly")
+            }
             Self::OutputClosed => f.write_str("nobody reads the output"),
         }
     }

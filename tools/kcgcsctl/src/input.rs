@@ -4,6 +4,10 @@
 
 use std::collections::VecDeque;
 
+/// Bytes of a line that are kept. More than a message may have, so that the kernel refuses what was
+/// cut, and an endless line does not fill the memory.
+const LINE_BYTES_KEPT: usize = 64 * 1024;
+
 /// Bytes that came, as lines.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -17,10 +21,10 @@ impl Lines {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             match part.strip_suffix(b"\n") {
                 Some(last) => {
-                    self.begun.extend(last);
+                    self.extend_line(last);
                     self.end_line();
                 }
-                None => self.begun.extend(part),
+                None => self.extend_line(part),
             }
         }
     }
@@ -43,6 +47,11 @@ impl Lines {
     /// Whether no whole line waits.
     pub fn is_empty(&self) -> bool {
         self.whole.is_empty()
+    }
+
+    fn extend_line(&mut self, bytes: &[u8]) {
+        let room = LINE_BYTES_KEPT.saturating_sub(self.begun.len());
+        self.begun.extend(bytes.iter().take(room));
     }
 
     fn end_line(&mut self) {
@@ -78,5 +87,17 @@ mod tests {
             lines.end();
             assert!(lines.is_empty());
         }
+    }
+
+    #[test]
+    fn an_endless_line_does_not_fill_the_memory() {
+        let mut lines = Lines::default();
+        for _ in 0..100 {
+            lines.take(&[b'x'; 4096]);
+        }
+        lines.take(b"\nnext\n");
+        let all = drain(&mut lines);
+        assert_eq!(all[0].len(), LINE_BYTES_KEPT);
+        assert_eq!(all[1], b"next");
     }
 }

@@ -11,13 +11,11 @@ use kcgcsctl::{commands, failure::Failure};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match commands::run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has gone, as `head` does: nobody is left to tell.
-        Err(Failure::OutputClosed) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("kcgcsctl: {failure}");
-            ExitCode::FAILURE
-        }
+    let Err(failure) = commands::run(&arguments) else {
+        return ExitCode::SUCCESS;
+    };
+    if !matches!(failure, Failure::OutputClosed) {
+        eprintln!("kcgcsctl: {failure}");
     }
+    ExitCode::from(failure.exit_code())
 }

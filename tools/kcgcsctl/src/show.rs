@@ -40,8 +40,8 @@ pub fn print_line(text: &str) -> Result<(), Failure> {
 ///
 /// Standard output cannot be written to.
 pub fn print_json(object: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(object)
-        .map_err(|error| Failure::output(io::Error::from(error)))?;
+    let text =
+        serde_json::to_string(object).map_err(|error| Failure::output(io::Error::from(error)))?;
     print_line(&text)
 }
 
@@ -114,7 +114,9 @@ pub fn node_text(node: &NodeStatus) -> String {
 pub fn node_json(node: &NodeStatus) -> Value {
     let object = |list: &[(String, u64)]| -> Map<String, Value> {
         let fields = list.iter();
-        fields.map(|(name, value)| (name.clone(), json!(value))).collect()
+        fields
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect()
     };
     json!({
         "node": node.node,
@@ -265,8 +267,14 @@ mod tests {
             members: vec![member(1), member(20)],
         };
         let text = view_text(&view);
-        let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
-        assert_eq!(text.lines().next(), Some("view 9 of coordinator 2, not primary, 2 members"));
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            text.lines().next(),
+            Some("view 9 of coordinator 2, not primary, 2 members")
+        );
         assert_eq!(rows[2], ["1", "61", "10.0.0.1:5407", "1", "yes"]);
         assert_eq!(rows[3], ["20", "80", "10.0.0.20:5407", "20", "no"]);
         let Event::View(event) = view_line(1, &node(), &view).event else {

@@ -34,12 +34,15 @@ impl Surroundings {
     }
 }
 
+/// What finds out whether a test's claim holds. Remarks go to the list.
+type Check = Box<dyn FnOnce(&mut Vec<String>) -> Result<(), String>>;
+
 /// One test.
 pub struct Test {
     /// What must hold.
     pub name: String,
-    /// Finds out. Remarks go to the list.
-    pub run: Box<dyn FnOnce(&mut Vec<String>) -> Result<(), String>>,
+    /// Finds out.
+    pub run: Check,
 }
 
 impl Test {

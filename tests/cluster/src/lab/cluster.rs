@@ -168,8 +168,11 @@ impl Cluster {
         }
         let told = told(&line.text);
         let is_message = matches!(told, Some(Told::Message { .. }));
-        if line.text.contains("kcgcs") && line.text.starts_with('[') && !(is_message && self.quiet_messages)
-        {
+        // The kernel repeats its command line, which names us too.
+        let is_ours = line.text.starts_with('[')
+            && line.text.contains("kcgcs")
+            && !line.text.contains("ommand line:");
+        if is_ours && !(is_message && self.quiet_messages) {
             self.narrator.kernel_line(line.machine, &line.text);
         }
         let node = self.node_mut(line.machine);

@@ -33,8 +33,11 @@ impl Cluster {
         let options = &self.options;
         let machine = &mut self.hosts[host];
         assert!(machine.alive.is_none(), "node {} runs already", machine.id);
-        let incarnation = (machine.last_incarnation + 1)
-            .max(options.incarnation_base.saturating_add(self.now / 1_000_000));
+        let incarnation = (machine.last_incarnation + 1).max(
+            options
+                .incarnation_base
+                .saturating_add(self.now / 1_000_000),
+        );
         let (Some(node), Ok(configuration)) = (
             NodeId::new(machine.id),
             ValidConfiguration::new(
@@ -92,7 +95,11 @@ impl Cluster {
     /// A life is about to end; if it had no view, one may still be made with it.
     fn note_ghost(&mut self, host: usize) {
         let machine = &mut self.hosts[host];
-        if machine.alive.as_ref().is_some_and(|alive| alive.members.is_empty()) {
+        if machine
+            .alive
+            .as_ref()
+            .is_some_and(|alive| alive.members.is_empty())
+        {
             machine.ghost_until = self.now + GHOST_NS;
         }
     }

@@ -37,7 +37,9 @@ impl Cluster {
             incarnation: machine
                 .alive
                 .as_ref()
-                .map_or(machine.last_incarnation, |alive| alive.identity.incarnation.0),
+                .map_or(machine.last_incarnation, |alive| {
+                    alive.identity.incarnation.0
+                }),
             kind,
         });
     }
@@ -114,7 +116,8 @@ impl Cluster {
                     if alive.engine_wakeups.is_busy_loop(now) {
                         alive.engine_timer = Some(u64::MAX);
                         let reason = alive.node.next_deadline();
-                        let what = format!("the engine wants to be woken again and again: {reason:?}");
+                        let what =
+                            format!("the engine wants to be woken again and again: {reason:?}");
                         self.fault(host, &what);
                         return;
                     }
@@ -135,7 +138,10 @@ impl Cluster {
         self.hosts[host].sent += 1;
         let target = host_at(to);
         if target >= self.hosts.len() {
-            self.fault(host, &format!("a datagram was sent to {to:?}, which is nobody"));
+            self.fault(
+                host,
+                &format!("a datagram was sent to {to:?}, which is nobody"),
+            );
             return;
         }
         let shared: Rc<[u8]> = Rc::from(bytes);
@@ -177,9 +183,13 @@ impl Cluster {
         if alive.pulse_timer != due && alive.pulse_timer != Some(u64::MAX) {
             alive.pulse_timer = due;
             if let Some(due) = due {
-                let late = self.chance.exponential(self.options.timer_delay_mean_us * 1_000);
-                self.queue
-                    .push(due.max(self.now) + late, Occurrence::PulseTimer { host, life });
+                let late = self
+                    .chance
+                    .exponential(self.options.timer_delay_mean_us * 1_000);
+                self.queue.push(
+                    due.max(self.now) + late,
+                    Occurrence::PulseTimer { host, life },
+                );
             }
         }
         self.schedule_engine(host);
@@ -228,9 +238,13 @@ impl Cluster {
         if alive.engine_timer != due && alive.engine_timer != Some(u64::MAX) {
             alive.engine_timer = due;
             if let Some(due) = due {
-                let late = self.chance.exponential(self.options.timer_delay_mean_us * 1_000);
-                self.queue
-                    .push(due.max(self.now) + late, Occurrence::EngineTimer { host, life });
+                let late = self
+                    .chance
+                    .exponential(self.options.timer_delay_mean_us * 1_000);
+                self.queue.push(
+                    due.max(self.now) + late,
+                    Occurrence::EngineTimer { host, life },
+                );
             }
         }
         self.drain_pulse(host);

@@ -22,12 +22,13 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             if there != view {
                 let text = format!(
                     "message {} of {:?} was delivered in view {:?} there and in {:?} here",
-                    message.sequence,
-                    message.sender,
-                    index.views[there].id,
-                    index.views[view].id
+                    message.sequence, message.sender, index.views[there].id, index.views[view].id
                 );
-                found.add(NAME, &[&index.events[event], &index.events[action.event]], text);
+                found.add(
+                    NAME,
+                    &[&index.events[event], &index.events[action.event]],
+                    text,
+                );
             }
         }
     }

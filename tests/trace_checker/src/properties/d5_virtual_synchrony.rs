@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::index::{CLUSTER, Index};
+use crate::index::{Index, CLUSTER};
 use crate::violation::Violations;
 
 /// The property's names.

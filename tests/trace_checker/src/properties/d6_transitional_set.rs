@@ -22,9 +22,9 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             came_from.insert(key, process.installs[place].previous);
         }
         let origin = |member: &Member| {
-            [Some(member.endpoint), None].iter().find_map(|endpoint| {
-                came_from.get(&(member.node, member.incarnation, *endpoint))
-            })
+            [Some(member.endpoint), None]
+                .iter()
+                .find_map(|endpoint| came_from.get(&(member.node, member.incarnation, *endpoint)))
         };
         for &(number, place) in &view.installs {
             let process = &index.processes[number];

@@ -17,7 +17,10 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             };
             let event = &index.events[action.event];
             if action.phase == Phase::Out {
-                let text = format!("delivered to who is out of {}", index.scope_name(process.scope));
+                let text = format!(
+                    "delivered to who is out of {}",
+                    index.scope_name(process.scope)
+                );
                 found.add(NAME, &[event], text);
             }
             let Some(view) = index.view_at(process, action) else {

@@ -2,7 +2,7 @@
 
 //! D9: once leaving has returned, the handle gets nothing any more, and sends nothing.
 
-use crate::index::{CLUSTER, Index, Phase, What};
+use crate::index::{Index, Phase, What, CLUSTER};
 use crate::violation::Violations;
 
 /// The property's names.

@@ -24,7 +24,12 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
         };
         let scope = match group {
             None => Some(crate::index::CLUSTER),
-            Some(name) => index.scopes.iter().skip(1).position(|s| *s == name.as_ref()).map(|n| n + 1),
+            Some(name) => index
+                .scopes
+                .iter()
+                .skip(1)
+                .position(|s| *s == name.as_ref())
+                .map(|n| n + 1),
         };
         let deadline = since.saturating_add(*bound);
         for member in members {
@@ -65,8 +70,14 @@ fn wrong(
     let t = index.events[last.event].t;
     let got = &index.view_event(last.event).members;
     if got[..] != *members {
-        let missing: Vec<_> = members.iter().filter(|m| got.binary_search(m).is_err()).collect();
-        let more: Vec<_> = got.iter().filter(|m| members.binary_search(m).is_err()).collect();
+        let missing: Vec<_> = members
+            .iter()
+            .filter(|m| got.binary_search(m).is_err())
+            .collect();
+        let more: Vec<_> = got
+            .iter()
+            .filter(|m| members.binary_search(m).is_err())
+            .collect();
         return Some(format!(
             "the last view {view:?} of {member:?} lacks {missing:?} and has {more:?} too many"
         ));

@@ -32,7 +32,10 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             let said = index.message_event(action.event).view;
             let said = said.and_then(|said| index.view_named(process.scope, said));
             let became_part = match said {
-                Some(view) => process.installs.iter().position(|install| install.view == view),
+                Some(view) => process
+                    .installs
+                    .iter()
+                    .position(|install| install.view == view),
                 None => action.install,
             };
             let had_time = !ended || became_part < last && said.is_some();

@@ -3,7 +3,7 @@
 //! L5: who crashed is out of the views of all survivors within the bound, and those who crashed at once
 //! are gone in one view change. The trace says who, when and with which bound.
 
-use crate::index::{CLUSTER, Index, Process};
+use crate::index::{Index, Process, CLUSTER};
 use crate::trace::{EventKind, Expectation, Member};
 use crate::violation::Violations;
 
@@ -52,7 +52,9 @@ fn wrong(
 ) -> Option<(usize, String)> {
     let has = |install: usize| {
         let members = &index.view_event(process.installs[install].event).members;
-        gone.iter().filter(|m| members.binary_search(m).is_ok()).count()
+        gone.iter()
+            .filter(|m| members.binary_search(m).is_ok())
+            .count()
     };
     let until = process
         .installs

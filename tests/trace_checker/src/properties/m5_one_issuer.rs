@@ -48,5 +48,7 @@ fn first_event(index: &Index<'_>, view: usize) -> usize {
 /// Whether two sorted lists have a member in common.
 pub fn share_a_member(a: &[Member], b: &[Member]) -> bool {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
-    short.iter().any(|member| long.binary_search(member).is_ok())
+    short
+        .iter()
+        .any(|member| long.binary_search(member).is_ok())
 }

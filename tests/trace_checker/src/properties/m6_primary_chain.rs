@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::m5_one_issuer::share_a_member;
-use crate::index::{CLUSTER, Index, What};
+use crate::index::{Index, What, CLUSTER};
 use crate::trace::EventKind;
 use crate::violation::Violations;
 
@@ -72,7 +72,9 @@ fn sends_in_superseded_views(
         if sends.next_if_eq(&number).is_none() {
             continue;
         }
-        let Some(&view) = current.get(&key) else { continue };
+        let Some(&view) = current.get(&key) else {
+            continue;
+        };
         let by = *superseded
             .entry(view)
             .or_insert_with(|| first_disjoint(index, chain, view));

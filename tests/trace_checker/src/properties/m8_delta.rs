@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::index::{CLUSTER, Index, Process};
+use crate::index::{Index, Process, CLUSTER};
 use crate::trace::{Change, EventKind, Member, Reason, ViewEvent};
 use crate::violation::Violations;
 
@@ -43,17 +43,25 @@ fn wrong_lists(before: Option<&[Member]>, after: &ViewEvent) -> Option<String> {
     let is_member = |list: &[Member], member: &Member| list.binary_search(member).is_ok();
     for change in after.joined.iter().flatten() {
         if matches!(change.reason, Some(Reason::Leave | Reason::Failed)) {
-            return Some(format!("{:?} joined, with the reason of who left", change.member));
+            return Some(format!(
+                "{:?} joined, with the reason of who left",
+                change.member
+            ));
         }
     }
     for change in after.left.iter().flatten() {
         if matches!(change.reason, Some(Reason::Join)) {
-            return Some(format!("{:?} left, with the reason of who joined", change.member));
+            return Some(format!(
+                "{:?} left, with the reason of who joined",
+                change.member
+            ));
         }
     }
     let (joined, left) = (sorted(&after.joined), sorted(&after.left));
     let Some(before) = before else {
-        let stranger = joined?.into_iter().find(|m| !is_member(&after.members, m))?;
+        let stranger = joined?
+            .into_iter()
+            .find(|m| !is_member(&after.members, m))?;
         return Some(format!("{stranger:?} joined and is no member"));
     };
     let came: Vec<Member> = after
@@ -138,9 +146,9 @@ impl Facts {
                 process.scope != CLUSTER && self.member_left.contains(&key)
             });
         match change.reason? {
-            Reason::Leave if !left => {
-                Some(format!("{member:?} is said to have left and never asked to"))
-            }
+            Reason::Leave if !left => Some(format!(
+                "{member:?} is said to have left and never asked to"
+            )),
             Reason::Failed
                 if !self.suspected.is_empty()
                     && !self.ended.contains(&life)

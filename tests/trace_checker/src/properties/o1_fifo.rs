@@ -28,7 +28,11 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
                         "message {} of {:?} was delivered after its message {sequence}",
                         message.sequence, message.sender
                     );
-                    found.add(NAME, &[&index.events[event], &index.events[action.event]], text);
+                    found.add(
+                        NAME,
+                        &[&index.events[event], &index.events[action.event]],
+                        text,
+                    );
                     continue;
                 }
             }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::index::{CLUSTER, Index};
+use crate::index::{Index, CLUSTER};
 use crate::violation::Violations;
 
 /// The property's names.

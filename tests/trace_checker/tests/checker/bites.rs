@@ -364,9 +364,8 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "a dead node is in the view for too long",
         spoil: |story| {
-            let place = story.find(|event| {
-                matches!(event.kind, EventKind::Expect(Expectation::Gone { .. }))
-            });
+            let place = story
+                .find(|event| matches!(event.kind, EventKind::Expect(Expectation::Gone { .. })));
             if let EventKind::Expect(Expectation::Gone { bound, .. }) =
                 &mut story.events[place].kind
             {
@@ -407,7 +406,10 @@ fn each_fault_is_reported_under_its_names() {
         (fault.spoil)(&mut story);
         let (got, wanted) = (story.broken(), fault.breaks.iter().copied().collect());
         if got != wanted {
-            wrong.push(format!("{}: reported {got:?}, breaks {wanted:?}", fault.what));
+            wrong.push(format!(
+                "{}: reported {got:?}, breaks {wanted:?}",
+                fault.what
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -69,8 +69,14 @@ fn what_is_no_trace_is_refused_with_its_line() {
     let good = r#"{"t":1,"node":3,"incarnation":7,"event":"stop"}"#;
     for (bad, reason) in [
         ("{", "EOF"),
-        (r#"{"t":1,"node":1,"incarnation":1,"event":"sleep"}"#, "unknown event"),
-        (r#"{"t":1,"node":1,"incarnation":1,"event":"view","members":[]}"#, "no \"view\""),
+        (
+            r#"{"t":1,"node":1,"incarnation":1,"event":"sleep"}"#,
+            "unknown event",
+        ),
+        (
+            r#"{"t":1,"node":1,"incarnation":1,"event":"view","members":[]}"#,
+            "no \"view\"",
+        ),
         (
             r#"{"t":1,"node":1,"incarnation":1,"event":"view","view":[1,1],"members":[],"left":[[1,0,1,"bored"]]}"#,
             "unknown reason",
@@ -87,7 +93,10 @@ fn what_is_no_trace_is_refused_with_its_line() {
             r#"{"t":1,"node":1,"incarnation":1,"event":"send","sender":[1,1,1],"sequence":1,"order":"fifo","length":1,"hash":"0"}"#,
             "no \"group\"",
         ),
-        (r#"{"t":1,"node":1,"incarnation":1,"event":"suspect"}"#, "no \"subject\""),
+        (
+            r#"{"t":1,"node":1,"incarnation":1,"event":"suspect"}"#,
+            "no \"subject\"",
+        ),
     ] {
         let said = read(&format!("{good}\n{bad}\n")).expect_err(bad);
         assert!(said.starts_with("line 2: "), "{said}");

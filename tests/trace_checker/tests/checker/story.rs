@@ -100,7 +100,13 @@ impl Story {
     }
 
     /// `sender` sends, and all of `receivers` get it.
-    pub(crate) fn message(&mut self, view: u64, sender: Member, sequence: u64, receivers: &[Member]) {
+    pub(crate) fn message(
+        &mut self,
+        view: u64,
+        sender: Member,
+        sequence: u64,
+        receivers: &[Member],
+    ) {
         self.send(view, sender, sequence);
         for receiver in receivers {
             self.deliver(view, *receiver, sender, sequence);
@@ -138,7 +144,13 @@ impl Story {
     }
 
     /// What must hold: those who crashed with the last event are gone soon.
-    pub(crate) fn expect_gone(&mut self, members: &[Member], since: u64, bound: u64, at_once: bool) {
+    pub(crate) fn expect_gone(
+        &mut self,
+        members: &[Member],
+        since: u64,
+        bound: u64,
+        at_once: bool,
+    ) {
         let expectation = Expectation::Gone {
             members: members.to_vec(),
             since,

@@ -73,15 +73,13 @@ impl Seen {
     fn has(&self, members: usize) -> bool {
         let is_member = |node: &NodeStatus| node.state == NodeState::Member;
         self.node.as_ref().is_some_and(is_member)
-            && self.view.as_ref().is_some_and(|v| v.members.len() == members)
+            && self
+                .view
+                .as_ref()
+                .is_some_and(|v| v.members.len() == members)
     }
 
-    fn update(
-        &mut self,
-        t: u64,
-        node: Option<NodeStatus>,
-        view: Option<ViewStatus>,
-    ) -> Vec<News> {
+    fn update(&mut self, t: u64, node: Option<NodeStatus>, view: Option<ViewStatus>) -> Vec<News> {
         let mut news = Vec::new();
         let life = |node: &NodeStatus| (node.node, node.incarnation);
         let is_same_life = self.node.as_ref().map(life) == node.as_ref().map(life);
@@ -211,7 +209,10 @@ mod tests {
         let mut seen = Seen::default();
         let joining = node(70, NodeState::Joining);
         let first = seen.update(1, Some(joining.clone()), None);
-        assert_eq!(texts(&first), ["node 3: runs, incarnation 70", "node 3: joining"]);
+        assert_eq!(
+            texts(&first),
+            ["node 3: runs, incarnation 70", "node 3: joining"]
+        );
         assert!(seen.update(2, Some(joining), None).is_empty());
         let one = view(1, &[(1, 60), (3, 70)]);
         let member = node(70, NodeState::Member);
@@ -231,15 +232,24 @@ mod tests {
         let member = node(70, NodeState::Member);
         seen.update(1, Some(member.clone()), Some(view(1, &[(1, 60), (3, 70)])));
         let news = seen.update(2, Some(member), Some(view(2, &[(1, 61), (3, 70), (4, 5)])));
-        let wanted = "node 3: view 2 of coordinator 1, primary, 3 members: 1 3 4; joined: 1 4; left: 1";
+        let wanted =
+            "node 3: view 2 of coordinator 1, primary, 3 members: 1 3 4; joined: 1 4; left: 1";
         assert_eq!(texts(&news), [wanted]);
     }
 
     #[test]
     fn a_new_life_of_the_node_is_stop_and_start() {
         let mut seen = Seen::default();
-        seen.update(1, Some(node(70, NodeState::Member)), Some(view(1, &[(3, 70)])));
-        let news = seen.update(2, Some(node(71, NodeState::Member)), Some(view(1, &[(3, 71)])));
+        seen.update(
+            1,
+            Some(node(70, NodeState::Member)),
+            Some(view(1, &[(3, 70)])),
+        );
+        let news = seen.update(
+            2,
+            Some(node(71, NodeState::Member)),
+            Some(view(1, &[(3, 71)])),
+        );
         let events: Vec<_> = news
             .iter()
             .filter_map(|news| news.line.as_ref())
@@ -256,7 +266,11 @@ mod tests {
     #[test]
     fn a_view_without_a_quorum_is_not_what_is_waited_for() {
         let mut seen = Seen::default();
-        seen.update(1, Some(node(70, NodeState::Blocked)), Some(view(1, &[(3, 70)])));
+        seen.update(
+            1,
+            Some(node(70, NodeState::Blocked)),
+            Some(view(1, &[(3, 70)])),
+        );
         assert!(!seen.has(1));
     }
 }

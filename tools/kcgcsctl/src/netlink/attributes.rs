@@ -2,7 +2,7 @@
 
 //! Attributes: their numbers, and reading and writing their values.
 
-use netlink_packet_core::{DefaultNla, NlasIterator, Emitable, NLA_F_NESTED};
+use netlink_packet_core::{DefaultNla, Emitable, NlasIterator, NLA_F_NESTED};
 
 use crate::failure::Failure;
 
@@ -71,8 +71,7 @@ impl<'a> Attributes<'a> {
         let mut fields = Vec::new();
         let mut rest = bytes;
         for attribute in NlasIterator::new(bytes) {
-            let attribute =
-                attribute.map_err(|error| Failure::BadAnswer(error.to_string()))?;
+            let attribute = attribute.map_err(|error| Failure::BadAnswer(error.to_string()))?;
             let length = usize::from(attribute.length());
             // The iterator has found `length` to be inside of what is left.
             let value = rest.get(4..length).unwrap_or_default();
@@ -185,7 +184,10 @@ mod tests {
         let flags = u16::from_ne_bytes([bytes[2], bytes[3]]);
         assert_eq!(flags, kind::SETTING | NLA_F_NESTED);
         let attributes = Attributes::parse(&bytes).unwrap();
-        let wanted = [("rings".to_owned(), 3), ("coordinators".to_owned(), u64::MAX)];
+        let wanted = [
+            ("rings".to_owned(), 3),
+            ("coordinators".to_owned(), u64::MAX),
+        ];
         assert_eq!(attributes.pairs(kind::SETTING).unwrap(), wanted);
         assert_eq!(attributes.u16(kind::NODE_ID).unwrap(), Some(7));
         assert_eq!(attributes.u64(kind::INCARNATION).unwrap(), None);

@@ -5,8 +5,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NLM_F_ACK,
-    NLM_F_REQUEST,
+    NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NLM_F_ACK, NLM_F_REQUEST,
 };
 use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
@@ -182,10 +181,7 @@ impl Connection {
             }) => return Err(missing()),
             other => other?,
         };
-        bodies
-            .iter()
-            .find_map(|body| family_number(body))
-            .ok_or_else(missing)
+        bodies.iter().find_map(family_number).ok_or_else(missing)
     }
 }
 
@@ -256,8 +252,8 @@ where
 mod tests {
     use super::*;
     use netlink_packet_core::{
-        DoneMessage, Emitable, ErrorBuffer, ErrorMessage, NetlinkHeader, Parseable,
-        NLM_F_ACK_TLVS, NLM_F_CAPPED,
+        DoneMessage, Emitable, ErrorBuffer, ErrorMessage, NetlinkHeader, Parseable, NLM_F_ACK_TLVS,
+        NLM_F_CAPPED,
     };
 
     use super::super::attributes::text_attribute;
@@ -269,7 +265,10 @@ mod tests {
         bytes
     }
 
-    fn message(flags: u16, payload: NetlinkPayload<GenlMessage<Body>>) -> NetlinkMessage<GenlMessage<Body>> {
+    fn message(
+        flags: u16,
+        payload: NetlinkPayload<GenlMessage<Body>>,
+    ) -> NetlinkMessage<GenlMessage<Body>> {
         let mut header = NetlinkHeader::default();
         header.flags = flags;
         NetlinkMessage::new(header, payload)
@@ -291,9 +290,18 @@ mod tests {
     #[test]
     fn a_refusal_has_the_kernels_words() {
         let flags = NLM_F_CAPPED | NLM_F_ACK_TLVS;
-        let refused = is_end(&message(flags, error(-22, &words("rings=99: 1 to 8 is allowed"))));
+        let refused = is_end(&message(
+            flags,
+            error(-22, &words("rings=99: 1 to 8 is allowed")),
+        ));
         let failure = refused.unwrap_err();
-        assert!(matches!(failure, Failure::Refused { errno: Errno::EINVAL, .. }));
+        assert!(matches!(
+            failure,
+            Failure::Refused {
+                errno: Errno::EINVAL,
+                ..
+            }
+        ));
         assert_eq!(failure.to_string(), "rings=99: 1 to 8 is allowed");
     }
 

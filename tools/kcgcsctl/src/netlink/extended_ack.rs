@@ -62,14 +62,20 @@ mod tests {
         payload.truncate(NETLINK_HEADER_BYTES);
         payload.extend(words_attribute("no such setting"));
         let flags = NLM_F_ACK_TLVS | NLM_F_CAPPED;
-        assert_eq!(of_error(flags, &payload).as_deref(), Some("no such setting"));
+        assert_eq!(
+            of_error(flags, &payload).as_deref(),
+            Some("no such setting")
+        );
     }
 
     #[test]
     fn words_follow_the_whole_request_where_it_was_not() {
         let mut payload = refused_request(37);
         payload.extend(words_attribute("no node"));
-        assert_eq!(of_error(NLM_F_ACK_TLVS, &payload).as_deref(), Some("no node"));
+        assert_eq!(
+            of_error(NLM_F_ACK_TLVS, &payload).as_deref(),
+            Some("no node")
+        );
     }
 
     #[test]

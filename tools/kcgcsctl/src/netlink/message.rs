@@ -189,7 +189,10 @@ mod tests {
         assert_eq!(read.u16(kind::NODE_ID).unwrap(), Some(3));
         assert_eq!(read.text(kind::ADDRESS).as_deref(), Some("10.0.0.3:5407"));
         assert_eq!(read.text(kind::PEERS).as_deref(), Some("10.0.0.1,10.0.0.2"));
-        assert_eq!(read.pairs(kind::SETTING).unwrap(), [("rings".to_owned(), 2)]);
+        assert_eq!(
+            read.pairs(kind::SETTING).unwrap(),
+            [("rings".to_owned(), 2)]
+        );
     }
 
     #[test]

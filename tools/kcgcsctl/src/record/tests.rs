@@ -110,7 +110,10 @@ fn several_records_of_odd_lengths_follow_each_other() {
 
 #[test]
 fn cut_records_are_refused() {
-    for whole in [record(1, 88, &view_bytes()), record(2, 2, &message_bytes(3, b"hello"))] {
+    for whole in [
+        record(1, 88, &view_bytes()),
+        record(2, 2, &message_bytes(3, b"hello")),
+    ] {
         for length in 1..whole.len() {
             assert!(parse(&whole[..length]).is_err(), "{length}");
         }

@@ -102,7 +102,10 @@ fn members_become_one_view() {
 #[test]
 fn members_of_two_views_are_torn() {
     for (second, issuer) in [(10, 2), (9, 3)] {
-        let bodies = [bytes_of(&member_of(9, 2, 1)), bytes_of(&member_of(second, issuer, 2))];
+        let bodies = [
+            bytes_of(&member_of(9, 2, 1)),
+            bytes_of(&member_of(second, issuer, 2)),
+        ];
         let whole = view(bodies.iter().map(Vec::as_slice)).unwrap();
         assert!(matches!(whole, WholeView::Torn));
     }
@@ -110,7 +113,10 @@ fn members_of_two_views_are_torn() {
 
 #[test]
 fn no_members_are_no_view() {
-    assert!(matches!(view(std::iter::empty()).unwrap(), WholeView::Nothing));
+    assert!(matches!(
+        view(std::iter::empty()).unwrap(),
+        WholeView::Nothing
+    ));
 }
 
 #[test]
