@@ -3,9 +3,10 @@
 //! The engine of a node: the only caller of the protocol's `Node`, in process context, one input at
 //! a time, with all outputs carried out before the next one.
 
+mod cluster_events;
+
 use super::{
     clock,
-    cluster_log,
     cluster_notifier::News,
     errno,
     event_log::{
@@ -20,10 +21,7 @@ use super::{
     instance::Instance,
     settings::ClusterName,
     trace_points,
-    view_record::{
-        node_member,
-        ViewRecord, //
-    }, //
+    view_record::ViewRecord, //
 };
 use crate::{
     platform::{
@@ -51,8 +49,7 @@ use crate::{
         time::{
             Duration,
             Instant, //
-        },
-        view::ClusterView, //
+        }, //
     }, //
 };
 use kernel::{
@@ -490,121 +487,5 @@ impl Engine {
         // An error says that the protocol has put it out before.
         let _ = self.node.leave_group(now, endpoint);
         instance.wake_engine();
-    }
-
-    fn handle_cluster_event(&mut self, now: Instant, event: Event, instance: &Instance) {
-        let tell = |news| instance.notifier.push(news, &instance.delivery_queue);
-        match event {
-            Event::ViewChange { subject, reason } => {
-                // There is room for all differences of two views.
-                let _ = self.changes.push((subject, reason), GFP_KERNEL);
-                if reason == ChangeReason::Failed {
-                    tell(News::Failed(self.cluster_member(subject)));
-                }
-            }
-            Event::ClusterView { number } => {
-                if let Some(view) = self.node.view() {
-                    let is_first = self.cluster_view.is_none();
-                    let coordinators = instance.configuration.coordinators;
-                    cluster_log::changes(&mut self.log, now, &self.changes, is_first);
-                    cluster_log::view(&mut self.log, now, view, coordinators);
-                }
-                let members = self.node.view().map_or(0, ClusterView::count);
-                trace_points::view_install(instance.node, number, members);
-                if let Some(view) = self.node.view() {
-                    let record = ViewRecord::of_cluster(
-                        view,
-                        &self.changes,
-                        self.node.has_quorum(),
-                        self.cluster_view.as_deref(),
-                    );
-                    if let Ok(record) = record {
-                        tell(News::View(record.clone()));
-                        self.cluster_view = Some(record);
-                    }
-                }
-                self.changes.clear();
-            }
-            Event::Suspected {
-                subject,
-                silence_ms,
-            } => {
-                log_line!(
-                    self.log,
-                    now,
-                    "suspects node {:?}, silent for {} ms",
-                    subject.node,
-                    silence_ms
-                );
-                tell(News::Suspect(self.cluster_member(subject)));
-            }
-            Event::Unsuspected { subject } => {
-                log_line!(self.log, now, "hears node {:?} again", subject.node);
-            }
-            Event::Accused {
-                subject,
-                silence_ms,
-            } => {
-                log_line!(
-                    self.log,
-                    now,
-                    "accuses node {:?}, silent for {} ms",
-                    subject.node,
-                    silence_ms
-                );
-            }
-            Event::Prepare { .. } => tell(News::Prepare),
-            Event::QuorumLost => {
-                log_line!(self.log, now, "quorum lost");
-                tell(News::QuorumLost);
-            }
-            Event::QuorumRegained => {
-                log_line!(self.log, now, "quorum regained");
-                tell(News::QuorumRegained);
-            }
-            Event::Excluded {
-                later_view,
-                incarnation,
-            } => {
-                log_line!(
-                    self.log,
-                    now,
-                    "excluded by view {:?}, new incarnation {}",
-                    later_view,
-                    incarnation
-                );
-                self.cluster_view = None;
-                self.changes.clear();
-                tell(News::Excluded);
-            }
-            Event::Refused { by, reason } => {
-                log_line!(self.log, now, "refused by {:?}: {}", by, cluster_log::refusal(reason));
-            }
-            Event::RefusedOther {
-                subject,
-                address,
-                reason,
-            } => {
-                log_line!(
-                    self.log,
-                    now,
-                    "refuses node {:?} at {:?}: {}",
-                    subject.node,
-                    address,
-                    cluster_log::refusal(reason)
-                );
-            }
-            Event::Left => instance.left.complete_all(),
-            _ => {}
-        }
-    }
-
-    /// A node as a member of the last cluster view.
-    fn cluster_member(&self, subject: Identity) -> super::callback_types::Member {
-        let id = node_member(subject);
-        self.cluster_view
-            .as_ref()
-            .and_then(|view| view.find(id))
-            .unwrap_or(super::callback_types::Member::new(id, None))
     }
 }

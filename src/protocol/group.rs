@@ -173,6 +173,11 @@ impl Group {
         self.send_data(context);
         self.run_sequencer(context);
         self.send_acknowledge(context);
+        // The epoch may have begun just now, by what this node has ordered itself.
+        let epoch = context.view.number;
+        if self.is_coordinator(context) && self.log_of(epoch).is_some() {
+            self.backlog |= self.locals.iter().any(Local::has_more);
+        }
     }
 
     fn is_coordinator(&self, context: &Context<'_>) -> bool {

@@ -7,7 +7,7 @@ use super::flush::{decide, holder, lacking, Decision, Held, NodeReport};
 use super::log::{Entry, Log};
 use super::sequencer::{Sequencer, Stage};
 use super::{Context, Group, ROOM_KEPT_BYTES};
-use crate::platform::OutOfMemory;
+use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{MemberId, NodeId, ViewNumber};
 use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
@@ -219,7 +219,20 @@ impl Group {
         let number = known.next().max(ViewNumber(fresh));
         let departed = context.departed;
         let reason = |member: MemberId| departed_reason(departed, member);
-        let view = sequencer.make_view(before, number, context.own.node, context.view, reason)?;
+        let mut holders = BoundedVec::with_capacity(sequencer.reports.len())?;
+        for report in sequencer.reports.iter() {
+            if report.accepted(decision.previous).is_some() {
+                let _ = holders.push(report.node);
+            }
+        }
+        let view = sequencer.make_view(
+            before,
+            number,
+            context.own.node,
+            context.view,
+            reason,
+            |node| holders.contains(&node),
+        )?;
         *context.highest = (*context.highest).max(number);
         sequencer.start = Some((decision.previous, decision.last, view.clone()));
         sequencer.install(view.clone(), 1, context.interval);
@@ -270,6 +283,7 @@ impl Group {
                     context.own.node,
                     context.view,
                     |_| ChangeReason::Leave,
+                    |_| true,
                 );
                 if let Ok(view) = made {
                     *context.highest = (*context.highest).max(number);

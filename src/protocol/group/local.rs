@@ -185,6 +185,11 @@ impl Local {
         })
     }
 
+    /// Whether there is something to send now.
+    pub(super) fn has_more(&self) -> bool {
+        self.standing == Standing::Member && self.next_fragment().is_some()
+    }
+
     /// The fragment that [`Self::next_fragment`] gave was sent.
     pub(super) fn fragment_sent(&mut self, now: Instant, interval: Duration) {
         let fragments = self

@@ -26,7 +26,7 @@ pub(super) struct ViewEntry {
     pub(super) coordinator: NodeId,
     /// Sorted by node and endpoint.
     pub(super) members: BoundedVec<GroupMember>,
-    /// For each member whether it is new.
+    /// For each member whether it is new, or does not come along from the view before.
     pub(super) is_new: BoundedVec<bool>,
     /// Slots in the view before of those who are out.
     pub(super) left: BoundedVec<(Slot, ChangeReason)>,
@@ -246,11 +246,13 @@ impl Log {
     }
 
     /// Goes on accepting by one entry; its position, if there is one to be accepted.
-    pub(super) fn accept_next(&mut self) -> Option<u64> {
+    /// `passes_views`: also behind a view that is not delivered yet.
+    pub(super) fn accept_next(&mut self, passes_views: bool) -> Option<u64> {
         if self.accepted >= self.received {
             return None;
         }
-        let waits = self.accepted > self.delivered
+        let waits = !passes_views
+            && self.accepted > self.delivered
             && matches!(self.entry(self.accepted), Some(Entry::View(_)));
         if waits {
             return None;
@@ -291,9 +293,13 @@ impl Log {
 
     /// The view that is in force after the last accepted entry.
     pub(super) fn accepted_view(&self) -> Option<&Shared<ViewEntry>> {
-        match self.entry(self.accepted) {
-            Some(Entry::View(view)) => Some(view),
-            _ => self.view.as_ref(),
-        }
+        let first = self.delivered.saturating_add(1);
+        (first..=self.accepted)
+            .rev()
+            .find_map(|position| match self.entry(position) {
+                Some(Entry::View(view)) => Some(view),
+                _ => None,
+            })
+            .or(self.view.as_ref())
     }
 }

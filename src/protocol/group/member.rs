@@ -11,7 +11,7 @@ use crate::protocol::errors::Counter;
 use crate::protocol::group_view::{GroupMember, GroupView};
 use crate::protocol::identity::{Identity, MemberId, ViewNumber};
 use crate::protocol::outputs::{ChangeReason, Event};
-use crate::protocol::wire::group::{EntryBody, Ordered, Part, ViewBody};
+use crate::protocol::wire::group::{EntryBody, Ordered, ViewBody};
 
 /// What became of an attempt to deliver.
 enum Step {
@@ -64,7 +64,9 @@ impl Group {
             };
             let is_in = body.members().any(|(member, _, _)| is_own(&member));
             // Else an earlier entry let this node in, which is still to come.
-            let begins_here = body.members().all(|(member, _, new)| new || !is_own(&member));
+            let begins_here = body
+                .members()
+                .all(|(member, _, new)| new || !is_own(&member));
             if !is_in || !begins_here || self.locals.is_empty() {
                 return;
             }
@@ -214,10 +216,16 @@ impl Group {
             let Some(log) = &mut self.log else {
                 return;
             };
-            let Some(position) = log.accept_next() else {
+            // What is handed over of an epoch that is over is decided, views and all.
+            let is_over = log.epoch < context.view.number;
+            let Some(position) = log.accept_next(is_over) else {
                 return;
             };
             self.acknowledge_due = true;
+            if is_over {
+                // Its place is told when it is delivered.
+                continue;
+            }
             let Some(Entry::Data { slot, part, .. }) = log.entry(position) else {
                 continue;
             };
@@ -226,7 +234,7 @@ impl Group {
                 continue;
             };
             if let (true, Some(sender)) = (part.is_last(), sender) {
-                self.own_message_ordered(context, sender, &part, view);
+                self.own_message_ordered(context, sender, part.sequence, view);
             }
         }
     }
@@ -235,7 +243,7 @@ impl Group {
         &mut self,
         context: &mut Context<'_>,
         sender: MemberId,
-        part: &Part,
+        sequence: u64,
         view: ViewNumber,
     ) {
         let own = context.own;
@@ -250,7 +258,7 @@ impl Group {
         else {
             return;
         };
-        let Some(message) = local.ordered(part.sequence) else {
+        let Some(message) = local.ordered(sequence) else {
             return;
         };
         context.outbox.counters.count(Counter::MessagesSent);
@@ -354,6 +362,9 @@ impl Group {
                 log.delivered = last;
                 let sender = log.view.as_ref().and_then(|view| view.member(slot));
                 let number = log.view.as_ref().map(|view| view.number);
+                if let (Some(sender), Some(view)) = (sender, number) {
+                    self.own_message_ordered(context, sender, part.sequence, view);
+                }
                 if let (Some(payload), Some(sender), Some(view)) = (payload, sender, number) {
                     for local in self.locals.iter() {
                         if local.standing == Standing::Member {
@@ -522,11 +533,12 @@ fn make_group_view(
     let before = before.filter(|before| before.has(reader));
     for (member, is_new) in view.members.iter().zip(view.is_new.iter()) {
         let _ = members.push(*member);
-        if *is_new {
-            let _ = joined.push(member.id);
-        }
-        if before.is_some_and(|before| before.has(member.id)) {
-            let _ = transitional.push(member.id);
+        // Who was let in before and never got that view comes alone, but has joined before.
+        let was_in = before.is_some_and(|before| before.has(member.id));
+        match (was_in, *is_new) {
+            (true, false) => drop(transitional.push(member.id)),
+            (false, true) => drop(joined.push(member.id)),
+            _ => {}
         }
     }
     let mut left: BoundedVec<(MemberId, ChangeReason)> =

@@ -267,7 +267,8 @@ impl Sequencer {
     }
 
     /// The view that follows `before`: without those who left or whose nodes are gone, with those
-    /// who asked to come in.
+    /// who asked to come in. Members on nodes that do not come along from `before` (it let them in,
+    /// and they never got it) are marked as new as well.
     pub(super) fn make_view(
         &mut self,
         before: Option<&ViewEntry>,
@@ -275,6 +276,7 @@ impl Sequencer {
         coordinator: NodeId,
         cluster: &ClusterView,
         reason_of: impl Fn(MemberId) -> ChangeReason,
+        comes_along: impl Fn(NodeId) -> bool,
     ) -> Result<Shared<ViewEntry>, OutOfMemory> {
         let is_up = |member: MemberId| {
             cluster
@@ -289,7 +291,7 @@ impl Sequencer {
             } else if self.leaves.contains(&member.id) {
                 let _ = left.push((member.slot, ChangeReason::Leave));
             } else {
-                let _ = members.push((*member, false));
+                let _ = members.push((*member, !comes_along(member.id.node)));
             }
         }
         let mut slot: u16 = 0;

@@ -222,9 +222,7 @@ pub fn record(
             ..
         } => {
             // A member that was closed may have been on its way to this.
-            let Some(state) = alive.endpoints.get_mut(&endpoint) else {
-                return None;
-            };
+            let state = alive.endpoints.get_mut(&endpoint)?;
             state.sent += 1;
             // A member that leaves is told of no views any more.
             let is_told = !state.is_leaving || state.view.is_some_and(|own| own.number == view.0);

@@ -59,8 +59,12 @@ fn run_demo(arguments: &[String]) -> Result<bool, String> {
         parameters: value("--parameters").unwrap_or_else(|| RELAXED.to_string()),
         count: MACHINES,
     };
-    println!("KCGCS demo: {MACHINES} emulated machines, each with Debian's own kernel and kcgcs.ko.");
-    println!("Emulated machines on few processors run late, so the timing is slower than the defaults:");
+    println!(
+        "KCGCS demo: {MACHINES} emulated machines, each with Debian's own kernel and kcgcs.ko."
+    );
+    println!(
+        "Emulated machines on few processors run late, so the timing is slower than the defaults:"
+    );
     println!("    {}", model.parameters);
     println!("Consoles are kept in {}", logs.display());
     let results = demo::run(model);

@@ -72,6 +72,9 @@ mod tests {
     #[test]
     fn a_record_is_split_into_time_and_text() {
         let line = parse("6,339,5140900,-;kcgcs: a;b\n SUBSYSTEM=net\n").expect("a line");
-        assert_eq!((line.time_us, line.text.as_str()), (5_140_900, "kcgcs: a;b"));
+        assert_eq!(
+            (line.time_us, line.text.as_str()),
+            (5_140_900, "kcgcs: a;b")
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::net::if_::InterfaceFlags;
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{setns, unshare, CloneFlags};
 
 use super::route::Route;
 use super::wait::wait_for;
@@ -39,7 +39,8 @@ impl Namespace {
         work: impl FnOnce() -> Result<T, String> + Send,
     ) -> Result<T, String> {
         on_own_thread(|| {
-            setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|error| format!("setns: {error}"))?;
+            setns(&self.file, CloneFlags::CLONE_NEWNET)
+                .map_err(|error| format!("setns: {error}"))?;
             work()
         })
     }
@@ -264,7 +265,11 @@ fn is_running(name: &str) -> Result<bool, String> {
 /// The table of neighbours is one for all namespaces, and its default limit is too low for 64 nodes.
 fn raise_neighbour_limits() {
     for family in ["ipv4", "ipv6"] {
-        for (name, value) in [("gc_thresh3", "65536"), ("gc_thresh2", "32768"), ("gc_thresh1", "16384")] {
+        for (name, value) in [
+            ("gc_thresh3", "65536"),
+            ("gc_thresh2", "32768"),
+            ("gc_thresh1", "16384"),
+        ] {
             // A kernel without the family has no such file, and needs none.
             let _ = std::fs::write(
                 format!("/proc/sys/net/{family}/neigh/default/{name}"),

@@ -6,7 +6,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+    recv, sendto, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
 };
 
 const RTM_NEWLINK: u16 = 16;
@@ -109,7 +109,10 @@ impl Route {
         }
         match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
             0 => Ok(()),
-            code => Err(format!("{what}: {}", std::io::Error::from_raw_os_error(-code))),
+            code => Err(format!(
+                "{what}: {}",
+                std::io::Error::from_raw_os_error(-code)
+            )),
         }
     }
 

@@ -3,10 +3,10 @@
 //! The machines of a run, and what each of their kernels has said so far.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use super::console::{Told, told};
+use super::console::{told, Told};
 use super::machine::{ConsoleLine, Machine, Model};
 use super::narrator::Narrator;
 
@@ -142,7 +142,10 @@ impl Cluster {
                 Err(missing) => missing,
             };
             if start.elapsed() >= limit {
-                return Err(format!("{what}: not within {} s: {missing}", limit.as_secs()));
+                return Err(format!(
+                    "{what}: not within {} s: {missing}",
+                    limit.as_secs()
+                ));
             }
             self.narrator.waiting(&missing);
             match self.lines.recv_timeout(Duration::from_millis(500)) {
@@ -176,7 +179,13 @@ impl Cluster {
             self.narrator.kernel_line(line.machine, &line.text);
         }
         let node = self.node_mut(line.machine);
-        for sign in ["Kernel panic", "BUG:", "WARNING:", "KCGCS-HEALTH-FAIL", "KCGCS-ORDER-FAILED"] {
+        for sign in [
+            "Kernel panic",
+            "BUG:",
+            "WARNING:",
+            "KCGCS-HEALTH-FAIL",
+            "KCGCS-ORDER-FAILED",
+        ] {
             if line.text.contains(sign) && node.complaint.is_none() {
                 node.complaint = Some(line.text.clone());
             }
@@ -232,12 +241,20 @@ impl Cluster {
     pub fn one_view_of(&self, numbers: &[u16]) -> Result<(), String> {
         self.each(
             numbers,
-            |node| node.view.as_ref().is_some_and(|view| view.members == numbers),
+            |node| {
+                node.view
+                    .as_ref()
+                    .is_some_and(|view| view.members == numbers)
+            },
             &format!("has not logged a view of nodes {}", describe(numbers)),
         )?;
         let number_of = |node: &NodeState| node.view.as_ref().map(|view| view.number);
         let first = number_of(self.node(numbers[0]));
-        self.each(numbers, |node| number_of(node) == first, "has another view's number")
+        self.each(
+            numbers,
+            |node| number_of(node) == first,
+            "has another view's number",
+        )
     }
 
     /// Whether the last group view of each of `numbers` is the same and has one member on each.

@@ -151,7 +151,12 @@ mod tests {
 
     #[test]
     fn other_lines_tell_nothing() {
-        for line in ["", "[ 1.0] virtio_net virtio0 eth0", "kcgcs: loaded", "ok 1 kcgcs: node"] {
+        for line in [
+            "",
+            "[ 1.0] virtio_net virtio0 eth0",
+            "kcgcs: loaded",
+            "ok 1 kcgcs: node",
+        ] {
             assert_eq!(told(line), None);
         }
     }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::cluster::{Cluster, describe};
+use super::cluster::{describe, Cluster};
 use super::machine::Model;
 
 /// Limits of the steps. They only end a run that would not come to an end by itself.
@@ -28,9 +28,18 @@ pub const STEPS: [Step; 8] = [
     ("all_machines_boot_the_stock_kernel", boot),
     ("the_nodes_form_one_view_and_say_who_coordinates", form),
     ("a_kernel_consumer_on_each_machine_joins_the_group", join),
-    ("messages_of_several_members_arrive_in_one_order_at_all", talk),
-    ("a_killed_machine_is_detected_and_one_view_goes_on_without_it", kill_member),
-    ("membership_and_messages_go_on_after_a_coordinator_is_killed", kill_coordinator),
+    (
+        "messages_of_several_members_arrive_in_one_order_at_all",
+        talk,
+    ),
+    (
+        "a_killed_machine_is_detected_and_one_view_goes_on_without_it",
+        kill_member,
+    ),
+    (
+        "membership_and_messages_go_on_after_a_coordinator_is_killed",
+        kill_coordinator,
+    ),
     ("both_machines_come_back_under_new_incarnations", come_back),
     ("all_kernels_are_healthy_at_the_end", end),
 ];
@@ -78,7 +87,10 @@ fn boot(story: &mut Story) -> Result<String, String> {
         cluster.each(&cluster.all(), |node| node.release.is_some(), "is not up")
     })?;
     let release = cluster.node(1).release.clone().unwrap_or_default();
-    Ok(format!("{} machines run Linux {release}", cluster.all().len()))
+    Ok(format!(
+        "{} machines run Linux {release}",
+        cluster.all().len()
+    ))
 }
 
 fn form(story: &mut Story) -> Result<String, String> {
@@ -113,7 +125,10 @@ fn join(story: &mut Story) -> Result<String, String> {
     cluster.listen("the group view of all members", TALK_LIMIT, |cluster| {
         cluster.one_group_view_of(&all)
     })?;
-    Ok(format!("group demo has a member on each of nodes {}", describe(&all)))
+    Ok(format!(
+        "group demo has a member on each of nodes {}",
+        describe(&all)
+    ))
 }
 
 fn talk(story: &mut Story) -> Result<String, String> {
@@ -137,7 +152,10 @@ fn speak(
     // Only some machines' lines are shown: all have the same.
     cluster.quiet_messages = true;
     for &speaker in speakers {
-        cluster.order(speaker, &format!("say '{MESSAGES_EACH} {text}-from-{speaker}'"))?;
+        cluster.order(
+            speaker,
+            &format!("say '{MESSAGES_EACH} {text}-from-{speaker}'"),
+        )?;
     }
     let wanted = speakers.len() * MESSAGES_EACH;
     cluster.listen("messages", TALK_LIMIT, |cluster| {
@@ -153,13 +171,17 @@ fn speak(
         for (sender, sequence, _) in &cluster.node(listener).messages {
             let _ = write!(heard, " {sender}.{sequence}");
         }
-        cluster
-            .narrator
-            .kernel_line(listener, &format!("its log has, as sender.sequence:{heard}"));
+        cluster.narrator.kernel_line(
+            listener,
+            &format!("its log has, as sender.sequence:{heard}"),
+        );
     }
     let reference = cluster.node(listeners[0]).messages.clone();
     for &speaker in speakers {
-        let own: Vec<_> = reference.iter().filter(|(sender, ..)| *sender == speaker).collect();
+        let own: Vec<_> = reference
+            .iter()
+            .filter(|(sender, ..)| *sender == speaker)
+            .collect();
         let said = (1..=MESSAGES_EACH).map(|number| format!("{text}-from-{speaker} {number}"));
         if !own.iter().map(|(_, _, text)| text.clone()).eq(said) {
             return Err(format!(
@@ -185,7 +207,11 @@ fn speak(
 /// Kills the machine of `victim` and waits for the one view without it.
 fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
     let cluster = &mut story.cluster;
-    let survivors: Vec<u16> = cluster.alive().into_iter().filter(|&n| n != victim).collect();
+    let survivors: Vec<u16> = cluster
+        .alive()
+        .into_iter()
+        .filter(|&n| n != victim)
+        .collect();
     let incarnation = cluster.node(victim).incarnation.unwrap_or(0);
     story.killed.push((victim, incarnation));
     let views_before: Vec<usize> = survivors
@@ -193,9 +219,9 @@ fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
         .map(|&number| cluster.node(number).views_seen)
         .collect();
     let killed_at = cluster.kill(victim);
-    cluster
-        .narrator
-        .say(&format!("    the QEMU process of node {victim} is killed, with no farewell"));
+    cluster.narrator.say(&format!(
+        "    the QEMU process of node {victim} is killed, with no farewell"
+    ));
     cluster.listen("the view without the dead", CRASH_LIMIT, |cluster| {
         cluster.one_view_of(&survivors)?;
         cluster.one_group_view_of(&survivors)
@@ -223,7 +249,9 @@ fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
         .filter(|&number| cluster.node(number).suspected.contains(&victim))
         .collect();
     if suspecting.is_empty() {
-        return Err(format!("no kernel log says that node {victim} was suspected"));
+        return Err(format!(
+            "no kernel log says that node {victim} was suspected"
+        ));
     }
     Ok(format!(
         "noticed by node {}; from kill to view: {times}",
@@ -232,15 +260,32 @@ fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
 }
 
 fn kill_member(story: &mut Story) -> Result<String, String> {
-    let view = story.cluster.node(1).view.clone().ok_or("there is no view")?;
-    let plain = view.members.iter().rev().find(|n| !view.coordinators.contains(n));
-    let victim = plain.or(view.members.last()).copied().ok_or("the view is empty")?;
+    let view = story
+        .cluster
+        .node(1)
+        .view
+        .clone()
+        .ok_or("there is no view")?;
+    let plain = view
+        .members
+        .iter()
+        .rev()
+        .find(|n| !view.coordinators.contains(n));
+    let victim = plain
+        .or(view.members.last())
+        .copied()
+        .ok_or("the view is empty")?;
     kill(story, victim)
 }
 
 fn kill_coordinator(story: &mut Story) -> Result<String, String> {
     let alive = story.cluster.alive();
-    let view = story.cluster.node(alive[0]).view.clone().ok_or("there is no view")?;
+    let view = story
+        .cluster
+        .node(alive[0])
+        .view
+        .clone()
+        .ok_or("there is no view")?;
     let victim = *view.coordinators.first().ok_or("there is no coordinator")?;
     let times = kill(story, victim)?;
     story
@@ -273,11 +318,16 @@ fn come_back(story: &mut Story) -> Result<String, String> {
     for (number, before) in killed {
         let now = cluster.node(number).incarnation.unwrap_or(0);
         if now <= before {
-            return Err(format!("node {number} came back as incarnation {now}, after {before}"));
+            return Err(format!(
+                "node {number} came back as incarnation {now}, after {before}"
+            ));
         }
         let _ = write!(told, "; node {number} was incarnation {before}, is {now}");
     }
-    Ok(format!("all {} nodes are in one view again{told}", all.len()))
+    Ok(format!(
+        "all {} nodes are in one view again{told}",
+        all.len()
+    ))
 }
 
 fn end(story: &mut Story) -> Result<String, String> {
@@ -286,9 +336,18 @@ fn end(story: &mut Story) -> Result<String, String> {
     for &number in &all {
         cluster.order(number, "unload; exit $?")?;
     }
-    cluster.listen("machines check their kernels and end", END_LIMIT, |cluster| {
-        cluster.each(&all, |node| node.end.is_some(), "has not ended")
-    })?;
-    cluster.each(&all, |node| node.end == Some(0), "ended with a complaint about its kernel")?;
-    Ok("modules unloaded; no warning, no leaked namespace, no unexpected taint on any machine".to_string())
+    cluster.listen(
+        "machines check their kernels and end",
+        END_LIMIT,
+        |cluster| cluster.each(&all, |node| node.end.is_some(), "has not ended"),
+    )?;
+    cluster.each(
+        &all,
+        |node| node.end == Some(0),
+        "ended with a complaint about its kernel",
+    )?;
+    Ok(
+        "modules unloaded; no warning, no leaked namespace, no unexpected taint on any machine"
+            .to_string(),
+    )
 }

@@ -59,8 +59,7 @@ impl Machine {
         lines: Sender<ConsoleLine>,
     ) -> Result<Self, String> {
         let log = model.logs.join(format!("node{number}-life{life}.log"));
-        let mut file =
-            File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let mut file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let mut process = command(model, number)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -121,7 +120,10 @@ impl Drop for Machine {
 
 /// QEMU, tied to the life of this program.
 fn command(model: &Model, number: u16) -> Command {
-    let order = format!("exec demo-machine {number} {} {}", model.count, model.parameters);
+    let order = format!(
+        "exec demo-machine {number} {} {}",
+        model.count, model.parameters
+    );
     // no_timer_check: on a busy host emulated timers come so late that the kernel would take them for broken.
     let kernel_line = format!(
         "console=ttyS0 panic=-1 loglevel=7 quiet loglevel=7 nokaslr no_timer_check oops=panic panic_on_warn=1 \
@@ -131,7 +133,13 @@ fn command(model: &Model, number: u16) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
         .args(["-accel", "tcg", "-cpu", "max,-la57", "-smp", "1"])
         .args(["-m", &model.memory_mb.to_string()])
         .arg("-kernel")
@@ -181,7 +189,13 @@ mod tests {
 
     #[test]
     fn base64_pads_as_the_decoder_expects() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use super::Test;
-use crate::guest::network::{Network, address4};
+use crate::guest::network::{address4, Network};
 
 const PORT: u16 = 9999;
 const LOSS_TRIALS: u32 = 1000;

@@ -116,7 +116,8 @@ impl Reporter {
     fn delivered(&mut self, t: u64, message: &Message) -> News {
         let sender = triple(&message.sender);
         if sender == self.own {
-            self.outstanding = self.outstanding.saturating_sub(1);
+            // They come in their order: an earlier one that did not come was lost to an overflow.
+            self.outstanding = self.last_sequence.saturating_sub(message.sequence);
         }
         let event = MessageEvent {
             view: self.view.filter(|view| view.0 == message.view),

@@ -160,3 +160,24 @@ fn room_is_no_news() {
     };
     assert_eq!(reporter().take(&record), News::default());
 }
+
+#[test]
+fn own_messages_that_an_overflow_took_are_not_waited_for() {
+    let mut reporter = reporter();
+    reporter.take(&view_of(7, 70));
+    for _ in 0..4 {
+        reporter.sent(55, b"x");
+    }
+    let body = Body::Overflow {
+        records: 2,
+        views: 0,
+    };
+    reporter.take(&Record { t: 58, body });
+    assert_eq!(reporter.outstanding(), 4);
+    let mut third = message_of(member(3, 70), 7, b"x");
+    if let Body::Message(message) = &mut third.body {
+        message.sequence = 3;
+    }
+    reporter.take(&third);
+    assert_eq!(reporter.outstanding(), 1);
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the engine does with events of the cluster: a line in the kernel's log, and news for the
+//! notifiers.
+
+use super::{
+    super::{
+        callback_types::Member,
+        cluster_log,
+        cluster_notifier::News,
+        event_log::log_line,
+        instance::Instance,
+        trace_points,
+        view_record::{
+            node_member,
+            ViewRecord, //
+        }, //
+    },
+    Engine, //
+};
+use crate::protocol::{
+    identity::Identity,
+    outputs::{
+        ChangeReason,
+        Event, //
+    },
+    time::Instant, //
+};
+use kernel::prelude::*;
+
+impl Engine {
+    pub(super) fn handle_cluster_event(&mut self, now: Instant, event: Event, instance: &Instance) {
+        let tell = |news| instance.notifier.push(news, &instance.delivery_queue);
+        match event {
+            Event::ViewChange { subject, reason } => {
+                // There is room for all differences of two views.
+                let _ = self.changes.push((subject, reason), GFP_KERNEL);
+                if reason == ChangeReason::Failed {
+                    tell(News::Failed(self.cluster_member(subject)));
+                }
+            }
+            Event::ClusterView { .. } => self.tell_view(now, instance),
+            Event::Suspected {
+                subject,
+                silence_ms,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "suspects node {:?}, silent for {} ms",
+                    subject.node,
+                    silence_ms
+                );
+                tell(News::Suspect(self.cluster_member(subject)));
+            }
+            Event::Unsuspected { subject } => {
+                log_line!(self.log, now, "hears node {:?} again", subject.node);
+            }
+            Event::Accused {
+                subject,
+                silence_ms,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "accuses node {:?}, silent for {} ms",
+                    subject.node,
+                    silence_ms
+                );
+            }
+            Event::Prepare { .. } => tell(News::Prepare),
+            Event::QuorumLost => {
+                log_line!(self.log, now, "quorum lost");
+                tell(News::QuorumLost);
+            }
+            Event::QuorumRegained => {
+                log_line!(self.log, now, "quorum regained");
+                tell(News::QuorumRegained);
+            }
+            Event::Excluded {
+                later_view,
+                incarnation,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "excluded by view {:?}, new incarnation {}",
+                    later_view,
+                    incarnation
+                );
+                self.cluster_view = None;
+                self.changes.clear();
+                tell(News::Excluded);
+            }
+            Event::Refused { by, reason } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "refused by {:?}: {}",
+                    by,
+                    cluster_log::refusal(reason)
+                );
+            }
+            Event::RefusedOther {
+                subject,
+                address,
+                reason,
+            } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "refuses node {:?} at {:?}: {}",
+                    subject.node,
+                    address,
+                    cluster_log::refusal(reason)
+                );
+            }
+            Event::Left => instance.left.complete_all(),
+            _ => {}
+        }
+    }
+
+    /// A cluster view was installed: its differences were told before.
+    fn tell_view(&mut self, now: Instant, instance: &Instance) {
+        if let Some(view) = self.node.view() {
+            let is_first = self.cluster_view.is_none();
+            let coordinators = instance.configuration.coordinators;
+            cluster_log::changes(&mut self.log, now, &self.changes, is_first);
+            cluster_log::view(&mut self.log, now, view, coordinators);
+            trace_points::view_install(instance.node, view.number, view.count());
+            let record = ViewRecord::of_cluster(
+                view,
+                &self.changes,
+                self.node.has_quorum(),
+                self.cluster_view.as_deref(),
+            );
+            if let Ok(record) = record {
+                let news = News::View(record.clone());
+                instance.notifier.push(news, &instance.delivery_queue);
+                self.cluster_view = Some(record);
+            }
+        }
+        self.changes.clear();
+    }
+
+    /// A node as a member of the last cluster view.
+    fn cluster_member(&self, subject: Identity) -> Member {
+        let id = node_member(subject);
+        self.cluster_view
+            .as_ref()
+            .and_then(|view| view.find(id))
+            .unwrap_or(Member::new(id, None))
+    }
+}
