@@ -6,10 +6,10 @@
 mod kcgcs;
 
 use core::{ptr, str};
+use kernel::bindings;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Full, Release};
-use kernel::bindings;
 
 module! {
     type: MinimalRust,

@@ -178,11 +178,7 @@ impl ClusterNotifier {
             };
             // SAFETY: The chain is initialised; the data lives until the call returns.
             unsafe {
-                bindings::blocking_notifier_call_chain(
-                    self.chain.get(),
-                    news.action(),
-                    news.data(),
-                )
+                bindings::blocking_notifier_call_chain(self.chain.get(), news.action(), news.data())
             };
             match news {
                 News::View(view) => told.view = Some(view),

@@ -121,12 +121,7 @@ extern "C" {
     pub(crate) fn kcgcs_no_io_begin() -> c_uint;
     pub(crate) fn kcgcs_no_io_end(before: c_uint);
 
-    pub(crate) fn kcgcs_trace_heartbeat_send(
-        node: u16,
-        address: *const u8,
-        port: u16,
-        length: u32,
-    );
+    pub(crate) fn kcgcs_trace_heartbeat_send(node: u16, address: *const u8, port: u16, length: u32);
     pub(crate) fn kcgcs_trace_heartbeat_receive(
         node: u16,
         address: *const u8,

@@ -99,9 +99,7 @@ impl Answer {
     fn text(&self, attribute: c_int, text: &[u8]) -> Result {
         let length = u32::try_from(text.len()).map_err(|_| EMSGSIZE)?;
         // SAFETY: See `u8`; the text has this length and is copied.
-        to_result(unsafe {
-            ffi::kcgcs_put_text(self.0.as_ptr(), attribute, text.as_ptr(), length)
-        })
+        to_result(unsafe { ffi::kcgcs_put_text(self.0.as_ptr(), attribute, text.as_ptr(), length) })
     }
 
     fn pair(&self, attribute: c_int, name: &[u8], value: u64) -> Result {

@@ -101,10 +101,7 @@ pub(super) fn stop(net: NonNull<bindings::net>) -> Result<(), Complaint> {
 
 /// That there is no node in a namespace.
 pub(super) fn no_node() -> Complaint {
-    Complaint::new(
-        ENODEV,
-        format_args!("no node in this network namespace"),
-    )
+    Complaint::new(ENODEV, format_args!("no node in this network namespace"))
 }
 
 /// All nodes say good-bye; waits until they are let go. Without memory for the list of them they go

@@ -193,14 +193,14 @@ impl Wishes<'_> {
         address: PeerAddress,
         peers: &[PeerAddress],
     ) -> Result<ValidConfiguration, Complaint> {
-        ValidConfiguration::new(self.settings, cluster.as_bytes(), address, peers).map_err(|error| {
-            match error {
+        ValidConfiguration::new(self.settings, cluster.as_bytes(), address, peers).map_err(
+            |error| match error {
                 ConfigurationError::OutOfMemory => Complaint::out_of_memory(),
                 ConfigurationError::Setting(setting) => {
                     self.wrong_number(setting.parameter, setting.value, setting.min, setting.max)
                 }
-            }
-        })
+            },
+        )
     }
 
     /// That a number is not within its bounds, or none at all.
@@ -314,9 +314,7 @@ fn parse_address(parameter: &str, text: &[u8]) -> Result<PeerAddress, Complaint>
         return Err(complain("port 1 to 65535 is allowed"));
     }
     let usable = match address.ip() {
-        IpAddr::V4(four) => {
-            !four.is_unspecified() && !four.is_multicast() && !four.is_broadcast()
-        }
+        IpAddr::V4(four) => !four.is_unspecified() && !four.is_multicast() && !four.is_broadcast(),
         IpAddr::V6(six) => {
             !six.is_unspecified() && !six.is_multicast() && !six.is_unicast_link_local()
         }
