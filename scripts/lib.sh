@@ -8,10 +8,13 @@ if [[ -z ${KCGCS_CACHE:-} ]]; then
 	KCGCS_CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kcgcs
 fi
 KCGCS_CACHE=$(realpath -m -- "$KCGCS_CACHE")
-export KCGCS_CACHE
+# What is built from this checkout (modules, programs, logs) lies in the cache too, unless KCGCS_BUILT names another folder:
+# several checkouts then share the toolchain and the kernels, and nothing else.
+KCGCS_BUILT=$(realpath -m -- "${KCGCS_BUILT:-$KCGCS_CACHE}")
+export KCGCS_CACHE KCGCS_BUILT
 
 TOOLCHAIN=$KCGCS_CACHE/toolchain
-LOGS=$KCGCS_CACHE/logs
+LOGS=$KCGCS_BUILT/logs
 KERNELS=$KCGCS_CACHE/kernels
 KERNEL_SERIES=7.3
 
@@ -41,7 +44,7 @@ become_root() {
 
 # Makes the cache folder.
 make_cache() {
-	mkdir -p -- "$KCGCS_CACHE" "$LOGS" "$KCGCS_CACHE/locks" 2>/dev/null ||
+	mkdir -p -- "$KCGCS_CACHE/locks" "$LOGS" "$KCGCS_BUILT/tmp" 2>/dev/null ||
 		die "cannot write to the cache folder $KCGCS_CACHE (set KCGCS_CACHE to another one)"
 	if [[ ! -e $KCGCS_CACHE/CACHEDIR.TAG ]]; then
 		printf 'Signature: 8a477f597d28d172789f06886806bc55\n# Made by KCGCS. "make distclean" removes this folder.\n' \
@@ -57,11 +60,12 @@ need_space() {
 		die "$KCGCS_CACHE has $free GB of free space, $needed GB are needed (set KCGCS_CACHE to a folder on another disk)"
 }
 
-# One process at a time does the thing called NAME: others wait. The lock ends with this process.
+# lock NAME [FOLDER]: one process at a time does the thing called NAME in FOLDER (the cache): others wait. The lock ends with
+# this process.
 lock() {
-	local fd
-	mkdir -p -- "$KCGCS_CACHE/locks"
-	exec {fd}>"$KCGCS_CACHE/locks/$1"
+	local fd folder=${2:-$KCGCS_CACHE}/locks
+	mkdir -p -- "$folder"
+	exec {fd}>"$folder/$1"
 	if ! flock --nonblock "$fd"; then
 		say "$1: another run is at it, waiting for it to end"
 		flock "$fd"
@@ -140,7 +144,7 @@ enter_root() {
 	done
 	shift
 	case $cwd/ in
-	"$PROJECT"/* | "$KCGCS_CACHE"/* | /tmp/*) ;;
+	"$PROJECT"/* | "$KCGCS_CACHE"/* | "$KCGCS_BUILT"/* | /tmp/*) ;;
 	*)
 		path=$PROJECT
 		for name in "${binds[@]}"; do
@@ -182,6 +186,6 @@ enter_root() {
 		done <<<"$binds"
 		exec chroot "$root" /usr/bin/env -i --chdir="$cwd" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 			HOME=/root LANG=C.UTF-8 setpriv --pdeathsig KILL env "$@"
-	' enter-root "$root" "$cwd" "$(printf '%s\n' "$PROJECT" "$KCGCS_CACHE" "${binds[@]}")" \
-		CARGO_HOME="$KCGCS_CACHE/cargo/home" CARGO_TARGET_DIR="$KCGCS_CACHE/cargo/target" "${keep[@]}" "$@"
+	' enter-root "$root" "$cwd" "$(printf '%s\n' "$PROJECT" "$KCGCS_CACHE" "$KCGCS_BUILT" "${binds[@]}")" \
+		CARGO_HOME="$KCGCS_CACHE/cargo/home" CARGO_TARGET_DIR="$KCGCS_BUILT/cargo/target" "${keep[@]}" "$@"
 }
