@@ -117,7 +117,8 @@ pub fn parse(text: &str) -> Summary {
         let body = line.trim_start();
         if let Some(plan) = body.strip_prefix("1..") {
             if let Ok(count) = plan.trim().parse::<usize>() {
-                open_plans.retain(|(level, _)| *level < indent);
+                // A new plan at the same level: what the one before it still lacks never comes.
+                summary.missing += close_plans(&mut open_plans, indent);
                 open_plans.push((indent, count));
             }
             continue;
@@ -130,21 +131,25 @@ pub fn parse(text: &str) -> Summary {
             *left = left.saturating_sub(1);
         }
         // Deeper plans end with the line of the suite that holds them.
-        let ended: Vec<_> = open_plans
-            .iter()
-            .filter(|(level, _)| *level > indent)
-            .copied()
-            .collect();
-        open_plans.retain(|(level, _)| *level <= indent);
-        summary.missing += ended.iter().map(|(_, left)| left).sum::<usize>();
-        let sums_up = deepest_result > indent && !ended.is_empty();
+        let sums_up =
+            deepest_result > indent && open_plans.iter().any(|(level, _)| *level > indent);
+        summary.missing += close_plans(&mut open_plans, indent + 1);
         deepest_result = indent;
         if !sums_up && !skipped {
             summary.results.push(result);
         }
     }
-    summary.missing += open_plans.iter().map(|(_, left)| left).sum::<usize>();
+    summary.missing += close_plans(&mut open_plans, 0);
     summary
+}
+
+/// Ends the plans at `level` and deeper; returns how many results they still lacked.
+fn close_plans(open_plans: &mut Vec<(usize, usize)>, level: usize) -> usize {
+    let (ended, open) = open_plans
+        .iter()
+        .partition::<Vec<_>, _>(|plan| plan.0 >= level);
+    *open_plans = open;
+    ended.iter().map(|(_, left)| left).sum()
 }
 
 /// `ok 3 name # remark` or `not ok 3 - name`.
@@ -224,6 +229,12 @@ mod tests {
         let summary = parse(text);
         // Two cases and the suite's own line.
         assert_eq!((summary.passed(), summary.failed()), (1, 3));
+    }
+
+    #[test]
+    fn a_second_plan_does_not_hide_what_the_first_one_lacks() {
+        let summary = parse("1..3\nok 1 a\n1..1\nok 1 b\n");
+        assert_eq!((summary.passed(), summary.failed()), (2, 2));
     }
 
     #[test]
