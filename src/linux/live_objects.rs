@@ -14,6 +14,7 @@ use kernel::{
         c_char,
         c_int, //
     },
+    prelude::*,
     sync::atomic::{
         Atomic,
         Relaxed, //
@@ -61,6 +62,29 @@ impl LiveObject {
 impl Drop for LiveObject {
     fn drop(&mut self) {
         counter(self.0).fetch_sub(1, Relaxed);
+    }
+}
+
+/// Makes the kernel warn if anything is left: the module goes away now, and with it what these objects
+/// point to.
+pub(crate) fn expect_none() {
+    for (kind, what) in [
+        (Kind::Instance, "instances"),
+        (Kind::Socket, "sockets"),
+        (Kind::Handle, "handles"),
+        (Kind::View, "views"),
+    ] {
+        let count = counter(kind).load(Relaxed);
+        if count != 0 {
+            pr_err!("{count} {what} are left at unload\n");
+            kernel::warn_on!(true);
+        }
+    }
+    // SAFETY: The function has no requirements.
+    let datagrams = unsafe { ffi::kcgcs_live_datagrams() };
+    if datagrams != 0 {
+        pr_err!("{datagrams} datagrams are left at unload\n");
+        kernel::warn_on!(true);
     }
 }
 

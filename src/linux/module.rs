@@ -4,6 +4,7 @@
 
 use super::{
     ffi,
+    live_objects,
     parameters,
     registry,
     settings::{
@@ -66,5 +67,6 @@ impl Drop for KcgcsModule {
         // SAFETY: Registered in `init`.
         unsafe { ffi::kcgcs_namespaces_unregister() };
         registry::clear();
+        live_objects::expect_none();
     }
 }
