@@ -14,17 +14,42 @@
 
 #include "kcgcs_internal.h"
 
-static char *kcgcs_cluster = "kcgcs";
-module_param_named(cluster, kcgcs_cluster, charp, 0444);
-MODULE_PARM_DESC(cluster, "Name of the cluster, 1 to 32 bytes (default kcgcs)");
+/*
+ * The kernel's charp refuses what is longer than 1024 bytes, which a list of
+ * peers may well be.  What is written here stays in memory as long as the
+ * module, so that it need not be copied.
+ */
+static int kcgcs_set_text(const char *text, const struct kernel_param *param)
+{
+	*(const char **)param->arg = text ?: "";
+	return 0;
+}
 
-static char *kcgcs_address = "";
-module_param_named(address, kcgcs_address, charp, 0444);
-MODULE_PARM_DESC(address, "Own address: IP[:port], IPv6 with a port as [IP]:port (default port 5407)");
+static int kcgcs_get_text(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%s\n", *(const char **)param->arg);
+}
 
-static char *kcgcs_peers = "";
-module_param_named(peers, kcgcs_peers, charp, 0444);
-MODULE_PARM_DESC(peers, "Addresses of the other nodes, comma separated (own address allowed)");
+/* Without a value, too: the Rust side says what is allowed. */
+static const struct kernel_param_ops kcgcs_text_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = kcgcs_set_text,
+	.get = kcgcs_get_text,
+};
+
+#define KCGCS_TEXT(text, default, description)				\
+	static const char *kcgcs_text_##text = default;			\
+	module_param_cb(text, &kcgcs_text_ops, &kcgcs_text_##text,	\
+			0444);						\
+	__MODULE_PARM_TYPE(text, "string");				\
+	MODULE_PARM_DESC(text, description)
+
+KCGCS_TEXT(cluster, "kcgcs",
+	   "Name of the cluster, 1 to 32 bytes (default kcgcs)");
+KCGCS_TEXT(address, "",
+	   "Own address: IP[:port], IPv6 with a port as [IP]:port (default port 5407)");
+KCGCS_TEXT(peers, "",
+	   "Addresses of the other nodes, comma separated, up to 1024 (own address allowed)");
 
 /*
  * One number.  It is KCGCS_SETTING_NOT_GIVEN until the Rust side fills in the
@@ -45,10 +70,10 @@ static int kcgcs_set_setting(const char *text, const struct kernel_param *param)
 {
 	struct kcgcs_setting *setting = param->arg;
 
-	if (kstrtouint(text, 0, &setting->value) ||
+	if (!text || kstrtouint(text, 0, &setting->value) ||
 	    setting->value >= KCGCS_SETTING_UNREADABLE) {
 		setting->value = KCGCS_SETTING_UNREADABLE;
-		setting->text = text;
+		setting->text = text ?: "";
 	}
 	return 0;
 }
@@ -61,6 +86,7 @@ static int kcgcs_get_setting(char *buffer, const struct kernel_param *param)
 }
 
 static const struct kernel_param_ops kcgcs_setting_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
 	.set = kcgcs_set_setting,
 	.get = kcgcs_get_setting,
 };
@@ -71,7 +97,8 @@ static const struct kernel_param_ops kcgcs_setting_ops = {
 		.value = KCGCS_SETTING_NOT_GIVEN,			\
 	};								\
 	module_param_cb(setting, &kcgcs_setting_ops,			\
-			&kcgcs_setting_##setting, 0444);			\
+			&kcgcs_setting_##setting, 0444);		\
+	__MODULE_PARM_TYPE(setting, "uint");				\
 	MODULE_PARM_DESC(setting, description)
 
 KCGCS_SETTING(node_id,
@@ -148,17 +175,17 @@ MODULE_PARM_DESC(live_objects, "Read only: objects of this module that exist now
 
 const char *kcgcs_parameter_cluster(void)
 {
-	return kcgcs_cluster;
+	return kcgcs_text_cluster;
 }
 
 const char *kcgcs_parameter_address(void)
 {
-	return kcgcs_address;
+	return kcgcs_text_address;
 }
 
 const char *kcgcs_parameter_peers(void)
 {
-	return kcgcs_peers;
+	return kcgcs_text_peers;
 }
 
 static struct kcgcs_setting *kcgcs_find_setting(const char *name)
