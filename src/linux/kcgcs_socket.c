@@ -39,7 +39,8 @@
  * @context: handed to kcgcs_receive()
  * @address: the local address, IPv4 in its mapped form
  * @port: the local UDP port, in network order
- * @queue: datagrams for the engine
+ * @queue: datagrams for the engine; its lock guards @queued_bytes too
+ * @queued_bytes: memory that they take
  * @overflows: datagrams dropped since @queue was full
  */
 struct kcgcs_socket {
@@ -49,6 +50,7 @@ struct kcgcs_socket {
 	struct in6_addr address;
 	__be16 port;
 	struct sk_buff_head queue;
+	u32 queued_bytes;
 	atomic64_t overflows;
 };
 
@@ -74,20 +76,42 @@ int kcgcs_live_datagrams(void)
 static void kcgcs_enqueue(struct kcgcs_socket *s, struct sk_buff *skb,
 			  const struct kcgcs_datagram_source *source)
 {
-	if (skb_queue_len_lockless(&s->queue) >= KCGCS_QUEUED_DATAGRAMS_MAX) {
-		atomic64_inc(&s->overflows);
-		kfree_skb(skb);
-		return;
-	}
+	bool has_room;
+
 	/* It may wait: let go of routes, devices and connection tracking. */
 	skb_orphan(skb);
 	skb_dst_drop(skb);
 	skb_scrub_packet(skb, true);
 	skb->dev = NULL;
 	*kcgcs_source(skb) = *source;
-	atomic_inc(&kcgcs_queued_datagrams);
-	skb_queue_tail(&s->queue, skb);
+
+	spin_lock_bh(&s->queue.lock);
+	has_room = skb_queue_len(&s->queue) < KCGCS_QUEUED_DATAGRAMS_MAX &&
+		   s->queued_bytes + skb->truesize <= KCGCS_QUEUED_BYTES_MAX;
+	if (has_room) {
+		s->queued_bytes += skb->truesize;
+		atomic_inc(&kcgcs_queued_datagrams);
+		__skb_queue_tail(&s->queue, skb);
+	}
+	spin_unlock_bh(&s->queue.lock);
+	if (!has_room) {
+		atomic64_inc(&s->overflows);
+		kfree_skb(skb);
+		return;
+	}
 	kcgcs_received(s->context);
+}
+
+static struct sk_buff *kcgcs_dequeue(struct kcgcs_socket *s)
+{
+	struct sk_buff *skb;
+
+	spin_lock_bh(&s->queue.lock);
+	skb = __skb_dequeue(&s->queue);
+	if (skb)
+		s->queued_bytes -= skb->truesize;
+	spin_unlock_bh(&s->queue.lock);
+	return skb;
 }
 
 /* Soft interrupt, inside of an RCU read section.  0: the datagram is ours. */
@@ -183,7 +207,7 @@ void kcgcs_socket_free(struct kcgcs_socket *s)
 {
 	struct sk_buff *skb;
 
-	while ((skb = skb_dequeue(&s->queue)))
+	while ((skb = kcgcs_dequeue(s)))
 		kcgcs_socket_give_back(skb);
 	kfree(s);
 }
@@ -212,6 +236,7 @@ static int kcgcs_transmit4(struct kcgcs_socket *s, struct sock *sk,
 	return 0;
 }
 
+#if IS_ENABLED(CONFIG_IPV6)
 static int kcgcs_transmit6(struct kcgcs_socket *s, struct sock *sk,
 			   struct sk_buff *skb, const struct in6_addr *to,
 			   __be16 port, u8 tos)
@@ -235,6 +260,16 @@ static int kcgcs_transmit6(struct kcgcs_socket *s, struct sock *sk,
 			     false, 0);
 	return 0;
 }
+#else
+/* Never called: without IPv6 there is no socket with such an address. */
+static int kcgcs_transmit6(struct kcgcs_socket *s, struct sock *sk,
+			   struct sk_buff *skb, const struct in6_addr *to,
+			   __be16 port, u8 tos)
+{
+	kfree_skb(skb);
+	return -EAFNOSUPPORT;
+}
+#endif
 
 /* Any context but hard interrupt. */
 int kcgcs_socket_transmit(struct kcgcs_socket *s, const u8 *address, u16 port,
@@ -279,7 +314,7 @@ int kcgcs_socket_transmit(struct kcgcs_socket *s, const u8 *address, u16 port,
 struct sk_buff *kcgcs_socket_take(struct kcgcs_socket *s,
 				  struct kcgcs_datagram *datagram)
 {
-	struct sk_buff *skb = skb_dequeue(&s->queue);
+	struct sk_buff *skb = kcgcs_dequeue(s);
 
 	if (!skb)
 		return NULL;
