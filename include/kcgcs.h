@@ -145,7 +145,10 @@ struct kcgcs_message {
  *
  * Context: Process context, may sleep, one callback at a time for each group
  * handle, no lock held.  kcgcs_multicast(), kcgcs_self() and kcgcs_view_get()
- * may be called from any of them; kcgcs_leave() gives -EDEADLK.
+ * may be called from any of them; kcgcs_leave() gives -EDEADLK.  Other handles
+ * may be left, but not by two callbacks each other's: each would wait for the
+ * other one.  Callbacks run in a workqueue that memory reclaim may wait for
+ * (WQ_MEM_RECLAIM): they must not flush one that is not such.
  */
 struct kcgcs_group_ops {
 	struct module *owner;
@@ -184,8 +187,8 @@ struct kcgcs_group *kcgcs_join(struct net *net, const char *name,
  * No callback runs after it has returned.
  *
  * Context: Process context. May sleep, until running callbacks have returned.
- * Return: 0, or -EDEADLK from inside a callback of this group (nothing was
- * done).
+ * Return: 0, or -EDEADLK from inside a callback of this group, or -EINVAL for
+ * NULL (nothing was done).
  */
 int kcgcs_leave(struct kcgcs_group *group);
 
@@ -197,7 +200,7 @@ int kcgcs_leave(struct kcgcs_group *group);
  * @order: KCGCS_FIFO, KCGCS_CAUSAL or KCGCS_AGREED
  * @gfp: how to allocate the copy; with GFP_ATOMIC the call never sleeps
  *
- * Context: Any context but hard interrupt and NMI.
+ * Context: Any context but NMI; where sleeping is not allowed, with GFP_ATOMIC.
  * Return: 0 when the message is queued; it will be delivered to all members of
  * the view that it becomes part of, unless the sender's node crashes or is
  * excluded.  -EAGAIN the window is full (the writable callback follows),
@@ -212,7 +215,7 @@ int kcgcs_multicast(struct kcgcs_group *group, const void *data, size_t length,
  * @group: the handle
  * @self: filled in
  *
- * Context: Any context but hard interrupt and NMI.
+ * Context: Any context but NMI.
  * Return: 0, -ENOTCONN before the first view or while out of the cluster,
  * -ESHUTDOWN the node is gone.
  */
@@ -222,7 +225,7 @@ int kcgcs_self(const struct kcgcs_group *group, struct kcgcs_member *self);
  * kcgcs_view_get() - the present view
  * @group: the handle
  *
- * Context: Any context but hard interrupt and NMI.
+ * Context: Any context but NMI.
  * Return: the view, to be given back with kcgcs_view_put(), or NULL before the
  * first one.
  */
@@ -232,7 +235,7 @@ const struct kcgcs_view *kcgcs_view_get(struct kcgcs_group *group);
  * kcgcs_view_put() - give a view back
  * @view: from kcgcs_view_get(); NULL is allowed
  *
- * Context: Any context but hard interrupt and NMI.
+ * Context: Any context but NMI.
  */
 void kcgcs_view_put(const struct kcgcs_view *view);
 
@@ -263,8 +266,8 @@ enum kcgcs_cluster_event {
 /**
  * kcgcs_register_notifier() - be told of cluster-level events
  * @net: the network namespace
- * @notifier: called with an enum kcgcs_cluster_event; its return value is
- *            ignored.  If there is a view it is called with it at once.
+ * @notifier: called with an enum kcgcs_cluster_event; returns NOTIFY_OK or
+ *            NOTIFY_DONE.  If there is a view it is called with it at once.
  *
  * Context: Process context. May sleep. The notifier is called in process
  * context, may sleep, and must not register or unregister.

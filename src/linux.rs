@@ -21,8 +21,9 @@
 //! # Locks
 //!
 //! From the outermost to the innermost: the registry's mutex; the engine's mutex; then, never two of
-//! them at once, the bottom-half locks of the pulse, of a handle and of the notifier. No callback of
-//! a consumer is made under any of them.
+//! them at once, the bottom-half locks of the pulse and of the notifier, and the lock of a handle,
+//! which keeps interrupts off, since consumers send from anywhere. No callback of a consumer is made
+//! under any of them, but that notifiers are called one after the other, under a mutex of their own.
 
 mod bottom_half_lock;
 mod callback_types;

@@ -38,7 +38,8 @@ use kernel::{
         c_void, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    task::might_sleep, //
 };
 
 /// A handle that a consumer holds, lent for one call.
@@ -63,6 +64,7 @@ unsafe extern "C" fn kcgcs_join(
     ops: *const GroupOps,
     context: *mut c_void,
 ) -> *const c_void {
+    might_sleep();
     // SAFETY: The caller promises the same.
     match unsafe { join(net, name, ops, context) } {
         Ok(handle) => Arc::into_raw(handle).cast(),
@@ -116,6 +118,7 @@ unsafe fn join(
 /// `group` comes from `kcgcs_join`; it is gone when 0 is returned.
 #[no_mangle]
 unsafe extern "C" fn kcgcs_leave(group: *mut c_void) -> c_int {
+    might_sleep();
     // SAFETY: The caller says that it is a handle.
     let Some(handle) = (unsafe { borrow(group) }) else {
         return EINVAL.to_errno();
@@ -174,17 +177,28 @@ unsafe extern "C" fn kcgcs_multicast(
 /// only if they allow that too.
 fn copy(bytes: &[u8], gfp: bindings::gfp_t) -> Result<BoundedVec<u8>> {
     let has = |bit: u32| gfp & (1 << bit) != 0;
-    let (flags, scope) = if !has(bindings::___GFP_DIRECT_RECLAIM_BIT) {
-        (GFP_ATOMIC, None)
-    } else if has(bindings::___GFP_IO_BIT) && has(bindings::___GFP_FS_BIT) {
-        (GFP_KERNEL, None)
-    } else {
-        (GFP_KERNEL, Some(NoIo::begin()))
-    };
-    let mut copy = KVVec::with_capacity(bytes.len(), flags)?;
-    copy.extend_from_slice(bytes, flags)?;
+    if !has(bindings::___GFP_DIRECT_RECLAIM_BIT) {
+        return copy_atomically(bytes);
+    }
+    let is_free = has(bindings::___GFP_IO_BIT) && has(bindings::___GFP_FS_BIT);
+    let scope = (!is_free).then(NoIo::begin);
+    let mut copy = KVVec::with_capacity(bytes.len(), GFP_KERNEL)?;
+    copy.extend_from_slice(bytes, GFP_KERNEL)?;
     drop(scope);
     Ok(BoundedVec::from_vector(copy))
+}
+
+/// Copies a message where nobody may sleep. A message that is then refused is freed there too, which
+/// only physically contiguous memory can be.
+fn copy_atomically(bytes: &[u8]) -> Result<BoundedVec<u8>> {
+    let mut copy = KVec::with_capacity(bytes.len(), GFP_ATOMIC | __GFP_NOWARN)?;
+    copy.extend_from_slice(bytes, GFP_ATOMIC | __GFP_NOWARN)?;
+    let (bytes, length, capacity) = copy.into_raw_parts();
+    // SAFETY: The parts are those of a whole vector. Its memory is from kmalloc(), which is one of the
+    // two places that the other allocator has its own from, and tells apart when it frees.
+    Ok(BoundedVec::from_vector(unsafe {
+        KVVec::from_raw_parts(bytes, length, capacity)
+    }))
 }
 
 /// See the header.
@@ -242,6 +256,7 @@ unsafe extern "C" fn kcgcs_register_notifier(
     net: *mut bindings::net,
     block: *mut bindings::notifier_block,
 ) -> c_int {
+    might_sleep();
     from_result(|| {
         let (Some(net), Some(block)) = (NonNull::new(net), NonNull::new(block)) else {
             return Err(EINVAL);
@@ -266,6 +281,7 @@ unsafe extern "C" fn kcgcs_unregister_notifier(
     net: *mut bindings::net,
     block: *mut bindings::notifier_block,
 ) -> c_int {
+    might_sleep();
     from_result(|| {
         let (Some(net), Some(block)) = (NonNull::new(net), NonNull::new(block)) else {
             return Err(EINVAL);

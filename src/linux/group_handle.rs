@@ -13,10 +13,6 @@
 //! last view that has no members: it holds up nobody else.
 
 use super::{
-    bottom_half_lock::{
-        new_bottom_half_lock,
-        BottomHalfLock, //
-    },
     callback_types::{
         order_number,
         GroupOps,
@@ -58,6 +54,7 @@ use core::ptr::NonNull;
 use kernel::{
     bindings,
     ffi::c_void,
+    new_spinlock_irq,
     prelude::*,
     static_lock_class,
     sync::{
@@ -65,7 +62,8 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        Arc, //
+        Arc,
+        SpinLockIrq, //
     },
     task::Task, //
 };
@@ -142,8 +140,9 @@ pub(super) struct Handle {
     context: *mut c_void,
     /// The task that makes a callback now, as a number; zero: none.
     calling: Atomic<usize>,
+    /// Taken by consumers wherever they are, so with interrupts off.
     #[pin]
-    state: BottomHalfLock<State>,
+    state: SpinLockIrq<State>,
     _owner: ModuleReference,
     _live: LiveObject,
 }
@@ -228,7 +227,7 @@ impl Handle {
                 ops,
                 context,
                 calling: Atomic::new(0),
-                state <- new_bottom_half_lock!(state, "kcgcs_handle"),
+                state <- new_spinlock_irq!(state, "kcgcs_handle"),
                 _owner: owner,
                 _live: LiveObject::new(Kind::Handle),
             }),
@@ -250,7 +249,7 @@ impl Handle {
 
     /// Queues a message for the engine.
     ///
-    /// Context: Any context but hard interrupt.
+    /// Context: Any context but NMI.
     pub(super) fn submit(&self, submission: Submission) -> Result {
         let length = submission.payload.len();
         {
@@ -277,7 +276,7 @@ impl Handle {
 
     /// The own address.
     ///
-    /// Context: Any context but hard interrupt.
+    /// Context: Any context but NMI.
     pub(super) fn own(&self) -> Result<Member> {
         let state = self.state.lock();
         if state.is_closed {
@@ -288,7 +287,7 @@ impl Handle {
 
     /// The view that the consumer has seen last.
     ///
-    /// Context: Any context but hard interrupt.
+    /// Context: Any context but NMI.
     pub(super) fn view(&self) -> Option<Arc<ViewRecord>> {
         self.state.lock().shown.clone()
     }
