@@ -40,8 +40,8 @@ use kernel::{
 pub(crate) const DEFAULT_PORT: u16 = 5407;
 /// Bytes of a cluster's name.
 pub(crate) const CLUSTER_NAME_BYTES_MAX: usize = 32;
-/// Bytes of a [`Complaint`]: what fits into a netlink answer.
-const COMPLAINT_BYTES_MAX: usize = super::ffi::MESSAGE_SIZE - 1;
+/// Bytes of a [`Complaint`]. A netlink answer has room for its beginning only.
+const COMPLAINT_BYTES_MAX: usize = 200;
 
 /// Why a node was not started, for the operator and as an error number.
 pub(crate) struct Complaint {
