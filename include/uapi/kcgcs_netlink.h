@@ -14,9 +14,7 @@ enum kcgcs_command {
 	KCGCS_CMD_NODE_STOP,
 	/* Identity, state, settings and counters. */
 	KCGCS_CMD_NODE_GET,
-	/* The present cluster view: one answer with nested members, or a dump
-	 * with one member in each message.
-	 */
+	/* Dump of the present cluster view: one member in each message. */
 	KCGCS_CMD_VIEW_GET,
 	/* Dump: one group in each message. */
 	KCGCS_CMD_GROUP_GET,
@@ -38,7 +36,7 @@ enum kcgcs_attribute {
 	KCGCS_ATTR_SLOT,		/* u16 */
 	KCGCS_ATTR_IS_COORDINATOR,	/* u8: 0 or 1 */
 	KCGCS_ATTR_PRIMARY,		/* u8: 0 or 1 */
-	KCGCS_ATTR_SETTING,		/* nest: SETTING_NAME, SETTING_VALUE; repeated */
+	KCGCS_ATTR_SETTING,		/* nest: NAME, VALUE; repeated */
 	KCGCS_ATTR_NAME,		/* string: of a setting or a counter */
 	KCGCS_ATTR_VALUE,		/* u64 */
 	KCGCS_ATTR_COUNTER,		/* nest: NAME, VALUE; repeated */

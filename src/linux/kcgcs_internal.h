@@ -14,8 +14,12 @@ struct net;
 struct sk_buff;
 struct kcgcs_socket;
 
-/* Datagrams of one node that wait for its engine; more are dropped. */
+/*
+ * Datagrams of one node that wait for its engine, and the memory that they may
+ * take, which is more than so many full Ethernet frames do; more are dropped.
+ */
 #define KCGCS_QUEUED_DATAGRAMS_MAX 2048
+#define KCGCS_QUEUED_BYTES_MAX (16 * 1024 * 1024)
 
 /* kcgcs_socket.c: a UDP socket that receives in soft interrupts. */
 struct kcgcs_datagram {
@@ -97,12 +101,15 @@ int kcgcs_put_text(struct sk_buff *skb, int attribute, const u8 *text,
 int kcgcs_put_pair(struct sk_buff *skb, int attribute, const u8 *name,
 		   u32 length, u64 value);
 
-/* Rust: the commands.  message takes a sentence for the user. */
+/*
+ * Rust: the commands.  message takes a sentence for the user; generation, if
+ * not NULL, a number that changes with the list that index is a place in.
+ */
 int kcgcs_netlink_start(struct net *net, const struct kcgcs_request *request,
 			char *message);
 int kcgcs_netlink_stop(struct net *net, char *message);
 int kcgcs_netlink_put(struct net *net, struct sk_buff *skb, u8 command,
-		      u32 index, char *message);
+		      u32 index, u32 *generation, char *message);
 
 /* kcgcs_helpers.c: what is inline or a macro in C. */
 void kcgcs_spin_lock_bh(spinlock_t *lock);

@@ -129,7 +129,7 @@ static int kcgcs_node_get(struct sk_buff *skb, struct genl_info *info)
 		return -EMSGSIZE;
 	}
 	error = kcgcs_netlink_put(genl_info_net(info), answer,
-				  KCGCS_CMD_NODE_GET, 0, message);
+				  KCGCS_CMD_NODE_GET, 0, NULL, message);
 	if (error) {
 		NL_SET_ERR_MSG_FMT(info->extack, "%s", message);
 		nlmsg_free(answer);
@@ -139,7 +139,10 @@ static int kcgcs_node_get(struct sk_buff *skb, struct genl_info *info)
 	return genlmsg_reply(answer, info);
 }
 
-/* One member or group in each message, from cb->args[0] on. */
+/*
+ * One member or group in each message, from cb->args[0] on.  A list that has
+ * changed since the last part of the dump is marked as such.
+ */
 static int kcgcs_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	u8 command = genl_dumpit_info(cb)->op.cmd;
@@ -157,7 +160,8 @@ static int kcgcs_dump(struct sk_buff *skb, struct netlink_callback *cb)
 			break;
 		}
 		error = kcgcs_netlink_put(net, skb, command, cb->args[0],
-					  message);
+					  &cb->seq, message);
+		genl_dump_check_consistent(cb, header);
 		if (error) {
 			genlmsg_cancel(skb, header);
 			break;

@@ -207,29 +207,46 @@ unsafe extern "C" fn kcgcs_netlink_stop(net: *mut bindings::net, message: *mut c
 ///
 /// # Safety
 ///
-/// `net` and `skb` stay during the call; for `message` see [`answer`].
+/// `net` and `skb` stay during the call; `generation` can be written, or is NULL; for `message` see
+/// [`answer`].
 #[no_mangle]
 unsafe extern "C" fn kcgcs_netlink_put(
     net: *mut bindings::net,
     skb: *mut bindings::sk_buff,
     command: u8,
     index: u32,
+    generation: *mut u32,
     message: *mut c_char,
 ) -> c_int {
     let put = || {
         let instance = registry::find(net_of(net)?).ok_or_else(registry::no_node)?;
         let answer = Answer(NonNull::new(skb).ok_or_else(registry::no_node)?);
         let index = index as usize;
-        let result = instance.with_engine(|engine, instance| match command {
-            command::NODE_GET => put_node(&answer, instance, engine),
-            command::VIEW_GET => put_member(&answer, instance, engine, index),
-            command::GROUP_GET => put_group(&answer, engine, index),
-            _ => Err(EOPNOTSUPP),
+        let result = instance.with_engine(|engine, instance| {
+            if let Some(generation) = NonNull::new(generation) {
+                // SAFETY: The caller lends the place.
+                unsafe { generation.write(generation_of(engine)) };
+            }
+            match command {
+                command::NODE_GET => put_node(&answer, instance, engine),
+                command::VIEW_GET => put_member(&answer, instance, engine, index),
+                command::GROUP_GET => put_group(&answer, engine, index),
+                _ => Err(EOPNOTSUPP),
+            }
         });
         result.map_err(|error| Complaint::new(error, format_args!("no answer: {error:?}")))
     };
     // SAFETY: The caller promises the same.
     unsafe { answer(message, put) }
+}
+
+/// A number that is another one when the cluster view or one of the groups' has changed; never zero.
+fn generation_of(engine: &Engine) -> u32 {
+    let node = engine.node();
+    let mut sum = node.view().map_or(0, |view| view.number.0);
+    node.for_each_group(&mut |group| sum = sum.wrapping_add(group.view.0).wrapping_add(1));
+    // Cut, since only differences count.
+    (sum as u32).max(1)
 }
 
 fn put_view(answer: &Answer, view: &ClusterView, engine: &Engine) -> Result {

@@ -5,7 +5,8 @@
 use std::io;
 
 use netlink_packet_core::{
-    NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NLM_F_ACK, NLM_F_REQUEST,
+    NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NLM_F_ACK, NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
 };
 use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
 use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
@@ -26,6 +27,8 @@ pub struct Connection {
     socket: Socket,
     family: u16,
     sequence: u32,
+    /// The last list changed between two parts of the answer.
+    is_torn: bool,
 }
 
 impl Connection {
@@ -40,6 +43,7 @@ impl Connection {
             socket,
             family: 0,
             sequence: 0,
+            is_torn: false,
         };
         connection.family = connection.resolve_family()?;
         Ok(connection)
@@ -83,18 +87,14 @@ impl Connection {
     ///
     /// No node, or an answer that makes no sense.
     pub fn view(&mut self) -> Result<Option<ViewStatus>, Failure> {
-        for _ in 0..LIST_TRIES {
-            let bodies = self.ask(Command::ViewGet, Wanted::List)?;
-            match answers::view(bodies.iter().map(|body| body.attributes.as_slice()))? {
-                // Members of two views: it changed between two parts of the answer.
-                answers::WholeView::Torn => continue,
-                answers::WholeView::Nothing => return Ok(None),
-                answers::WholeView::View(view) => return Ok(Some(view)),
+        let bodies = self.ask_for_list(Command::ViewGet)?;
+        match answers::view(bodies.iter().map(|body| body.attributes.as_slice()))? {
+            answers::WholeView::Torn => {
+                Err(Failure::BadAnswer("members of two views in one".to_owned()))
             }
+            answers::WholeView::Nothing => Ok(None),
+            answers::WholeView::View(view) => Ok(Some(view)),
         }
-        Err(Failure::TimedOut(format!(
-            "the view changed {LIST_TRIES} times while it was read"
-        )))
     }
 
     /// The groups that the node knows.
@@ -103,9 +103,22 @@ impl Connection {
     ///
     /// No node, or an answer that makes no sense.
     pub fn groups(&mut self) -> Result<Vec<GroupStatus>, Failure> {
-        let bodies = self.ask(Command::GroupGet, Wanted::List)?;
+        let bodies = self.ask_for_list(Command::GroupGet)?;
         let groups = bodies.iter().map(|body| answers::group(&body.attributes));
         groups.collect()
+    }
+
+    /// All entries of a list as they were at one time.
+    fn ask_for_list(&mut self, command: Command) -> Result<Vec<Body>, Failure> {
+        for _ in 0..LIST_TRIES {
+            let bodies = self.ask(command, Wanted::List)?;
+            if !self.is_torn {
+                return Ok(bodies);
+            }
+        }
+        Err(Failure::TimedOut(format!(
+            "the list changed {LIST_TRIES} times while it was read"
+        )))
     }
 
     fn ask(&mut self, command: Command, wanted: Wanted) -> Result<Vec<Body>, Failure> {
@@ -140,6 +153,7 @@ impl Connection {
     /// All answers to the last request.
     fn receive_bodies(&mut self) -> Result<Vec<Body>, Failure> {
         let mut bodies = Vec::new();
+        self.is_torn = false;
         loop {
             let bytes = self.receive()?;
             let mut rest = bytes.as_slice();
@@ -149,6 +163,7 @@ impl Connection {
                 if message.header.sequence_number != self.sequence {
                     continue; // the rest of a request that was given up
                 }
+                self.is_torn |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 if is_end(&message)? {
                     return Ok(bodies);
                 }
