@@ -4,58 +4,10 @@
 
 mod lab;
 
-use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::CommandError;
-use kcgcs_protocol::protocol::identity::EndpointId;
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::random::Random;
-use lab::Lab;
-
-/// Nodes in one view, each with a handle in the group "demo".
-fn joined(count: u16) -> (Lab, Vec<(u16, EndpointId)>) {
-    let all: Vec<u16> = (1..=count).collect();
-    let mut lab = Lab::new(count, Configuration::DEFAULT);
-    let handles: Vec<_> = all.iter().map(|n| (*n, lab.join(*n, b"demo"))).collect();
-    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
-    let check = handles.clone();
-    lab.run_until(2_000, "a group view of all", move |lab| {
-        check
-            .iter()
-            .all(|(n, e)| last_view_has(lab, *n, *e, usize::from(count)))
-    });
-    (lab, handles)
-}
-
-fn last_view_has(lab: &Lab, number: u16, endpoint: EndpointId, members: usize) -> bool {
-    lab.hosts[&number]
-        .events
-        .iter()
-        .rev()
-        .find_map(|(_, event)| match event {
-            Event::GroupView { endpoint: to, view } if *to == endpoint => {
-                Some(view.members.len() == members)
-            }
-            _ => None,
-        })
-        .unwrap_or(false)
-}
-
-fn delivered(lab: &Lab, number: u16, endpoint: EndpointId) -> usize {
-    let events = lab.hosts[&number].events.iter();
-    events
-        .filter(|(_, e)| matches!(e, Event::Deliver { endpoint: to, .. } if *to == endpoint))
-        .count()
-}
-
-/// The stories of all handles from the last view that all have on are one story.
-fn assert_same_stories(lab: &Lab, handles: &[(u16, EndpointId)]) {
-    let stories: Vec<Vec<String>> = handles.iter().map(|(n, e)| lab.story(*n, *e)).collect();
-    let shortest = stories.iter().map(Vec::len).min().unwrap();
-    let tails: Vec<&[String]> = stories.iter().map(|s| &s[s.len() - shortest..]).collect();
-    for tail in &tails {
-        assert_eq!(tail, &tails[0]);
-    }
-}
+use lab::groups::{assert_same_stories, delivered, joined, last_view_has};
 
 #[test]
 fn messages_of_several_members_come_in_one_order_at_all() {
@@ -208,9 +160,7 @@ fn joins_and_leaves_are_seen_at_one_place_among_the_messages() {
         }
         if round == 20 {
             let (number, endpoint) = handles.remove(0);
-            let now = lab.now;
-            lab.host(number).node.leave_group(now, endpoint).unwrap();
-            lab.let_out(number);
+            lab.leave(number, endpoint);
         }
         lab.run_for(1);
     }

@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // each test file uses its own part
 
+pub(crate) mod groups;
+
 use std::collections::BTreeMap;
 
 use kcgcs_protocol::platform::BoundedVec;
@@ -289,6 +291,13 @@ impl Lab {
         let endpoint = self.host(number).node.join_group(now, name).unwrap();
         self.settle(number);
         endpoint
+    }
+
+    /// Ends a handle; it is told when that is so.
+    pub(crate) fn leave(&mut self, number: u16, endpoint: EndpointId) {
+        let now = self.now;
+        self.host(number).node.leave_group(now, endpoint).unwrap();
+        self.settle(number);
     }
 
     /// Sends a message, if the window has room.

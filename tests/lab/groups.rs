@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Groups in a lab: how they come about, and what their members have seen.
+
+use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::identity::EndpointId;
+use kcgcs_protocol::protocol::limits::HEADER_BYTES;
+use kcgcs_protocol::protocol::outputs::Event;
+use kcgcs_protocol::protocol::wire::Kind;
+
+use super::Lab;
+
+/// Nodes in one view, each with a handle in the group "demo".
+pub(crate) fn joined(count: u16) -> (Lab, Vec<(u16, EndpointId)>) {
+    let all: Vec<u16> = (1..=count).collect();
+    let mut lab = Lab::new(count, Configuration::DEFAULT);
+    let handles: Vec<_> = all.iter().map(|n| (*n, lab.join(*n, b"demo"))).collect();
+    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+    let check = handles.clone();
+    lab.run_until(2_000, "a group view of all", move |lab| {
+        check
+            .iter()
+            .all(|(n, e)| last_view_has(lab, *n, *e, usize::from(count)))
+    });
+    (lab, handles)
+}
+
+pub(crate) fn last_view_has(lab: &Lab, number: u16, endpoint: EndpointId, members: usize) -> bool {
+    lab.hosts[&number]
+        .events
+        .iter()
+        .rev()
+        .find_map(|(_, event)| match event {
+            Event::GroupView { endpoint: to, view } if *to == endpoint => {
+                Some(view.members.len() == members)
+            }
+            _ => None,
+        })
+        .unwrap_or(false)
+}
+
+pub(crate) fn delivered(lab: &Lab, number: u16, endpoint: EndpointId) -> usize {
+    let events = lab.hosts[&number].events.iter();
+    events
+        .filter(|(_, e)| matches!(e, Event::Deliver { endpoint: to, .. } if *to == endpoint))
+        .count()
+}
+
+/// The stories of all handles from the last view that all have on are one story.
+pub(crate) fn assert_same_stories(lab: &Lab, handles: &[(u16, EndpointId)]) {
+    let stories: Vec<Vec<String>> = handles.iter().map(|(n, e)| lab.story(*n, *e)).collect();
+    let shortest = stories.iter().map(Vec::len).min().unwrap();
+    let tails: Vec<&[String]> = stories.iter().map(|s| &s[s.len() - shortest..]).collect();
+    for tail in &tails {
+        assert_eq!(tail, &tails[0]);
+    }
+}
+
+/// The node that orders the one group that `number` has to do with.
+pub(crate) fn orders(lab: &Lab, number: u16) -> u16 {
+    let mut coordinator = None;
+    let node = &lab.hosts[&number].node;
+    node.for_each_group(&mut |group| coordinator = Some(group.coordinator.number()));
+    coordinator.unwrap()
+}
+
+/// Whether the handle was told that it has left.
+pub(crate) fn has_ended(lab: &Lab, number: u16, endpoint: EndpointId) -> bool {
+    let events = lab.hosts[&number].events.iter();
+    events
+        .rev()
+        .any(|(_, event)| matches!(event, Event::GroupLeft { endpoint: to } if *to == endpoint))
+}
+
+/// What a datagram is.
+pub(crate) fn kind(bytes: &[u8]) -> Option<Kind> {
+    Kind::from_number(bytes[3])
+}
+
+/// Whether a datagram is a member's request to be let in.
+pub(crate) fn is_join(bytes: &[u8]) -> bool {
+    kind(bytes) == Some(Kind::GroupRequest) && bytes[HEADER_BYTES + 8] == 1
+}
+
+/// Whether a datagram is a member's request to be let go.
+pub(crate) fn is_leave(bytes: &[u8]) -> bool {
+    kind(bytes) == Some(Kind::GroupRequest) && bytes[HEADER_BYTES + 8] == 2
+}
+
+/// Whether a datagram says that all have the first entry of an epoch.
+pub(crate) fn tells_start(bytes: &[u8]) -> bool {
+    let number = |at: usize| bytes[at..at + 8].iter().any(|byte| *byte != 0);
+    match kind(bytes) {
+        Some(Kind::GroupOrdered) => number(HEADER_BYTES + 8),
+        Some(Kind::GroupStatus) => number(HEADER_BYTES + 16),
+        _ => false,
+    }
+}
