@@ -235,7 +235,7 @@ impl Group {
             if coordinator == context.own.node {
                 let member = member_id(context.own, endpoint);
                 if !self.take_request(context, request, member) {
-                    self.forget_endpoint(context, endpoint);
+                    self.answer_gone(context, member);
                 }
             } else if let Some(address) = context.address(coordinator) {
                 let name = &self.name;
@@ -257,6 +257,20 @@ impl Group {
             }
             (Request::Leave, Some(sequencer)) => sequencer.leave(member),
             _ => true,
+        }
+    }
+
+    /// Tells a member that wanted to go that it is not in the group.
+    fn answer_gone(&mut self, context: &mut Context<'_>, member: MemberId) {
+        if member.node == context.own.node {
+            self.forget_endpoint(context, member.endpoint);
+        } else if let Some(address) = context.address(member.node) {
+            let name = &self.name;
+            context
+                .outbox
+                .send([&address], Kind::GroupRequest, |writer| {
+                    write_request(writer, name, Request::Gone, member.endpoint)
+                });
         }
     }
 
@@ -693,12 +707,7 @@ impl Groups {
                 let group = find_or_new(groups, name, coordinator)?;
                 let member = member_id(sender.identity, endpoint);
                 if !group.take_request(&context, request, member) {
-                    let address = sender.address;
-                    context
-                        .outbox
-                        .send([&address], Kind::GroupRequest, |writer| {
-                            write_request(writer, &name, Request::Gone, endpoint)
-                        });
+                    group.answer_gone(&mut context, member);
                 }
             }
             Kind::GroupData => {

@@ -235,7 +235,7 @@ impl Group {
         )?;
         *context.highest = (*context.highest).max(number);
         sequencer.start = Some((decision.previous, decision.last, view.clone()));
-        sequencer.install(view.clone(), 1, context.interval);
+        sequencer.install_start(view.clone(), context.own.node, context.interval);
         sequencer.stage = Stage::Starting;
         self.accept_start(context, decision.previous, decision.last, view);
         Ok(())
@@ -265,6 +265,10 @@ impl Group {
 
     fn order(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
         let epoch = context.view.number;
+        while let Some(member) = sequencer.take_stranger() {
+            // It asked before it was known who is in. No view without it comes, which would tell it.
+            self.answer_gone(context, member);
+        }
         loop {
             let Some(log) = self.log_of(epoch) else {
                 return;

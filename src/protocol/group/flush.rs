@@ -57,6 +57,11 @@ impl NodeReport {
             && (self.candidate.is_some() || !self.expects_candidate)
     }
 
+    /// Whether the node holds anything.
+    pub(super) fn holds_something(&self) -> bool {
+        self.log.is_some() || self.candidate.is_some()
+    }
+
     /// Adds another report of the same node.
     pub(super) fn merge(&mut self, other: NodeReport) {
         if other.log.is_some() {

@@ -29,6 +29,8 @@ impl Group {
     /// Ordered entries of the present epoch came from the coordinator.
     pub(super) fn take_ordered(&mut self, context: &mut Context<'_>, ordered: &Ordered<'_>) {
         self.hear_stable(context, ordered.stable);
+        // A node that is out and comes back is done with what it has before it begins anew.
+        self.progress(context);
         let epoch = context.view.number;
         let mut position = ordered.first;
         for entry in ordered.entries() {
@@ -56,8 +58,12 @@ impl Group {
 
     fn take_view(&mut self, context: &Context<'_>, position: u64, body: &ViewBody<'_>) {
         let epoch = context.view.number;
-        if self.log.is_none() {
+        if self.log_of(epoch).is_none() {
             // The first entry of a node that was not in the group.
+            let is_starting = self
+                .candidate
+                .as_ref()
+                .is_some_and(|candidate| candidate.epoch == epoch);
             let own = context.own;
             let is_own = |member: &MemberId| {
                 member.node == own.node && member.incarnation == own.incarnation
@@ -67,10 +73,12 @@ impl Group {
             let begins_here = body
                 .members()
                 .all(|(member, _, new)| new || !is_own(&member));
-            if !is_in || !begins_here || self.locals.is_empty() {
+            if is_starting || !is_in || !begins_here || self.locals.is_empty() {
                 return;
             }
+            // What is left of an epoch before is over: its members on this node have left.
             self.candidate = None;
+            self.report_at = None;
             self.log = Log::new(epoch, position.saturating_sub(1)).ok();
         }
         if let Some(log) = self.log_of(epoch).filter(|log| log.wants(position)) {
@@ -94,7 +102,9 @@ impl Group {
         body: &ViewBody<'_>,
     ) {
         if let Ok(view) = ViewEntry::from_body(body) {
-            if view.has_node(context.own.node) {
+            // Who held something of an epoch before learns so that it is out.
+            let holds_something = self.log.is_some() || self.candidate.is_some();
+            if view.has_node(context.own.node) || holds_something {
                 self.accept_start(context, previous, last, view);
             }
         }
@@ -168,6 +178,13 @@ impl Group {
         epoch: ViewNumber,
         ordered: &Ordered<'_>,
     ) {
+        if let Some(candidate) = &mut self.candidate {
+            if candidate.epoch == epoch && epoch < context.view.number {
+                // Only what counts is handed over: so its start took effect.
+                candidate.in_effect = true;
+                self.deliver(context);
+            }
+        }
         let Some(log) = self
             .log
             .as_mut()

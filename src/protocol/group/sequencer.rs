@@ -29,7 +29,8 @@ use crate::protocol::wire::group::{Fragment, Part};
 /// An unanswered message is sent again after at most this many times the first interval.
 const BACK_OFF_MAX: u64 = 8;
 
-/// A node that is out of the group is answered for so many intervals.
+/// A node that is out of the group is answered for so many intervals: what it was told last may have
+/// been lost. One that is silent for longer is put out of the cluster.
 const REMEMBERED_INTERVALS: u64 = 20;
 /// Members that were let go and are remembered: their late requests to come in are refused.
 const GONE_MAX: usize = GROUP_MEMBERS_MAX;
@@ -255,6 +256,33 @@ impl Sequencer {
         true
     }
 
+    /// The next of those who asked to be let go and are not in the latest view at all.
+    pub(super) fn take_stranger(&mut self) -> Option<MemberId> {
+        let latest = self.latest.as_ref();
+        let is_stranger = |member: &MemberId| latest.is_none_or(|view| !view.has(*member));
+        let place = self.leaves.iter().position(is_stranger)?;
+        self.leaves.remove(place)
+    }
+
+    /// The first view of the epoch is ordered. Nodes that hold something of an epoch before and are
+    /// not in this view get it too: so they know that they are out, and forget the rest.
+    pub(super) fn install_start(
+        &mut self,
+        view: Shared<ViewEntry>,
+        own: NodeId,
+        interval: Duration,
+    ) {
+        for report in self.reports.iter() {
+            let is_out = report.holds_something() && !view.has_node(report.node);
+            if is_out && report.node != own {
+                let mut participant = Participant::new(report.node, 0, interval);
+                participant.leave(1);
+                let _ = self.participants.push(participant);
+            }
+        }
+        self.install(view, 1, interval);
+    }
+
     /// Whether nobody is in the group, and nobody wants to be.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.stage, Stage::Running)
@@ -316,7 +344,9 @@ impl Sequencer {
             };
             let _ = members.push((member, true));
         }
-        self.leaves.clear();
+        // Those who are not in `before` are still to be told that they are not in the group.
+        self.leaves
+            .retain(|member| before.is_none_or(|view| !view.has(*member)));
         members
             .as_mut_slice()
             .sort_unstable_by_key(|(member, _)| (member.id.node, member.id.endpoint));
