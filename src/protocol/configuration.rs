@@ -268,6 +268,18 @@ impl ValidConfiguration {
         Duration::from_milliseconds(u64::from(self.settings.heartbeat_interval_ms))
     }
 
+    /// From a crash to the accusation by a watcher at the latest: the heartbeats that are missed, the
+    /// slack, and the probes.
+    pub fn detection(&self) -> Duration {
+        let settings = &self.settings;
+        let span = |count: u32, milliseconds: u32| {
+            Duration::from_milliseconds(u64::from(milliseconds)).times(u64::from(count))
+        };
+        span(settings.window_misses, settings.heartbeat_interval_ms)
+            .plus(span(1, settings.heartbeat_slack_ms))
+            .plus(span(settings.probe_count, settings.probe_interval_ms))
+    }
+
     /// Time before an unanswered message is sent again.
     pub fn retransmit(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.retransmit_ms))

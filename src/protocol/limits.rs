@@ -25,7 +25,7 @@ pub const PART_ENTRIES_MAX: usize = 32;
 /// Parts of a proposal: a view in which every node is another one.
 pub const PARTS_MAX: usize = 2 * NODES_MAX / PART_ENTRIES_MAX;
 /// Departures that a node remembers to tell nodes that missed a view.
-pub const DEPARTURES_MAX: usize = 64;
+pub const DEPARTURES_MAX: usize = 256;
 /// Of these, how many the first part of a view carries.
 pub const DEPARTURES_IN_PART_MAX: usize = 16;
 

@@ -157,7 +157,11 @@ impl Membership {
             transfers: Transfers::new()?,
             assembly: Assembly::empty(own.node)?,
             acceptor: Acceptor::new(own.node)?,
-            proposer: Proposer::new(own.node, retransmit)?,
+            proposer: Proposer::new(
+                own.node,
+                retransmit,
+                configuration.detection().plus(retransmit),
+            )?,
             announcement: Announcement::new(retransmit)?,
             watch: Watch::new(retransmit)?,
             changes: Changes::new(

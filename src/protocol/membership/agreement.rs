@@ -41,6 +41,8 @@ use crate::protocol::wire::Kind;
 const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 2;
 /// An unanswered message is sent again after at most this many times the first interval.
 const BACK_OFF_MAX: u64 = 8;
+/// [`Patience::Short`] in first intervals.
+const SHORT_INTERVALS: u64 = 3;
 
 /// One member's vote: what it has promised and accepted in this view.
 ///
@@ -50,6 +52,8 @@ const BACK_OFF_MAX: u64 = 8;
 pub(super) struct Acceptor {
     promised: Option<Ballot>,
     promised_at: Instant,
+    /// When the first promise was given in this view.
+    promised_since: Instant,
     accepted: Proposal,
     /// A proposal of which parts are missing.
     incoming: Proposal,
@@ -61,6 +65,7 @@ impl Acceptor {
         Ok(Self {
             promised: None,
             promised_at: Instant::ZERO,
+            promised_since: Instant::ZERO,
             accepted: Proposal::empty(any)?,
             incoming: Proposal::empty(any)?,
         })
@@ -88,9 +93,17 @@ impl Acceptor {
         if self.promised.is_some_and(|promised| promised > ballot) {
             return false;
         }
+        if self.promised.is_none() {
+            self.promised_since = now;
+        }
         self.promised = Some(ballot);
         self.promised_at = now;
         true
+    }
+
+    /// When the first promise was given in this view, if any was.
+    pub(super) fn promised_since(&self) -> Option<Instant> {
+        self.promised.map(|_| self.promised_since)
     }
 
     /// Sends the promise, with what was accepted before; or, if a higher ballot was promised, a
@@ -171,6 +184,17 @@ pub(super) enum Stage {
     Proposing,
 }
 
+/// How long a proposer waits for a promise that it does not need for a quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Not at all: the voter is known to be dead.
+    None,
+    /// For a few transmissions: the voter is accused, or nobody knows it yet.
+    Short,
+    /// For as long as it takes to find out that the voter is dead.
+    Long,
+}
+
 /// A coordinator's attempt to decide.
 pub(super) struct Proposer {
     stage: Stage,
@@ -183,16 +207,27 @@ pub(super) struct Proposer {
     send_at: Instant,
     interval: Duration,
     first_interval: Duration,
-    /// Until then all voters are awaited that may be alive; afterwards a quorum is enough.
-    gather_until: Instant,
+    /// How long voters are awaited of whom nobody says that they are dead.
+    detection: Duration,
+    /// Until then voters with [`Patience::Short`] are awaited.
+    short_until: Instant,
+    /// Until then voters with [`Patience::Long`] are awaited; afterwards a quorum is enough.
+    long_until: Instant,
+    /// The first of the two that has not come yet.
+    look_at: Instant,
     started_at: Instant,
     /// The next voter and part to send, while a proposal is on its way.
     cursor: Option<(usize, u16)>,
 }
 
 impl Proposer {
-    /// Idle; `any` is any node.
-    pub(super) fn new(any: NodeId, first_interval: Duration) -> Result<Self, OutOfMemory> {
+    /// Idle; `any` is any node. Unanswered messages are sent again after `first_interval`, and a
+    /// crash is found by the watchers within `detection`.
+    pub(super) fn new(
+        any: NodeId,
+        first_interval: Duration,
+        detection: Duration,
+    ) -> Result<Self, OutOfMemory> {
         Ok(Self {
             stage: Stage::Idle,
             ballot: Ballot {
@@ -205,7 +240,10 @@ impl Proposer {
             send_at: Instant::ZERO,
             interval: first_interval,
             first_interval,
-            gather_until: Instant::ZERO,
+            detection,
+            short_until: Instant::ZERO,
+            long_until: Instant::ZERO,
+            look_at: Instant::ZERO,
             started_at: Instant::ZERO,
             cursor: None,
         })
@@ -230,9 +268,12 @@ impl Proposer {
     }
 
     /// Starts a ballot among `voters`; `accepted` is what this node has accepted itself before.
+    /// The first ballot of this view was heard of at `since`: patience is counted from then on, so
+    /// that ballots which follow each other do not wait anew.
     pub(super) fn start(
         &mut self,
         now: Instant,
+        since: Instant,
         ballot: Ballot,
         rule: QuorumRule,
         voters: impl Iterator<Item = (Identity, PeerAddress)>,
@@ -260,7 +301,9 @@ impl Proposer {
         self.started_at = now;
         self.interval = self.first_interval;
         self.send_at = now;
-        self.gather_until = now.after(self.first_interval.times(3));
+        self.short_until = now.after(self.first_interval.times(SHORT_INTERVALS));
+        self.long_until = self.short_until.max(since.after(self.detection));
+        self.look_at = self.short_until;
     }
 
     fn voter(&mut self, identity: Identity) -> Option<&mut Voter> {
@@ -325,17 +368,33 @@ impl Proposer {
         }
     }
 
-    /// Whether the promises are enough to propose: all of those that `awaited` names, or a quorum
-    /// after the time to gather.
-    pub(super) fn is_prepared(&self, now: Instant, awaited: impl Fn(Identity) -> bool) -> bool {
+    /// Whether the promises are enough to propose: a quorum, and nobody is awaited any more that
+    /// may be alive. Who dies together with others often shows it only by not answering; waiting
+    /// for the watchers to say so costs no more time than a second view change would, and saves it.
+    pub(super) fn is_prepared(
+        &mut self,
+        now: Instant,
+        patience: impl Fn(Identity) -> Patience,
+    ) -> bool {
+        if now >= self.short_until {
+            self.look_at = self.long_until;
+        }
+        let is_awaited = |voter: &Voter| match patience(voter.identity) {
+            _ if voter.promised => false,
+            Patience::None => false,
+            Patience::Short => now < self.short_until,
+            Patience::Long => now < self.long_until,
+        };
         self.stage == Stage::Preparing
             && (self.found.ballot.is_none() || self.found.is_complete())
             && self.is_quorum(|voter| voter.promised)
-            && (now >= self.gather_until
-                || self
-                    .voters
-                    .iter()
-                    .all(|voter| voter.promised || !awaited(voter.identity)))
+            && !self.voters.iter().any(is_awaited)
+    }
+
+    /// Whether this ballot has awaited a voter that has not answered for as long as its watchers
+    /// would have needed to find it dead.
+    pub(super) fn has_waited_long(&self, now: Instant) -> bool {
+        now >= self.short_until && now >= self.started_at.after(self.detection)
     }
 
     /// Whether a value that others accepted is known, but only in parts, for too long: its holder
@@ -346,7 +405,7 @@ impl Proposer {
             && !self.found.is_complete()
             && now
                 >= self
-                    .gather_until
+                    .short_until
                     .after(self.first_interval.times(BACK_OFF_MAX))
     }
 
@@ -388,16 +447,24 @@ impl Proposer {
         }
         if now >= self.send_at {
             self.send_at = now.after(self.interval);
-            let longest = self.first_interval.times(BACK_OFF_MAX);
+            let is_gathering = self.stage == Stage::Preparing && now < self.long_until;
+            let longest = self.first_interval.times(if is_gathering {
+                SHORT_INTERVALS
+            } else {
+                BACK_OFF_MAX
+            });
             self.interval = self.interval.times(2).min(longest);
             if self.stage == Stage::Preparing {
                 let ballot = self.ballot;
-                let silent = self
+                // While this takes long, those who have promised hear that it goes on: else the
+                // next in line would take over.
+                let is_slow = now >= self.short_until;
+                let asked = self
                     .voters
                     .iter()
-                    .filter(|voter| !voter.promised && voter.identity != own)
+                    .filter(|voter| (is_slow || !voter.promised) && voter.identity != own)
                     .map(|voter| &voter.address);
-                outbox.send(silent, Kind::Prepare, |writer| write_ballot(writer, ballot));
+                outbox.send(asked, Kind::Prepare, |writer| write_ballot(writer, ballot));
             } else {
                 self.cursor = Some((0, 0));
             }
@@ -438,7 +505,7 @@ impl Proposer {
                 if (self.found.ballot.is_none() || self.found.is_complete())
                     && self.is_quorum(|voter| voter.promised) =>
             {
-                Some(self.send_at.min(self.gather_until))
+                Some(self.send_at.min(self.look_at))
             }
             _ => Some(self.send_at),
         }

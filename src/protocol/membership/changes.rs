@@ -51,14 +51,21 @@ impl Changes {
         self.since = None;
     }
 
-    /// A view was installed: forgets what it has carried out.
-    pub(super) fn install(&mut self, now: Instant, view: &ClusterView) {
+    /// A view was installed: forgets what it has carried out, and who was in and has gone meanwhile.
+    pub(super) fn install(
+        &mut self,
+        now: Instant,
+        view: &ClusterView,
+        has_gone: impl Fn(Identity) -> bool,
+    ) {
         // Watchers say again what they still have to say.
         self.doubts.clear();
         self.leaves.retain(|subject| view.has(*subject));
         self.joins.retain(|(joiner, _)| {
-            view.member(joiner.node)
-                .is_none_or(|member| member.identity.incarnation < joiner.incarnation)
+            !has_gone(*joiner)
+                && view
+                    .member(joiner.node)
+                    .is_none_or(|member| member.identity.incarnation < joiner.incarnation)
         });
         self.since = self.is_any().then_some(now);
     }
@@ -383,12 +390,23 @@ mod tests {
         changes.add_leave(at(100), identity(2));
         confirm(&mut changes, identity(3));
         // The view had everything but node 5.
-        changes.install(at(150), &view([1, 4])?);
+        changes.install(at(150), &view([1, 4])?, |_| false);
         assert_eq!(changes.due_at(), Some(at(150 + BATCHING_MS)));
         let proposal = filled(&changes, &view([1, 4])?)?;
         assert!(proposal.changes() == [added(identity(5), 5, 2)]);
-        changes.install(at(160), &view([1, 4, 5])?);
+        changes.install(at(160), &view([1, 4, 5])?, |_| false);
         assert_eq!(changes.due_at(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn who_came_and_went_again_while_views_were_missed_does_not_wait_any_more() -> TestResult {
+        let mut changes = changes()?;
+        changes.add_join(at(100), life(4, 1), address(4));
+        changes.add_join(at(100), life(5, 2), address(5));
+        changes.install(at(150), &view(1..=3)?, |joiner| joiner == life(4, 1));
+        let proposal = filled(&changes, &view(1..=3)?)?;
+        assert!(proposal.changes() == [added(life(5, 2), 5, 4)]);
         Ok(())
     }
 

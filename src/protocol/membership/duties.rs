@@ -71,7 +71,10 @@ impl Membership {
             return;
         };
         if now >= farewell.give_up_at {
-            self.finish_leaving(outbox);
+            // A view that was installed just now has to be told first: the deadline stays.
+            if !self.signals.installed {
+                self.finish_leaving(outbox);
+            }
             return;
         }
         if now < farewell.send_at {
@@ -149,10 +152,12 @@ impl Membership {
             .is_some_and(|member| member.identity == self.own)
     }
 
-    /// Who collects for the arc that `node` lies in: the first that is not doubted.
+    /// Who collects for the arc that `node` lies in: the first coordinator that is not doubted, or
+    /// where there is none the first such member.
     pub(super) fn arc_coordinator(&self, node: NodeId) -> Option<&MemberRecord> {
         self.view
             .coordinators_for(node, self.coordinators_wanted())
+            .chain(self.view.members().iter())
             .find(|member| member.identity.node != node && !self.is_doubted(member.identity))
     }
 

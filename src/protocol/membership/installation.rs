@@ -103,7 +103,9 @@ impl Membership {
         self.assignment = Some(assignment);
         self.acceptor.clear();
         self.proposer.stop();
-        self.changes.install(now, &self.view);
+        let departures = &self.departures;
+        self.changes
+            .install(now, &self.view, |joiner| departures.has(joiner));
         self.assembly.clear();
         self.transfers.clear();
         self.highest_round = 0;

@@ -122,6 +122,12 @@ impl Joining {
         news
     }
 
+    /// Whether somebody told of a cluster lately.
+    pub(super) fn knows_cluster(&self, now: Instant) -> bool {
+        let fresh = self.round_length.times(KNOWN_ROUNDS);
+        self.known.is_some_and(|(_, at)| now < at.after(fresh))
+    }
+
     fn freshness(&self) -> Duration {
         self.round_length.times(FRESH_ROUNDS)
     }
@@ -188,11 +194,7 @@ impl Joining {
         own_address: PeerAddress,
         configuration: &ValidConfiguration,
     ) -> bool {
-        let fresh_knowledge = self.round_length.times(KNOWN_ROUNDS);
-        if self
-            .known
-            .is_some_and(|(_, at)| now < at.after(fresh_knowledge))
-        {
+        if self.knows_cluster(now) {
             return false;
         }
         if self

@@ -155,6 +155,7 @@ impl Membership {
                     return Err(Counter::DroppedValue);
                 }
                 self.check_view(now, header, from, outbox)?;
+                self.check_may_vote(now)?;
                 self.highest_round = self.highest_round.max(ballot.round);
                 if self.acceptor.promise(now, ballot) {
                     self.proposer.stop();
@@ -181,6 +182,7 @@ impl Membership {
                     return Err(Counter::DroppedValue);
                 }
                 self.check_view(now, header, from, outbox)?;
+                self.check_may_vote(now)?;
                 self.highest_round = self.highest_round.max(ballot.round);
                 if self.acceptor.promise(now, ballot) {
                     self.proposer.stop();
@@ -238,6 +240,14 @@ impl Membership {
             _ => return Err(Counter::DroppedKind),
         }
         self.advance(now, outbox);
+        Ok(())
+    }
+
+    /// Nobody votes for a first view who has heard of a cluster that has one.
+    fn check_may_vote(&self, now: Instant) -> Result<(), Counter> {
+        if self.phase == Phase::Joining && self.joining.knows_cluster(now) {
+            return Err(Counter::DroppedUnexpected);
+        }
         Ok(())
     }
 
@@ -332,7 +342,12 @@ impl Membership {
             Phase::Member | Phase::Leaving if self.has_quorum() => {
                 self.answer_joiner(now, joiner, from, outbox);
             }
-            _ => {}
+            // Nobody is let in now, but nobody shall form another cluster either.
+            Phase::Member | Phase::Leaving => {
+                let coordinator = self.address;
+                answer_join(from, &JoinAnswer::Known { coordinator }, outbox);
+            }
+            Phase::Gone => {}
         }
     }
 
@@ -360,16 +375,21 @@ impl Membership {
                 self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
                 return;
             }
+        } else if let Some(last) = self
+            .departures
+            .last_life(joiner)
+            .filter(|last| *last >= joiner.incarnation)
+        {
+            // It was in, perhaps without hearing of it, or this is an old datagram.
+            answer_join(from, &JoinAnswer::StaleIncarnation(last), outbox);
+            return;
         } else if self.view.count() >= NODES_MAX {
             self.refuse(joiner, from, RefusalReason::ViewFull, outbox);
             return;
         }
-        let Some(coordinator) = self
+        let coordinator = self
             .arc_coordinator(joiner.node)
-            .map(|member| member.address)
-        else {
-            return;
-        };
+            .map_or(self.address, |member| member.address);
         let answer = JoinAnswer::Known { coordinator };
         answer_join(from, &answer, outbox);
         if self.is_arc_coordinator(joiner.node) {
@@ -403,6 +423,10 @@ impl Membership {
     ) -> Result<(), Counter> {
         if self.phase != Phase::Joining {
             return Err(Counter::DroppedUnexpected);
+        }
+        if header.view != ViewNumber::default() && !matches!(answer, JoinAnswer::Known { .. }) {
+            // Whatever it says, who has a view knows of a cluster.
+            self.joining.learn(now, from);
         }
         match *answer {
             JoinAnswer::Forming => {
@@ -469,7 +493,9 @@ impl Membership {
                 let is_news = self.changes.add_leave(now, subject);
                 self.relay_for(is_news, subject, &record, outbox);
             }
-            ReportRecord::Join(joiner, address) if !self.view.has(joiner) => {
+            ReportRecord::Join(joiner, address)
+                if !self.view.has(joiner) && !self.departures.has(joiner) =>
+            {
                 self.changes.add_join(now, joiner, address);
             }
             // Of this node itself, or of somebody who is gone or already here.

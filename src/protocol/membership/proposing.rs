@@ -6,13 +6,14 @@
 //! is left out. The first acts as soon as the changes were collected, each further one a takeover
 //! time later, and also where somebody else's ballot has fallen silent.
 
-use super::agreement::{QuorumRule, Stage};
+use super::agreement::{Patience, QuorumRule, Stage, Voter};
 use super::changes::FreeSlots;
 use super::{Membership, Phase};
 use crate::protocol::identity::Identity;
 use crate::protocol::outbox::Outbox;
+use crate::protocol::ring::Rings;
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::view::MemberRecord;
+use crate::protocol::view::{ClusterView, MemberRecord};
 use crate::protocol::wire::membership::{Ballot, Change};
 
 impl Membership {
@@ -34,7 +35,7 @@ impl Membership {
             self.start_ballot(now, outbox);
         }
         if self.is_prepared(now) {
-            self.fill_proposal();
+            self.fill_proposal(now);
             self.proposer.propose(now, self.own);
         }
         if self.proposer.is_decided() {
@@ -144,12 +145,14 @@ impl Membership {
         if !self.acceptor.promise(now, ballot) {
             return;
         }
+        let since = self.acceptor.promised_since().unwrap_or(now);
         let accepted = self.acceptor.accepted();
         if self.phase == Phase::Joining {
             let own = core::iter::once((self.own, self.address));
             let others = self.joining.candidates(now);
             self.proposer.start(
                 now,
+                since,
                 ballot,
                 QuorumRule::AtLeast(self.configuration.formation_quorum()),
                 own.chain(others.map(|candidate| (candidate.identity, candidate.address))),
@@ -159,6 +162,7 @@ impl Membership {
             let members = self.view.members().iter();
             self.proposer.start(
                 now,
+                since,
                 ballot,
                 QuorumRule::OfView,
                 members.map(|member| (member.identity, member.address)),
@@ -169,23 +173,32 @@ impl Membership {
         self.freeze(outbox);
     }
 
-    pub(super) fn is_prepared(&self, now: Instant) -> bool {
-        self.proposer
-            .is_prepared(now, |voter| !self.changes.doubts.is_confirmed(voter))
+    pub(super) fn is_prepared(&mut self, now: Instant) -> bool {
+        let (doubts, is_first) = (&self.changes.doubts, self.phase == Phase::Joining);
+        self.proposer.is_prepared(now, |voter| {
+            if doubts.is_confirmed(voter) {
+                Patience::None
+            } else if is_first || doubts.is_accused(voter) {
+                Patience::Short
+            } else {
+                Patience::Long
+            }
+        })
     }
 
     /// Accepts, as the first, the value that this node proposes: one that may have been decided
     /// already, or what was collected.
-    pub(super) fn fill_proposal(&mut self) {
+    pub(super) fn fill_proposal(&mut self, now: Instant) {
         let ballot = self.proposer.ballot();
         if let Some(found) = self.proposer.found() {
             self.acceptor
                 .accept_own(|proposal| proposal.copy_from(found, ballot));
             return;
         }
-        let (view, proposer, changes) = (&self.view, &self.proposer, &self.changes);
-        let own = self.own.node;
         let is_first = self.phase == Phase::Joining;
+        let (view, rings) = (&self.view, &self.rings);
+        let (proposer, changes) = (&self.proposer, &self.changes);
+        let own = self.own.node;
         let quorum_lost = self.quorum_lost;
         self.acceptor.accept_own(|proposal| {
             proposal.begin(ballot, own);
@@ -219,12 +232,29 @@ impl Membership {
                     // did: who answers is not taken out for it.
                     if changes.doubts.is_confirmed(subject) {
                         !(quorum_lost && has_answered)
+                    } else if changes.doubts.is_accused(subject) {
+                        !has_answered
                     } else {
-                        changes.doubts.is_accused(subject) && !has_answered
+                        proposer.has_waited_long(now)
+                            && is_dead_with_its_watchers(view, rings, voters, subject)
                     }
                 });
             }
             proposal.close();
         });
     }
+}
+
+/// Whether a member that nobody accuses must be dead all the same: it has not answered, and none of
+/// those who would accuse it has. `voters` stand in the order of the view's members.
+fn is_dead_with_its_watchers(
+    view: &ClusterView,
+    rings: &Rings,
+    voters: &[Voter],
+    subject: Identity,
+) -> bool {
+    let has_answered = |place: usize| voters.get(place).is_some_and(|voter| voter.promised);
+    view.position(subject.node).is_some_and(|position| {
+        !has_answered(position) && !rings.successors(position).any(has_answered)
+    })
 }

@@ -4,7 +4,7 @@
 //! together.
 
 use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::identity::{Identity, NodeId, PeerAddress};
+use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress};
 use crate::protocol::limits::{
     DEPARTURES_IN_PART_MAX, DEPARTURES_MAX, HEADER_BYTES, NODES_MAX, PART_ENTRIES_MAX,
     TRANSMIT_BYTES_MAX,
@@ -32,15 +32,29 @@ impl Departures {
         self.0.clear();
     }
 
-    /// Remembers one; the oldest is forgotten.
+    /// Remembers one, instead of an earlier life of the same node; else the oldest is forgotten.
     pub(super) fn add(&mut self, subject: Identity, reason: ChangeReason) {
-        if self.0.iter().any(|(known, _)| *known == subject) {
+        if self.last_life(subject) >= Some(subject.incarnation) {
             return;
         }
+        self.0.retain(|(known, _)| known.node != subject.node);
         if self.0.is_full() {
             self.0.remove(0);
         }
         let _ = self.0.push((subject, reason));
+    }
+
+    /// The incarnation in which the node of `subject` went last.
+    pub(super) fn last_life(&self, subject: Identity) -> Option<Incarnation> {
+        self.0
+            .iter()
+            .find(|(known, _)| known.node == subject.node)
+            .map(|(known, _)| known.incarnation)
+    }
+
+    /// Whether `subject` went, or a later life of it: it must not come (back) under this incarnation.
+    pub(super) fn has(&self, subject: Identity) -> bool {
+        self.last_life(subject) >= Some(subject.incarnation)
     }
 
     /// Why `subject` went; failed if that is not known.

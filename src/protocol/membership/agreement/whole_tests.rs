@@ -41,10 +41,10 @@ mod tests {
     /// A proposer of ballot 5 of node 1 among nodes 1 to `voters`, begun at 0 ms, with its own
     /// promise. It sends again after 30 ms.
     fn proposer(voters: u16, rule: QuorumRule, own: u16) -> Result<Proposer, Unexpected> {
-        let mut proposer = Proposer::new(node(1), span(30))?;
+        let mut proposer = Proposer::new(node(1), span(30), span(300))?;
         // In any order.
         let all = (1..=voters).rev().map(|n| (identity(n), address(n)));
-        proposer.start(at(0), ballot(5, own), rule, all, None);
+        proposer.start(at(0), at(0), ballot(5, own), rule, all, None);
         proposer.promise_own(identity(own), false);
         Ok(proposer)
     }
@@ -287,10 +287,10 @@ mod tests {
     #[test]
     fn ones_own_acceptance_is_taken_up_as_well() -> TestResult {
         let before = proposal(ballot(3, 2), 10, 1)?;
-        let mut proposer = Proposer::new(node(1), span(30))?;
+        let mut proposer = Proposer::new(node(1), span(30), span(300))?;
         let voters = (1..=3).map(|n| (identity(n), address(n)));
         let rule = QuorumRule::OfView;
-        proposer.start(at(0), ballot(5, 1), rule, voters, Some(&before));
+        proposer.start(at(0), at(0), ballot(5, 1), rule, voters, Some(&before));
         assert!(adds(proposer.found(), 10));
         Ok(())
     }
