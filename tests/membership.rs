@@ -4,9 +4,13 @@
 
 mod lab;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, RefusalReason};
+use kcgcs_protocol::protocol::wire::Kind;
 use lab::{address, Lab};
 
 fn formed(count: u16) -> (Lab, Vec<u16>) {
@@ -103,6 +107,113 @@ fn nodes_that_crash_together_go_in_one_view() {
         let after = lab.hosts[&rest[0]].node.view().unwrap().number.0;
         assert_eq!(after, before + 1, "{victims:?}");
     }
+}
+
+#[test]
+fn neighbours_on_a_single_ring_that_crash_together_go_in_one_view() {
+    let settings = Configuration {
+        rings: 1,
+        confirmations: 1,
+        ..Configuration::DEFAULT
+    };
+    for count in 2..=7_u16 {
+        for first in [1, 6, 10] {
+            let all: Vec<u16> = (1..=16).collect();
+            let mut lab = Lab::new(16, settings);
+            lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+            lab.run_for(1_000);
+            let before = lab.hosts[&16].node.view().unwrap().number.0;
+            let victims = first..first + count;
+            for victim in victims.clone() {
+                lab.crash(victim);
+            }
+            let rest: Vec<u16> = all.into_iter().filter(|n| !victims.contains(n)).collect();
+            lab.run_until(3_000, "a view without them", |lab| lab.agree(&rest));
+            let after = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+            assert_eq!(after, before + 1, "{victims:?}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_only_the_proposer_does_not_reach_stays() {
+    let mut tried = 0;
+    for unreached in 2..=15_u16 {
+        let (mut lab, _) = formed(16);
+        lab.filter = Box::new(move |from, to, _| {
+            (from, to) != (1, unreached) && (from, to) != (unreached, 1)
+        });
+        lab.crash(16);
+        let rest: Vec<u16> = (1..=15).collect();
+        lab.run_until(3_000, "a view without the dead node", |lab| {
+            lab.members(2).len() < 16
+        });
+        let accuses = |number: u16| {
+            lab.hosts[&number].events.iter().any(|(_, event)| {
+                matches!(event, Event::Accused { subject, .. } if subject.node.number() == unreached)
+            })
+        };
+        // Where the first coordinator happens to watch it, there is an accusation to decide on.
+        if !accuses(1) {
+            tried += 1;
+            assert_eq!(lab.members(2), rest, "node {unreached} is alive");
+        }
+    }
+    assert!(tried > 0);
+}
+
+#[test]
+fn while_a_cluster_blocks_nobody_forms_another() {
+    let (mut lab, all) = formed(7);
+    // The cluster shrinks to three of seven, which then do not reach each other.
+    lab.crash(7);
+    lab.crash(6);
+    lab.run_until(3_000, "a view of five", |lab| lab.agree(&[1, 2, 3, 4, 5]));
+    lab.crash(5);
+    lab.crash(4);
+    lab.run_until(3_000, "a view of three", |lab| lab.agree(&[1, 2, 3]));
+    lab.filter = Box::new(|from, to, _| from > 3 || to > 3);
+    lab.run_until(3_000, "the three block", |lab| {
+        [1, 2, 3].iter().all(|n| !lab.hosts[n].node.has_quorum())
+    });
+    // Most of the configured nodes start and reach everybody.
+    for number in 4..=7 {
+        lab.start(number, 2);
+    }
+    lab.run_for(3_000);
+    for number in 4..=7 {
+        assert!(lab.members(number).is_empty(), "node {number} has a view");
+    }
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_until(10_000, "all are together again", |lab| lab.agree(&all));
+}
+
+#[test]
+fn an_old_join_does_not_bring_back_who_has_gone() {
+    let joins: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+    let seen = Rc::clone(&joins);
+    let mut lab = Lab::without_nodes(4, Configuration::DEFAULT);
+    lab.filter = Box::new(move |from, _, bytes| {
+        if from == 4 && bytes[3] == Kind::Join as u8 {
+            seen.borrow_mut().push(bytes.to_vec());
+        }
+        true
+    });
+    for number in 1..=4 {
+        lab.start(number, 1);
+    }
+    lab.run_until(5_000, "one view of all", |lab| lab.agree(&[1, 2, 3, 4]));
+    lab.crash(4);
+    lab.run_until(3_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    let old = joins.borrow().last().cloned().expect("node 4 has asked");
+    for to in 1..=3 {
+        lab.inject(address(4), to, old.clone());
+    }
+    lab.run_for(1_000);
+    assert!(lab.agree(&[1, 2, 3]));
+    // Its next life is let in.
+    lab.start(4, 2);
+    lab.run_until(3_000, "all again", |lab| lab.agree(&[1, 2, 3, 4]));
 }
 
 #[test]

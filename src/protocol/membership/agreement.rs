@@ -456,9 +456,9 @@ impl Proposer {
             self.interval = self.interval.times(2).min(longest);
             if self.stage == Stage::Preparing {
                 let ballot = self.ballot;
-                // While this takes long, those who have promised hear that it goes on: else the
-                // next in line would take over.
-                let is_slow = now >= self.short_until;
+                // While voters are awaited for long, those who have promised hear that it goes on:
+                // else the next in line would take over.
+                let is_slow = is_gathering && now >= self.short_until;
                 let asked = self
                     .voters
                     .iter()

@@ -187,14 +187,14 @@ mod tests {
             let mut proposer = proposer(voters, QuorumRule::OfView, voters)?;
             for votes in 1..=voters {
                 let expected = is_quorum(usize::from(votes), usize::from(voters), votes == voters);
-                assert_eq!(proposer.is_prepared(at(90), |_| true), expected);
+                assert_eq!(proposer.is_prepared(at(90), |_| Patience::Short), expected);
                 let next = voters - votes;
                 if next > 0 {
                     let promise = plain_promise(ballot(5, voters));
                     proposer.take_promise(identity(next), &promise);
                 }
             }
-            assert!(proposer.is_prepared(at(0), |_| true));
+            assert!(proposer.is_prepared(at(0), |_| Patience::Short));
         }
         Ok(())
     }
@@ -204,7 +204,7 @@ mod tests {
         for (other, expected) in [(1, true), (2, false), (3, false)] {
             let mut proposer = proposer(4, QuorumRule::OfView, 4)?;
             proposer.take_promise(identity(other), &plain_promise(ballot(5, 4)));
-            assert_eq!(proposer.is_prepared(at(90), |_| true), expected);
+            assert_eq!(proposer.is_prepared(at(90), |_| Patience::Short), expected);
             proposer.propose(at(100), identity(4));
             assert!(!proposer.is_decided());
             proposer.take_accepted(identity(other), ballot(5, 4));
@@ -217,10 +217,10 @@ mod tests {
     fn a_first_view_needs_as_many_as_it_was_told() -> TestResult {
         let mut proposer = proposer(5, QuorumRule::AtLeast(3), 1)?;
         for number in [2, 3] {
-            assert!(!proposer.is_prepared(at(90), |_| true));
+            assert!(!proposer.is_prepared(at(90), |_| Patience::Short));
             proposer.take_promise(identity(number), &plain_promise(ballot(5, 1)));
         }
-        assert!(proposer.is_prepared(at(90), |_| true));
+        assert!(proposer.is_prepared(at(90), |_| Patience::Short));
         Ok(())
     }
 
@@ -230,9 +230,44 @@ mod tests {
         for number in [2, 3] {
             proposer.take_promise(identity(number), &plain_promise(ballot(5, 1)));
         }
-        assert!(!proposer.is_prepared(at(89), |_| true));
-        assert!(proposer.is_prepared(at(89), |voter| voter.node < node(4)));
-        assert!(proposer.is_prepared(at(90), |_| true));
+        // Nobody says that node 5 is dead: it gets as long as a crash takes to be found.
+        let patience = |of_four| {
+            move |voter: Identity| match voter.node.number() {
+                4 => of_four,
+                _ => Patience::Long,
+            }
+        };
+        assert!(proposer.is_prepared(at(0), |_| Patience::None));
+        assert!(!proposer.is_prepared(at(89), |_| Patience::Short));
+        assert!(proposer.is_prepared(at(90), |_| Patience::Short));
+        assert!(!proposer.is_prepared(at(299), patience(Patience::None)));
+        assert!(!proposer.has_waited_long(at(299)) && proposer.has_waited_long(at(300)));
+        assert!(proposer.is_prepared(at(300), patience(Patience::Long)));
+        proposer.take_promise(identity(5), &plain_promise(ballot(5, 1)));
+        assert!(proposer.is_prepared(at(90), patience(Patience::Short)));
+        assert!(!proposer.is_prepared(at(90), patience(Patience::Long)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_ballot_that_follows_another_one_does_not_wait_anew() -> TestResult {
+        let mut proposer = Proposer::new(node(1), span(30), span(300))?;
+        let voters = (1..=3).map(|n| (identity(n), address(n)));
+        // The first ballot of this view was heard of at 0 ms.
+        proposer.start(
+            at(250),
+            at(0),
+            ballot(5, 1),
+            QuorumRule::OfView,
+            voters,
+            None,
+        );
+        proposer.promise_own(identity(1), false);
+        proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
+        assert!(!proposer.is_prepared(at(339), |_| Patience::Long));
+        assert!(proposer.is_prepared(at(340), |_| Patience::Long));
+        // But it has not asked for long enough itself to take silence for death.
+        assert!(!proposer.has_waited_long(at(340)));
         Ok(())
     }
 
@@ -247,7 +282,7 @@ mod tests {
             (identity(2), ballot(5, 2)),
         ] {
             proposer.take_promise(from, &plain_promise(under));
-            assert!(!proposer.is_prepared(at(1000), |_| false));
+            assert!(!proposer.is_prepared(at(1000), |_| Patience::None));
         }
         // An acceptance before anything was proposed is none.
         proposer.take_accepted(identity(2), ballot(5, 1));
@@ -278,7 +313,7 @@ mod tests {
                 acceptor.promise(at(0), ballot(5, 1));
                 carry_promises(&acceptor, from, &mut proposer)?;
             }
-            assert!(proposer.is_prepared(at(90), |_| true));
+            assert!(proposer.is_prepared(at(90), |_| Patience::Short));
             assert!(adds(proposer.found(), 30));
         }
         Ok(())
@@ -314,7 +349,7 @@ mod tests {
             proposer.take_promise(identity(3), &promise);
             // A promise of another voter that has accepted nothing is not enough.
             proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
-            assert_eq!(proposer.is_prepared(at(90), |_| true), is_whole);
+            assert_eq!(proposer.is_prepared(at(90), |_| Patience::Short), is_whole);
             assert!(!proposer.is_stuck(at(329)));
             assert_eq!(proposer.is_stuck(at(330)), is_stuck_later);
         }
@@ -322,13 +357,25 @@ mod tests {
     }
 
     #[test]
-    fn only_the_silent_are_asked_again_and_more_and_more_seldom() -> TestResult {
+    fn the_silent_are_asked_again_and_the_others_told_while_that_takes_long() -> TestResult {
         let (mut proposer, mut outbox) = (proposer(6, QuorumRule::OfView, 1)?, outbox()?);
+        let (everybody, silent) = (0b111_1100, 0b111_1000);
         let mut now = at(0);
-        for pause_ms in [30, 60, 120, 240, 240] {
+        for (pause_ms, expected) in [
+            (30, everybody),
+            (60, silent),
+            // From 90 ms on node 2, which has answered, would wonder.
+            (90, everybody),
+            (90, everybody),
+            (90, everybody),
+            // After 300 ms nobody is awaited any more; there is no quorum.
+            (90, silent),
+            (180, silent),
+            (240, silent),
+            (240, silent),
+        ] {
             proposer.send_due(now, identity(1), None, &mut outbox);
             let asked = receivers(&mut outbox, Kind::Prepare)?;
-            let expected = if now == at(0) { 0b111_1100 } else { 0b111_1000 };
             assert_eq!(asked, expected);
             assert_eq!(proposer.next_deadline(), Some(now.after(span(pause_ms))));
             proposer.send_due(now, identity(1), None, &mut outbox);
@@ -362,7 +409,7 @@ mod tests {
         proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
         proposer.send_due(at(500), identity(1), None, &mut outbox);
         assert_eq!(receivers(&mut outbox, Kind::Prepare)?, 0);
-        assert!(!proposer.is_prepared(at(500), |_| false) && !proposer.is_decided());
+        assert!(!proposer.is_prepared(at(500), |_| Patience::None) && !proposer.is_decided());
         assert!(!proposer.is_older(at(500), span(1)));
         Ok(())
     }
