@@ -2,8 +2,14 @@
 
 //! What runs inside a test machine: clusters made of network namespaces, and the tests on them.
 
+pub mod cluster;
 pub mod kernel_log;
+pub mod member;
+pub mod modules;
 pub mod network;
+pub mod packet;
+pub mod recording;
 pub mod route;
 pub mod scenarios;
+pub mod trace;
 pub mod wait;

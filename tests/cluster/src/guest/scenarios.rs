@@ -3,10 +3,17 @@
 //! The tests, by suite. A suite is a list of tests that run one after another in one machine; a test is
 //! a name that says what must hold, and a function that says what was wrong.
 
+mod hostile;
+mod lifetimes;
 pub mod network;
+mod parameters;
+mod refusals;
+mod samples;
+mod story;
 
 use std::time::{Duration, Instant};
 
+use crate::guest::cluster::Plan;
 use crate::ktap::Report;
 
 /// What a test may depend on.
@@ -59,11 +66,27 @@ impl Test {
 }
 
 /// The tests of a suite, or `None` if there is no such suite.
-pub fn suite(name: &str, _surroundings: Surroundings) -> Option<Vec<Test>> {
-    match name {
-        "network" => Some(network::tests()),
-        _ => None,
-    }
+pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
+    let story = |plan| story::tests(name, plan, surroundings);
+    Some(match name {
+        "network" => network::tests(),
+        "parameters" => parameters::tests(),
+        "refusals" => refusals::tests(),
+        "samples" => samples::tests(surroundings),
+        "hostile" => hostile::tests(surroundings),
+        "lifetimes" => lifetimes::tests(surroundings),
+        "3-nodes" => story(Plan::of(3)),
+        "8-nodes" => story(Plan {
+            ipv6: true,
+            ..Plan::of(8)
+        }),
+        "32-nodes" => story(Plan::of(32)),
+        "lossy" => story(Plan {
+            loss: Some(10),
+            ..Plan::of(8)
+        }),
+        _ => return None,
+    })
 }
 
 /// Runs the suites and reports. Returns whether all passed.

@@ -12,6 +12,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 pub fn wait_for<T>(
     what: &str,
     limit: Duration,
+    look: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
+    wait_for_every(LOOK_EVERY, what, limit, look)
+}
+
+/// As [`wait_for`], with a pause of `pause` between two looks: for looks that cost much.
+pub fn wait_for_every<T>(
+    pause: Duration,
+    what: &str,
+    limit: Duration,
     mut look: impl FnMut() -> Result<T, String>,
 ) -> Result<T, String> {
     let start = Instant::now();
@@ -24,7 +34,7 @@ pub fn wait_for<T>(
                     limit.as_millis()
                 ));
             }
-            Err(_) => std::thread::sleep(LOOK_EVERY),
+            Err(_) => std::thread::sleep(pause),
         }
     }
 }

@@ -1,0 +1,673 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Datagrams that no node sends, or none any more: from a stranger on the same network, and in the
+//! name of members. Each must be counted under its name, and nothing else may happen: no view changes,
+//! messages go on.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Surroundings, Test};
+use crate::guest::cluster::{Cluster, Plan};
+use crate::guest::member::Member;
+use crate::guest::modules;
+use crate::guest::network::address4;
+use crate::guest::packet::{datagram_to, frame, PacketSocket, PORT};
+use crate::guest::recording::{fields, Recording, Sample, HEADER_BYTES};
+
+const LIMIT_MS: u64 = 60_000;
+/// Who is attacked.
+const TARGET: u16 = 1;
+/// In whose name.
+const VICTIM: u16 = 2;
+/// Who has had an earlier life.
+const REBORN: u16 = 3;
+/// The port that the stranger sits at.
+const STRANGER: u16 = 4;
+/// A node that does not exist.
+const NOBODY: u16 = 99;
+/// Groups that are joined for the sake of the recording: some are ordered by the target.
+const MORE_GROUPS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+/// Changed datagrams, on the stock kernel and on the debug kernel.
+const MUTATIONS: (usize, usize) = (4000, 500);
+/// Where the random numbers begin; printed with the test.
+const SEED: u64 = 0x5eed_0001;
+/// How far ahead of a member's own numbers a new datagram in its name is numbered.
+const AHEAD: u64 = 200;
+
+/// Kinds, as on the wire.
+mod kind {
+    pub(super) const PROBE: u8 = 2;
+    pub(super) const JOIN: u8 = 8;
+    pub(super) const JOIN_ANSWER: u8 = 9;
+    pub(super) const REPORT: u8 = 10;
+    pub(super) const GROUP_REQUEST: u8 = 32;
+    pub(super) const FIRST_OF_GROUPS: u8 = 32;
+}
+
+/// What the tests share.
+struct Attack {
+    surroundings: Surroundings,
+    cluster: Cluster,
+    ear: PacketSocket,
+    stranger: UdpSocket,
+    impostor: PacketSocket,
+    recording: Recording,
+    /// The view that must not change.
+    view: u64,
+    /// Datagrams in the victim's name that were numbered ahead.
+    ahead: u64,
+}
+
+type Step = fn(&mut Attack, &mut Vec<String>) -> Result<(), String>;
+
+/// The tests of the suite `hostile`.
+pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
+    let steps: [(&str, Step); 9] = [
+        ("each_wrong_header_is_counted_under_its_name", wrong_headers),
+        ("copies_of_old_datagrams_are_counted", replays),
+        ("joins_of_former_lives_bring_nobody_back", old_joins),
+        ("datagrams_cut_at_every_length_are_counted", truncations),
+        ("changed_datagrams_of_a_stranger_are_counted", mutations),
+        (
+            "changed_copies_in_a_members_name_do_no_harm",
+            forged_mutations,
+        ),
+        (
+            "wrong_counts_and_views_in_a_members_name_are_counted",
+            wrong_bodies,
+        ),
+        ("bodies_cut_at_every_length_do_no_harm", cut_bodies),
+        ("a_flood_of_garbage_stops_nobody", flood),
+    ];
+    let attack: Rc<RefCell<Option<Attack>>> = Rc::new(RefCell::new(None));
+    let begin = Rc::clone(&attack);
+    let mut tests = vec![Test::new(
+        "all_that_nodes_say_is_recorded",
+        move |remarks| {
+            *begin.borrow_mut() = Some(Attack::begin(surroundings, remarks)?);
+            Ok(())
+        },
+    )];
+    for (name, step) in steps {
+        let attack = Rc::clone(&attack);
+        tests.push(Test::new(name, move |remarks| {
+            let mut attack = attack.borrow_mut();
+            let attack = attack.as_mut().ok_or("there is no cluster")?;
+            step(attack, remarks)?;
+            attack.is_well()
+        }));
+    }
+    tests.push(Test::new(
+        "the_trace_of_the_attacked_holds_every_promise",
+        move |_| {
+            let attack = attack.borrow_mut().take().ok_or("there is no cluster")?;
+            attack.cluster.end()?.check()?;
+            modules::unload_both()
+        },
+    ));
+    tests
+}
+
+impl Attack {
+    fn begin(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<Self, String> {
+        modules::load_both()?;
+        let plan = Plan {
+            more_ports: 1,
+            ..Plan::of(3)
+        };
+        let mut cluster = Cluster::new(plan, surroundings.limit(LIMIT_MS))?;
+        let ear = cluster.network.namespace(TARGET)?.run(PacketSocket::open)?;
+        let namespace = cluster.network.namespace(STRANGER)?;
+        let impostor = namespace.run(PacketSocket::open)?;
+        let stranger = namespace.run(|| {
+            UdpSocket::bind((Ipv4Addr::from(address4(STRANGER)), PORT))
+                .map_err(|error| format!("the stranger's socket: {error}"))
+        })?;
+        let all = cluster.all();
+        for node in all.clone() {
+            cluster.start(node)?;
+            cluster.join(node)?;
+        }
+        cluster.wait_for_group(&all)?;
+        let mut attack = Self {
+            surroundings,
+            cluster,
+            ear,
+            stranger,
+            impostor,
+            recording: Recording::default(),
+            view: 0,
+            ahead: 0,
+        };
+        attack.make_them_talk()?;
+        // A life that has ended.
+        attack.cluster.stop(REBORN)?;
+        attack.cluster.start(REBORN)?;
+        attack.cluster.join(REBORN)?;
+        attack.cluster.wait_for_group(&all)?;
+        attack.make_them_talk()?;
+        attack.view = attack.cluster.wait_for_view(&all)?.number;
+        attack.is_well()?;
+        let kinds = attack.recording.kinds();
+        remarks.push(format!(
+            "{} datagrams of the kinds {kinds:?}",
+            attack.recording.count()
+        ));
+        if kinds.len() < 12 {
+            return Err(format!("only the kinds {kinds:?} were heard"));
+        }
+        Ok(attack)
+    }
+
+    fn make_them_talk(&mut self) -> Result<(), String> {
+        let mut guests = Vec::new();
+        for group in MORE_GROUPS {
+            for node in [VICTIM, REBORN] {
+                let namespace = self.cluster.network.namespace(node)?;
+                guests.push(Member::join(namespace, node, &Arc::from(group))?);
+            }
+        }
+        self.cluster.wait("all guests are in", |_| {
+            for guest in &mut guests {
+                guest.pump()?;
+                if guest.nodes() != [VICTIM, REBORN] {
+                    return Err(format!("a guest has {:?}", guest.nodes()));
+                }
+            }
+            Ok(())
+        })?;
+        for guest in &mut guests {
+            guest.send(b"for the recording")?;
+        }
+        let all = self.cluster.all();
+        self.cluster.send_all(&all, 8)?;
+        self.cluster.wait_for_delivery(&all)?;
+        self.listen()?;
+        for guest in guests {
+            guest.leave()?;
+        }
+        self.listen()
+    }
+
+    /// Records what has come to the target. What the stranger sent is left out.
+    fn listen(&mut self) -> Result<(), String> {
+        while let Some(heard) = self.ear.receive()? {
+            if let Some((from @ 2..=3, payload)) = datagram_to(TARGET, &heard) {
+                if heard.get(6..12) == Some(&crate::guest::network::hardware_address(from)[..]) {
+                    self.recording.add(from, payload);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every count of refused datagrams at the target.
+    fn drops(&mut self) -> Result<BTreeMap<String, u64>, String> {
+        let status = self.cluster.status(TARGET)?;
+        let counters = status.counters.into_iter();
+        Ok(counters
+            .filter(|(name, _)| name.starts_with("dropped_"))
+            .collect())
+    }
+
+    /// Sends, waits until as many datagrams were refused as `send` says, and gives how many under
+    /// which name.
+    fn refused(
+        &mut self,
+        send: impl FnOnce(&mut Self) -> Result<u64, String>,
+    ) -> Result<BTreeMap<String, u64>, String> {
+        let before = self.drops()?;
+        let count = send(self)?;
+        let before_total: u64 = before.values().sum();
+        let target = &mut *self;
+        let after = {
+            let limit = target.surroundings.limit(LIMIT_MS);
+            crate::guest::wait::wait_for("every datagram is counted", limit, || {
+                let after = target.drops()?;
+                let total = after.values().sum::<u64>() - before_total;
+                if total >= count {
+                    Ok(after)
+                } else {
+                    Err(format!("{total} of {count} were counted"))
+                }
+            })?
+        };
+        Ok(after
+            .into_iter()
+            .map(|(name, value)| {
+                let old = before.get(&name).copied().unwrap_or(0);
+                (name, value - old)
+            })
+            .filter(|(_, more)| *more > 0)
+            .collect())
+    }
+
+    /// As [`Self::refused`], and exactly these counts must come out.
+    fn expect(
+        &mut self,
+        what: &str,
+        wanted: &[(&str, u64)],
+        send: impl FnOnce(&mut Self) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let total = wanted.iter().map(|(_, count)| count).sum();
+        let got = self.refused(|attack| {
+            send(attack)?;
+            Ok(total)
+        })?;
+        let wanted: BTreeMap<String, u64> = wanted
+            .iter()
+            .map(|(name, count)| (name.to_string(), *count))
+            .collect();
+        if got == wanted {
+            Ok(())
+        } else {
+            Err(format!("{what}: counted {got:?}, not {wanted:?}"))
+        }
+    }
+
+    /// The stranger says something.
+    fn say(&self, payload: &[u8]) -> Result<(), String> {
+        let target = (Ipv4Addr::from(address4(TARGET)), PORT);
+        self.stranger
+            .send_to(payload, target)
+            .map(drop)
+            .map_err(|error| format!("the stranger: {error}"))
+    }
+
+    /// Somebody says something in a member's name.
+    fn forge(&self, from: u16, payload: &[u8]) -> Result<(), String> {
+        self.impostor.send(&frame(from, TARGET, payload))
+    }
+
+    /// A datagram of the victim in its present life and view that no soft interrupt deals with.
+    fn base(&self) -> Result<Sample, String> {
+        self.recording
+            .latest(VICTIM, |kind| kind >= kind::FIRST_OF_GROUPS)
+            .ok_or_else(|| "no datagram of a group was heard".to_string())
+    }
+
+    /// A number for a datagram in the victim's name that it has not used.
+    fn unused_counter(&mut self) -> Result<u64, String> {
+        self.listen()?;
+        self.ahead += 1;
+        Ok(self.recording.highest_counter(VICTIM) + AHEAD + self.ahead % AHEAD)
+    }
+
+    /// The view is the one it was, and messages of all come to all.
+    fn is_well(&mut self) -> Result<(), String> {
+        let all = self.cluster.all();
+        self.cluster.send_all(&all, 2)?;
+        self.cluster.wait_for_delivery(&all)?;
+        self.listen()?;
+        let view = self.cluster.common_view(&all)?.number;
+        if view == self.view {
+            Ok(())
+        } else {
+            Err(format!("view {} became view {view}", self.view))
+        }
+    }
+}
+
+/// A change of a sample: where, and to what.
+type Change = (usize, Vec<u8>);
+
+fn changed(sample: &Sample, changes: &[Change]) -> Vec<u8> {
+    let mut payload = sample.payload.clone();
+    for (place, bytes) in changes {
+        if let Some(target) = payload.get_mut(*place..place + bytes.len()) {
+            target.copy_from_slice(bytes);
+        }
+    }
+    payload
+}
+
+fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String> {
+    let base = attack.base()?;
+    let own = attack.cluster.status(TARGET)?.incarnation;
+    let elder = base.incarnation() - 1;
+    let node = |number: u16| (fields::SENDER, number.to_be_bytes().to_vec());
+    let life = |number: u64| (fields::INCARNATION, number.to_be_bytes().to_vec());
+    let cases: Vec<(&str, &str, Vec<Change>)> = vec![
+        (
+            "magic",
+            "dropped_magic",
+            vec![(fields::MAGIC, vec![0x4b, 0x48])],
+        ),
+        (
+            "no magic",
+            "dropped_magic",
+            vec![(fields::MAGIC, vec![0, 0])],
+        ),
+        (
+            "version 0",
+            "dropped_version",
+            vec![(fields::VERSION, vec![0])],
+        ),
+        (
+            "version 2",
+            "dropped_version",
+            vec![(fields::VERSION, vec![2])],
+        ),
+        ("a key", "dropped_version", vec![(fields::KEY, vec![0, 1])]),
+        ("kind 0", "dropped_kind", vec![(fields::KIND, vec![0])]),
+        ("kind 4", "dropped_kind", vec![(fields::KIND, vec![4])]),
+        ("kind 255", "dropped_kind", vec![(fields::KIND, vec![255])]),
+        (
+            "cluster",
+            "dropped_cluster",
+            vec![(fields::CLUSTER, vec![1, 2, 3, 4])],
+        ),
+        ("node 0", "dropped_value", vec![node(0)]),
+        (
+            "length 0",
+            "dropped_length",
+            vec![(fields::LENGTH, vec![0, 0])],
+        ),
+        (
+            "length 65535",
+            "dropped_length",
+            vec![(fields::LENGTH, vec![255, 255])],
+        ),
+        (
+            "from itself",
+            "dropped_from_self",
+            vec![node(TARGET), life(own)],
+        ),
+        ("a non-member", "dropped_non_member", vec![node(NOBODY)]),
+        ("a later life", "dropped_non_member", vec![life(u64::MAX)]),
+        (
+            "an earlier life",
+            "dropped_stale_incarnation",
+            vec![life(elder)],
+        ),
+        ("another address", "dropped_wrong_address", vec![]),
+    ];
+    for (what, name, changes) in cases {
+        let payload = changed(&base, &changes);
+        attack.expect(what, &[(name, 1)], |attack| attack.say(&payload))?;
+    }
+    let mut longer = base.payload.clone();
+    longer.push(0);
+    attack.expect("a byte more", &[("dropped_length", 1)], |attack| {
+        attack.say(&longer)
+    })?;
+    // A heartbeat of a member from elsewhere, and one that an earlier life of it sent.
+    let beat = attack.recording.latest(VICTIM, |kind| kind == 1);
+    let beat = beat.ok_or("no heartbeat was heard")?;
+    let late = (fields::COUNTER, u64::MAX.to_be_bytes().to_vec());
+    let cases: [(&str, &str, Vec<Change>); 3] = [
+        (
+            "address of a heartbeat",
+            "dropped_wrong_address",
+            vec![late.clone()],
+        ),
+        (
+            "life of a heartbeat",
+            "dropped_stale_incarnation",
+            vec![life(elder), late],
+        ),
+        (
+            "heartbeat of a non-member",
+            "dropped_unwatched",
+            vec![node(NOBODY)],
+        ),
+    ];
+    for (what, name, changes) in cases {
+        let payload = changed(&beat, &changes);
+        attack.expect(what, &[(name, 1)], |attack| attack.say(&payload))?;
+    }
+    Ok(())
+}
+
+fn replays(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    attack.listen()?;
+    // Whether somebody looks for a cluster may be asked again and again, and a probe is answered.
+    let free = [kind::PROBE, kind::JOIN, kind::JOIN_ANSWER];
+    let samples = attack.recording.all(|kind| !free.contains(&kind));
+    let got = attack.refused(|attack| {
+        for sample in &samples {
+            attack.forge(sample.from, &sample.payload)?;
+        }
+        Ok(samples.len() as u64)
+    })?;
+    remarks.push(format!("{} copies: {got:?}", samples.len()));
+    let total: u64 = got.values().sum();
+    if total != samples.len() as u64 {
+        return Err(format!("{total} were counted of {} copies", samples.len()));
+    }
+    for name in ["dropped_duplicate", "dropped_stale_incarnation"] {
+        if !got.contains_key(name) {
+            return Err(format!("no copy was counted under {name}"));
+        }
+    }
+    Ok(())
+}
+
+fn old_joins(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    let joins = attack.recording.all(|kind| kind == kind::JOIN);
+    let life = attack.cluster.status(REBORN)?.incarnation;
+    let former = joins
+        .iter()
+        .filter(|join| join.from == REBORN && join.incarnation() < life)
+        .count();
+    if former == 0 {
+        return Err("no join of a former life was heard".to_string());
+    }
+    for join in &joins {
+        attack.forge(join.from, &join.payload)?;
+        attack.say(&join.payload)?;
+    }
+    remarks.push(format!("{} joins, {former} of a former life", joins.len()));
+    Ok(())
+}
+
+fn truncations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    let samples = attack.recording.shortest_of_each_kind();
+    let mut wanted = [("dropped_length", 0), ("dropped_short", 0)];
+    for sample in &samples {
+        wanted[0].1 += (sample.payload.len() - HEADER_BYTES) as u64;
+        wanted[1].1 += HEADER_BYTES as u64;
+    }
+    remarks.push(format!("{} kinds, {wanted:?}", samples.len()));
+    wanted[0].1 *= 2;
+    wanted[1].1 *= 2;
+    attack.expect("cut datagrams", &wanted, |attack| {
+        for sample in &samples {
+            for length in 0..sample.payload.len() {
+                let cut = sample.payload.get(..length).unwrap_or_default();
+                attack.forge(sample.from, cut)?;
+                attack.say(cut)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Random numbers (xorshift64*), the same ones for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        number as usize % bound.max(1)
+    }
+}
+
+/// Changes up to four bytes; those at `kept` stay.
+fn mutate(random: &mut Random, payload: &mut [u8], kept: &[std::ops::Range<usize>]) {
+    for _ in 0..=random.below(4) {
+        let place = random.below(payload.len());
+        let bit = 1 << random.below(8);
+        if !kept.iter().any(|range| range.contains(&place)) {
+            if let Some(byte) = payload.get_mut(place) {
+                *byte ^= bit;
+            }
+        }
+    }
+}
+
+fn mutation_count(attack: &Attack) -> usize {
+    if attack.surroundings.debug_kernel {
+        MUTATIONS.1
+    } else {
+        MUTATIONS.0
+    }
+}
+
+/// What a stranger may say: who may not must be refused, whatever else it says.
+fn is_free(payload: &[u8]) -> bool {
+    let free = [kind::PROBE, kind::JOIN, kind::JOIN_ANSWER];
+    payload
+        .get(fields::KIND)
+        .is_some_and(|kind| free.contains(kind))
+}
+
+fn mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    let count = mutation_count(attack);
+    let samples = attack.recording.all(|_| true);
+    let mut random = Random(SEED);
+    remarks.push(format!("{count} changed datagrams, seed {SEED:#x}"));
+    let got = attack.refused(|attack| {
+        let mut sent = 0;
+        while sent < count {
+            let sample = &samples[random.below(samples.len())];
+            let mut payload = sample.payload.clone();
+            mutate(&mut random, &mut payload, &[]);
+            if !is_free(&payload) {
+                attack.say(&payload)?;
+                sent += 1;
+            }
+        }
+        Ok(count as u64)
+    })?;
+    remarks.push(format!("{got:?}"));
+    let total: u64 = got.values().sum();
+    if total == count as u64 {
+        Ok(())
+    } else {
+        Err(format!("{total} were counted of {count}"))
+    }
+}
+
+/// Copies whose number was used: however the rest is changed, they are copies.
+fn forged_mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    let count = mutation_count(attack);
+    let samples = attack.recording.all(|kind| kind >= kind::REPORT);
+    let mut random = Random(SEED + 1);
+    remarks.push(format!("{count} changed copies, seed {:#x}", SEED + 1));
+    let kept = [
+        fields::KIND..fields::KIND + 1,
+        fields::COUNTER..fields::COUNTER + 8,
+    ];
+    let got = attack.refused(|attack| {
+        for _ in 0..count {
+            let sample = &samples[random.below(samples.len())];
+            let mut payload = sample.payload.clone();
+            mutate(&mut random, &mut payload, &kept);
+            attack.forge(sample.from, &payload)?;
+        }
+        Ok(count as u64)
+    })?;
+    remarks.push(format!("{got:?}"));
+    let total: u64 = got.values().sum();
+    if total == count as u64 {
+        Ok(())
+    } else {
+        Err(format!("{total} were counted of {count}"))
+    }
+}
+
+fn wrong_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    const NAME_LENGTH: usize = HEADER_BYTES + 13;
+    let request = attack
+        .recording
+        .latest(VICTIM, |kind| kind == kind::GROUP_REQUEST)
+        .ok_or("no request to join a group was heard")?;
+    let base = attack.base()?;
+    let earlier = (attack.view - 1).to_be_bytes().to_vec();
+    let cases: [(&str, &Sample, Vec<Change>); 3] = [
+        ("dropped_count", &request, vec![(NAME_LENGTH, vec![33])]),
+        ("dropped_value", &request, vec![(HEADER_BYTES + 8, vec![9])]),
+        ("dropped_other_view", &base, vec![(fields::VIEW, earlier)]),
+    ];
+    for (name, sample, mut changes) in cases {
+        // Of the present view, unless it is about another one.
+        let present = attack.view.to_be_bytes().to_vec();
+        changes.insert(0, (fields::VIEW, present));
+        let counter = attack.unused_counter()?.to_be_bytes().to_vec();
+        changes.push((fields::COUNTER, counter));
+        let payload = changed(sample, &changes);
+        let got = attack.refused(|attack| {
+            attack.forge(VICTIM, &payload)?;
+            Ok(1)
+        })?;
+        if got.get(name) != Some(&1) {
+            return Err(format!("{name}: counted {got:?}"));
+        }
+        remarks.push(format!("{got:?}"));
+    }
+    Ok(())
+}
+
+/// The length in the header is put right and the number is new, so that the body itself is read.
+fn cut_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    let samples = attack.recording.shortest_of_each_kind();
+    let before = attack.cluster.counter(TARGET, "datagrams_received")?;
+    let mut count = 0;
+    for sample in samples
+        .iter()
+        .filter(|sample| sample.kind() >= kind::REPORT)
+    {
+        for length in HEADER_BYTES..sample.payload.len() {
+            let counter = attack.unused_counter()?;
+            let body = (length - HEADER_BYTES) as u16;
+            let life = attack.recording.incarnation(VICTIM);
+            let payload = changed(
+                sample,
+                &[
+                    (fields::SENDER, VICTIM.to_be_bytes().to_vec()),
+                    (fields::INCARNATION, life.to_be_bytes().to_vec()),
+                    (fields::VIEW, attack.view.to_be_bytes().to_vec()),
+                    (fields::COUNTER, counter.to_be_bytes().to_vec()),
+                    (fields::LENGTH, body.to_be_bytes().to_vec()),
+                ],
+            );
+            attack.forge(VICTIM, payload.get(..length).unwrap_or_default())?;
+            count += 1;
+            if count % AHEAD == 0 {
+                // The victim's own numbers go on meanwhile.
+                let all = attack.cluster.all();
+                attack.cluster.send_all(&all, 1)?;
+            }
+        }
+    }
+    let after = attack.cluster.counter(TARGET, "datagrams_received")?;
+    remarks.push(format!("{count} cut bodies"));
+    if after - before >= count {
+        Ok(())
+    } else {
+        Err(format!("{} of {count} came", after - before))
+    }
+}
+
+fn flood(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
+    let count = 4 * mutation_count(attack);
+    let mut random = Random(SEED + 2);
+    let mut payload = vec![0; 1400];
+    for byte in &mut payload {
+        *byte = random.below(256) as u8;
+    }
+    for _ in 0..count {
+        let length = random.below(payload.len());
+        attack.say(&payload[..length])?;
+    }
+    remarks.push(format!("{count} datagrams"));
+    Ok(())
+}

@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The life of one cluster, told in steps that each are a test: it forms, its members multicast, nodes
+//! die silently, come back, leave and start again. At the end the trace of all kernels is checked
+//! against the promises. A step that fails ends the story: later ones fail for want of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kcgcsctl::clock::monotonic_ns;
+use kcgcsctl::netlink::NodeState;
+use kcgcsctl::record::Reason;
+
+use super::{Surroundings, Test};
+use crate::guest::cluster::{Cluster, Plan, MESSAGE_BYTES_MAX};
+use crate::guest::kernel_log::KernelLog;
+use crate::guest::member::departures;
+use crate::guest::modules;
+use crate::guest::wait::holds_for;
+
+/// How long a step may wait for what must happen.
+const LIMIT_MS: u64 = 60_000;
+/// Messages of each sender in the step that compares orders.
+const ROUNDS: usize = 12;
+/// Members that send at once.
+const SENDERS_MAX: usize = 8;
+/// How long a cluster with losses must stay in its view.
+const STEADY: Duration = Duration::from_secs(30);
+
+/// What the steps share.
+struct Story {
+    plan: Plan,
+    surroundings: Surroundings,
+    cluster: Option<Cluster>,
+    /// Incarnations of the nodes that were cut off, from before.
+    old_lives: Vec<(u16, u64)>,
+    is_over: bool,
+}
+
+impl Story {
+    fn cluster(&mut self) -> Result<&mut Cluster, String> {
+        self.cluster
+            .as_mut()
+            .ok_or_else(|| "there is no cluster".to_string())
+    }
+}
+
+type Step = fn(&mut Story, &mut Vec<String>) -> Result<(), String>;
+
+/// The tests of one cluster; `name` is put before their names.
+pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<Test> {
+    let has_loss = plan.loss.is_some();
+    let is_large = plan.count > 3;
+    let story = Rc::new(RefCell::new(Story {
+        plan,
+        surroundings,
+        cluster: None,
+        old_lives: Vec::new(),
+        is_over: false,
+    }));
+    let mut steps: Vec<(&str, Step)> = vec![
+        ("nodes_started_in_any_order_form_one_view", form),
+        ("a_member_on_each_node_joins_the_group", join),
+        ("messages_of_several_members_arrive_in_one_order", one_order),
+    ];
+    if has_loss {
+        steps.push(("losses_evict_nobody", stays));
+    }
+    steps.extend::<[(&str, Step); 4]>([
+        ("a_silent_crash_under_traffic_takes_one_view", crash),
+        ("a_node_cut_off_shortly_comes_back_in_a_new_life", come_back),
+        ("a_crashed_coordinator_takes_one_view", crash_coordinator),
+        (
+            "a_node_cut_off_for_long_comes_back_in_a_new_life",
+            come_back,
+        ),
+    ]);
+    if is_large {
+        steps.extend::<[(&str, Step); 2]>([
+            ("nodes_that_crash_at_once_take_one_view", crash_several),
+            ("several_come_back_in_new_lives", come_back),
+        ]);
+    }
+    steps.extend::<[(&str, Step); 4]>([
+        ("a_node_that_leaves_is_told_to_have_left", leave),
+        ("a_node_that_starts_again_joins_in_a_new_life", restart),
+        ("the_trace_of_all_kernels_holds_every_promise", end),
+        ("nothing_is_left_and_the_modules_unload", unload),
+    ]);
+    steps
+        .into_iter()
+        .map(|(step_name, step)| {
+            let story = Rc::clone(&story);
+            Test::new(format!("{name}: {step_name}"), move |remarks| {
+                let mut story = story.borrow_mut();
+                if story.is_over {
+                    return Err("not tried, an earlier step failed".to_string());
+                }
+                let outcome = step(&mut story, remarks);
+                story.is_over = outcome.is_err();
+                outcome
+            })
+        })
+        .collect()
+}
+
+/// A fixed order that is none: every third number, three times over.
+fn mixed(nodes: &[u16]) -> Vec<u16> {
+    let thirds = (0..3)
+        .rev()
+        .map(|start| nodes.iter().skip(start).step_by(3));
+    thirds.flatten().copied().collect()
+}
+
+/// Some of the nodes, evenly spread.
+fn some(nodes: &[u16]) -> Vec<u16> {
+    let step = nodes.len().div_ceil(SENDERS_MAX).max(1);
+    nodes.iter().step_by(step).copied().collect()
+}
+
+fn form(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    modules::load_both()?;
+    let limit = story.surroundings.limit(LIMIT_MS);
+    let cluster = story
+        .cluster
+        .insert(Cluster::new(story.plan.clone(), limit)?);
+    let all = cluster.all();
+    let started = monotonic_ns();
+    for node in mixed(&all) {
+        cluster.start(node)?;
+    }
+    let view = cluster.wait_for_view(&all)?;
+    let coordinators = view.members.iter().filter(|m| m.is_coordinator).count();
+    remarks.push(format!(
+        "view {} of {} nodes with {coordinators} coordinators, {} ms after the first start",
+        view.number,
+        all.len(),
+        (monotonic_ns() - started) / 1_000_000
+    ));
+    let wanted = all.len().min(5);
+    if coordinators != wanted {
+        return Err(format!("{coordinators} coordinators, not {wanted}"));
+    }
+    Ok(())
+}
+
+fn join(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    for &node in &mixed(&all) {
+        cluster.join(node)?;
+    }
+    cluster.wait_for_group(&all)?;
+    for node in all.clone() {
+        let groups = cluster.groups(node)?;
+        let [group] = groups.as_slice() else {
+            return Err(format!("node {node} knows the groups {groups:?}"));
+        };
+        if usize::from(group.members) != all.len() || group.local_members != 1 {
+            return Err(format!("node {node} says {group:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn one_order(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    let senders = some(&all);
+    let before: usize = cluster.member(1)?.deliveries().len();
+    let started = monotonic_ns();
+    cluster.send_all(&senders, ROUNDS)?;
+    cluster.wait("the largest message is taken", |cluster| {
+        let taken = cluster.send_bytes(1, MESSAGE_BYTES_MAX)?;
+        taken.map(drop).ok_or_else(|| "no room".to_string())
+    })?;
+    cluster.wait_for_delivery(&all)?;
+    let reference = cluster.member(1)?.deliveries().to_vec();
+    let wanted = senders.len() * ROUNDS + 1;
+    if reference.len() - before != wanted {
+        let got = reference.len() - before;
+        return Err(format!("node 1 was given {got} of {wanted} messages"));
+    }
+    // Who joined later may lack the beginning.
+    for node in all {
+        let got = cluster.member(node)?.deliveries();
+        if !reference.ends_with(got) || got.len() < wanted {
+            return Err(format!("node {node} has another order than node 1"));
+        }
+    }
+    remarks.push(format!(
+        "{wanted} messages of {} senders in {} ms",
+        senders.len(),
+        (monotonic_ns() - started) / 1_000_000
+    ));
+    Ok(())
+}
+
+fn stays(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    let view = cluster.wait_for_view(&all)?.number;
+    let names = ["suspicions", "accusations", "probes_sent"];
+    let mut totals = [0; 3];
+    for (name, total) in names.iter().zip(&mut totals) {
+        for &node in &all {
+            *total += cluster.counter(node, name)?;
+        }
+    }
+    holds_for("one view of all", STEADY, || {
+        std::thread::sleep(Duration::from_millis(200));
+        match cluster.status(1)?.view {
+            Some((number, _)) if number == view => Ok(()),
+            other => Err(format!("node 1 is in {other:?}, not in view {view}")),
+        }
+    })?;
+    let now = cluster.wait_for_view(&all)?.number;
+    for (name, before) in names.iter().zip(totals) {
+        let mut total = 0;
+        for &node in &all {
+            total += cluster.counter(node, name)?;
+        }
+        remarks.push(format!(
+            "{name}: {} in {} s",
+            total - before,
+            STEADY.as_secs()
+        ));
+    }
+    if now == view {
+        Ok(())
+    } else {
+        Err(format!("view {view} became view {now}"))
+    }
+}
+
+/// Cuts nodes off while others multicast, and expects one view without them at the survivors.
+fn cut_under_traffic(
+    story: &mut Story,
+    victims: &[u16],
+    remarks: &mut Vec<String>,
+) -> Result<(), String> {
+    let has_loss = story.plan.loss.is_some();
+    let mut lives = Vec::new();
+    let cluster = story.cluster()?;
+    let survivors = cluster.all_but(victims);
+    for &victim in victims {
+        lives.push((victim, cluster.status(victim)?.incarnation));
+    }
+    let before = cluster.wait_for_view(&cluster.all())?.number;
+    let mut installed = Vec::new();
+    for &node in &survivors {
+        let views = cluster.member(node)?.views().len();
+        installed.push((node, cluster.counter(node, "views_installed")?, views));
+    }
+    // All send until the moment of the cut; the victims' last messages may be lost with them.
+    let senders = some(&survivors);
+    cluster.send_all(&senders, 1)?;
+    cluster.send_all(victims, 2)?;
+    let cut_at = monotonic_ns();
+    for &victim in victims {
+        cluster.network.cut(victim)?;
+    }
+    cluster.wait("a view without the crashed nodes", |cluster| {
+        for &sender in &senders {
+            // The window is full while the view changes.
+            cluster.send(sender)?;
+        }
+        cluster.common_view(&survivors).map(drop)
+    })?;
+    remarks.push(format!(
+        "{victims:?} gone {} ms after the cut",
+        (monotonic_ns() - cut_at) / 1_000_000
+    ));
+    cluster.wait_for_group(&survivors)?;
+    cluster.send_all(&senders, 2)?;
+    cluster.wait_for_delivery(&survivors)?;
+    for (node, count, views) in installed {
+        let number = cluster.view(node)?.number;
+        let changes = cluster.counter(node, "views_installed")? - count;
+        if (number, changes) != (before + 1, 1) {
+            // Where packets are lost, the cut may be noticed at different times.
+            let text = format!("node {node}: {changes} views, from {before} to {number}");
+            if !has_loss {
+                return Err(text);
+            }
+            remarks.push(text);
+        }
+        let new = cluster
+            .member(node)?
+            .views()
+            .get(views..)
+            .unwrap_or_default();
+        let mut gone: Vec<(u16, Reason)> = new.iter().flat_map(departures).collect();
+        gone.sort_by_key(|(node, _)| *node);
+        let wanted: Vec<(u16, Reason)> = victims.iter().map(|n| (*n, Reason::Failed)).collect();
+        if gone != wanted {
+            return Err(format!("the member on node {node} saw {gone:?} leave"));
+        }
+        if new.len() != 1 && !has_loss {
+            return Err(format!(
+                "the member on node {node} was told {} views for one crash",
+                new.len()
+            ));
+        }
+    }
+    story.old_lives = lives;
+    Ok(())
+}
+
+fn crash(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    let view = cluster.wait_for_view(&all)?;
+    // The last node that does not coordinate; in a small cluster all do.
+    let victim = view
+        .members
+        .iter()
+        .filter(|member| !member.is_coordinator)
+        .map(|member| member.node)
+        .max()
+        .unwrap_or(all.len() as u16);
+    cut_under_traffic(story, &[victim], remarks)
+}
+
+/// The coordinator that issued the view dies, and stays away until it has given its view up.
+fn crash_coordinator(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    let issuer = cluster.wait_for_view(&all)?.issuer;
+    remarks.push(format!("node {issuer}"));
+    cut_under_traffic(story, &[issuer], remarks)?;
+    let cluster = story.cluster()?;
+    cluster.wait("the cut node gives up its view", |cluster| {
+        match cluster.status(issuer)?.state {
+            NodeState::Joining => Ok(()),
+            other => Err(format!("node {issuer} is {other}")),
+        }
+    })
+}
+
+fn crash_several(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    let view = cluster.wait_for_view(&all)?;
+    // Two, one of them a coordinator that did not issue the view.
+    let coordinator = view
+        .members
+        .iter()
+        .find(|member| member.is_coordinator && member.node != view.issuer)
+        .map(|member| member.node)
+        .ok_or("no second coordinator")?;
+    let other = all
+        .iter()
+        .rev()
+        .copied()
+        .find(|node| *node != coordinator && *node != view.issuer)
+        .ok_or("no other node")?;
+    let mut victims = vec![coordinator, other];
+    victims.sort_unstable();
+    cut_under_traffic(story, &victims, remarks)
+}
+
+fn come_back(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let old_lives = std::mem::take(&mut story.old_lives);
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    let healed_at = monotonic_ns();
+    for (node, _) in &old_lives {
+        cluster.network.heal(*node)?;
+    }
+    cluster.wait_for_view(&all)?;
+    remarks.push(format!(
+        "back {} ms after the cut was healed",
+        (monotonic_ns() - healed_at) / 1_000_000
+    ));
+    for (node, old) in old_lives {
+        let new = cluster.status(node)?.incarnation;
+        if new <= old {
+            return Err(format!("node {node} had life {old} and has {new}"));
+        }
+        cluster.pump()?;
+        if cluster.member(node)?.times_out == 0 {
+            return Err(format!(
+                "the member on node {node} was not told that it is out"
+            ));
+        }
+    }
+    // Their handles are members again by themselves.
+    cluster.wait_for_group(&all)?;
+    cluster.send_all(&some(&all), 1)?;
+    cluster.wait_for_delivery(&all)
+}
+
+fn leave(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    let leaver = cluster.wait_for_view(&all)?.issuer;
+    let incarnation = cluster.status(leaver)?.incarnation;
+    let rest = cluster.all_but(&[leaver]);
+    let mut log = KernelLog::from_now()?;
+    let mut known = Vec::new();
+    for &node in &rest {
+        known.push((node, cluster.member(node)?.views().len()));
+    }
+    let asked_at = monotonic_ns();
+    cluster.stop(leaver)?;
+    remarks.push(format!(
+        "node {leaver} stopped in {} ms",
+        (monotonic_ns() - asked_at) / 1_000_000
+    ));
+    cluster.wait_for_view(&rest)?;
+    cluster.wait_for_group(&rest)?;
+    for (node, views) in known {
+        let new = cluster
+            .member(node)?
+            .views()
+            .get(views..)
+            .unwrap_or_default();
+        let gone: Vec<(u16, Reason)> = new.iter().flat_map(departures).collect();
+        if gone != [(leaver, Reason::Leave)] {
+            return Err(format!("the member on node {node} saw {gone:?} leave"));
+        }
+    }
+    let lines = log.read_new()?;
+    for node in rest {
+        let wanted = format!("kcgcs: node {node}: left view: {leaver} (leave)");
+        if !lines.iter().any(|line| line.text == wanted) {
+            return Err(format!("the kernel's log lacks {wanted:?}"));
+        }
+    }
+    story.old_lives = vec![(leaver, incarnation)];
+    Ok(())
+}
+
+fn restart(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
+    let old_lives = std::mem::take(&mut story.old_lives);
+    let cluster = story.cluster()?;
+    let all = cluster.all();
+    for (node, old) in old_lives {
+        cluster.start(node)?;
+        cluster.join(node)?;
+        let new = cluster.status(node)?.incarnation;
+        if new <= old {
+            return Err(format!("node {node} had life {old} and has {new}"));
+        }
+    }
+    cluster.wait_for_view(&all)?;
+    cluster.wait_for_group(&all)?;
+    cluster.send_all(&some(&all), 1)?;
+    cluster.wait_for_delivery(&all)
+}
+
+fn end(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = story.cluster.take().ok_or("there is no cluster")?;
+    let trace = cluster.end()?;
+    let totals = trace.check()?;
+    remarks.push(format!(
+        "{} views, {} messages sent, {} delivered",
+        totals.views, totals.sends, totals.deliveries
+    ));
+    if totals.views == 0 || totals.sends == 0 || totals.deliveries < totals.sends {
+        return Err("the trace is too thin to say anything".to_string());
+    }
+    Ok(())
+}
+
+fn unload(_: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
+    modules::unload_both()
+}
