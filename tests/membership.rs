@@ -205,12 +205,14 @@ fn an_old_join_does_not_bring_back_who_has_gone() {
     lab.run_until(5_000, "one view of all", |lab| lab.agree(&[1, 2, 3, 4]));
     lab.crash(4);
     lab.run_until(3_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    let view = lab.hosts[&1].node.view().unwrap().number;
     let old = joins.borrow().last().cloned().expect("node 4 has asked");
     for to in 1..=3 {
         lab.inject(address(4), to, old.clone());
     }
     lab.run_for(1_000);
     assert!(lab.agree(&[1, 2, 3]));
+    assert_eq!(lab.hosts[&1].node.view().unwrap().number, view);
     // Its next life is let in.
     lab.start(4, 2);
     lab.run_until(3_000, "all again", |lab| lab.agree(&[1, 2, 3, 4]));
