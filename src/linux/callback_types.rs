@@ -1,36 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structs of `include/kcgcs.h`, in Rust.
-//!
-//! `kcgcs_exports.c` and this file check the same sizes, so that neither changes alone.
+//! The structs and numbers of `include/kcgcs.h`, with what Rust makes them of.
 
 #![forbid(unsafe_code)]
 
+use super::ffi;
 use crate::protocol::{
     group_view::GroupMember,
     identity::{
         MemberId,
         Slot, //
     },
+    limits::{
+        GROUP_NAME_BYTES_MAX,
+        MESSAGE_BYTES_MAX, //
+    },
     outputs::{
         ChangeReason,
         Order, //
     }, //
 };
-use kernel::{
-    bindings,
-    ffi::c_void, //
-};
 
-/// `struct kcgcs_member`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) incarnation: u64,
-    pub(crate) endpoint: u32,
-    pub(crate) node: u16,
-    pub(crate) slot: u16,
-}
+/// The address of a member in one of its lives.
+pub(crate) type Member = ffi::kcgcs_member;
+/// A member that left, and why.
+pub(crate) type Change = ffi::kcgcs_change;
+/// A view as consumers see it.
+pub(crate) type View = ffi::kcgcs_view;
+/// A delivered message.
+pub(crate) type Message = ffi::kcgcs_message;
+/// The callbacks of a consumer.
+pub(crate) type GroupOps = ffi::kcgcs_group_ops;
+
+const _: () = assert!(ffi::KCGCS_GROUP_NAME_MAX as usize == GROUP_NAME_BYTES_MAX);
+const _: () = assert!(ffi::KCGCS_MESSAGE_MAX as usize == MESSAGE_BYTES_MAX);
 
 impl Member {
     /// The address of `id`, which has `slot`; slot 0 where there is none.
@@ -57,89 +60,30 @@ impl From<&GroupMember> for Member {
     }
 }
 
-/// `struct kcgcs_change`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Change {
-    pub(crate) member: Member,
-    pub(crate) reason: u32,
-    pub(crate) reserved: u32,
-}
-
-/// `struct kcgcs_view`.
-#[repr(C)]
-pub(crate) struct View {
-    pub(crate) number: u64,
-    pub(crate) cluster_view: u64,
-    pub(crate) coordinator: u16,
-    pub(crate) primary: u8,
-    pub(crate) reserved: u8,
-    pub(crate) member_count: u16,
-    pub(crate) joined_count: u16,
-    pub(crate) left_count: u16,
-    pub(crate) transitional_count: u16,
-    pub(crate) members: *const Member,
-    pub(crate) joined: *const Member,
-    pub(crate) left: *const Change,
-    pub(crate) transitional: *const Member,
-}
-
-/// `struct kcgcs_message`.
-#[repr(C)]
-pub(crate) struct Message {
-    pub(crate) sender: Member,
-    pub(crate) sequence: u64,
-    pub(crate) view: u64,
-    pub(crate) order: u32,
-    pub(crate) length: u32,
-    pub(crate) data: *const c_void,
-}
-
-/// `struct kcgcs_group_ops`.
-#[repr(C)]
-pub(crate) struct GroupOps {
-    pub(crate) owner: *mut bindings::module,
-    pub(crate) view: Option<unsafe extern "C" fn(context: *mut c_void, view: *const View)>,
-    pub(crate) deliver: Option<unsafe extern "C" fn(context: *mut c_void, message: *const Message)>,
-    pub(crate) block: Option<unsafe extern "C" fn(context: *mut c_void)>,
-    pub(crate) writable: Option<unsafe extern "C" fn(context: *mut c_void)>,
-    pub(crate) get_state: Option<unsafe extern "C" fn(context: *mut c_void)>,
-    pub(crate) set_state: Option<unsafe extern "C" fn(context: *mut c_void)>,
-}
-
-const _: () = assert!(size_of::<Member>() == 16);
-const _: () = assert!(size_of::<Change>() == 24);
-const _: () = assert!(size_of::<View>() == 64);
-const _: () = assert!(size_of::<Message>() == 48);
-const _: () = assert!(size_of::<GroupOps>() == 7 * size_of::<usize>());
-
 /// The `enum kcgcs_reason` of a change.
 pub(crate) fn reason_number(reason: ChangeReason) -> u32 {
     match reason {
-        ChangeReason::Join => 1,
-        ChangeReason::Leave => 2,
-        ChangeReason::Failed => 3,
+        ChangeReason::Join => ffi::KCGCS_REASON_JOIN,
+        ChangeReason::Leave => ffi::KCGCS_REASON_LEAVE,
+        ChangeReason::Failed => ffi::KCGCS_REASON_FAILED,
     }
 }
 
 /// The `enum kcgcs_order` of an order.
 pub(crate) fn order_number(order: Order) -> u32 {
     match order {
-        Order::Fifo => 1,
-        Order::Causal => 2,
-        Order::Agreed => 3,
+        Order::Fifo => ffi::KCGCS_FIFO,
+        Order::Causal => ffi::KCGCS_CAUSAL,
+        Order::Agreed => ffi::KCGCS_AGREED,
     }
 }
-
-/// `KCGCS_SAFE`.
-pub(crate) const ORDER_SAFE: u32 = 4;
 
 /// The order that an `enum kcgcs_order` names.
 pub(crate) fn order_of_number(number: u32) -> Option<Order> {
     match number {
-        1 => Some(Order::Fifo),
-        2 => Some(Order::Causal),
-        3 => Some(Order::Agreed),
+        ffi::KCGCS_FIFO => Some(Order::Fifo),
+        ffi::KCGCS_CAUSAL => Some(Order::Causal),
+        ffi::KCGCS_AGREED => Some(Order::Agreed),
         _ => None,
     }
 }

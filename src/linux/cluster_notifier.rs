@@ -64,16 +64,17 @@ pub(super) enum News {
 impl News {
     /// The number that the notifier gets.
     fn action(&self) -> c_ulong {
-        match self {
-            Self::View(_) => 1,
-            Self::Suspect(_) => 2,
-            Self::Prepare => 3,
-            Self::Failed(_) => 4,
-            Self::QuorumLost => 5,
-            Self::QuorumRegained => 6,
-            Self::Excluded => 7,
-            Self::Stopped => 8,
-        }
+        let action = match self {
+            Self::View(_) => ffi::KCGCS_CLUSTER_VIEW,
+            Self::Suspect(_) => ffi::KCGCS_CLUSTER_SUSPECT,
+            Self::Prepare => ffi::KCGCS_CLUSTER_PREPARE,
+            Self::Failed(_) => ffi::KCGCS_CLUSTER_FAILED,
+            Self::QuorumLost => ffi::KCGCS_CLUSTER_QUORUM_LOST,
+            Self::QuorumRegained => ffi::KCGCS_CLUSTER_QUORUM_REGAINED,
+            Self::Excluded => ffi::KCGCS_CLUSTER_EXCLUDED,
+            Self::Stopped => ffi::KCGCS_CLUSTER_STOPPED,
+        };
+        action as c_ulong
     }
 
     /// The data that the notifier gets.

@@ -13,6 +13,7 @@ use super::{
         log_line,
         EventLog, //
     },
+    ffi,
     group_handle::{
         Delivery,
         Handle,
@@ -67,11 +68,11 @@ const MEMORY_PAUSE: Duration = Duration::from_milliseconds(10);
 /// Where the node stands, for operators: an `enum kcgcs_node_state`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NodeState {
-    Joining = 1,
-    Member = 2,
-    Blocked = 3,
-    Leaving = 4,
-    Failed = 5,
+    Joining = ffi::KCGCS_STATE_JOINING as isize,
+    Member = ffi::KCGCS_STATE_MEMBER as isize,
+    Blocked = ffi::KCGCS_STATE_BLOCKED as isize,
+    Leaving = ffi::KCGCS_STATE_LEAVING as isize,
+    Failed = ffi::KCGCS_STATE_FAILED as isize,
 }
 
 /// The protocol's node and what is to be done with what it says.

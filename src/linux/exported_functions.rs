@@ -8,9 +8,9 @@ use super::{
         order_of_number,
         GroupOps,
         Member,
-        View,
-        ORDER_SAFE, //
+        View, //
     },
+    ffi,
     group_handle::{
         Handle,
         Submission, //
@@ -42,12 +42,23 @@ use kernel::{
     task::might_sleep, //
 };
 
+ffi::as_declared!(
+    kcgcs_join,
+    kcgcs_leave,
+    kcgcs_multicast,
+    kcgcs_self,
+    kcgcs_view_get,
+    kcgcs_view_put,
+    kcgcs_register_notifier,
+    kcgcs_unregister_notifier,
+);
+
 /// A handle that a consumer holds, lent for one call.
 ///
 /// # Safety
 ///
 /// `group` comes from `kcgcs_join` and was not given to `kcgcs_leave`.
-unsafe fn borrow<'a>(group: *const c_void) -> Option<&'a Handle> {
+unsafe fn borrow<'a>(group: *const ffi::kcgcs_group) -> Option<&'a Handle> {
     // SAFETY: The caller says that it is a handle, or NULL, and keeps it during the call.
     unsafe { group.cast::<Handle>().as_ref() }
 }
@@ -63,12 +74,12 @@ unsafe extern "C" fn kcgcs_join(
     name: *const c_char,
     ops: *const GroupOps,
     context: *mut c_void,
-) -> *const c_void {
+) -> *mut ffi::kcgcs_group {
     might_sleep();
     // SAFETY: The caller promises the same.
     match unsafe { join(net, name, ops, context) } {
-        Ok(handle) => Arc::into_raw(handle).cast(),
-        Err(error) => error.to_ptr::<c_void>(),
+        Ok(handle) => Arc::into_raw(handle).cast_mut().cast(),
+        Err(error) => error.to_ptr(),
     }
 }
 
@@ -117,7 +128,7 @@ unsafe fn join(
 ///
 /// `group` comes from `kcgcs_join`; it is gone when 0 is returned.
 #[no_mangle]
-unsafe extern "C" fn kcgcs_leave(group: *mut c_void) -> c_int {
+unsafe extern "C" fn kcgcs_leave(group: *mut ffi::kcgcs_group) -> c_int {
     might_sleep();
     // SAFETY: The caller says that it is a handle.
     let Some(handle) = (unsafe { borrow(group) }) else {
@@ -142,7 +153,7 @@ unsafe extern "C" fn kcgcs_leave(group: *mut c_void) -> c_int {
 /// `group` is a handle, `data` is `length` bytes.
 #[no_mangle]
 unsafe extern "C" fn kcgcs_multicast(
-    group: *mut c_void,
+    group: *mut ffi::kcgcs_group,
     data: *const c_void,
     length: usize,
     order: c_uint,
@@ -151,7 +162,7 @@ unsafe extern "C" fn kcgcs_multicast(
     from_result(|| {
         // SAFETY: The caller says that it is a handle.
         let handle = unsafe { borrow(group) }.ok_or(EINVAL)?;
-        if order == ORDER_SAFE {
+        if order == ffi::KCGCS_SAFE {
             return Err(EOPNOTSUPP);
         }
         let order = order_of_number(order).ok_or(EINVAL)?;
@@ -207,7 +218,7 @@ fn copy_atomically(bytes: &[u8]) -> Result<BoundedVec<u8>> {
 ///
 /// `group` is a handle, `result` can be written.
 #[no_mangle]
-unsafe extern "C" fn kcgcs_self(group: *const c_void, result: *mut Member) -> c_int {
+unsafe extern "C" fn kcgcs_self(group: *const ffi::kcgcs_group, result: *mut Member) -> c_int {
     from_result(|| {
         // SAFETY: The caller says that it is a handle.
         let handle = unsafe { borrow(group) }.ok_or(EINVAL)?;
@@ -225,7 +236,7 @@ unsafe extern "C" fn kcgcs_self(group: *const c_void, result: *mut Member) -> c_
 ///
 /// `group` is a handle.
 #[no_mangle]
-unsafe extern "C" fn kcgcs_view_get(group: *mut c_void) -> *const View {
+unsafe extern "C" fn kcgcs_view_get(group: *mut ffi::kcgcs_group) -> *const View {
     // SAFETY: The caller says that it is a handle.
     match unsafe { borrow(group) }.and_then(Handle::view) {
         Some(view) => ViewRecord::into_foreign(view),

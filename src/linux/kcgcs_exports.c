@@ -8,14 +8,16 @@
 
 #include <kcgcs.h>
 
-/* The Rust side has the same layouts (callback_types.rs) and checks the same. */
+/*
+ * What consumers were compiled with.  The Rust side is made from the same
+ * header, and compares the types of the functions with it (ffi.rs).
+ */
 static_assert(sizeof(struct kcgcs_member) == 16);
 static_assert(sizeof(struct kcgcs_change) == 24);
 static_assert(sizeof(struct kcgcs_view) == 64);
 static_assert(sizeof(struct kcgcs_message) == 48);
 static_assert(sizeof(struct kcgcs_group_ops) == 7 * sizeof(void *));
 
-/* The functions are in another language, so that this cannot follow them. */
 #define KCGCS_EXPORT(function) EXPORT_SYMBOL_NS_GPL(function, "KCGCS")
 
 KCGCS_EXPORT(kcgcs_join);

@@ -6,17 +6,17 @@
 
 #include "kcgcs_internal.h"
 
-void kcgcs_spin_lock_bh(spinlock_t *lock)
+void kcgcs_spin_lock_bh(struct spinlock *lock)
 {
 	spin_lock_bh(lock);
 }
 
-int kcgcs_spin_trylock_bh(spinlock_t *lock)
+int kcgcs_spin_trylock_bh(struct spinlock *lock)
 {
 	return spin_trylock_bh(lock);
 }
 
-void kcgcs_spin_unlock_bh(spinlock_t *lock)
+void kcgcs_spin_unlock_bh(struct spinlock *lock)
 {
 	spin_unlock_bh(lock);
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the C files and the Rust files of this module call in each other.
- * src/linux/ffi.rs says the same in Rust; change both.
+ * What the C files and the Rust files of this module call in each other.  The
+ * Rust side gets it from here, by bindgen (ffi.rs), which needs plain types.
  */
 #ifndef _KCGCS_INTERNAL_H
 #define _KCGCS_INTERNAL_H
 
-#include <linux/notifier.h>
-#include <linux/spinlock_types.h>
 #include <linux/types.h>
 
+struct blocking_notifier_head;
 struct net;
 struct sk_buff;
+struct spinlock;
 struct kcgcs_socket;
 
 /*
@@ -50,8 +50,8 @@ bool kcgcs_receive(void *context, const u8 *address, u16 port,
 void kcgcs_received(void *context);
 
 /* kcgcs_parameters.c: what the operator gave at load time. */
-#define KCGCS_SETTING_NOT_GIVEN U32_MAX
-#define KCGCS_SETTING_UNREADABLE (U32_MAX - 1)
+#define KCGCS_SETTING_NOT_GIVEN 0xffffffffU
+#define KCGCS_SETTING_UNREADABLE 0xfffffffeU
 
 const char *kcgcs_parameter_cluster(void);
 const char *kcgcs_parameter_address(void);
@@ -112,9 +112,9 @@ int kcgcs_netlink_put(struct net *net, struct sk_buff *skb, u8 command,
 		      u32 index, u32 *generation, char *message);
 
 /* kcgcs_helpers.c: what is inline or a macro in C. */
-void kcgcs_spin_lock_bh(spinlock_t *lock);
-int kcgcs_spin_trylock_bh(spinlock_t *lock);
-void kcgcs_spin_unlock_bh(spinlock_t *lock);
+void kcgcs_spin_lock_bh(struct spinlock *lock);
+int kcgcs_spin_trylock_bh(struct spinlock *lock);
+void kcgcs_spin_unlock_bh(struct spinlock *lock);
 void kcgcs_init_notifier_chain(struct blocking_notifier_head *head);
 unsigned int kcgcs_no_io_begin(void);
 void kcgcs_no_io_end(unsigned int before);

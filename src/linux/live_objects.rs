@@ -88,6 +88,8 @@ pub(crate) fn expect_none() {
     }
 }
 
+ffi::as_declared!(kcgcs_live_objects_text);
+
 /// Writes the counts for sysfs; returns how many bytes.
 ///
 /// # Safety

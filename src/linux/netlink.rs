@@ -42,71 +42,49 @@ use kernel::{
     prelude::*, //
 };
 
-/// `enum kcgcs_command`.
-mod command {
-    pub(super) const NODE_GET: u8 = 3;
-    pub(super) const VIEW_GET: u8 = 4;
-    pub(super) const GROUP_GET: u8 = 5;
-}
-
-/// `enum kcgcs_attribute`.
-mod attribute {
-    use kernel::ffi::c_int;
-
-    pub(super) const CLUSTER: c_int = 2;
-    pub(super) const NODE_ID: c_int = 3;
-    pub(super) const ADDRESS: c_int = 4;
-    pub(super) const INCARNATION: c_int = 6;
-    pub(super) const STATE: c_int = 7;
-    pub(super) const VIEW_NUMBER: c_int = 8;
-    pub(super) const VIEW_ISSUER: c_int = 9;
-    pub(super) const SLOT: c_int = 10;
-    pub(super) const IS_COORDINATOR: c_int = 11;
-    pub(super) const PRIMARY: c_int = 12;
-    pub(super) const SETTING: c_int = 13;
-    pub(super) const COUNTER: c_int = 16;
-    pub(super) const GROUP: c_int = 17;
-    pub(super) const MEMBERS: c_int = 18;
-    pub(super) const LOCAL_MEMBERS: c_int = 19;
-    pub(super) const COORDINATOR: c_int = 20;
-    pub(super) const LOG_ENTRIES: c_int = 21;
-}
-
 /// An answer under construction.
 struct Answer(NonNull<bindings::sk_buff>);
 
 impl Answer {
-    fn u8(&self, attribute: c_int, value: u8) -> Result {
+    fn u8(&self, attribute: u32, value: u8) -> Result {
         // SAFETY: The message is ours for the call, as for all functions below.
-        to_result(unsafe { ffi::kcgcs_put_u8(self.0.as_ptr(), attribute, value) })
+        to_result(unsafe { ffi::kcgcs_put_u8(self.0.as_ptr(), attribute as c_int, value) })
     }
 
-    fn u16(&self, attribute: c_int, value: u16) -> Result {
+    fn u16(&self, attribute: u32, value: u16) -> Result {
         // SAFETY: See `u8`.
-        to_result(unsafe { ffi::kcgcs_put_u16(self.0.as_ptr(), attribute, value) })
+        to_result(unsafe { ffi::kcgcs_put_u16(self.0.as_ptr(), attribute as c_int, value) })
     }
 
-    fn u32(&self, attribute: c_int, value: u32) -> Result {
+    fn u32(&self, attribute: u32, value: u32) -> Result {
         // SAFETY: See `u8`.
-        to_result(unsafe { ffi::kcgcs_put_u32(self.0.as_ptr(), attribute, value) })
+        to_result(unsafe { ffi::kcgcs_put_u32(self.0.as_ptr(), attribute as c_int, value) })
     }
 
-    fn u64(&self, attribute: c_int, value: u64) -> Result {
+    fn u64(&self, attribute: u32, value: u64) -> Result {
         // SAFETY: See `u8`.
-        to_result(unsafe { ffi::kcgcs_put_u64(self.0.as_ptr(), attribute, value) })
+        to_result(unsafe { ffi::kcgcs_put_u64(self.0.as_ptr(), attribute as c_int, value) })
     }
 
-    fn text(&self, attribute: c_int, text: &[u8]) -> Result {
+    fn text(&self, attribute: u32, text: &[u8]) -> Result {
         let length = u32::try_from(text.len()).map_err(|_| EMSGSIZE)?;
         // SAFETY: See `u8`; the text has this length and is copied.
-        to_result(unsafe { ffi::kcgcs_put_text(self.0.as_ptr(), attribute, text.as_ptr(), length) })
+        to_result(unsafe {
+            ffi::kcgcs_put_text(self.0.as_ptr(), attribute as c_int, text.as_ptr(), length)
+        })
     }
 
-    fn pair(&self, attribute: c_int, name: &[u8], value: u64) -> Result {
+    fn pair(&self, attribute: u32, name: &[u8], value: u64) -> Result {
         let length = u32::try_from(name.len()).map_err(|_| EMSGSIZE)?;
         // SAFETY: See `u8`; the name has this length and is copied.
         to_result(unsafe {
-            ffi::kcgcs_put_pair(self.0.as_ptr(), attribute, name.as_ptr(), length, value)
+            ffi::kcgcs_put_pair(
+                self.0.as_ptr(),
+                attribute as c_int,
+                name.as_ptr(),
+                length,
+                value,
+            )
         })
     }
 
@@ -114,22 +92,27 @@ impl Answer {
         let mut bytes = [0; 64];
         let mut text = TextBuffer::new(&mut bytes);
         let _ = write!(text, "{address:?}");
-        self.text(attribute::ADDRESS, text.as_bytes())
+        self.text(ffi::KCGCS_ATTR_ADDRESS, text.as_bytes())
     }
 }
+
+ffi::as_declared!(kcgcs_netlink_start, kcgcs_netlink_stop, kcgcs_netlink_put);
 
 /// Runs a command; a complaint goes to the caller's message.
 ///
 /// # Safety
 ///
-/// `message` is `MESSAGE_SIZE` writable bytes that are zero.
+/// `message` is `KCGCS_MESSAGE_SIZE` writable bytes that are zero.
 unsafe fn answer(message: *mut c_char, command: impl FnOnce() -> Result<(), Complaint>) -> c_int {
     match command() {
         Ok(()) => 0,
         Err(complaint) => {
             // SAFETY: The caller lends these bytes.
             let place = unsafe {
-                core::slice::from_raw_parts_mut(message.cast::<u8>(), ffi::MESSAGE_SIZE - 1)
+                core::slice::from_raw_parts_mut(
+                    message.cast::<u8>(),
+                    ffi::KCGCS_MESSAGE_SIZE as usize - 1,
+                )
             };
             for (byte, text) in place.iter_mut().zip(complaint.text().bytes()) {
                 *byte = text;
@@ -151,7 +134,7 @@ fn net_of(net: *mut bindings::net) -> Result<NonNull<bindings::net>, Complaint> 
 #[no_mangle]
 unsafe extern "C" fn kcgcs_netlink_start(
     net: *mut bindings::net,
-    request: *const ffi::RawRequest,
+    request: *const ffi::kcgcs_request,
     message: *mut c_char,
 ) -> c_int {
     let command = || {
@@ -227,10 +210,10 @@ unsafe extern "C" fn kcgcs_netlink_put(
                 // SAFETY: The caller lends the place.
                 unsafe { generation.write(generation_of(engine)) };
             }
-            match command {
-                command::NODE_GET => put_node(&answer, instance, engine),
-                command::VIEW_GET => put_member(&answer, instance, engine, index),
-                command::GROUP_GET => put_group(&answer, engine, index),
+            match u32::from(command) {
+                ffi::KCGCS_CMD_NODE_GET => put_node(&answer, instance, engine),
+                ffi::KCGCS_CMD_VIEW_GET => put_member(&answer, instance, engine, index),
+                ffi::KCGCS_CMD_GROUP_GET => put_group(&answer, engine, index),
                 _ => Err(EOPNOTSUPP),
             }
         });
@@ -250,9 +233,12 @@ fn generation_of(engine: &Engine) -> u32 {
 }
 
 fn put_view(answer: &Answer, view: &ClusterView, engine: &Engine) -> Result {
-    answer.u64(attribute::VIEW_NUMBER, view.number.0)?;
-    answer.u16(attribute::VIEW_ISSUER, view.issuer.number())?;
-    answer.u8(attribute::PRIMARY, u8::from(engine.node().has_quorum()))
+    answer.u64(ffi::KCGCS_ATTR_VIEW_NUMBER, view.number.0)?;
+    answer.u16(ffi::KCGCS_ATTR_VIEW_ISSUER, view.issuer.number())?;
+    answer.u8(
+        ffi::KCGCS_ATTR_PRIMARY,
+        u8::from(engine.node().has_quorum()),
+    )
 }
 
 fn is_coordinator(view: &ClusterView, member: &MemberRecord, instance: &Instance) -> u8 {
@@ -263,21 +249,21 @@ fn is_coordinator(view: &ClusterView, member: &MemberRecord, instance: &Instance
 fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
     let node = engine.node();
     let identity = node.identity();
-    answer.text(attribute::CLUSTER, instance.cluster.as_bytes())?;
-    answer.u16(attribute::NODE_ID, identity.node.number())?;
-    answer.u64(attribute::INCARNATION, identity.incarnation.0)?;
+    answer.text(ffi::KCGCS_ATTR_CLUSTER, instance.cluster.as_bytes())?;
+    answer.u16(ffi::KCGCS_ATTR_NODE_ID, identity.node.number())?;
+    answer.u64(ffi::KCGCS_ATTR_INCARNATION, identity.incarnation.0)?;
     answer.address(instance.address)?;
-    answer.u8(attribute::STATE, engine.state() as u8)?;
+    answer.u8(ffi::KCGCS_ATTR_STATE, engine.state() as u8)?;
     if let Some(view) = node.view() {
         put_view(answer, view, engine)?;
         answer.u16(
-            attribute::MEMBERS,
+            ffi::KCGCS_ATTR_MEMBERS,
             u16::try_from(view.count()).unwrap_or(u16::MAX),
         )?;
         if let Some(member) = view.member(identity.node) {
-            answer.u16(attribute::SLOT, member.slot.0)?;
+            answer.u16(ffi::KCGCS_ATTR_SLOT, member.slot.0)?;
             answer.u8(
-                attribute::IS_COORDINATOR,
+                ffi::KCGCS_ATTR_IS_COORDINATOR,
                 is_coordinator(view, member, instance),
             )?;
         }
@@ -285,7 +271,7 @@ fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
     let mut settings = instance.configuration;
     for name in SETTING_NAMES {
         if let Some(value) = setting(&mut settings, name.to_bytes()) {
-            answer.pair(attribute::SETTING, name.to_bytes(), u64::from(*value))?;
+            answer.pair(ffi::KCGCS_ATTR_SETTING, name.to_bytes(), u64::from(*value))?;
         }
     }
     let mut counters = instance.pulse_counters();
@@ -294,7 +280,7 @@ fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
     counters.add(Counter::DroppedNoRoom, instance.socket.overflows());
     for counter in Counter::ALL {
         let name = counter.name().as_bytes();
-        answer.pair(attribute::COUNTER, name, counters.value(counter))?;
+        answer.pair(ffi::KCGCS_ATTR_COUNTER, name, counters.value(counter))?;
     }
     Ok(())
 }
@@ -303,12 +289,12 @@ fn put_member(answer: &Answer, instance: &Instance, engine: &Engine, index: usiz
     let view = engine.node().view().ok_or(ENODATA)?;
     let member = view.members().get(index).ok_or(ENODATA)?;
     put_view(answer, view, engine)?;
-    answer.u16(attribute::NODE_ID, member.identity.node.number())?;
-    answer.u64(attribute::INCARNATION, member.identity.incarnation.0)?;
+    answer.u16(ffi::KCGCS_ATTR_NODE_ID, member.identity.node.number())?;
+    answer.u64(ffi::KCGCS_ATTR_INCARNATION, member.identity.incarnation.0)?;
     answer.address(member.address)?;
-    answer.u16(attribute::SLOT, member.slot.0)?;
+    answer.u16(ffi::KCGCS_ATTR_SLOT, member.slot.0)?;
     answer.u8(
-        attribute::IS_COORDINATOR,
+        ffi::KCGCS_ATTR_IS_COORDINATOR,
         is_coordinator(view, member, instance),
     )
 }
@@ -323,10 +309,10 @@ fn put_group(answer: &Answer, engine: &Engine, index: usize) -> Result {
         place = place.saturating_add(1);
     });
     let group = found.ok_or(ENODATA)?;
-    answer.text(attribute::GROUP, group.name.as_bytes())?;
-    answer.u64(attribute::VIEW_NUMBER, group.view.0)?;
-    answer.u16(attribute::COORDINATOR, group.coordinator.number())?;
-    answer.u16(attribute::MEMBERS, group.members)?;
-    answer.u16(attribute::LOCAL_MEMBERS, group.local_members)?;
-    answer.u32(attribute::LOG_ENTRIES, group.log_entries)
+    answer.text(ffi::KCGCS_ATTR_GROUP, group.name.as_bytes())?;
+    answer.u64(ffi::KCGCS_ATTR_VIEW_NUMBER, group.view.0)?;
+    answer.u16(ffi::KCGCS_ATTR_COORDINATOR, group.coordinator.number())?;
+    answer.u16(ffi::KCGCS_ATTR_MEMBERS, group.members)?;
+    answer.u16(ffi::KCGCS_ATTR_LOCAL_MEMBERS, group.local_members)?;
+    answer.u32(ffi::KCGCS_ATTR_LOG_ENTRIES, group.log_entries)
 }

@@ -44,7 +44,7 @@ fn number(name: &'static CStr, default: u32) -> u32 {
     // SAFETY: Not NULL, so a variable of the C file. Parameters have been set and are read-only from
     // now on; nobody else writes while the module is being initialised.
     unsafe {
-        if *place == ffi::SETTING_NOT_GIVEN {
+        if *place == ffi::KCGCS_SETTING_NOT_GIVEN {
             *place = default;
         }
         *place

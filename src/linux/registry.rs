@@ -3,6 +3,7 @@
 //! Which network namespace has a node, and what happens when a namespace goes away.
 
 use super::{
+    ffi,
     instance::Instance,
     settings::{
         Complaint,
@@ -129,6 +130,8 @@ fn all() -> Result<KVec<Arc<Instance>>> {
     }
     Ok(list)
 }
+
+ffi::as_declared!(kcgcs_namespace_pre_exit, kcgcs_namespace_exit);
 
 /// A namespace goes away: its node says good-bye, and does not receive any more.
 ///

@@ -29,7 +29,7 @@ use kernel::{
 ///
 /// The pointer is a socket of `kcgcs_socket_bind`, not freed yet.
 pub(crate) struct Socket {
-    raw: NonNull<ffi::RawSocket>,
+    raw: NonNull<ffi::kcgcs_socket>,
     _live: LiveObject,
 }
 
@@ -99,7 +99,7 @@ impl Socket {
 
     /// The oldest datagram that waits for the engine.
     pub(crate) fn take(&self) -> Option<Datagram> {
-        let mut raw = ffi::RawDatagram {
+        let mut raw = ffi::kcgcs_datagram {
             address: [0; 16],
             port: 0,
             length: 0,
@@ -141,7 +141,7 @@ impl Drop for Socket {
 /// `skb` is a packet that this value owns; `raw` describes its payload.
 pub(crate) struct Datagram {
     skb: NonNull<bindings::sk_buff>,
-    raw: ffi::RawDatagram,
+    raw: ffi::kcgcs_datagram,
 }
 
 impl Datagram {
@@ -167,6 +167,8 @@ impl Drop for Datagram {
         unsafe { ffi::kcgcs_socket_give_back(self.skb.as_ptr()) }
     }
 }
+
+ffi::as_declared!(kcgcs_receive, kcgcs_received);
 
 /// A datagram has come in. Returns whether it is to be queued for the engine.
 ///
