@@ -8,6 +8,7 @@
 
 #[allow(
     clippy::all,
+    clippy::undocumented_unsafe_blocks,
     dead_code,
     // Locks have fields without a size where lockdep is off; C never sees their insides through this.
     improper_ctypes,

@@ -41,7 +41,7 @@ pub(crate) const DEFAULT_PORT: u16 = 5407;
 /// Bytes of a cluster's name.
 pub(crate) const CLUSTER_NAME_BYTES_MAX: usize = 32;
 /// Bytes of a [`Complaint`]. A netlink answer has room for its beginning only.
-const COMPLAINT_BYTES_MAX: usize = 200;
+const COMPLAINT_BYTES_MAX: usize = 104;
 
 /// Why a node was not started, for the operator and as an error number.
 pub(crate) struct Complaint {
