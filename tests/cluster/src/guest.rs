@@ -2,6 +2,7 @@
 
 //! What runs inside a test machine: clusters made of network namespaces, and the tests on them.
 
+pub mod bench;
 pub mod cluster;
 pub mod kernel_log;
 pub mod member;

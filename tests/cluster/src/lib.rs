@@ -5,6 +5,7 @@
 //! machines and reads what they say.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod guest;
 pub mod ktap;
 pub mod lab;

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The bench inside of the machine. It reports and judges nothing. The machine's clock must count
+//! instructions: times are then the cluster's own, however busy the host is.
+
+mod detection;
+mod function_graph;
+mod heartbeat;
+mod idle;
+mod multicast;
+
+use std::fs::File;
+use std::io::Read;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::cluster::{Cluster, Plan};
+use super::modules;
+use super::network::run_command;
+use crate::bench::{Line, Setting, LINE_MARK, PROGRESS_MARK};
+
+/// How long anything may take that must happen at all.
+const LIMIT: Duration = Duration::from_secs(120);
+/// A cluster that has its view is left alone for so long before it is measured.
+const SETTLING: Duration = Duration::from_secs(3);
+/// How often the bench looks at a cluster. A look costs time of the cluster's only processor.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Packets and bytes of an idle cluster
+    Idle,
+    /// From a silent crash to the new view
+    Detection,
+    /// Instructions of a heartbeat, and of a bare datagram
+    Heartbeat,
+    /// Messages per second, and their latency
+    Multicast,
+}
+
+/// What is to be measured.
+#[derive(Args, Debug)]
+pub struct Wishes {
+    /// What to measure; everything unless given
+    pub parts: Vec<Part>,
+    /// Nodes of the clusters that are idle or lose nodes
+    #[arg(long, value_delimiter = ',', default_value = "4,8,16,32,64", value_parser = clap::value_parser!(u16).range(3..=256))]
+    pub sizes: Vec<u16>,
+    /// Crashes for each size
+    #[arg(long, default_value_t = 24, value_parser = at_least_one)]
+    pub crashes: usize,
+    /// Seconds that an idle cluster is watched
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub idle_seconds: u64,
+    /// Where the times of crashes come from
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Only check these arguments
+    #[arg(long)]
+    pub check: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("a number from 1 is needed".to_string()),
+    }
+}
+
+impl Wishes {
+    fn includes(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}
+
+/// Measures, and writes what was found to the console.
+pub fn measure(wishes: &Wishes) -> Result<(), String> {
+    if wishes.check {
+        return Ok(());
+    }
+    seed_random_numbers()?;
+    load("kcgcs")?;
+    emit(&Line::Setting(setting(wishes.seed)?))?;
+    if wishes.includes(Part::Heartbeat) {
+        heartbeat::measure()?;
+    }
+    if wishes.includes(Part::Multicast) {
+        multicast::measure()?;
+    }
+    for &count in &wishes.sizes {
+        let wants_idle = wishes.includes(Part::Idle);
+        let wants_detection = wishes.includes(Part::Detection);
+        if !(wants_idle || wants_detection) {
+            break;
+        }
+        let mut cluster = form(Plan::of(count))?;
+        if wants_idle {
+            idle::measure(&mut cluster, Duration::from_secs(wishes.idle_seconds))?;
+        }
+        if wants_detection {
+            detection::measure(&mut cluster, wishes.crashes, wishes.seed)?;
+        }
+        cluster.end()?;
+    }
+    modules::wait_until_nothing_is_left()?;
+    emit(&Line::End)
+}
+
+/// A machine that has just started has no good random numbers yet, and until it has, each one costs
+/// many times as many instructions; the IP layer draws them for its packets. Waits until there are.
+fn seed_random_numbers() -> Result<(), String> {
+    const PATH: &str = "/dev/random";
+    tell_progress("waiting for random numbers");
+    File::open(PATH)
+        .and_then(|mut file| file.read_exact(&mut [0; 1]))
+        .map_err(|error| format!("{PATH}: {error}"))
+}
+
+fn emit(line: &Line) -> Result<(), String> {
+    let text = serde_json::to_string(line).map_err(|error| error.to_string())?;
+    println!("{LINE_MARK}{text}");
+    Ok(())
+}
+
+fn tell_progress(text: &str) {
+    println!("{PROGRESS_MARK}{text}");
+}
+
+/// Kernel and parameters, as a node of its own says them.
+fn setting(seed: u64) -> Result<Setting, String> {
+    let kernel = nix::sys::utsname::uname().map_err(|errno| format!("uname: {errno}"))?;
+    let mut cluster = form(Plan::of(1))?;
+    let parameters = cluster.status(1)?.settings;
+    cluster.end()?;
+    Ok(Setting {
+        kernel: kernel.release().to_string_lossy().into_owned(),
+        seed,
+        parameters,
+    })
+}
+
+/// A cluster whose nodes all run and have settled in one view.
+fn form(plan: Plan) -> Result<Cluster, String> {
+    tell_progress(&format!("{} nodes: forming a cluster", plan.count));
+    let mut cluster = Cluster::new(plan, LIMIT)?;
+    let all = cluster.all();
+    for &node in &all {
+        cluster.start(node)?;
+    }
+    cluster.wait_for_view(&all)?;
+    std::thread::sleep(SETTLING);
+    Ok(cluster)
+}
+
+/// Loads a module with those that it needs.
+fn load(module: &str) -> Result<(), String> {
+    run_command("modprobe", &[module])
+}
+
+fn unload(module: &str) -> Result<(), String> {
+    modules::unload(module).map_err(|errno| format!("unload {module}: {errno}"))
+}
