@@ -9,25 +9,52 @@
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "kcgcs_internal.h"
 
 /*
- * The kernel's charp refuses what is longer than 1024 bytes, which a list of
- * peers may well be.  What is written here stays in memory as long as the
- * module, so that it need not be copied.
+ * One text.  The kernel's charp refuses what is longer than 1024 bytes, which
+ * a list of peers may well be.  The kernel frees what it hands over before the
+ * module is initialised, hence the copy.
  */
+struct kcgcs_text {
+	const char *text;
+	char *copy;
+};
+
+static int kcgcs_copy_text(struct kcgcs_text *place, const char *text)
+{
+	char *copy = kstrdup(text ?: "", GFP_KERNEL);
+
+	if (!copy)
+		return -ENOMEM;
+	kfree(place->copy);
+	place->copy = copy;
+	place->text = copy;
+	return 0;
+}
+
 static int kcgcs_set_text(const char *text, const struct kernel_param *param)
 {
-	*(const char **)param->arg = text ?: "";
-	return 0;
+	return kcgcs_copy_text(param->arg, text);
 }
 
 static int kcgcs_get_text(char *buffer, const struct kernel_param *param)
 {
-	return sysfs_emit(buffer, "%s\n", *(const char **)param->arg);
+	const struct kcgcs_text *place = param->arg;
+
+	return sysfs_emit(buffer, "%s\n", place->text);
+}
+
+/* The module goes away. */
+static void kcgcs_free_text(void *arg)
+{
+	struct kcgcs_text *place = arg;
+
+	kfree(place->copy);
 }
 
 /* Without a value, too: the Rust side says what is allowed. */
@@ -35,14 +62,17 @@ static const struct kernel_param_ops kcgcs_text_ops = {
 	.flags = KERNEL_PARAM_OPS_FL_NOARG,
 	.set = kcgcs_set_text,
 	.get = kcgcs_get_text,
+	.free = kcgcs_free_text,
 };
 
-#define KCGCS_TEXT(text, default, description)				\
-	static const char *kcgcs_text_##text = default;			\
-	module_param_cb(text, &kcgcs_text_ops, &kcgcs_text_##text,	\
-			0444);						\
-	__MODULE_PARM_TYPE(text, "string");				\
-	MODULE_PARM_DESC(text, description)
+#define KCGCS_TEXT(parameter, default, description)			\
+	static struct kcgcs_text kcgcs_text_##parameter = {		\
+		.text = default,					\
+	};								\
+	module_param_cb(parameter, &kcgcs_text_ops,			\
+			&kcgcs_text_##parameter, 0444);			\
+	__MODULE_PARM_TYPE(parameter, "string");			\
+	MODULE_PARM_DESC(parameter, description)
 
 KCGCS_TEXT(cluster, "kcgcs",
 	   "Name of the cluster, 1 to 32 bytes (default kcgcs)");
@@ -57,14 +87,13 @@ KCGCS_TEXT(peers, "",
  */
 struct kcgcs_setting {
 	const char *name;
-	const char *text;
+	struct kcgcs_text unreadable;
 	unsigned int value;
 };
 
 /*
  * The Rust side refuses what is unreadable, with a line in the log that says
- * what is allowed; the kernel would only say that it is wrong.  The text stays
- * in memory as long as the module.
+ * what is allowed; the kernel would only say that it is wrong.
  */
 static int kcgcs_set_setting(const char *text, const struct kernel_param *param)
 {
@@ -73,9 +102,16 @@ static int kcgcs_set_setting(const char *text, const struct kernel_param *param)
 	if (!text || kstrtouint(text, 0, &setting->value) ||
 	    setting->value >= KCGCS_SETTING_UNREADABLE) {
 		setting->value = KCGCS_SETTING_UNREADABLE;
-		setting->text = text ?: "";
+		return kcgcs_copy_text(&setting->unreadable, text);
 	}
 	return 0;
+}
+
+static void kcgcs_free_setting(void *arg)
+{
+	struct kcgcs_setting *setting = arg;
+
+	kcgcs_free_text(&setting->unreadable);
 }
 
 static int kcgcs_get_setting(char *buffer, const struct kernel_param *param)
@@ -89,6 +125,7 @@ static const struct kernel_param_ops kcgcs_setting_ops = {
 	.flags = KERNEL_PARAM_OPS_FL_NOARG,
 	.set = kcgcs_set_setting,
 	.get = kcgcs_get_setting,
+	.free = kcgcs_free_setting,
 };
 
 #define KCGCS_SETTING(setting, description)				\
@@ -175,17 +212,17 @@ MODULE_PARM_DESC(live_objects, "Read only: objects of this module that exist now
 
 const char *kcgcs_parameter_cluster(void)
 {
-	return kcgcs_text_cluster;
+	return kcgcs_text_cluster.text;
 }
 
 const char *kcgcs_parameter_address(void)
 {
-	return kcgcs_text_address;
+	return kcgcs_text_address.text;
 }
 
 const char *kcgcs_parameter_peers(void)
 {
-	return kcgcs_text_peers;
+	return kcgcs_text_peers.text;
 }
 
 static struct kcgcs_setting *kcgcs_find_setting(const char *name)
@@ -211,5 +248,5 @@ const char *kcgcs_parameter_unreadable(const char *name)
 {
 	struct kcgcs_setting *setting = kcgcs_find_setting(name);
 
-	return setting ? setting->text : NULL;
+	return setting ? setting->unreadable.text : NULL;
 }
