@@ -2,7 +2,7 @@
 
 //! The tests' program outside of the machines.
 //!
-//! `kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER [--parameters "A=1 B=2"] [--results FILE]`
+//! `kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER --acceleration kvm|tcg [--parameters "A=1 B=2"] [--results FILE]`
 //! runs the demo and exits with 0 only if all of it was seen on every machine.
 //! `kcgcs-lab count FILE` reads KTAP and prints `PASSED FAILED`, then the names of what failed.
 
@@ -11,9 +11,9 @@ use std::process::ExitCode;
 
 use kcgcs_cluster_tests::ktap;
 use kcgcs_cluster_tests::lab::demo;
-use kcgcs_cluster_tests::lab::machine::Model;
+use kcgcs_cluster_tests::lab::machine::{Acceleration, Model};
 
-const USAGE: &str = "usage: kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER [--parameters TEXT] [--results FILE], or kcgcs-lab count FILE";
+const USAGE: &str = "usage: kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER --acceleration kvm|tcg [--parameters TEXT] [--results FILE], or kcgcs-lab count FILE";
 
 /// Slower than the defaults: machines that share two processors run late by 100 ms and more.
 const RELAXED: &str = "heartbeat_interval_ms=500 heartbeat_slack_ms=250 probe_interval_ms=250 \
@@ -55,15 +55,25 @@ fn run_demo(arguments: &[String]) -> Result<bool, String> {
         initramfs: path("--initramfs")?,
         logs: logs.clone(),
         segment_port: free_port()?,
+        acceleration: match value("--acceleration").as_deref() {
+            Some("kvm") => Acceleration::Kvm,
+            Some("tcg") => Acceleration::Tcg,
+            _ => return Err(USAGE.to_string()),
+        },
         memory_mb: 192,
         parameters: value("--parameters").unwrap_or_else(|| RELAXED.to_string()),
         count: MACHINES,
     };
     println!(
-        "KCGCS demo: {MACHINES} emulated machines, each with Debian's own kernel and kcgcs.ko."
+        "KCGCS demo: {MACHINES} {} machines, each with Debian's own kernel and kcgcs.ko, on one network.",
+        match model.acceleration {
+            Acceleration::Kvm => "virtual",
+            Acceleration::Tcg => "emulated",
+        }
     );
+    println!("Every line with \"node N |\" is from the kernel log of that machine.");
     println!(
-        "Emulated machines on few processors run late, so the timing is slower than the defaults:"
+        "Machines that share few processors run late, so the timing is slower than the defaults:"
     );
     println!("    {}", model.parameters);
     println!("Consoles are kept in {}", logs.display());

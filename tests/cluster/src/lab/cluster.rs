@@ -171,10 +171,11 @@ impl Cluster {
         }
         let told = told(&line.text);
         let is_message = matches!(told, Some(Told::Message { .. }));
-        // The kernel repeats its command line, which names us too.
+        // The kernel names us in lines of its own too, as in its command line.
         let is_ours = line.text.starts_with('[')
-            && line.text.contains("kcgcs")
-            && !line.text.contains("ommand line:");
+            && ["] kcgcs: node ", "] kcgcs_test_member: "]
+                .iter()
+                .any(|sign| line.text.contains(sign));
         if is_ours && !(is_message && self.quiet_messages) {
             self.narrator.kernel_line(line.machine, &line.text);
         }

@@ -11,11 +11,11 @@ use super::cluster::{describe, Cluster};
 use super::machine::Model;
 
 /// Limits of the steps. They only end a run that would not come to an end by itself.
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
-const FORM_LIMIT: Duration = Duration::from_secs(60);
-const TALK_LIMIT: Duration = Duration::from_secs(60);
-const CRASH_LIMIT: Duration = Duration::from_secs(60);
-const END_LIMIT: Duration = Duration::from_secs(90);
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
+const FORM_LIMIT: Duration = Duration::from_secs(180);
+const TALK_LIMIT: Duration = Duration::from_secs(120);
+const CRASH_LIMIT: Duration = Duration::from_secs(120);
+const END_LIMIT: Duration = Duration::from_secs(180);
 
 /// Messages that each speaker multicasts.
 const MESSAGES_EACH: usize = 8;

@@ -23,6 +23,15 @@ pub struct ConsoleLine {
     pub text: String,
 }
 
+/// What QEMU runs machines on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceleration {
+    /// The processor's own virtual machines.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
 /// What all machines of a run have in common.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -34,6 +43,8 @@ pub struct Model {
     pub logs: PathBuf,
     /// The UDP port of the segment that joins the machines; another run has another.
     pub segment_port: u16,
+    /// What QEMU runs the machines on.
+    pub acceleration: Acceleration,
     /// Megabytes of memory.
     pub memory_mb: u32,
     /// Milliseconds and numbers for kcgcs.ko: `name=value`, separated by spaces.
@@ -124,9 +135,14 @@ fn command(model: &Model, number: u16) -> Command {
         "exec demo-machine {number} {} {}",
         model.count, model.parameters
     );
-    // no_timer_check: on a busy host emulated timers come so late that the kernel would take them for broken.
+    // On a busy host an emulated kernel finds its timers late and its processor's counter slow, and would take the first for
+    // broken and live by a clock that is several times too fast.
+    let (accelerator, processor, clock) = match model.acceleration {
+        Acceleration::Kvm => ("kvm", "max", ""),
+        Acceleration::Tcg => ("tcg", "max,-la57", "no_timer_check tsc=unstable"),
+    };
     let kernel_line = format!(
-        "console=ttyS0 panic=-1 loglevel=7 quiet loglevel=7 nokaslr no_timer_check oops=panic panic_on_warn=1 \
+        "console=ttyS0 panic=-1 loglevel=7 quiet loglevel=7 nokaslr {clock} oops=panic panic_on_warn=1 \
          kcgcsvm.taint=0,4096,12288 kcgcsvm.name=node{number} kcgcsvm.run={}",
         base64(order.as_bytes())
     );
@@ -140,7 +156,7 @@ fn command(model: &Model, number: u16) -> Command {
             "none",
             "-no-reboot",
         ])
-        .args(["-accel", "tcg", "-cpu", "max,-la57", "-smp", "1"])
+        .args(["-accel", accelerator, "-cpu", processor, "-smp", "1"])
         .args(["-m", &model.memory_mb.to_string()])
         .arg("-kernel")
         .arg(&model.kernel)
