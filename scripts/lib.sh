@@ -124,7 +124,7 @@ must_step() {
 	step "$@" && return 0
 	if grep -qi 'no space left' -- "$log"; then
 		reason=" (the disk is full)"
-	elif grep -qiE 'could not resolve|temporary failure resolving|(unable|cannot|could not|failed) to? ?(connect|fetch)|connection (timed out|refused)|couldn.t download' -- "$log"; then
+	elif grep -qiE 'could not resolve|temporary failure resolving|(unable|cannot|could not|failed) to? ?(connect|fetch)|connection (timed out|refused)|couldn.t download|failed getting release file' -- "$log"; then
 		reason=" (no network, or the package server does not answer)"
 	elif grep -qiE 'operation not permitted|permission denied' -- "$log"; then
 		reason=" (something was not permitted: a container without rights to mount?)"
