@@ -4,10 +4,14 @@
 
 mod lab;
 
+use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::CommandError;
+use kcgcs_protocol::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::random::Random;
-use lab::groups::{assert_same_stories, delivered, joined, last_view_has};
+use kcgcs_protocol::protocol::wire::Kind;
+use lab::groups::{assert_same_stories, delivered, has_ended, joined, kind, last_view_has};
+use lab::Lab;
 
 #[test]
 fn messages_of_several_members_come_in_one_order_at_all() {
@@ -85,7 +89,7 @@ fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
                     let _ = lab.multicast(*number, *endpoint, &[*number as u8, round]);
                 }
             }
-            // The victim sends so many datagrams more, then none.
+            // The victim sends so many datagrams more, but not for long, then none.
             lab.filter = Box::new(move |from, to, _| {
                 if from == victim && left > 0 {
                     left -= 1;
@@ -93,6 +97,8 @@ fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
                 }
                 from != victim && to != victim
             });
+            lab.run_for(300);
+            lab.filter = Box::new(move |from, to, _| from != victim && to != victim);
             let rest: Vec<_> = handles
                 .iter()
                 .copied()
@@ -200,4 +206,69 @@ fn an_idle_group_sends_nothing() {
         true
     });
     lab.run_for(5_000);
+}
+
+#[test]
+fn a_member_that_was_put_out_with_a_full_window_may_send_again() {
+    let (mut lab, handles) = joined(5);
+    let (number, endpoint) = handles[1];
+    lab.filter = Box::new(move |from, to, _| (from == number) == (to == number));
+    let refused = loop {
+        if let Err(error) = lab.multicast(number, endpoint, &[1; 4000]) {
+            break error;
+        }
+    };
+    assert_eq!(refused, CommandError::WindowFull);
+    lab.run_until(2_000, "the others go on", |lab| lab.agree(&[1, 3, 4, 5]));
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_until(5_000, "it is told that there is room", |lab| {
+        let events = lab.hosts[&number].events.iter();
+        events
+            .rev()
+            .any(|(_, event)| matches!(event, Event::Writable { endpoint: to } if *to == endpoint))
+    });
+    lab.multicast(number, endpoint, b"again").unwrap();
+}
+
+#[test]
+fn handles_that_leave_before_any_view_take_no_place() {
+    let mut lonely = Lab::without_nodes(3, Configuration::DEFAULT);
+    lonely.start(1, 1);
+    for _ in 0..ENDPOINTS_MAX + 1 {
+        let endpoint = lonely.join(1, b"demo");
+        lonely.leave(1, endpoint);
+        assert!(has_ended(&lonely, 1, endpoint));
+    }
+    assert!(lonely.members(1).is_empty());
+}
+
+#[test]
+fn long_messages_of_all_members_at_once_do_not_block_each_other() {
+    let (mut lab, handles) = joined(3);
+    let mut all = handles.clone();
+    while all.len() < 3 * 11 {
+        let number = 1 + (all.len() % 3) as u16;
+        let endpoint = lab.join(number, b"demo");
+        all.push((number, endpoint));
+        let members = all.len();
+        lab.run_until(1_000, "it is in", |lab| {
+            last_view_has(lab, number, endpoint, members)
+        });
+    }
+    // More beginnings of messages than a coordinator keeps: each datagram of the first round is one
+    // fragment, and every third one is lost.
+    let mut datagrams = 0;
+    lab.filter = Box::new(move |_, _, bytes| {
+        datagrams += usize::from(kind(bytes) == Some(Kind::GroupData));
+        kind(bytes) != Some(Kind::GroupData) || datagrams % 3 != 0
+    });
+    for (number, endpoint) in &all {
+        lab.multicast(*number, *endpoint, &[3; MESSAGE_BYTES_MAX])
+            .unwrap();
+    }
+    let (number, endpoint) = all[0];
+    let sent = all.len();
+    lab.run_until(20_000, "all are delivered", move |lab| {
+        delivered(lab, number, endpoint) == sent
+    });
 }

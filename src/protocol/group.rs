@@ -22,18 +22,22 @@
 //! [`coordinator`] (ordering).
 
 mod coordinator;
+mod datagrams;
 mod flush;
 mod local;
 mod log;
 mod member;
+mod participant;
 mod sequencer;
+mod stash;
+mod upkeep;
+mod views;
 
-use self::flush::{Held, NodeReport};
 use self::local::{Local, Standing};
 use self::log::{Log, ViewEntry};
 use self::sequencer::Sequencer;
 use super::configuration::Configuration;
-use super::errors::{CommandError, Counter};
+use super::errors::CommandError;
 use super::identity::{
     EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, PeerAddress, ViewNumber,
 };
@@ -46,13 +50,7 @@ use super::outbox::Outbox;
 use super::outputs::{ChangeReason, Event, Order};
 use super::random::mix;
 use super::time::{Duration, Instant};
-use super::view::{ClusterView, MemberRecord};
-use super::wire::group::{
-    parse_acknowledge, parse_data, parse_fetch, parse_handover, parse_ordered, parse_positions,
-    parse_query, parse_report, parse_request, read_group, write_fragment, write_request, Report,
-    Request, FRAGMENT_HEAD_BYTES,
-};
-use super::wire::{Kind, Reader};
+use super::view::ClusterView;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 
 /// Room in the event queue that groups leave to the membership.
@@ -131,291 +129,6 @@ impl Group {
             backlog: false,
         })
     }
-
-    /// A cluster view was installed.
-    fn install(&mut self, now: Instant, view: &ClusterView, own: NodeId) {
-        self.coordinator = coordinator_of(self.id, view);
-        self.sequencer = None;
-        self.is_ordering = false;
-        if self.locals.is_empty() {
-            // It only ordered the group.
-            self.log = None;
-            self.candidate = None;
-        }
-        // A node that has accepted a view without it gets nothing of what followed.
-        let is_out = self
-            .log
-            .as_ref()
-            .and_then(Log::accepted_view)
-            .is_some_and(|view| !view.has_node(own));
-        if is_out {
-            self.log = None;
-        }
-        if let Some(log) = &mut self.log {
-            log.forget_unaccepted();
-        }
-        let holds_something = self.log.is_some() || self.candidate.is_some();
-        self.report_at = holds_something.then_some(now);
-        self.acknowledge_due = false;
-        self.acknowledge_at = None;
-        for local in self.locals.as_mut_slice() {
-            local.request_at = now;
-            local.send_again();
-        }
-    }
-
-    /// Does what is due, in a settled cluster view.
-    fn run(&mut self, context: &mut Context<'_>) {
-        self.backlog = false;
-        self.progress(context);
-        self.send_report_due(context);
-        self.send_requests(context);
-        self.send_data(context);
-        self.run_sequencer(context);
-        self.send_acknowledge(context);
-        // The epoch may have begun just now, by what this node has ordered itself.
-        let epoch = context.view.number;
-        if self.is_coordinator(context) && self.log_of(epoch).is_some() {
-            self.backlog |= self.locals.iter().any(Local::has_more);
-        }
-    }
-
-    fn is_coordinator(&self, context: &Context<'_>) -> bool {
-        self.coordinator == Some(context.own.node)
-    }
-
-    /// How far the log of the present epoch was accepted.
-    fn accepted(&self, epoch: ViewNumber) -> Option<u64> {
-        if let Some(log) = self.log.as_ref().filter(|log| log.epoch == epoch) {
-            return Some(log.accepted);
-        }
-        let candidate = self.candidate.as_ref();
-        candidate
-            .filter(|candidate| candidate.epoch == epoch)
-            .map(|_| 1)
-    }
-
-    fn send_report_due(&mut self, context: &mut Context<'_>) {
-        if self.accepted(context.view.number).is_some() {
-            self.report_at = None;
-        }
-        let (Some(at), Some(coordinator)) = (self.report_at, self.coordinator) else {
-            return;
-        };
-        if context.now < at {
-            return;
-        }
-        if self.is_coordinator(context) {
-            self.sequencer(context);
-            self.report_at = None;
-        } else {
-            self.send_report(context, coordinator);
-            self.report_at = Some(context.now.after(context.interval.times(2)));
-        }
-    }
-
-    fn send_requests(&mut self, context: &mut Context<'_>) {
-        let Some(coordinator) = self.coordinator else {
-            return;
-        };
-        for place in 0..self.locals.len() {
-            let Some(local) = self.locals.as_mut_slice().get_mut(place) else {
-                return;
-            };
-            let request = match local.standing {
-                Standing::Joining => Request::Join,
-                Standing::Leaving => Request::Leave,
-                Standing::Member => continue,
-            };
-            if context.now < local.request_at {
-                continue;
-            }
-            local.request_at = context.now.after(context.interval.times(2));
-            let endpoint = local.endpoint;
-            if coordinator == context.own.node {
-                let member = member_id(context.own, endpoint);
-                if !self.take_request(context, request, member) {
-                    self.answer_gone(context, member);
-                }
-            } else if let Some(address) = context.address(coordinator) {
-                let name = &self.name;
-                context
-                    .outbox
-                    .send([&address], Kind::GroupRequest, |writer| {
-                        write_request(writer, name, request, endpoint)
-                    });
-            }
-        }
-    }
-
-    /// A member asks to be let in or go. False if it wants to go and is not known.
-    fn take_request(&mut self, context: &Context<'_>, request: Request, member: MemberId) -> bool {
-        match (request, self.sequencer(context)) {
-            (Request::Join, Some(sequencer)) => {
-                sequencer.join(member);
-                true
-            }
-            (Request::Leave, Some(sequencer)) => sequencer.leave(member),
-            _ => true,
-        }
-    }
-
-    /// Tells a member that wanted to go that it is not in the group.
-    fn answer_gone(&mut self, context: &mut Context<'_>, member: MemberId) {
-        if member.node == context.own.node {
-            self.forget_endpoint(context, member.endpoint);
-        } else if let Some(address) = context.address(member.node) {
-            let name = &self.name;
-            context
-                .outbox
-                .send([&address], Kind::GroupRequest, |writer| {
-                    write_request(writer, name, Request::Gone, member.endpoint)
-                });
-        }
-    }
-
-    /// A member that wanted to go is not in the group.
-    fn forget_endpoint(&mut self, context: &mut Context<'_>, endpoint: EndpointId) {
-        let outbox = &mut *context.outbox;
-        self.locals.retain(|local| {
-            let is_it = local.endpoint == endpoint && local.standing == Standing::Leaving;
-            if is_it {
-                local.tell_end(outbox);
-            }
-            !is_it
-        });
-    }
-
-    /// Sends what members on this node have submitted.
-    fn send_data(&mut self, context: &mut Context<'_>) {
-        let epoch = context.view.number;
-        let is_in_effect = self.log.as_ref().is_some_and(|log| log.epoch == epoch);
-        let Some(coordinator) = self.coordinator.filter(|_| is_in_effect) else {
-            return;
-        };
-        let interval = context.interval;
-        for local in self.locals.as_mut_slice() {
-            if local.standing != Standing::Member {
-                continue;
-            }
-            local.check_progress(context.now, interval);
-            if coordinator == context.own.node {
-                let member = member_id(context.own, local.endpoint);
-                while let (Some(fragment), Some(sequencer)) =
-                    (local.next_fragment(), self.sequencer.as_mut())
-                {
-                    sequencer.take_fragment(member, &fragment);
-                    local.fragment_sent(context.now, interval);
-                }
-                continue;
-            }
-            let Some(address) = context
-                .view
-                .member(coordinator)
-                .map(|member| member.address)
-            else {
-                return;
-            };
-            let group = self.id;
-            while local.next_fragment().is_some() {
-                if context.outbox.transmit_room() <= ROOM_KEPT_BYTES {
-                    self.backlog = true;
-                    return;
-                }
-                context.outbox.send([&address], Kind::GroupData, |writer| {
-                    writer.u64(group.0)?;
-                    let mut bytes: usize = 0;
-                    while let Some(fragment) = local.next_fragment() {
-                        bytes = bytes
-                            .saturating_add(FRAGMENT_HEAD_BYTES)
-                            .saturating_add(fragment.bytes.len());
-                        if bytes > FRAGMENTS_BYTES_MAX {
-                            break;
-                        }
-                        write_fragment(writer, &fragment)?;
-                        local.fragment_sent(context.now, interval);
-                    }
-                    Some(())
-                });
-            }
-        }
-    }
-
-    fn send_acknowledge(&mut self, context: &mut Context<'_>) {
-        let epoch = context.view.number;
-        let (Some(accepted), Some(coordinator)) = (self.accepted(epoch), self.coordinator) else {
-            return;
-        };
-        if coordinator == context.own.node {
-            return;
-        }
-        let Some(address) = context.address(coordinator) else {
-            return;
-        };
-        let group = self.id;
-        let (stable, gap) = match self.log.as_ref().filter(|log| log.epoch == epoch) {
-            Some(log) => (log.stable, log.gap()),
-            None => (0, None),
-        };
-        let is_again = self.acknowledge_at.is_some_and(|at| context.now >= at);
-        if self.acknowledge_due || is_again {
-            context
-                .outbox
-                .send([&address], Kind::GroupAcknowledge, |writer| {
-                    writer.u64(group.0)?;
-                    writer.u64(accepted)
-                });
-            self.acknowledge_due = false;
-            self.acknowledge_at = Some(context.now.after(context.interval.times(2)));
-        }
-        if stable >= accepted {
-            self.acknowledge_at = None;
-        }
-        if let Some((from, to)) = gap.filter(|_| context.now >= self.missing_at) {
-            context
-                .outbox
-                .send([&address], Kind::GroupMissing, |writer| {
-                    writer.u64(group.0)?;
-                    writer.u64(from)?;
-                    writer.u64(to)
-                });
-            self.missing_at = context.now.after(context.interval);
-        }
-    }
-
-    /// When something is to be done although nothing comes in.
-    fn next_deadline(&self) -> Option<Instant> {
-        if self.backlog {
-            return Some(Instant::ZERO);
-        }
-        let requests = self
-            .locals
-            .iter()
-            .filter(|local| local.standing != Standing::Member)
-            .map(|local| local.request_at);
-        // Only what `send_data` and `send_acknowledge` look after: else nothing would be done then.
-        let sends = self
-            .locals
-            .iter()
-            .filter(|local| local.standing == Standing::Member)
-            .filter_map(Local::next_deadline);
-        let is_present = self.report_at.is_none();
-        let gap = self.log.as_ref().filter(|_| is_present).and_then(Log::gap);
-        let missing = gap.map(|_| self.missing_at).filter(|_| !self.is_ordering);
-        let sequencer = self.sequencer.as_ref().and_then(Sequencer::next_deadline);
-        requests
-            .chain(sends)
-            .chain(self.report_at)
-            .chain(self.acknowledge_at)
-            .chain(missing)
-            .chain(sequencer)
-            .min()
-    }
-
-    /// Whether this node has nothing to do with the group any more.
-    fn is_over(&self) -> bool {
-        self.locals.is_empty() && self.sequencer.as_ref().is_none_or(Sequencer::is_empty)
-    }
 }
 
 fn member_id(own: Identity, endpoint: EndpointId) -> MemberId {
@@ -484,13 +197,16 @@ impl Groups {
             return Err(CommandError::LimitReached);
         }
         let endpoint = EndpointId(self.next_endpoint);
+        // No number is given out twice.
+        let following = self.next_endpoint.checked_add(1);
+        let following = following.ok_or(CommandError::LimitReached)?;
         let local = Local::new(endpoint, now)?;
         let group = self.group_or_new(name, view)?;
         group
             .locals
             .push(local)
             .map_err(|_| CommandError::LimitReached)?;
-        self.next_endpoint = self.next_endpoint.saturating_add(1);
+        self.next_endpoint = following;
         Ok(endpoint)
     }
 
@@ -656,133 +372,6 @@ impl Groups {
         }
     }
 
-    // ---- datagrams ----------------------------------------------------------------------------
-
-    /// A datagram of a group from a member of the present view. Nothing has changed on an error.
-    pub fn handle_message(
-        &mut self,
-        now: Instant,
-        view: &ClusterView,
-        sender: &MemberRecord,
-        kind: Kind,
-        body: &[u8],
-        outbox: &mut Outbox,
-    ) -> Result<(), Counter> {
-        let mut reader = Reader::new(body);
-        let id = read_group(&mut reader)?;
-        let coordinator = coordinator_of(id, view).ok_or(Counter::DroppedUnexpected)?;
-        let is_mine = coordinator == self.own.node;
-        let is_from_coordinator = coordinator == sender.identity.node;
-        let is_allowed = match kind {
-            Kind::GroupData | Kind::GroupAcknowledge | Kind::GroupMissing | Kind::GroupReport => {
-                is_mine
-            }
-            Kind::GroupRequest => is_mine || is_from_coordinator,
-            Kind::GroupOrdered | Kind::GroupStatus | Kind::GroupQuery | Kind::GroupFetch => {
-                is_from_coordinator
-            }
-            _ => true,
-        };
-        if !is_allowed {
-            return Err(Counter::DroppedUnexpected);
-        }
-        let mut context = Context {
-            now,
-            own: self.own,
-            view,
-            interval: self.interval,
-            departed: &self.departed,
-            highest: &mut self.highest,
-            outbox,
-        };
-        let groups = &mut self.groups;
-        match kind {
-            Kind::GroupRequest => {
-                let (request, endpoint, name) = parse_request(reader, id)?;
-                if request == Request::Gone {
-                    let group = find(groups, id)?;
-                    group.forget_endpoint(&mut context, endpoint);
-                    return Ok(());
-                }
-                let group = find_or_new(groups, name, coordinator)?;
-                let member = member_id(sender.identity, endpoint);
-                if !group.take_request(&context, request, member) {
-                    group.answer_gone(&mut context, member);
-                }
-            }
-            Kind::GroupData => {
-                let fragments = parse_data(reader)?;
-                let group = find(groups, id)?;
-                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
-                for fragment in fragments {
-                    let member = member_id(sender.identity, fragment.endpoint);
-                    sequencer.take_fragment(member, &fragment);
-                }
-            }
-            Kind::GroupOrdered => {
-                let ordered = parse_ordered(reader)?;
-                find(groups, id)?.take_ordered(&mut context, &ordered);
-            }
-            Kind::GroupStatus => {
-                let (last, stable) = parse_positions(reader)?;
-                let group = find(groups, id)?;
-                group.hear_stable(&mut context, stable);
-                if let Some(log) = group.log_of(view.number) {
-                    log.hear_of(last);
-                }
-                group.progress(&mut context);
-            }
-            Kind::GroupAcknowledge => {
-                let accepted = parse_acknowledge(reader)?;
-                let group = find(groups, id)?;
-                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
-                let is_again = sequencer.acknowledge(now, sender.identity.node, accepted);
-                if is_again {
-                    // It may have missed what it was told.
-                    sequencer.tell_again(sender.identity.node);
-                }
-            }
-            Kind::GroupMissing => {
-                let (from, _) = parse_positions(reader)?;
-                let group = find(groups, id)?;
-                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
-                sequencer.missing(sender.identity.node, from);
-            }
-            Kind::GroupQuery => {
-                let name = parse_query(reader, id)?;
-                match find(groups, id) {
-                    Ok(group) => group.send_report(&mut context, sender.identity.node),
-                    Err(_) => {
-                        let address = sender.address;
-                        context
-                            .outbox
-                            .send([&address], Kind::GroupReport, |writer| {
-                                super::wire::group::write_report_nothing(writer, &name)
-                            });
-                    }
-                }
-            }
-            Kind::GroupReport => {
-                let (name, report) = parse_report(reader, id)?;
-                let report = node_report(sender.identity.node, &report)
-                    .map_err(|OutOfMemory| Counter::DroppedNoRoom)?;
-                let group = find_or_new(groups, name, coordinator)?;
-                let sequencer = group.sequencer(&context).ok_or(Counter::DroppedNoRoom)?;
-                sequencer.take_report(view, report);
-            }
-            Kind::GroupFetch => {
-                let fetch = parse_fetch(reader)?;
-                find(groups, id)?.hand_over(&mut context, &fetch);
-            }
-            Kind::GroupHandover => {
-                let (epoch, ordered) = parse_handover(reader)?;
-                find(groups, id)?.take_handover(&mut context, epoch, &ordered);
-            }
-            _ => return Err(Counter::DroppedKind),
-        }
-        Ok(())
-    }
-
     // ---- time ---------------------------------------------------------------------------------
 
     /// When [`Self::after_input`] has something to do although nothing comes in.
@@ -803,6 +392,7 @@ impl Groups {
     /// To be called once after every input and command: sends what was packed, delivers what may be.
     pub fn after_input(&mut self, now: Instant, view: Option<&ClusterView>, outbox: &mut Outbox) {
         let Some(view) = view else {
+            self.end_unknown_leaves(outbox);
             return;
         };
         let mut is_over = false;
@@ -828,6 +418,20 @@ impl Groups {
         if is_over && !self.is_frozen {
             self.groups.retain(|group| !group.is_over());
         }
+    }
+
+    /// Without a view nobody knows this node's members: those who leave are gone at once.
+    fn end_unknown_leaves(&mut self, outbox: &mut Outbox) {
+        for group in self.groups.as_mut_slice() {
+            group.locals.retain(|local| {
+                let is_leaving = local.standing == Standing::Leaving;
+                if is_leaving {
+                    local.tell_end(outbox);
+                }
+                !is_leaving
+            });
+        }
+        self.groups.retain(|group| !group.is_over());
     }
 
     /// Tells of each group.
@@ -858,70 +462,9 @@ impl Groups {
     }
 }
 
-fn find(groups: &mut BoundedVec<Group>, id: GroupId) -> Result<&mut Group, Counter> {
-    groups
-        .as_mut_slice()
-        .iter_mut()
-        .find(|group| group.id == id)
-        .ok_or(Counter::DroppedUnexpected)
-}
-
-fn find_or_new(
-    groups: &mut BoundedVec<Group>,
-    name: GroupName,
-    coordinator: NodeId,
-) -> Result<&mut Group, Counter> {
-    let id = name.id();
-    if !groups.iter().any(|group| group.id == id) {
-        let mut group = Group::new(name).map_err(|OutOfMemory| Counter::DroppedNoRoom)?;
-        group.coordinator = Some(coordinator);
-        groups.push(group).map_err(|_| Counter::DroppedNoRoom)?;
-    }
-    let group = find(groups, id)?;
-    if group.name == name {
-        Ok(group)
-    } else {
-        // Two names with one number.
-        Err(Counter::DroppedValue)
-    }
-}
-
-fn node_report(node: NodeId, report: &Report<'_>) -> Result<NodeReport, OutOfMemory> {
-    let mut result = NodeReport::of(node);
-    match report {
-        Report::Nothing => {}
-        Report::Log {
-            epoch,
-            accepted,
-            has_candidate,
-            view,
-        } => {
-            result.log = Some(Held {
-                epoch: *epoch,
-                accepted: *accepted,
-                view: ViewEntry::from_body(view)?,
-            });
-            result.expects_candidate = *has_candidate;
-        }
-        Report::Candidate {
-            epoch,
-            has_log,
-            view,
-        } => {
-            result.candidate = Some(Held {
-                epoch: *epoch,
-                accepted: 1,
-                view: ViewEntry::from_body(view)?,
-            });
-            result.expects_log = *has_log;
-        }
-    }
-    Ok(result)
-}
-
 /// Tells a member that it is out.
 fn tell_out(endpoint: EndpointId, own: Identity, outbox: &mut Outbox) {
-    if let Ok(view) = member::empty_view(own) {
+    if let Ok(view) = views::empty_view(own) {
         outbox.event(Event::GroupView { endpoint, view });
     }
 }

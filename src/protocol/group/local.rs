@@ -22,6 +22,9 @@ use crate::protocol::outputs::{Event, Order};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::group::{Fragment, Part};
 
+/// What is not ordered is sent again after at most this many times the first interval.
+const BACK_OFF_MAX: u64 = 8;
+
 /// Whether a member is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -63,6 +66,8 @@ pub(super) struct Local {
     /// Fragments that were sent and are not ordered.
     in_flight: usize,
     resend_at: Option<Instant>,
+    /// Times that all was sent again since something was ordered.
+    resends: u32,
     wants_writable: bool,
 }
 
@@ -80,6 +85,7 @@ impl Local {
             cursor: (0, 0),
             in_flight: 0,
             resend_at: None,
+            resends: 0,
             wants_writable: false,
         })
     }
@@ -121,6 +127,7 @@ impl Local {
         self.pending.clear();
         self.bytes = 0;
         self.next_sequence = 1;
+        self.resends = 0;
         self.send_again();
     }
 
@@ -148,6 +155,7 @@ impl Local {
         }
         // The rest gets a whole interval again.
         self.resend_at = None;
+        self.resends = 0;
         Some(message)
     }
 
@@ -192,6 +200,7 @@ impl Local {
 
     /// The fragment that [`Self::next_fragment`] gave was sent.
     pub(super) fn fragment_sent(&mut self, now: Instant, interval: Duration) {
+        let interval = self.resend_interval(interval);
         let fragments = self
             .pending
             .get(self.cursor.0)
@@ -206,11 +215,23 @@ impl Local {
         }
     }
 
+    /// How long to wait for something to be ordered: longer and longer if nothing is, since then the
+    /// group waits for somebody, and does not need more copies.
+    fn resend_interval(&self, interval: Duration) -> Duration {
+        let doublings = self.resends.saturating_sub(1);
+        let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
+        interval.times(factor.min(BACK_OFF_MAX))
+    }
+
     /// Sends all again if nothing was ordered for an interval.
     pub(super) fn check_progress(&mut self, now: Instant, interval: Duration) {
         if self.in_flight > 0 {
+            let interval = self.resend_interval(interval);
             match self.resend_at {
-                Some(at) if now >= at => self.send_again(),
+                Some(at) if now >= at => {
+                    self.send_again();
+                    self.resends = self.resends.saturating_add(1);
+                }
                 Some(_) => {}
                 None => self.resend_at = Some(now.after(interval)),
             }

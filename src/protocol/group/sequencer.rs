@@ -14,24 +14,22 @@
 
 use super::flush::{Decision, NodeReport};
 use super::log::{Entry, Log, ViewEntry};
+use super::participant::Participant;
+use super::stash::Stash;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
 use crate::protocol::identity::{MemberId, NodeId, Slot, ViewNumber};
 use crate::protocol::limits::{
-    FRAGMENT_BYTES_MAX, GROUP_FLIGHT_ENTRIES_MAX, GROUP_MEMBERS_MAX, GROUP_STASH_FRAGMENTS_MAX,
-    MESSAGE_FRAGMENTS_MAX, NODES_MAX,
+    FRAGMENT_BYTES_MAX, GROUP_FLIGHT_ENTRIES_MAX, GROUP_MEMBERS_MAX, NODES_MAX,
 };
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
-use crate::protocol::wire::group::{Fragment, Part};
+use crate::protocol::wire::group::Fragment;
 
 /// An unanswered message is sent again after at most this many times the first interval.
 const BACK_OFF_MAX: u64 = 8;
 
-/// A node that is out of the group is answered for so many intervals: what it was told last may have
-/// been lost. One that is silent for longer is put out of the cluster.
-const REMEMBERED_INTERVALS: u64 = 20;
 /// Members that were let go and are remembered: their late requests to come in are refused.
 const GONE_MAX: usize = GROUP_MEMBERS_MAX;
 
@@ -45,90 +43,6 @@ pub(super) enum Stage {
     Starting,
     /// Orders what comes.
     Running,
-}
-
-/// A node that has members.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Participant {
-    pub(super) node: NodeId,
-    /// It has acknowledged everything up to here.
-    pub(super) acknowledged: u64,
-    /// Everything up to here was sent.
-    pub(super) sent: u64,
-    /// It was told that everything up to here is stable.
-    pub(super) told_stable: u64,
-    pub(super) resend_at: Option<Instant>,
-    pub(super) interval: Duration,
-    /// It needs nothing up to here: it was not in the group.
-    begins_after: u64,
-    /// Position of the view that does not have it any more: it still gets everything up to that.
-    ends_at: Option<u64>,
-    /// It is in the group again since the entry behind this one, and has not got `ends_at` yet.
-    returns_after: Option<u64>,
-    /// It has got `ends_at`, and is forgotten at this time.
-    forgotten_at: Option<Instant>,
-}
-
-impl Participant {
-    /// A node that gets everything behind `before`.
-    fn new(node: NodeId, before: u64, interval: Duration) -> Self {
-        Self {
-            node,
-            acknowledged: before,
-            sent: before,
-            told_stable: before,
-            resend_at: None,
-            interval,
-            begins_after: before,
-            ends_at: None,
-            returns_after: None,
-            forgotten_at: None,
-        }
-    }
-
-    /// What everybody has as far as this one is concerned; `None`: it does not matter any more.
-    fn counts(&self) -> Option<u64> {
-        self.forgotten_at.is_none().then_some(self.acknowledged)
-    }
-
-    /// A view at `position` does not have the node.
-    fn leave(&mut self, position: u64) {
-        self.returns_after = None;
-        if self.ends_at.is_none() {
-            self.ends_at = Some(position);
-        }
-    }
-
-    /// A view behind `before` has the node.
-    fn stay(&mut self, before: u64) {
-        if self.forgotten_at.is_some() {
-            *self = Self::new(self.node, before, self.interval);
-        } else if self.ends_at.is_some() && self.returns_after.is_none() {
-            self.returns_after = Some(before);
-        }
-    }
-
-    /// It has everything up to `position`.
-    fn advance(&mut self, now: Instant, position: u64) {
-        self.acknowledged = position;
-        self.sent = self.sent.max(position);
-        self.resend_at = None;
-        if self.ends_at.is_some_and(|end| position >= end) {
-            match self.returns_after {
-                Some(before) => *self = Self::new(self.node, before.max(position), self.interval),
-                None => {
-                    self.forgotten_at = Some(now.after(self.interval.times(REMEMBERED_INTERVALS)));
-                }
-            }
-        }
-    }
-}
-
-/// A fragment of a message that is not complete yet, or not next.
-struct Stashed {
-    sender: MemberId,
-    part: Part,
-    bytes: BoundedVec<u8>,
 }
 
 /// The coordinator of one group in one epoch.
@@ -145,7 +59,7 @@ pub(super) struct Sequencer {
     pub(super) participants: BoundedVec<Participant>,
     /// The next message of each sender.
     senders: BoundedVec<(MemberId, u64)>,
-    stash: BoundedVec<Stashed>,
+    stash: Stash,
     /// What the first entry says of the epoch before, and the view in it.
     pub(super) start: Option<(ViewNumber, u64, Shared<ViewEntry>)>,
     /// The view that is in force after the last ordered entry.
@@ -171,7 +85,7 @@ impl Sequencer {
             gone: BoundedVec::with_capacity(GONE_MAX)?,
             participants: BoundedVec::with_capacity(2 * GROUP_MEMBERS_MAX)?,
             senders: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
-            stash: BoundedVec::with_capacity(GROUP_STASH_FRAGMENTS_MAX)?,
+            stash: Stash::new()?,
             start: None,
             latest: None,
             last: 0,
@@ -393,7 +307,7 @@ impl Sequencer {
             }
         }
         self.senders.retain(|(member, _)| view.has(*member));
-        self.stash.retain(|stashed| view.has(stashed.sender));
+        self.stash.retain(|sender| view.has(sender));
         self.latest = Some(view);
         self.last = position;
     }
@@ -413,29 +327,11 @@ impl Sequencer {
                 fragment.oldest
             }
         };
-        let part = fragment.part;
-        let is_known = part.sequence < next
-            || self.stash.iter().any(|stashed| {
-                stashed.sender == sender
-                    && stashed.part.sequence == part.sequence
-                    && stashed.part.fragment == part.fragment
-            });
-        // Some places are for those who are next: else messages that wait could fill all.
-        let is_next = part.sequence == next;
-        let kept = if is_next { 0 } else { MESSAGE_FRAGMENTS_MAX };
-        let room = self.stash.capacity().saturating_sub(self.stash.len());
-        if is_known || room <= kept {
-            return;
-        }
-        let Ok(mut bytes) = BoundedVec::with_capacity(fragment.bytes.len()) else {
-            return;
-        };
-        if bytes.extend_from_slice(fragment.bytes).is_ok() {
-            let _ = self.stash.push(Stashed {
-                sender,
-                part,
-                bytes,
-            });
+        let sequence = fragment.part.sequence;
+        if sequence >= next {
+            let is_next = sequence == next;
+            self.stash
+                .keep(sender, &fragment.part, fragment.bytes, is_next);
         }
     }
 
@@ -459,47 +355,20 @@ impl Sequencer {
     }
 
     fn order_next(&mut self, sender: MemberId, sequence: u64, log: &mut Log) -> bool {
-        let is_of =
-            |stashed: &Stashed| stashed.sender == sender && stashed.part.sequence == sequence;
-        let Some(fragments) = self
-            .stash
-            .iter()
-            .find(|stashed| is_of(stashed))
-            .map(|stashed| stashed.part.fragments)
-        else {
-            return false;
-        };
-        let have = self.stash.iter().filter(|stashed| is_of(stashed)).count();
         let slot = self.latest.as_ref().and_then(|view| view.slot(sender));
-        let (true, Some(slot)) = (
-            have >= usize::from(fragments) && log.has_room(usize::from(fragments)),
-            slot,
-        ) else {
+        let (Some(slot), Some(fragments)) = (slot, self.stash.complete(sender, sequence)) else {
             return false;
         };
-        for fragment in 0..fragments {
-            let place = self
-                .stash
-                .iter()
-                .position(|stashed| is_of(stashed) && stashed.part.fragment == fragment);
-            let Some(stashed) = place.and_then(|place| self.stash.remove(place)) else {
-                // Two different counts of fragments for one message: its sender is broken.
-                return false;
-            };
-            self.last = self.last.saturating_add(1);
-            log.put(
-                self.last,
-                Entry::Data {
-                    slot,
-                    part: Part {
-                        fragment,
-                        fragments,
-                        ..stashed.part
-                    },
-                    bytes: stashed.bytes,
-                },
-            );
+        if !log.has_room(usize::from(fragments)) {
+            return false;
         }
+        for fragment in 0..fragments {
+            if let Some((part, bytes)) = self.stash.take(sender, sequence, fragment) {
+                self.last = self.last.saturating_add(1);
+                log.put(self.last, Entry::Data { slot, part, bytes });
+            }
+        }
+        self.stash.forget(sender, sequence);
         true
     }
 
@@ -556,7 +425,7 @@ impl Sequencer {
 
     /// Goes back to what was acknowledged where nothing has come for an interval.
     pub(super) fn check_progress(&mut self, now: Instant, interval: Duration, own: NodeId) -> u64 {
-        let mut resent = 0;
+        let mut resent: u64 = 0;
         self.participants
             .retain(|participant| participant.forgotten_at.is_none_or(|at| now < at));
         for participant in self.participants.as_mut_slice() {
@@ -568,7 +437,8 @@ impl Sequencer {
             match participant.resend_at {
                 None => participant.resend_at = Some(now.after(participant.interval)),
                 Some(at) if now >= at => {
-                    resent += participant.sent.saturating_sub(participant.acknowledged);
+                    let behind = participant.sent.saturating_sub(participant.acknowledged);
+                    resent = resent.saturating_add(behind);
                     participant.sent = participant.acknowledged;
                     participant.interval = participant
                         .interval

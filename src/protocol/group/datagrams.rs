@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Datagrams of groups: who may say what, and what is done with it.
+
+use super::flush::{Held, NodeReport};
+use super::log::ViewEntry;
+use super::{coordinator_of, member_id, Context, Group, Groups};
+use crate::platform::{BoundedVec, OutOfMemory};
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{GroupId, GroupName, NodeId};
+use crate::protocol::outbox::Outbox;
+use crate::protocol::time::Instant;
+use crate::protocol::view::{ClusterView, MemberRecord};
+use crate::protocol::wire::group::{
+    parse_acknowledge, parse_data, parse_fetch, parse_handover, parse_ordered, parse_positions,
+    parse_query, parse_report, parse_request, read_group, write_report_nothing, Report, Request,
+};
+use crate::protocol::wire::{Kind, Reader};
+
+impl Groups {
+    /// A datagram of a group from a member of the present view. Nothing has changed on an error.
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        view: &ClusterView,
+        sender: &MemberRecord,
+        kind: Kind,
+        body: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        let mut reader = Reader::new(body);
+        let id = read_group(&mut reader)?;
+        let coordinator = coordinator_of(id, view).ok_or(Counter::DroppedUnexpected)?;
+        let is_mine = coordinator == self.own.node;
+        let is_from_coordinator = coordinator == sender.identity.node;
+        let is_allowed = match kind {
+            Kind::GroupData | Kind::GroupAcknowledge | Kind::GroupMissing | Kind::GroupReport => {
+                is_mine
+            }
+            Kind::GroupRequest => is_mine || is_from_coordinator,
+            Kind::GroupOrdered | Kind::GroupStatus | Kind::GroupQuery | Kind::GroupFetch => {
+                is_from_coordinator
+            }
+            _ => true,
+        };
+        if !is_allowed {
+            return Err(Counter::DroppedUnexpected);
+        }
+        let mut context = Context {
+            now,
+            own: self.own,
+            view,
+            interval: self.interval,
+            departed: &self.departed,
+            highest: &mut self.highest,
+            outbox,
+        };
+        let groups = &mut self.groups;
+        match kind {
+            Kind::GroupRequest => {
+                let (request, endpoint, name) = parse_request(reader, id)?;
+                if request == Request::Gone {
+                    let group = find(groups, id)?;
+                    group.forget_endpoint(&mut context, endpoint);
+                    return Ok(());
+                }
+                let group = find_or_new(groups, name, coordinator)?;
+                let member = member_id(sender.identity, endpoint);
+                if !group.take_request(&context, request, member) {
+                    group.answer_gone(&mut context, member);
+                }
+            }
+            Kind::GroupData => {
+                let fragments = parse_data(reader)?;
+                let group = find(groups, id)?;
+                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
+                for fragment in fragments {
+                    let member = member_id(sender.identity, fragment.endpoint);
+                    sequencer.take_fragment(member, &fragment);
+                }
+            }
+            Kind::GroupOrdered => {
+                let ordered = parse_ordered(reader)?;
+                find(groups, id)?.take_ordered(&mut context, &ordered);
+            }
+            Kind::GroupStatus => {
+                let (last, stable) = parse_positions(reader)?;
+                let group = find(groups, id)?;
+                group.hear_stable(&mut context, stable);
+                if let Some(log) = group.log_of(view.number) {
+                    log.hear_of(last);
+                }
+                group.progress(&mut context);
+            }
+            Kind::GroupAcknowledge => {
+                let accepted = parse_acknowledge(reader)?;
+                let group = find(groups, id)?;
+                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
+                let is_again = sequencer.acknowledge(now, sender.identity.node, accepted);
+                if is_again {
+                    // It may have missed what it was told.
+                    sequencer.tell_again(sender.identity.node);
+                }
+            }
+            Kind::GroupMissing => {
+                let (from, _) = parse_positions(reader)?;
+                let group = find(groups, id)?;
+                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
+                sequencer.missing(sender.identity.node, from);
+            }
+            Kind::GroupQuery => {
+                let name = parse_query(reader, id)?;
+                match find(groups, id) {
+                    Ok(group) => group.send_report(&mut context, sender.identity.node),
+                    Err(_) => {
+                        let address = sender.address;
+                        context
+                            .outbox
+                            .send([&address], Kind::GroupReport, |writer| {
+                                write_report_nothing(writer, &name)
+                            });
+                    }
+                }
+            }
+            Kind::GroupReport => {
+                let (name, report) = parse_report(reader, id)?;
+                let report = node_report(sender.identity.node, &report)
+                    .map_err(|OutOfMemory| Counter::DroppedNoRoom)?;
+                let group = find_or_new(groups, name, coordinator)?;
+                let sequencer = group.sequencer(&context).ok_or(Counter::DroppedNoRoom)?;
+                sequencer.take_report(view, report);
+            }
+            Kind::GroupFetch => {
+                let fetch = parse_fetch(reader)?;
+                find(groups, id)?.hand_over(&mut context, &fetch);
+            }
+            Kind::GroupHandover => {
+                let (epoch, ordered) = parse_handover(reader)?;
+                find(groups, id)?.take_handover(&mut context, epoch, &ordered);
+            }
+            _ => return Err(Counter::DroppedKind),
+        }
+        Ok(())
+    }
+}
+
+fn find(groups: &mut BoundedVec<Group>, id: GroupId) -> Result<&mut Group, Counter> {
+    groups
+        .as_mut_slice()
+        .iter_mut()
+        .find(|group| group.id == id)
+        .ok_or(Counter::DroppedUnexpected)
+}
+
+fn find_or_new(
+    groups: &mut BoundedVec<Group>,
+    name: GroupName,
+    coordinator: NodeId,
+) -> Result<&mut Group, Counter> {
+    let id = name.id();
+    if !groups.iter().any(|group| group.id == id) {
+        let mut group = Group::new(name).map_err(|OutOfMemory| Counter::DroppedNoRoom)?;
+        group.coordinator = Some(coordinator);
+        groups.push(group).map_err(|_| Counter::DroppedNoRoom)?;
+    }
+    let group = find(groups, id)?;
+    if group.name == name {
+        Ok(group)
+    } else {
+        // Two names with one number.
+        Err(Counter::DroppedValue)
+    }
+}
+
+fn node_report(node: NodeId, report: &Report<'_>) -> Result<NodeReport, OutOfMemory> {
+    let mut result = NodeReport::of(node);
+    match report {
+        Report::Nothing => {}
+        Report::Log {
+            epoch,
+            accepted,
+            has_candidate,
+            view,
+        } => {
+            result.log = Some(Held {
+                epoch: *epoch,
+                accepted: *accepted,
+                view: ViewEntry::from_body(view)?,
+            });
+            result.expects_candidate = *has_candidate;
+        }
+        Report::Candidate {
+            epoch,
+            has_log,
+            view,
+        } => {
+            result.candidate = Some(Held {
+                epoch: *epoch,
+                accepted: 1,
+                view: ViewEntry::from_body(view)?,
+            });
+            result.expects_log = *has_log;
+        }
+    }
+    Ok(result)
+}

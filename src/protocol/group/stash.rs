@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fragments that a group's coordinator keeps of messages that are not complete yet, or not next.
+
+use crate::platform::{BoundedVec, OutOfMemory};
+use crate::protocol::identity::MemberId;
+use crate::protocol::limits::{GROUP_STASH_FRAGMENTS_MAX, MESSAGE_FRAGMENTS_MAX};
+use crate::protocol::wire::group::Part;
+
+struct Stashed {
+    sender: MemberId,
+    part: Part,
+    bytes: BoundedVec<u8>,
+}
+
+impl Stashed {
+    fn is_of(&self, sender: MemberId, sequence: u64) -> bool {
+        self.sender == sender && self.part.sequence == sequence
+    }
+}
+
+/// Fragments of all senders.
+pub(super) struct Stash {
+    fragments: BoundedVec<Stashed>,
+    /// Whose next message may use the last places, until it is ordered.
+    favoured: Option<MemberId>,
+}
+
+impl Stash {
+    /// Nothing kept.
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            fragments: BoundedVec::with_capacity(GROUP_STASH_FRAGMENTS_MAX)?,
+            favoured: None,
+        })
+    }
+
+    /// Keeps a fragment if there is room; if not, its sender sends it again. `is_next`: it is of the
+    /// message of its sender that is to be ordered next.
+    pub(super) fn keep(&mut self, sender: MemberId, part: &Part, bytes: &[u8], is_next: bool) {
+        let is_known = self.fragments.iter().any(|stashed| {
+            stashed.is_of(sender, part.sequence) && stashed.part.fragment == part.fragment
+        });
+        if is_known || !self.has_room_for(sender, is_next) {
+            return;
+        }
+        let Ok(mut copy) = BoundedVec::with_capacity(bytes.len()) else {
+            return;
+        };
+        if copy.extend_from_slice(bytes).is_ok() {
+            let _ = self.fragments.push(Stashed {
+                sender,
+                part: *part,
+                bytes: copy,
+            });
+        }
+    }
+
+    /// Whether one more fragment may be kept. The last places, as many as a message may need, are
+    /// for the next message of one sender at a time: else beginnings of messages could fill all
+    /// places, and none would ever be complete.
+    fn has_room_for(&mut self, sender: MemberId, is_next: bool) -> bool {
+        let room = self
+            .fragments
+            .capacity()
+            .saturating_sub(self.fragments.len());
+        if room > MESSAGE_FRAGMENTS_MAX {
+            return true;
+        }
+        is_next && room > 0 && *self.favoured.get_or_insert(sender) == sender
+    }
+
+    /// The number of fragments of a message, if all are here.
+    pub(super) fn complete(&self, sender: MemberId, sequence: u64) -> Option<u16> {
+        let fragments = |stashed: &&Stashed| stashed.is_of(sender, sequence);
+        let count = self.fragments.iter().find(fragments)?.part.fragments;
+        let have = self.fragments.iter().filter(fragments);
+        let have = have.filter(|stashed| stashed.part.fragments == count);
+        (have.count() == usize::from(count)).then_some(count)
+    }
+
+    /// Takes a fragment out.
+    pub(super) fn take(
+        &mut self,
+        sender: MemberId,
+        sequence: u64,
+        fragment: u16,
+    ) -> Option<(Part, BoundedVec<u8>)> {
+        let place = self.fragments.iter().position(|stashed| {
+            stashed.is_of(sender, sequence) && stashed.part.fragment == fragment
+        })?;
+        let stashed = self.fragments.remove(place)?;
+        Some((stashed.part, stashed.bytes))
+    }
+
+    /// The message was ordered.
+    pub(super) fn forget(&mut self, sender: MemberId, sequence: u64) {
+        self.fragments
+            .retain(|stashed| !stashed.is_of(sender, sequence));
+        self.favoured = self.favoured.filter(|favoured| *favoured != sender);
+    }
+
+    /// Forgets all but the fragments of some senders.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(MemberId) -> bool) {
+        self.fragments.retain(|stashed| is_kept(stashed.sender));
+        self.favoured = self.favoured.filter(|favoured| is_kept(*favoured));
+    }
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_group_stash))]
+mod tests {
+    use super::*;
+    use crate::protocol::identity::{EndpointId, Incarnation};
+    use crate::protocol::outputs::Order;
+    use crate::protocol::test_support::{node, TestResult};
+
+    const LONG: u16 = MESSAGE_FRAGMENTS_MAX as u16;
+    /// More than can have all their fragments kept.
+    const SENDERS: u16 = 2 * (GROUP_STASH_FRAGMENTS_MAX / MESSAGE_FRAGMENTS_MAX) as u16;
+
+    fn sender(number: u16) -> MemberId {
+        MemberId {
+            node: node(number),
+            endpoint: EndpointId(1),
+            incarnation: Incarnation(1),
+        }
+    }
+
+    fn part(sequence: u64, fragment: u16, fragments: u16) -> Part {
+        Part {
+            order: Order::Agreed,
+            sequence,
+            fragment,
+            fragments,
+        }
+    }
+
+    #[test]
+    fn a_message_is_complete_with_its_last_fragment_whichever_that_is() -> TestResult {
+        let mut stash = Stash::new()?;
+        for fragment in [2, 0, 2] {
+            stash.keep(sender(1), &part(1, fragment, 3), b"", true);
+        }
+        stash.keep(sender(2), &part(1, 1, 3), b"", true);
+        stash.keep(sender(1), &part(2, 1, 3), b"", false);
+        assert_eq!(stash.complete(sender(1), 1), None);
+        stash.keep(sender(1), &part(1, 1, 3), b"x", true);
+        assert_eq!(stash.complete(sender(1), 1), Some(3));
+        let taken = stash.take(sender(1), 1, 1);
+        assert!(taken.is_some_and(|(part, bytes)| part.fragment == 1 && &bytes[..] == b"x"));
+        Ok(())
+    }
+
+    #[test]
+    fn fragments_that_say_different_counts_make_no_message() -> TestResult {
+        let mut stash = Stash::new()?;
+        stash.keep(sender(1), &part(1, 0, 2), b"", true);
+        stash.keep(sender(1), &part(1, 1, 3), b"", true);
+        assert_eq!(stash.complete(sender(1), 1), None);
+        Ok(())
+    }
+
+    #[test]
+    fn beginnings_of_messages_do_not_keep_all_from_being_complete() -> TestResult {
+        let mut stash = Stash::new()?;
+        for fragment in 0..LONG {
+            for number in 1..=SENDERS {
+                stash.keep(sender(number), &part(1, fragment, LONG), b"", true);
+            }
+        }
+        // Each sends all again until there was room for all of it; one at least finds that.
+        let mut ordered = 0;
+        for _ in 0..SENDERS {
+            for number in 1..=SENDERS {
+                for fragment in 0..LONG {
+                    stash.keep(sender(number), &part(1, fragment, LONG), b"", true);
+                }
+                if stash.complete(sender(number), 1).is_some() {
+                    stash.forget(sender(number), 1);
+                    ordered += 1;
+                }
+            }
+        }
+        assert!(ordered >= SENDERS);
+        Ok(())
+    }
+
+    #[test]
+    fn a_sender_that_is_gone_keeps_no_place_from_others() -> TestResult {
+        let mut stash = Stash::new()?;
+        for fragment in 0..LONG {
+            for number in 1..=SENDERS {
+                stash.keep(sender(number), &part(1, fragment, LONG), b"", true);
+            }
+        }
+        stash.retain(|member| member == sender(SENDERS));
+        for fragment in 0..LONG {
+            stash.keep(sender(SENDERS), &part(1, fragment, LONG), b"", true);
+        }
+        assert_eq!(stash.complete(sender(SENDERS), 1), Some(LONG));
+        Ok(())
+    }
+}
