@@ -14,7 +14,7 @@ use kcgcsctl::netlink::{Connection, NodeState, NodeStatus, StartRequest, ViewSta
 use nix::errno::Errno;
 use trace_checker::trace::EventKind;
 
-use super::member::Member;
+use super::member::{Delivery, Member};
 use super::network::{address4, address6, Network};
 use super::trace::Trace;
 use super::wait::wait_for_every;
@@ -71,6 +71,8 @@ pub struct Cluster {
     group: Arc<str>,
     trace: Trace,
     messages: usize,
+    /// Of each sender the life and the number of the last message that was not waited for yet.
+    awaited: BTreeMap<u16, (u64, u64)>,
     limit: Duration,
 }
 
@@ -90,6 +92,7 @@ impl Cluster {
             group: GROUP.into(),
             trace: Trace::default(),
             messages: 0,
+            awaited: BTreeMap::new(),
             limit,
         })
     }
@@ -271,6 +274,8 @@ impl Cluster {
         if member.send(&payload)? != Written::Taken {
             return Ok(None);
         }
+        let last = (member.address().incarnation, member.sent());
+        self.awaited.insert(node, last);
         self.messages += 1;
         Ok(Some(words))
     }
@@ -386,24 +391,23 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until the members on `nodes` have been given all that any of them has sent in its
-    /// present life. Who is named must have been a member when the messages were sent.
+    /// Waits until the members on `nodes` have been given all that any of them has sent since the last
+    /// such wait. All of them must have been members meanwhile.
     pub fn wait_for_delivery(&mut self, nodes: &[u16]) -> Result<(), String> {
+        let mut awaited = std::mem::take(&mut self.awaited);
+        awaited.retain(|sender, _| nodes.contains(sender));
         let nodes = nodes.to_vec();
         self.wait("every message at every member", |cluster| {
             for &receiver in &nodes {
-                let mut highest: BTreeMap<(u16, u64), u64> = BTreeMap::new();
-                for (node, _, incarnation, sequence) in cluster.member(receiver)?.deliveries() {
-                    highest.insert((*node, *incarnation), *sequence);
-                }
-                for &sender in &nodes {
-                    let member = cluster.member(sender)?;
-                    let key = (sender, member.address().incarnation);
-                    let got = highest.get(&key).copied().unwrap_or(0);
-                    if got < member.sent() {
-                        let sent = member.sent();
+                let deliveries = cluster.member(receiver)?.deliveries();
+                for (sender, (incarnation, last)) in &awaited {
+                    let is_last = |(node, _, life, sequence): &Delivery| {
+                        (node, life, sequence) == (sender, incarnation, last)
+                    };
+                    // What is awaited came lately.
+                    if !deliveries.iter().rev().any(is_last) {
                         return Err(format!(
-                            "node {receiver} has {got} of {sent} messages of node {sender}"
+                            "node {receiver} lacks message {last} of node {sender}"
                         ));
                     }
                 }
@@ -419,12 +423,12 @@ impl Cluster {
         for node in running {
             let line = match self.status(node) {
                 Ok(status) => format!(
-                    "node {node}: {}, incarnation {}, view {:?} of {} members, group {:?}\n",
+                    "node {node}: {}, incarnation {}, view {:?} of {} members, group of {:?}\n",
                     status.state,
                     status.incarnation,
                     status.view,
                     status.members,
-                    self.members.get(&node).map(Member::nodes),
+                    self.members.get(&node).map(|member| member.nodes().len()),
                 ),
                 Err(reason) => format!("{reason}\n"),
             };

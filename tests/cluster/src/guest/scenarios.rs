@@ -3,6 +3,7 @@
 //! The tests, by suite. A suite is a list of tests that run one after another in one machine; a test is
 //! a name that says what must hold, and a function that says what was wrong.
 
+mod frozen;
 mod hostile;
 mod lifetimes;
 pub mod network;
@@ -10,6 +11,7 @@ mod parameters;
 mod refusals;
 mod samples;
 mod story;
+mod tool;
 
 use std::time::{Duration, Instant};
 
@@ -73,6 +75,8 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         "parameters" => parameters::tests(),
         "refusals" => refusals::tests(),
         "samples" => samples::tests(surroundings),
+        "frozen" => frozen::tests(surroundings),
+        "tool" => tool::tests(surroundings),
         "hostile" => hostile::tests(surroundings),
         "lifetimes" => lifetimes::tests(surroundings),
         "3-nodes" => story(Plan::of(3)),

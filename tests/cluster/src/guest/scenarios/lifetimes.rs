@@ -28,10 +28,6 @@ const WAIT_EACH: usize = 8;
 /// The tests of the suite `lifetimes`.
 pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     vec![
-        Test::new(
-            "the_module_loads_and_unloads_again_and_again",
-            move |remarks| load_loop(surroundings, remarks),
-        ),
         Test::new("a_node_starts_and_stops_again_and_again", move |remarks| {
             start_loop(surroundings, remarks)
         }),
@@ -48,6 +44,10 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         Test::new(
             "namespaces_deleted_at_once_under_traffic_leave_nothing",
             move |_| delete_all(surroundings),
+        ),
+        Test::new(
+            "the_module_loads_and_unloads_again_and_again",
+            move |remarks| load_loop(surroundings, remarks),
         ),
     ]
 }

@@ -98,7 +98,12 @@ pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<T
                     return Err("not tried, an earlier step failed".to_string());
                 }
                 let outcome = step(&mut story, remarks);
-                story.is_over = outcome.is_err();
+                if outcome.is_err() {
+                    story.is_over = true;
+                    // Other suites of this machine shall find it clean; the failure is told already.
+                    story.cluster = None;
+                    let _ = modules::unload_both();
+                }
                 outcome
             })
         })
