@@ -152,3 +152,21 @@ pub fn accepted_and_never_sent(cluster: &Cluster) -> Vec<String> {
     }
     found
 }
+
+/// Handles that were told to leave, on machines that stay, and were never told that they have, in
+/// words.
+pub fn leaves_without_end(cluster: &Cluster) -> Vec<String> {
+    let mut found = Vec::new();
+    for host in &cluster.hosts {
+        let alive = host.alive.iter().filter(|alive| !alive.is_leaving);
+        for (endpoint, state) in alive.flat_map(|alive| &alive.endpoints) {
+            if state.is_leaving {
+                found.push(format!(
+                    "member {}.{endpoint:?} of {} was told to leave and never told that it has",
+                    host.id, state.group
+                ));
+            }
+        }
+    }
+    found
+}

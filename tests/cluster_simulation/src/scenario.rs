@@ -17,6 +17,7 @@ use crate::network::NetworkOptions;
 use crate::recorder::node_member;
 use crate::reference_model::{
     accepted_and_never_sent, are_groups_settled, expect_gone, expect_together, is_one_view,
+    leaves_without_end,
 };
 use crate::statistics::{settings_in_words, spans_to_view, Statistics};
 use crate::timing::{convergence_ns, many_crash_to_view_ns, MS, SECOND};
@@ -232,6 +233,8 @@ impl Run {
             is_one_view(cluster) && are_groups_settled(cluster)
         });
         self.statistics.convergence_ns = self.cluster.now() - since;
+        let leaving = leaves_without_end(&self.cluster);
+        self.cluster.faults.extend(leaving);
         let sent = settled && self.accepted_again();
         // They must stay together as well.
         self.cluster.run_for(SECOND);

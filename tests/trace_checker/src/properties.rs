@@ -48,5 +48,6 @@ properties! {
     o8_view_at_the_same_place,
     l1_precision,
     l2_self_delivery,
+    l3_multicast_liveness,
     l5_completeness,
 }

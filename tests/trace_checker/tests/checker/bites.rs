@@ -362,6 +362,14 @@ const FAULTS: &[Fault] = &[
         breaks: &["L2"],
     },
     Fault {
+        what: "a member that stays never gets the last message of another one",
+        spoil: |story| {
+            let place = story.deliver_at(C_AGAIN, A, 6);
+            story.events.remove(place);
+        },
+        breaks: &["L3"],
+    },
+    Fault {
         what: "a dead node is in the view for too long",
         spoil: |story| {
             let place = story
