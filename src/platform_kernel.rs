@@ -188,8 +188,8 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
     }
 }
 
-/// How many broken invariants were reported since the module was loaded.
-static BROKEN_INVARIANTS: Atomic<u64> = Atomic::new(0);
+/// Whether a broken invariant was reported since the module was loaded.
+static HAS_WARNED: Atomic<bool> = Atomic::new(false);
 
 /// A broken invariant: a bug of ours, never something that came from the network.
 ///
@@ -197,12 +197,7 @@ static BROKEN_INVARIANTS: Atomic<u64> = Atomic::new(0);
 /// marks its node as failed. The machine goes on.
 pub fn report_broken_invariant(what: &'static str) {
     pr_err!("broken invariant: {}\n", what);
-    if BROKEN_INVARIANTS.fetch_add(1, Relaxed) == 0 {
+    if !HAS_WARNED.xchg(true, Relaxed) {
         kernel::warn_on!(true);
     }
-}
-
-/// How many broken invariants there were since the module was loaded.
-pub fn broken_invariants() -> u64 {
-    BROKEN_INVARIANTS.load(Relaxed)
 }

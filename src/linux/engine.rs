@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     platform::{
-        broken_invariants,
+        report_broken_invariant,
         OutOfMemory, //
     },
     protocol::{
@@ -88,6 +88,8 @@ pub(super) struct Engine {
     last_submitter: usize,
     /// When to try again what there was no memory for.
     retry_at: Option<Instant>,
+    /// An invariant of the shell was found broken.
+    is_broken: bool,
     is_leaving: bool,
     is_stopped: bool,
     is_failed: bool,
@@ -125,6 +127,7 @@ impl Engine {
             log,
             last_submitter: 0,
             retry_at: None,
+            is_broken: false,
             is_leaving: false,
             is_stopped: false,
             is_failed: false,
@@ -157,12 +160,7 @@ impl Engine {
 
     /// Handles what has come in. True if there is more.
     pub(super) fn run(&mut self, instance: &Instance) -> bool {
-        let broken_before = broken_invariants();
-        let is_more = self.handle_inputs(instance);
-        if broken_invariants() != broken_before {
-            self.fail(instance);
-        }
-        is_more && !self.is_stopped
+        self.handle_inputs(instance) && !self.is_stopped
     }
 
     fn handle_inputs(&mut self, instance: &Instance) -> bool {
@@ -253,18 +251,25 @@ impl Engine {
             // What is given back is tried again after each input; nothing may come in, though, while
             // there is no memory.
             Err((CommandError::OutOfMemory, payload)) => {
-                handle.give_back(Submission { order, payload });
+                self.give_back(handle, Submission { order, payload });
                 self.retry_at = Some(now.after(MEMORY_PAUSE));
                 return false;
             }
             Err((CommandError::WindowFull | CommandError::NoQuorum, payload)) => {
-                handle.give_back(Submission { order, payload });
+                self.give_back(handle, Submission { order, payload });
                 return false;
             }
             // The membership is over: its messages go with it.
             Err((error, _)) => pr_debug!("a message was dropped: {:?}\n", error),
         }
         true
+    }
+
+    fn give_back(&mut self, handle: &Handle, submission: Submission) {
+        if !handle.give_back(submission) {
+            report_broken_invariant("the place of a submitted message was taken");
+            self.is_broken = true;
+        }
     }
 
     /// Adds a consumer's membership.
@@ -375,6 +380,9 @@ impl Engine {
             }
             if is_quiet {
                 instance.set_quorum(self.node.has_quorum());
+                if self.node.is_broken() || self.is_broken {
+                    self.fail(instance);
+                }
                 return;
             }
         }

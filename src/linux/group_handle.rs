@@ -29,10 +29,7 @@ use super::{
     work_item::WorkItem, //
 };
 use crate::{
-    platform::{
-        report_broken_invariant,
-        BoundedVec, //
-    },
+    platform::BoundedVec,
     protocol::{
         identity::{
             EndpointId,
@@ -321,15 +318,17 @@ impl Handle {
         Some(submission)
     }
 
-    /// The engine cannot take the message now.
-    pub(super) fn give_back(&self, submission: Submission) {
-        let mut state = self.state.lock();
+    /// The engine cannot take the message now. False if its place was taken, which must not be.
+    pub(super) fn give_back(&self, submission: Submission) -> bool {
         let length = submission.payload.len();
-        if state.submissions.push_front(submission).is_ok() {
+        let mut state = self.state.lock();
+        let refused = state.submissions.push_front(submission);
+        if refused.is_ok() {
             state.submitted_bytes = state.submitted_bytes.saturating_add(length);
-        } else {
-            report_broken_invariant("the place of a submitted message was taken");
         }
+        // What was refused may only be freed where sleeping is allowed.
+        drop(state);
+        refused.is_ok()
     }
 
     /// Tells the consumer that there is room again, if it was refused and there is.

@@ -150,8 +150,12 @@ unsafe extern "C" fn kcgcs_netlink_start(
                     format_args!("{}: no such setting", name.escape_ascii()),
                 )
             })?;
-            // What does not fit is larger than all that is allowed.
-            *place = u32::try_from(wanted.value).unwrap_or(u32::MAX);
+            *place = u32::try_from(wanted.value).map_err(|_| {
+                Complaint::new(
+                    EINVAL,
+                    format_args!("{}={} is too large", name.escape_ascii(), wanted.value),
+                )
+            })?;
         }
         // SAFETY: The texts are strings of the request, or NULL.
         let (cluster, address, peers) = unsafe {

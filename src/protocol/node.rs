@@ -181,6 +181,11 @@ impl Node {
         self.membership.has_quorum()
     }
 
+    /// Whether one of the node's invariants was found broken: it must not go on.
+    pub fn is_broken(&self) -> bool {
+        self.outbox.is_broken()
+    }
+
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.outbox.counters

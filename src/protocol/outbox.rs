@@ -30,6 +30,7 @@ pub struct Outbox {
     own: Identity,
     view: ViewNumber,
     counter: u64,
+    is_broken: bool,
 }
 
 impl Outbox {
@@ -50,7 +51,18 @@ impl Outbox {
             own,
             view: ViewNumber::default(),
             counter: 0,
+            is_broken: false,
         })
+    }
+
+    /// Whether an invariant of this node was found broken: it must not go on.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    fn report_broken(&mut self, what: &'static str) {
+        report_broken_invariant(what);
+        self.is_broken = true;
     }
 
     /// Who this node is in the headers from now on.
@@ -93,7 +105,7 @@ impl Outbox {
                     self.queue(*address, datagram);
                 }
             }
-            None => report_broken_invariant("a message is longer than a datagram"),
+            None => self.report_broken("a message is longer than a datagram"),
         }
         self.scratch = scratch;
     }
@@ -168,7 +180,7 @@ impl Outbox {
         match buffer.get_mut(..length) {
             Some(place) => self.take(place),
             None => {
-                report_broken_invariant("the shell's buffer is shorter than a datagram");
+                self.report_broken("the shell's buffer is shorter than a datagram");
                 self.head = 0;
                 self.used = 0;
                 return None;
@@ -194,7 +206,7 @@ impl Outbox {
     /// bounded by the size of a view, for which room is kept.
     pub fn event(&mut self, event: Event) {
         if self.events.push(event).is_err() {
-            report_broken_invariant("the event queue is full");
+            self.report_broken("the event queue is full");
         }
     }
 
