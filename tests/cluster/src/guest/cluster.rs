@@ -165,12 +165,16 @@ impl Cluster {
             .connection
             .stop()
             .map_err(|failure| format!("stop of node {node}: {failure}"))?;
-        // What its members were told until the end comes before the end.
+        // What its member was told until the end comes before the end.
         if let Some(mut member) = self.members.remove(&node) {
-            self.trace.add(member.pump()?);
-            if !member.is_gone {
-                return Err(format!("the member on node {node} outlives its node"));
-            }
+            self.wait("the member is told that its node has stopped", |cluster| {
+                cluster.trace.add(member.pump()?);
+                if member.is_gone {
+                    Ok(())
+                } else {
+                    Err(format!("the member on node {node} was not told"))
+                }
+            })?;
         }
         self.trace
             .of_node(monotonic_ns(), node, incarnation, EventKind::Stop);
