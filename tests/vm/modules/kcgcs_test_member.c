@@ -31,6 +31,10 @@ static char *group = "test";
 module_param(group, charp, 0444);
 MODULE_PARM_DESC(group, "name of the group to join (test)");
 
+static bool keep_view;
+module_param(keep_view, bool, 0444);
+MODULE_PARM_DESC(keep_view, "on purpose never give a view back, to see that it is noticed (0)");
+
 static DEFINE_MUTEX(membership_lock);
 static struct kcgcs_group *membership;
 static DECLARE_COMPLETION(room);
@@ -117,6 +121,8 @@ static int member_set(const char *value, const struct kernel_param *param)
 		return -EINVAL;
 	guard(mutex)(&membership_lock);
 	if (!membership)
+		return -ENOTCONN;
+	if (keep_view && !kcgcs_view_get(membership))
 		return -ENOTCONN;
 	kcgcs_leave(membership);
 	membership = NULL;
