@@ -27,6 +27,8 @@ pub(super) struct Participant {
     pub(super) ends_at: Option<u64>,
     /// It is in the group again since the entry behind this one, and has not got `ends_at` yet.
     returns_after: Option<u64>,
+    /// It was out before the epoch began: it is told so, and nobody waits for it.
+    pub(super) is_out: bool,
     /// It has got `ends_at`, and is forgotten at this time.
     pub(super) forgotten_at: Option<Instant>,
 }
@@ -44,13 +46,24 @@ impl Participant {
             begins_after: before,
             ends_at: None,
             returns_after: None,
+            is_out: false,
             forgotten_at: None,
+        }
+    }
+
+    /// A node that gets the first entry of an epoch only to know that it is out.
+    pub(super) fn out(node: NodeId, interval: Duration) -> Self {
+        Self {
+            ends_at: Some(1),
+            is_out: true,
+            ..Self::new(node, 0, interval)
         }
     }
 
     /// What everybody has as far as this one is concerned; `None`: it does not matter any more.
     pub(super) fn counts(&self) -> Option<u64> {
-        self.forgotten_at.is_none().then_some(self.acknowledged)
+        let counts = self.forgotten_at.is_none() && !self.is_out;
+        counts.then_some(self.acknowledged)
     }
 
     /// A view at `position` does not have the node.
@@ -63,7 +76,7 @@ impl Participant {
 
     /// A view behind `before` has the node.
     pub(super) fn stay(&mut self, before: u64) {
-        if self.forgotten_at.is_some() {
+        if self.forgotten_at.is_some() || self.is_out {
             *self = Self::new(self.node, before, self.interval);
         } else if self.ends_at.is_some() && self.returns_after.is_none() {
             self.returns_after = Some(before);

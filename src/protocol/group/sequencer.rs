@@ -189,9 +189,9 @@ impl Sequencer {
         for report in self.reports.iter() {
             let is_out = report.holds_something() && !view.has_node(report.node);
             if is_out && report.node != own {
-                let mut participant = Participant::new(report.node, 0, interval);
-                participant.leave(1);
-                let _ = self.participants.push(participant);
+                let _ = self
+                    .participants
+                    .push(Participant::out(report.node, interval));
             }
         }
         self.install(view, 1, interval);
@@ -437,6 +437,11 @@ impl Sequencer {
             match participant.resend_at {
                 None => participant.resend_at = Some(now.after(participant.interval)),
                 Some(at) if now >= at => {
+                    if participant.is_out && participant.interval >= interval.times(BACK_OFF_MAX) {
+                        // It may know already, and have nothing to do with the group any more.
+                        participant.forgotten_at = Some(now);
+                        continue;
+                    }
                     let behind = participant.sent.saturating_sub(participant.acknowledged);
                     resent = resent.saturating_add(behind);
                     participant.sent = participant.acknowledged;
