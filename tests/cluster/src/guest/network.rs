@@ -153,6 +153,7 @@ impl Network {
         namespace.run(|| {
             let route = Route::open()?;
             let index = index_of("eth0")?;
+            ask_for_neighbours_often()?;
             route.set_up("lo")?;
             route.set_up("eth0")?;
             route.add_address(index, address4(number), 16)?;
@@ -263,6 +264,20 @@ fn is_running(name: &str) -> Result<bool, String> {
 }
 
 /// The table of neighbours is one for all namespaces, and its default limit is too low for 64 nodes.
+/// Who asked for a neighbour's hardware address while that was cut off asks again after a second, and
+/// until then nothing goes there: the cut would last a second longer than the test wants.
+fn ask_for_neighbours_often() -> Result<(), String> {
+    for (family, is_needed) in [("ipv4", true), ("ipv6", false)] {
+        let file = format!("/proc/sys/net/{family}/neigh/eth0/retrans_time_ms");
+        if let Err(error) = std::fs::write(&file, "20") {
+            if is_needed {
+                return Err(format!("{file}: {error}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn raise_neighbour_limits() {
     for family in ["ipv4", "ipv6"] {
         for (name, value) in [
