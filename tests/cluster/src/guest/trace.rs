@@ -251,10 +251,12 @@ impl Trace {
 
     /// The trace as JSON Lines, for whoever wants to look into it.
     pub fn to_lines(&self) -> String {
-        self.events
-            .iter()
-            .map(|event| format!("{}\n", to_json(event)))
-            .collect()
+        let mut text = String::new();
+        for event in &self.events {
+            text.push_str(&to_json(event));
+            text.push('\n');
+        }
+        text
     }
 }
 
