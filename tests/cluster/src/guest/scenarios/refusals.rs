@@ -90,7 +90,7 @@ fn every_refusal(network: &Network) -> Result<(), String> {
     )?;
     refused(
         &|w| w.settings = vec![("rings".into(), u64::MAX)],
-        "rings=4294967295: 1 to 8 is allowed",
+        "rings=18446744073709551615 is too large",
     )?;
     refused(
         &|w| w.settings = vec![("ring".into(), 1)],
