@@ -501,13 +501,19 @@ impl Group {
                 });
             }
         }
-        self.end_leaves(context, view);
+        self.end_leaves(context, before.map(|before| &**before), view);
         Ok(())
     }
 
-    /// Members that have left are gone; one that nobody here knows (its request to leave was
-    /// overtaken by an older one to join) is asked to leave again.
-    fn end_leaves(&mut self, context: &mut Context<'_>, view: &ViewEntry) {
+    /// Members that were in and have left are gone. One that was never in waits for the answer to its
+    /// request: what is on its way may still let it in. One that nobody here knows (its request to
+    /// leave was overtaken by an older one to join) is asked to leave again.
+    fn end_leaves(
+        &mut self,
+        context: &mut Context<'_>,
+        before: Option<&ViewEntry>,
+        view: &ViewEntry,
+    ) {
         let own = context.own;
         let outbox = &mut *context.outbox;
         self.locals.retain(|local| {
@@ -516,7 +522,8 @@ impl Group {
                 endpoint: local.endpoint,
                 incarnation: own.incarnation,
             };
-            let is_gone = local.standing == Standing::Leaving && !view.has(id);
+            let was_in = before.is_some_and(|before| before.has(id));
+            let is_gone = local.standing == Standing::Leaving && was_in && !view.has(id);
             if is_gone {
                 local.tell_end(outbox);
             }

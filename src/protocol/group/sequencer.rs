@@ -56,6 +56,8 @@ pub(super) struct Sequencer {
     leaves: BoundedVec<MemberId>,
     /// Who has left in this epoch.
     gone: BoundedVec<MemberId>,
+    /// Members that a view of this epoch took out, with the view's position.
+    taken_out: BoundedVec<(MemberId, u64)>,
     pub(super) participants: BoundedVec<Participant>,
     /// The next message of each sender.
     senders: BoundedVec<(MemberId, u64)>,
@@ -83,6 +85,7 @@ impl Sequencer {
             joins: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             leaves: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             gone: BoundedVec::with_capacity(GONE_MAX)?,
+            taken_out: BoundedVec::with_capacity(GONE_MAX)?,
             participants: BoundedVec::with_capacity(2 * GROUP_MEMBERS_MAX)?,
             senders: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             stash: Stash::new()?,
@@ -158,10 +161,12 @@ impl Sequencer {
         if matches!(self.stage, Stage::Running) {
             let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
             if !is_in {
-                // One that is about to get the view without it hears it from that.
-                return self.participants.iter().any(|participant| {
-                    participant.node == member.node && participant.forgotten_at.is_none()
-                });
+                // It must not forget itself before all have the view without it.
+                let stable = self.stable();
+                return self
+                    .taken_out
+                    .iter()
+                    .any(|(known, position)| *known == member && *position > stable);
             }
         }
         if !self.leaves.contains(&member) {
@@ -232,6 +237,11 @@ impl Sequencer {
                 let _ = left.push((member.slot, reason_of(member.id)));
             } else if self.leaves.contains(&member.id) {
                 let _ = left.push((member.slot, ChangeReason::Leave));
+                if self.taken_out.is_full() {
+                    self.taken_out.remove(0);
+                }
+                let position = self.last.saturating_add(1);
+                let _ = self.taken_out.push((member.id, position));
             } else {
                 let _ = members.push((*member, !comes_along(member.id.node)));
             }

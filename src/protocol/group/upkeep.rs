@@ -301,6 +301,11 @@ impl Group {
 
     /// Whether this node has nothing to do with the group any more.
     pub(super) fn is_over(&self) -> bool {
-        self.locals.is_empty() && self.sequencer.as_ref().is_none_or(Sequencer::is_empty)
+        // Others wait for what a node with a log says, until a view without it is everywhere.
+        let is_idle = match &self.sequencer {
+            Some(sequencer) => sequencer.is_empty(),
+            None => self.log.is_none() && self.candidate.is_none(),
+        };
+        self.locals.is_empty() && is_idle
     }
 }
