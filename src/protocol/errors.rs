@@ -121,6 +121,16 @@ counters! {
     }
 }
 
+impl Counter {
+    /// Whether a datagram counted under this name could not be read.
+    pub const fn is_malformed(self) -> bool {
+        matches!(
+            self,
+            Self::DroppedShort | Self::DroppedLength | Self::DroppedCount | Self::DroppedValue
+        )
+    }
+}
+
 /// The counts of one node. They wrap around.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters([u64; Counter::COUNT]);

@@ -30,6 +30,7 @@ mod replay;
 mod transfer;
 mod watch;
 
+pub(in crate::protocol) use messages::Standing;
 pub(in crate::protocol) use replay::ReplayWindows;
 
 use self::agreement::{Acceptor, Proposer, Stage};

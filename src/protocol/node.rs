@@ -18,13 +18,13 @@ use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
 use super::group::Groups;
 use super::identity::{EndpointId, GroupName, Identity, PeerAddress};
-use super::membership::{Membership, ReplayWindows};
+use super::membership::{Membership, ReplayWindows, Standing};
 use super::outbox::Outbox;
 use super::outputs::{DeadlineReason, Event, Order, Transmit};
 use super::pulse::{PulseAssignment, PulseReport};
 use super::time::Instant;
 use super::view::ClusterView;
-use super::wire::{Datagram, Kind};
+use super::wire::Datagram;
 use crate::platform::{BoundedVec, OutOfMemory};
 
 /// One protocol instance. See the module's text for the contract.
@@ -208,13 +208,30 @@ impl Node {
         if header.kind.is_pulse() {
             return Err(Counter::DroppedUnexpected);
         }
-        self.membership
+        let standing = self
+            .membership
             .check_sender(now, header, from, &mut self.outbox)?;
-        // Joins are looked at again and again, and their senders are no members.
-        let is_join = matches!(header.kind, Kind::Join | Kind::JoinAnswer);
-        if !is_join && !self.replay.take(header.sender, header.counter) {
+        if standing == Standing::Outsider {
+            return self.pass_on(now, from, &datagram);
+        }
+        if self.replay.has(header.sender, header.counter) {
             return Err(Counter::DroppedDuplicate);
         }
+        let result = self.pass_on(now, from, &datagram);
+        // Garbage in a member's name must not use up the member's numbers.
+        if !result.is_err_and(Counter::is_malformed) {
+            self.replay.add(header.sender, header.counter);
+        }
+        result
+    }
+
+    fn pass_on(
+        &mut self,
+        now: Instant,
+        from: PeerAddress,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), Counter> {
+        let header = &datagram.header;
         if !header.kind.is_group() {
             return self.membership.handle_message(
                 now,

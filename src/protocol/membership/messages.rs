@@ -19,6 +19,15 @@ use crate::protocol::wire::membership::{
 };
 use crate::protocol::wire::{Header, Kind};
 
+/// Who sent a datagram that may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::protocol) enum Standing {
+    /// A member of the present view, from the member's address: its datagrams are numbered.
+    Member,
+    /// Anybody, whatever name it gives: what it says must be harmless however often it comes.
+    Outsider,
+}
+
 impl Membership {
     /// Whether the sender may send this kind at all: members of the present view may, and some
     /// kinds come from nodes that are not (yet) in it.
@@ -28,33 +37,40 @@ impl Membership {
         header: &Header,
         from: PeerAddress,
         outbox: &mut Outbox,
-    ) -> Result<(), Counter> {
+    ) -> Result<Standing, Counter> {
         let sender = header.sender;
         if sender == self.own {
             return Err(Counter::DroppedFromSelf);
         }
-        match header.kind {
-            Kind::Join | Kind::JoinAnswer => return Ok(()),
-            _ if self.phase == Phase::Gone => return Err(Counter::DroppedUnexpected),
+        if matches!(header.kind, Kind::Join | Kind::JoinAnswer) {
+            // Looked at again and again.
+            return Ok(Standing::Outsider);
+        }
+        if self.phase == Phase::Gone {
+            return Err(Counter::DroppedUnexpected);
+        }
+        let member = self.view.member(sender.node);
+        if member.is_some_and(|member| member.identity == sender && member.address == from) {
+            return Ok(Standing::Member);
+        }
+        let is_awaited = match header.kind {
             Kind::Prepare
             | Kind::Promise
             | Kind::Propose
             | Kind::Accepted
             | Kind::Commit
             | Kind::Installed
-            | Kind::ViewRequest
-            | Kind::ViewPart
-                if self.phase == Phase::Joining =>
-            {
-                return Ok(());
+            | Kind::ViewRequest => self.phase == Phase::Joining,
+            Kind::ViewPart => {
+                self.phase == Phase::Joining
+                    || self.requested.is_some_and(|(asked, _)| asked == from)
             }
-            Kind::ViewPart if self.requested.is_some_and(|(asked, _)| asked == from) => {
-                return Ok(());
-            }
-            _ => {}
+            _ => false,
+        };
+        if is_awaited {
+            return Ok(Standing::Outsider);
         }
-        match self.view.member(sender.node) {
-            Some(member) if member.identity == sender && member.address == from => Ok(()),
+        match member {
             Some(member) if member.identity == sender => Err(Counter::DroppedWrongAddress),
             Some(member) if member.identity.incarnation > sender.incarnation => {
                 self.meet_other_view(now, sender, from, header.view, outbox);

@@ -31,11 +31,27 @@ impl Window {
         }
     }
 
-    fn word(&mut self, counter: u64) -> Option<&mut u64> {
-        self.seen.get_mut(((counter % WINDOW) / 64) as usize)
+    const fn word_number(counter: u64) -> usize {
+        ((counter % WINDOW) / 64) as usize
     }
 
-    fn take(&mut self, counter: u64) -> bool {
+    fn word(&mut self, counter: u64) -> Option<&mut u64> {
+        self.seen.get_mut(Self::word_number(counter))
+    }
+
+    fn has(&self, counter: u64) -> bool {
+        if counter > self.highest {
+            return false;
+        }
+        let is_seen = |word: &u64| word & (1 << (counter % 64)) != 0;
+        self.highest.saturating_sub(counter) >= WINDOW
+            || self
+                .seen
+                .get(Self::word_number(counter))
+                .is_some_and(is_seen)
+    }
+
+    fn add(&mut self, counter: u64) {
         if counter > self.highest {
             let ahead = counter.saturating_sub(self.highest).min(WINDOW);
             for step in 0..ahead {
@@ -46,14 +62,11 @@ impl Window {
             }
             self.highest = counter;
         } else if self.highest.saturating_sub(counter) >= WINDOW {
-            return false;
+            return;
         }
-        let bit = 1 << (counter % 64);
-        self.word(counter).is_some_and(|word| {
-            let news = *word & bit == 0;
-            *word |= bit;
-            news
-        })
+        if let Some(word) = self.word(counter) {
+            *word |= 1 << (counter % 64);
+        }
     }
 }
 
@@ -81,15 +94,25 @@ impl ReplayWindows {
         self.0.clear();
     }
 
-    /// Whether the member's datagram comes for the first time. Remembers it.
-    pub(in crate::protocol) fn take(&mut self, sender: Identity, counter: u64) -> bool {
-        let place = self
-            .0
-            .binary_search_by_key(&sender.node, |window| window.sender.node);
-        place
+    /// Whether the member's datagram came before, or is too old to tell.
+    pub(in crate::protocol) fn has(&self, sender: Identity, counter: u64) -> bool {
+        self.place(sender)
+            .and_then(|place| self.0.get(place))
+            .is_some_and(|window| window.has(counter))
+    }
+
+    /// Remembers that the member's datagram came.
+    pub(in crate::protocol) fn add(&mut self, sender: Identity, counter: u64) {
+        let place = self.place(sender);
+        if let Some(window) = place.and_then(|place| self.0.as_mut_slice().get_mut(place)) {
+            window.add(counter);
+        }
+    }
+
+    fn place(&self, sender: Identity) -> Option<usize> {
+        self.0
+            .binary_search_by_key(&sender, |window| window.sender)
             .ok()
-            .and_then(|place| self.0.as_mut_slice().get_mut(place))
-            .is_none_or(|window| window.take(counter))
     }
 }
 
@@ -98,6 +121,24 @@ impl ReplayWindows {
 mod tests {
     use super::*;
     use crate::protocol::test_support::{identity, life, member, view, TestResult};
+
+    impl Window {
+        /// Whether the counter comes for the first time. Remembers it.
+        fn take(&mut self, counter: u64) -> bool {
+            let is_news = !self.has(counter);
+            self.add(counter);
+            assert!(self.has(counter));
+            is_news
+        }
+    }
+
+    impl ReplayWindows {
+        fn take(&mut self, sender: Identity, counter: u64) -> bool {
+            let is_news = !self.has(sender, counter);
+            self.add(sender, counter);
+            is_news
+        }
+    }
 
     fn fresh() -> Window {
         Window::new(identity(1))

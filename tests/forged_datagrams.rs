@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Datagrams in the name of members that the members did not send. Nothing proves who sent a datagram
+//! yet, so a forger on the same network can do a lot; but nobody may silence a member with a few
+//! datagrams that mean nothing.
+
+mod lab;
+
+use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::errors::Counter;
+use kcgcs_protocol::protocol::identity::{
+    cluster_number, Identity, Incarnation, NodeId, PeerAddress, Slot, ViewNumber,
+};
+use kcgcs_protocol::protocol::view::MemberRecord;
+use kcgcs_protocol::protocol::wire::membership::{write_view_part, ViewPartHead};
+use kcgcs_protocol::protocol::wire::{Kind, Writer, MAGIC, VERSION};
+use lab::{address, Lab};
+
+/// The node that is lied to.
+const TARGET: u16 = 1;
+/// The member in whose name the datagrams are.
+const VICTIM: u16 = 2;
+
+/// A datagram as the lab's cluster has them.
+fn datagram(kind: Kind, incarnation: u64, view: u64, counter: u64, body: &[u8]) -> Vec<u8> {
+    let cluster = cluster_number(b"lab");
+    let mut bytes = Vec::new();
+    bytes.extend(MAGIC.to_be_bytes());
+    bytes.extend([VERSION, kind as u8]);
+    bytes.extend(cluster.to_be_bytes());
+    bytes.extend(VICTIM.to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes.extend((body.len() as u16).to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes.extend(incarnation.to_be_bytes());
+    bytes.extend(view.to_be_bytes());
+    bytes.extend(counter.to_be_bytes());
+    bytes.extend([0; 16]);
+    bytes.extend(body);
+    bytes
+}
+
+fn count(lab: &Lab, counter: Counter) -> u64 {
+    lab.hosts[&TARGET].node.counters().value(counter)
+}
+
+/// Injects a datagram and demands that it is refused for this reason.
+fn refuse(lab: &mut Lab, from: PeerAddress, bytes: Vec<u8>, reason: Counter) {
+    let before = count(lab, reason);
+    lab.inject(from, TARGET, bytes);
+    assert_eq!(count(lab, reason), before + 1, "{}", reason.name());
+}
+
+fn formed() -> (Lab, u64) {
+    let mut lab = Lab::without_nodes(3, Configuration::DEFAULT);
+    lab.start(TARGET, 1);
+    lab.start(VICTIM, 1);
+    lab.run_until(5_000, "a first view", |lab| lab.agree(&[1, 2]));
+    lab.start(3, 1);
+    lab.run_until(5_000, "a second view", |lab| lab.agree(&[1, 2, 3]));
+    lab.run_for(1_000);
+    let view = lab.hosts[&TARGET].node.view().unwrap().number.0;
+    (lab, view)
+}
+
+/// The target still listens to the victim: without it no view of the two can come about.
+fn assert_victim_is_heard(mut lab: Lab) {
+    lab.crash(3);
+    lab.run_until(1_000, "a view of the two that are left", |lab| {
+        lab.agree(&[1, 2])
+    });
+    assert_eq!(count(&lab, Counter::DroppedDuplicate), 0);
+}
+
+#[test]
+fn a_datagram_that_cannot_be_read_uses_up_no_number_of_the_member() {
+    let (mut lab, view) = formed();
+    for kind in [Kind::Report, Kind::ViewPart, Kind::GroupRequest] {
+        let bytes = datagram(kind, 1, view, 1 << 40, &[1]);
+        refuse(&mut lab, address(VICTIM), bytes, Counter::DroppedShort);
+    }
+    assert_victim_is_heard(lab);
+}
+
+#[test]
+fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names() {
+    let (mut lab, view) = formed();
+    let stranger = address(9);
+    // A later life with a later view: the target wants to see that view.
+    let bait = datagram(Kind::Installed, 2, view + 1, 1, &[]);
+    refuse(&mut lab, stranger, bait, Counter::DroppedNonMember);
+    // What it gets can be read, but is older than what it has.
+    let head = ViewPartHead {
+        number: ViewNumber(view - 1),
+        issuer: NodeId::new(VICTIM).unwrap(),
+        part: 0,
+        parts: 1,
+        members_total: 1,
+        departures: &[],
+    };
+    let member = MemberRecord {
+        identity: Identity {
+            node: NodeId::new(VICTIM).unwrap(),
+            incarnation: Incarnation(1),
+        },
+        address: address(VICTIM),
+        slot: Slot(1),
+    };
+    let mut buffer = [0; 256];
+    let mut writer = Writer::new(&mut buffer);
+    write_view_part(&mut writer, &head, [(member, true)].into_iter()).unwrap();
+    let length = writer.length();
+    let bytes = datagram(Kind::ViewPart, 1, view - 1, 1 << 40, &buffer[..length]);
+    refuse(&mut lab, stranger, bytes, Counter::DroppedOtherView);
+    assert_victim_is_heard(lab);
+}
