@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams in the name of members that the members did not send. Nothing proves who sent a datagram
-//! yet, so a forger on the same network can do a lot; but nobody may silence a member with a few
-//! datagrams that mean nothing.
+//! Datagrams in the name of members that the members did not send, or sent long ago. Nothing proves
+//! who sent a datagram yet, so a forger on the same network can do a lot; but nobody may silence a
+//! member with a few datagrams that mean nothing, or make a node answer each one with a longer one.
 
 mod lab;
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
@@ -113,4 +116,27 @@ fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names
     let bytes = datagram(Kind::ViewPart, 1, view - 1, 1 << 40, &buffer[..length]);
     refuse(&mut lab, stranger, bytes, Counter::DroppedOtherView);
     assert_victim_is_heard(lab);
+}
+
+#[test]
+fn a_burst_of_an_earlier_view_gets_one_copy_of_the_present_one() {
+    let (mut lab, view) = formed();
+    let copies = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&copies);
+    lab.filter = Box::new(move |_, _, bytes| {
+        if bytes.get(3) == Some(&(Kind::ViewPart as u8)) {
+            counted.set(counted.get() + 1);
+        }
+        true
+    });
+    for expected in 1..=3 {
+        for number in 0..100 {
+            let counter = 1 << 20 | expected << 10 | number;
+            let bytes = datagram(Kind::GroupStatus, 1, view - 1, counter, &[]);
+            refuse(&mut lab, address(VICTIM), bytes, Counter::DroppedOtherView);
+        }
+        assert_eq!(copies.get(), expected);
+        // What was said once may be lost: it is said again to who still does not know.
+        lab.run_for(1_000);
+    }
 }

@@ -24,6 +24,8 @@ pub const DATAGRAM_BYTES_MAX: usize = 1400;
 pub const PART_ENTRIES_MAX: usize = 32;
 /// Parts of a proposal: a view in which every node is another one.
 pub const PARTS_MAX: usize = 2 * NODES_MAX / PART_ENTRIES_MAX;
+/// Nodes that a node remembers to have told lately that there is a later view.
+pub const REMINDERS_MAX: usize = 16;
 /// Departures that a node remembers to tell nodes that missed a view.
 pub const DEPARTURES_MAX: usize = 256;
 /// Of these, how many the first part of a view carries.

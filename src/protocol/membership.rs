@@ -14,7 +14,8 @@
 //!
 //! This type dispatches; each part of the work has its file: [`joining`] looks for a cluster,
 //! [`watch`] says what the pulse has found out, [`changes`] and [`doubts`] collect what a view has
-//! to change, [`agreement`] decides on it, [`announcement`] and [`transfer`] bring it to everybody.
+//! to change, [`agreement`] decides on it, [`announcement`] and [`transfer`] bring it to everybody,
+//! [`reminders`] keeps the answers to those few that have missed a lot.
 
 mod agreement;
 mod announcement;
@@ -26,6 +27,7 @@ mod joining;
 mod messages;
 mod proposal;
 mod proposing;
+mod reminders;
 mod replay;
 mod transfer;
 mod watch;
@@ -38,6 +40,7 @@ use self::announcement::Announcement;
 use self::changes::Changes;
 use self::doubts::Doubts;
 use self::joining::Joining;
+use self::reminders::Reminders;
 use self::transfer::{Assembly, Departures, Transfers};
 use self::watch::Watch;
 use super::configuration::ValidConfiguration;
@@ -102,6 +105,7 @@ pub(super) struct Membership {
     rings: Rings,
     departures: Departures,
     transfers: Transfers,
+    reminders: Reminders,
     assembly: Assembly,
     acceptor: Acceptor,
     proposer: Proposer,
@@ -156,6 +160,7 @@ impl Membership {
             rings: Rings::new()?,
             departures: Departures::new()?,
             transfers: Transfers::new()?,
+            reminders: Reminders::new(),
             assembly: Assembly::empty(own.node)?,
             acceptor: Acceptor::new(own.node)?,
             proposer: Proposer::new(

@@ -108,6 +108,7 @@ impl Membership {
             .install(now, &self.view, |joiner| departures.has(joiner));
         self.assembly.clear();
         self.transfers.clear();
+        self.reminders.clear();
         self.highest_round = 0;
         self.not_before = now;
         self.requested = None;
@@ -218,6 +219,7 @@ impl Membership {
         self.watch.clear();
         self.changes.clear();
         self.transfers.clear();
+        self.reminders.clear();
         self.assembly.clear();
         self.departures.clear();
         self.farewell = None;

@@ -118,11 +118,17 @@ impl Membership {
         if view == ViewNumber::default() || !self.has_quorum() {
             return;
         }
-        if self.view.has(sender) {
-            // Just after a change the coordinator's own announcement is on its way.
-            if now >= self.installed_at.after(self.configuration.retransmit()) {
-                self.transfers.begin(from);
-            }
+        let pause = self.configuration.retransmit();
+        let is_member = self.view.has(sender);
+        // Just after a change the coordinator's own announcement is on its way.
+        if is_member && now < self.installed_at.after(pause) {
+            return;
+        }
+        if !self.reminders.is_due(now, from, pause) {
+            return;
+        }
+        if is_member {
+            self.transfers.begin(from);
         } else {
             let number = self.view.number;
             outbox.send([&from], Kind::NotMember, |writer| {
