@@ -55,7 +55,7 @@ make_cache() {
 # need_space GIGABYTES: in the cache.
 need_space() {
 	local needed=$1 free
-	free=$(df --output=avail -B1G -- "$KCGCS_CACHE" | tail -n 1)
+	free=$(($(df --output=avail -B1M -- "$KCGCS_CACHE" | tail -n 1) / 1024))
 	((free >= needed)) ||
 		die "$KCGCS_CACHE has $free GB of free space, $needed GB are needed (set KCGCS_CACHE to a folder on another disk)"
 }

@@ -9,3 +9,8 @@ pub mod bench;
 pub mod guest;
 pub mod ktap;
 pub mod lab;
+
+/// Timing slower than the defaults, for nodes that run late by 100 ms and more.
+pub const RELAXED: &str = "heartbeat_interval_ms=500 heartbeat_slack_ms=250 probe_interval_ms=250 \
+    confirmation_timeout_ms=2000 batching_ms=50 retransmit_ms=150 takeover_ms=800 formation_ms=1000 \
+    blocked_timeout_ms=10000";

@@ -12,13 +12,9 @@ use std::process::ExitCode;
 use kcgcs_cluster_tests::ktap;
 use kcgcs_cluster_tests::lab::demo;
 use kcgcs_cluster_tests::lab::machine::{Acceleration, Model};
+use kcgcs_cluster_tests::RELAXED;
 
 const USAGE: &str = "usage: kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER --acceleration kvm|tcg [--parameters TEXT] [--results FILE], or kcgcs-lab count FILE";
-
-/// Slower than the defaults: machines that share two processors run late by 100 ms and more.
-const RELAXED: &str = "heartbeat_interval_ms=500 heartbeat_slack_ms=250 probe_interval_ms=250 \
-    confirmation_timeout_ms=2000 batching_ms=50 retransmit_ms=150 takeover_ms=800 formation_ms=1000 \
-    blocked_timeout_ms=10000 coordinators=3";
 
 const MACHINES: u16 = 5;
 
@@ -61,7 +57,7 @@ fn run_demo(arguments: &[String]) -> Result<bool, String> {
             _ => return Err(USAGE.to_string()),
         },
         memory_mb: 192,
-        parameters: value("--parameters").unwrap_or_else(|| RELAXED.to_string()),
+        parameters: value("--parameters").unwrap_or_else(|| format!("{RELAXED} coordinators=3")),
         count: MACHINES,
     };
     println!(

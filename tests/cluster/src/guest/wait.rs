@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 /// How often a condition that nothing announces is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// A pause is so many times as long as the look before it took, so that on a slow kernel the observer
+/// does not keep the cluster from its work.
+const PAUSE_FACTOR: u32 = 4;
 
 /// Calls `look` until it gives a value. `Err` of `look` says what is still missing; it is what the
 /// failure shows when `limit` has passed.
@@ -26,6 +29,7 @@ pub fn wait_for_every<T>(
 ) -> Result<T, String> {
     let start = Instant::now();
     loop {
+        let looked = Instant::now();
         match look() {
             Ok(value) => return Ok(value),
             Err(missing) if start.elapsed() >= limit => {
@@ -34,7 +38,7 @@ pub fn wait_for_every<T>(
                     limit.as_millis()
                 ));
             }
-            Err(_) => std::thread::sleep(pause),
+            Err(_) => std::thread::sleep(pause.max(looked.elapsed() * PAUSE_FACTOR)),
         }
     }
 }
@@ -47,6 +51,7 @@ pub fn holds_for(
 ) -> Result<(), String> {
     let start = Instant::now();
     loop {
+        let looked = Instant::now();
         look().map_err(|reason| {
             format!(
                 "{what}: held only for {} of {} ms: {reason}",
@@ -57,6 +62,6 @@ pub fn holds_for(
         if start.elapsed() >= length {
             return Ok(());
         }
-        std::thread::sleep(LOOK_EVERY * 5);
+        std::thread::sleep((LOOK_EVERY * 5).max(looked.elapsed() * PAUSE_FACTOR));
     }
 }

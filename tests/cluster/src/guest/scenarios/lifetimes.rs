@@ -19,7 +19,7 @@ const LIMIT_MS: u64 = 60_000;
 /// Loads of the module on the stock kernel, and on the debug kernel, which is many times slower.
 const LOADS: (usize, usize) = (1000, 100);
 /// Starts of a node.
-const STARTS: (usize, usize) = (200, 30);
+const STARTS: (usize, usize) = (200, 16);
 /// Deletions of a namespace.
 const DELETIONS: (usize, usize) = (20, 4);
 /// Of so many loads or starts, one waits until the node is a member.
@@ -56,14 +56,6 @@ pub(super) fn loads(surroundings: Surroundings) -> Vec<Test> {
     )]
 }
 
-fn times(surroundings: Surroundings, (stock, debug): (usize, usize)) -> usize {
-    if surroundings.debug_kernel {
-        debug
-    } else {
-        stock
-    }
-}
-
 fn is_member(connection: &mut Connection, limit: Duration) -> Result<(), String> {
     wait_for("the node is a member", limit, || {
         let status = connection.node().map_err(|failure| failure.to_string())?;
@@ -75,7 +67,7 @@ fn is_member(connection: &mut Connection, limit: Duration) -> Result<(), String>
 }
 
 fn load_loop(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(), String> {
-    let count = times(surroundings, LOADS);
+    let count = surroundings.pick(LOADS);
     let parameters = "node_id=1 address=127.0.0.1 peers=127.0.0.1 formation_ms=20";
     for turn in 1..=count {
         modules::load("kcgcs", parameters).map_err(|errno| format!("load {turn}: {errno}"))?;
@@ -90,7 +82,7 @@ fn load_loop(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<()
 }
 
 fn start_loop(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(), String> {
-    let count = times(surroundings, STARTS);
+    let count = surroundings.pick(STARTS);
     modules::load_both()?;
     let mut cluster = Cluster::new(Plan::of(1), surroundings.limit(LIMIT_MS))?;
     for turn in 1..=count {
@@ -175,7 +167,7 @@ fn chatter(cluster: &mut Cluster, senders: &[u16]) -> Result<(), String> {
 }
 
 fn delete_one(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(), String> {
-    let count = times(surroundings, DELETIONS);
+    let count = surroundings.pick(DELETIONS);
     modules::load_both()?;
     let mut cluster = Cluster::new(Plan::of(4), surroundings.limit(LIMIT_MS))?;
     let all = cluster.all();

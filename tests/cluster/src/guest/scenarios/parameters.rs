@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::errno::Errno;
 
-use super::Test;
+use super::{Surroundings, Test};
 use crate::guest::kernel_log::KernelLog;
 use crate::guest::modules;
 
@@ -47,18 +47,25 @@ const SETTINGS: [Setting; 16] = [
     setting("expected_nodes", 0, 1024, 0),
 ];
 
+/// Every which setting is tried, on the stock kernel and on the debug kernel, where each load takes
+/// seconds. All of them go through the same code.
+const EVERY: (usize, usize) = (1, 8);
+
 const NODE: &str = "node_id=1 address=127.0.0.1";
 
 /// The tests of the suite `parameters`.
-pub(super) fn tests() -> Vec<Test> {
+pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     vec![
-        Test::new("each_wrong_number_is_refused_with_one_line", |remarks| {
-            wrong_numbers(remarks)
-        }),
+        Test::new(
+            "each_wrong_number_is_refused_with_one_line",
+            move |remarks| wrong_numbers(surroundings, remarks),
+        ),
         Test::new("each_wrong_text_is_refused_with_one_line", |remarks| {
             wrong_texts(remarks)
         }),
-        Test::new("each_smallest_and_largest_value_is_taken", |_| edges()),
+        Test::new("each_smallest_and_largest_value_is_taken", move |_| {
+            edges(surroundings)
+        }),
         Test::new("sysfs_shows_what_is_in_force", |_| sysfs()),
         Test::new("modinfo_tells_units_limits_and_defaults", |_| modinfo()),
     ]
@@ -86,12 +93,16 @@ fn refused(parameters: &str, words: &[&str]) -> Result<(), String> {
     }
 }
 
-fn wrong_numbers(remarks: &mut Vec<String>) -> Result<(), String> {
+fn tried(surroundings: Surroundings) -> impl Iterator<Item = Setting> {
+    SETTINGS.into_iter().step_by(surroundings.pick(EVERY))
+}
+
+fn wrong_numbers(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(), String> {
     // At its first load the kernel tells of a module that is not its own.
     modules::load("kcgcs", "").map_err(|errno| errno.to_string())?;
     modules::unload("kcgcs").map_err(|errno| errno.to_string())?;
     let mut count = 0;
-    for Setting { name, min, max, .. } in SETTINGS {
+    for Setting { name, min, max, .. } in tried(surroundings) {
         let allowed = format!("{min} to {max} is allowed");
         let mut values = vec![
             (max + 1).to_string(),
@@ -199,8 +210,8 @@ fn wrong_texts(remarks: &mut Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn edges() -> Result<(), String> {
-    for Setting { name, min, max, .. } in SETTINGS {
+fn edges(surroundings: Surroundings) -> Result<(), String> {
+    for Setting { name, min, max, .. } in tried(surroundings) {
         for value in [min, max] {
             let mut parameters = format!("{name}={value}");
             if name == "rings" && value == min {

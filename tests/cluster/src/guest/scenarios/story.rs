@@ -21,12 +21,12 @@ use crate::guest::wait::holds_for;
 
 /// How long a step may wait for what must happen.
 const LIMIT_MS: u64 = 60_000;
-/// Messages of each sender in the step that compares orders.
-const ROUNDS: usize = 12;
+/// Messages of each sender in the step that compares orders, on the stock and on the debug kernel.
+const ROUNDS: (usize, usize) = (12, 4);
 /// Members that send at once.
 const SENDERS_MAX: usize = 8;
-/// How long a cluster with losses must stay in its view.
-const STEADY: Duration = Duration::from_secs(30);
+/// How long a cluster with losses must stay in its view, on the stock and on the debug kernel.
+const STEADY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// What the steps share.
 struct Story {
@@ -170,19 +170,20 @@ fn join(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
 }
 
 fn one_order(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let rounds = story.surroundings.pick(ROUNDS);
     let cluster = story.cluster()?;
     let all = cluster.all();
     let senders = some(&all);
     let before: usize = cluster.member(1)?.deliveries().len();
     let started = monotonic_ns();
-    cluster.send_all(&senders, ROUNDS)?;
+    cluster.send_all(&senders, rounds)?;
     cluster.wait("the largest message is taken", |cluster| {
         let taken = cluster.send_bytes(1, MESSAGE_BYTES_MAX)?;
         taken.map(drop).ok_or_else(|| "no room".to_string())
     })?;
     cluster.wait_for_delivery(&all)?;
     let reference = cluster.member(1)?.deliveries().to_vec();
-    let wanted = senders.len() * ROUNDS + 1;
+    let wanted = senders.len() * rounds + 1;
     if reference.len() - before != wanted {
         let got = reference.len() - before;
         return Err(format!("node 1 was given {got} of {wanted} messages"));
@@ -203,6 +204,7 @@ fn one_order(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String>
 }
 
 fn stays(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+    let steady = story.surroundings.pick(STEADY);
     let cluster = story.cluster()?;
     let all = cluster.all();
     let view = cluster.wait_for_view(&all)?.number;
@@ -213,7 +215,7 @@ fn stays(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
             *total += cluster.counter(node, name)?;
         }
     }
-    holds_for("one view of all", STEADY, || {
+    holds_for("one view of all", steady, || {
         std::thread::sleep(Duration::from_millis(200));
         match cluster.status(1)?.view {
             Some((number, _)) if number == view => Ok(()),
@@ -229,7 +231,7 @@ fn stays(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
         remarks.push(format!(
             "{name}: {} in {} s",
             total - before,
-            STEADY.as_secs()
+            steady.as_secs()
         ));
     }
     if now == view {
