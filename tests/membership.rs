@@ -111,9 +111,9 @@ fn nodes_that_crash_together_go_in_one_view() {
 
 #[test]
 fn neighbours_on_a_single_ring_that_crash_together_go_in_one_view() {
+    // Nobody has two watchers then, so one is enough, whatever `confirmations` says.
     let settings = Configuration {
         rings: 1,
-        confirmations: 1,
         ..Configuration::DEFAULT
     };
     for count in 2..=7_u16 {

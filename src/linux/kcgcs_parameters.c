@@ -155,7 +155,7 @@ KCGCS_SETTING(probe_interval_ms,
 KCGCS_SETTING(rings,
 	      "Nodes that watch each node, 1 to 8 (default 3)");
 KCGCS_SETTING(confirmations,
-	      "Watchers that must accuse a node before it is excluded, 1 to rings (default 2)");
+	      "Watchers that must accuse a node before it is excluded, or all if fewer watch it, 1 to 8 (default 2)");
 KCGCS_SETTING(confirmation_timeout_ms,
 	      "Milliseconds after an accusation from which on suspicions count too, 1 to 60000 (default 500)");
 KCGCS_SETTING(coordinators,

@@ -27,7 +27,7 @@ const fn setting(name: &'static str, min: u64, max: u64, default: u64) -> Settin
     }
 }
 
-/// With the defaults in force, `window_misses` and `confirmations` are bounded by another setting.
+/// With the defaults in force, `window_misses` is bounded by another setting.
 const SETTINGS: [Setting; 16] = [
     setting("heartbeat_interval_ms", 10, 10_000, 160),
     setting("heartbeat_slack_ms", 1, 10_000, 15),
@@ -36,7 +36,7 @@ const SETTINGS: [Setting; 16] = [
     setting("probe_count", 0, 10, 4),
     setting("probe_interval_ms", 1, 10_000, 25),
     setting("rings", 1, 8, 3),
-    setting("confirmations", 1, 3, 2),
+    setting("confirmations", 1, 8, 2),
     setting("confirmation_timeout_ms", 1, 60_000, 500),
     setting("coordinators", 1, 9, 5),
     setting("batching_ms", 0, 10_000, 10),
@@ -213,11 +213,7 @@ fn wrong_texts(remarks: &mut Vec<String>) -> Result<(), String> {
 fn edges(surroundings: Surroundings) -> Result<(), String> {
     for Setting { name, min, max, .. } in tried(surroundings) {
         for value in [min, max] {
-            let mut parameters = format!("{name}={value}");
-            if name == "rings" && value == min {
-                // No more may be asked for than there are watchers.
-                parameters.push_str(" confirmations=1");
-            }
+            let parameters = format!("{name}={value}");
             modules::load("kcgcs", &parameters)
                 .map_err(|errno| format!("{parameters}: {errno}"))?;
             let shown = modules::parameter(name)?;
@@ -293,7 +289,6 @@ fn modinfo() -> Result<(), String> {
         let text = text_of(name)?;
         let limits = match name {
             "window_misses" => "1 to window_heartbeats".to_string(),
-            "confirmations" => "1 to rings".to_string(),
             _ => format!("{min} to {max}"),
         };
         let mut words = vec![limits, format!("(default {default})")];
