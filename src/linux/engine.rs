@@ -106,9 +106,7 @@ impl Engine {
         now: Instant,
         cluster: ClusterName,
     ) -> Result<Self> {
-        let seed = clock::random_seed();
-        let node = Node::new(identity, address, configuration, now, seed)
-            .map_err(|_: OutOfMemory| ENOMEM)?;
+        let node = Self::make_node(identity, address, configuration, now)?;
         let mut log = EventLog::new(identity.node, now);
         log_line!(
             log,
@@ -119,7 +117,7 @@ impl Engine {
             cluster
         );
         Ok(Self {
-            node: KBox::new(node, GFP_KERNEL)?,
+            node,
             buffer: KVec::from_elem(0, DATAGRAM_BYTES_MAX, GFP_KERNEL)?,
             handles: KVec::new(),
             changes: KVec::with_capacity(2 * NODES_MAX, GFP_KERNEL)?,
@@ -132,6 +130,23 @@ impl Engine {
             is_stopped: false,
             is_failed: false,
         })
+    }
+
+    /// A node is made on the stack before it is moved, and is larger than half of what the kernel allows
+    /// a function: nothing else shall lie on the stack beside it.
+    #[inline(never)]
+    fn make_node(
+        identity: Identity,
+        address: PeerAddress,
+        configuration: ValidConfiguration,
+        now: Instant,
+    ) -> Result<KBox<Node>> {
+        let seed = clock::random_seed();
+        let room = KBox::new_uninit(GFP_KERNEL)?;
+        match Node::new(identity, address, configuration, now, seed) {
+            Ok(node) => Ok(KBox::write(room, node)),
+            Err(OutOfMemory) => Err(ENOMEM),
+        }
     }
 
     // ---- for netlink --------------------------------------------------------------------------

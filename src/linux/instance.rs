@@ -37,7 +37,10 @@ use super::{
     }, //
 };
 use crate::protocol::{
-    configuration::Configuration,
+    configuration::{
+        Configuration,
+        ValidConfiguration, //
+    },
     errors::Counters,
     identity::{
         Identity,
@@ -73,7 +76,7 @@ use kernel::{
 
 /// The pulse and what its timer stands at.
 struct Beating {
-    pulse: Pulse,
+    pulse: KBox<Pulse>,
     /// What the timer is set to.
     armed: Option<Instant>,
     is_stopped: bool,
@@ -147,7 +150,7 @@ impl Instance {
         };
         let now = clock::now();
         let plain = *configuration.settings();
-        let pulse = Pulse::new(identity, &configuration, now, clock::random_seed());
+        let pulse = Self::make_pulse(identity, &configuration, now).map_err(out_of_memory)?;
         let engine =
             Engine::new(identity, address, configuration, now, cluster).map_err(out_of_memory)?;
         let engine_queue = WorkQueue::new(c"kcgcs", true).map_err(out_of_memory)?;
@@ -194,6 +197,17 @@ impl Instance {
         instance.socket.start(&instance);
         instance.wake_engine();
         Ok(instance)
+    }
+
+    /// Like [`Engine`]'s node, a pulse is too large to lie on the stack beside anything else.
+    #[inline(never)]
+    fn make_pulse(
+        identity: Identity,
+        configuration: &ValidConfiguration,
+        now: Instant,
+    ) -> Result<KBox<Pulse>> {
+        let pulse = Pulse::new(identity, configuration, now, clock::random_seed());
+        Ok(KBox::new(pulse, GFP_KERNEL)?)
     }
 
     /// Refuses consumers from now on. False if somebody stops the node already.

@@ -160,7 +160,7 @@ impl Membership {
             rings: Rings::new()?,
             departures: Departures::new()?,
             transfers: Transfers::new()?,
-            reminders: Reminders::new(),
+            reminders: Reminders::new()?,
             assembly: Assembly::empty(own.node)?,
             acceptor: Acceptor::new(own.node)?,
             proposer: Proposer::new(

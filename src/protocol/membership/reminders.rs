@@ -3,48 +3,38 @@
 //! Who was lately told that there is a later view. A node that has missed a view may have sent a lot
 //! before it learns so, and its datagrams may come all at once: they get one answer.
 
+use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::PeerAddress;
 use crate::protocol::limits::REMINDERS_MAX;
 use crate::protocol::time::{Duration, Instant};
 
-/// The latest reminders, one for each address.
-pub(super) struct Reminders([Option<(PeerAddress, Instant)>; REMINDERS_MAX]);
+/// The latest reminders, one for each address, in the order of their times.
+pub(super) struct Reminders(BoundedVec<(PeerAddress, Instant)>);
 
 impl Reminders {
     /// Nobody was told anything.
-    pub(super) const fn new() -> Self {
-        Self([None; REMINDERS_MAX])
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
+        Ok(Self(BoundedVec::with_capacity(REMINDERS_MAX)?))
     }
 
     /// The view has changed: whoever was told must be told again.
     pub(super) fn clear(&mut self) {
-        *self = Self::new();
+        self.0.clear();
     }
 
     /// Whether `to` was not told within `pause`; remembers that it is told now. If too many are told
     /// at once, the one that was told first may be told again.
     pub(super) fn is_due(&mut self, now: Instant, to: PeerAddress, pause: Duration) -> bool {
-        let Self(entries) = self;
-        let known = entries
-            .iter()
-            .position(|entry| entry.is_some_and(|(address, _)| address == to));
-        let oldest = || {
-            let times = entries.iter().map(|entry| entry.map(|(_, at)| at));
-            times
-                .enumerate()
-                .min_by_key(|(_, at)| *at)
-                .map(|(place, _)| place)
-        };
-        let Some(entry) = known
-            .or_else(oldest)
-            .and_then(|place| entries.get_mut(place))
-        else {
-            return true;
-        };
-        if known.is_some() && entry.is_some_and(|(_, at)| now < at.after(pause)) {
-            return false;
+        if let Some(place) = self.0.iter().position(|(address, _)| *address == to) {
+            let is_too_soon = |(_, at): &(PeerAddress, Instant)| now < at.after(pause);
+            if self.0.get(place).is_some_and(is_too_soon) {
+                return false;
+            }
+            self.0.remove(place);
+        } else if self.0.is_full() {
+            self.0.remove(0);
         }
-        *entry = Some((to, now));
+        let _ = self.0.push((to, now));
         true
     }
 }
@@ -53,7 +43,7 @@ impl Reminders {
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_reminders))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::address;
+    use crate::protocol::test_support::{address, TestResult};
 
     const PAUSE: Duration = Duration::from_milliseconds(100);
 
@@ -62,8 +52,8 @@ mod tests {
     }
 
     #[test]
-    fn each_is_told_once_in_a_pause() {
-        let mut reminders = Reminders::new();
+    fn each_is_told_once_in_a_pause() -> TestResult {
+        let mut reminders = Reminders::new()?;
         assert!(reminders.is_due(at(0), address(1), PAUSE));
         assert!(reminders.is_due(at(10), address(2), PAUSE));
         assert!(!reminders.is_due(at(99), address(1), PAUSE));
@@ -72,11 +62,12 @@ mod tests {
         assert!(!reminders.is_due(at(199), address(1), PAUSE));
         reminders.clear();
         assert!(reminders.is_due(at(199), address(1), PAUSE));
+        Ok(())
     }
 
     #[test]
-    fn more_than_fit_push_out_the_oldest() {
-        let mut reminders = Reminders::new();
+    fn more_than_fit_push_out_the_oldest() -> TestResult {
+        let mut reminders = Reminders::new()?;
         let crowd = 1..=REMINDERS_MAX as u16;
         for number in crowd.clone() {
             assert!(reminders.is_due(at(u64::from(number)), address(number), PAUSE));
@@ -88,5 +79,6 @@ mod tests {
         }
         assert!(!reminders.is_due(at(50), newcomer, PAUSE));
         assert!(reminders.is_due(at(50), address(1), PAUSE));
+        Ok(())
     }
 }
