@@ -396,3 +396,24 @@ fn malformed_datagrams_are_counted_and_change_nothing() {
     assert!(lab.agree(&all));
     assert_eq!(lab.hosts[&1].node.view().unwrap().number, view);
 }
+
+#[test]
+fn an_accusation_that_is_taken_back_changes_no_view() {
+    let all: Vec<u16> = (1..=8).collect();
+    for victim in all.clone() {
+        for watcher in all.iter().copied().filter(|watcher| *watcher != victim) {
+            let (mut lab, _) = formed(8);
+            let view = lab.hosts[&1].node.view().unwrap().number;
+            // The watcher hears neither heartbeats nor answers of the victim for a while.
+            lab.filter = Box::new(move |from, to, bytes| {
+                (from, to) != (victim, watcher) || bytes.get(3) > Some(&(Kind::ProbeReply as u8))
+            });
+            lab.run_for(500);
+            lab.filter = Box::new(|_, _, _| true);
+            lab.run_for(5_000);
+            assert!(lab.agree(&all), "{victim} and {watcher}");
+            let after = lab.hosts[&1].node.view().unwrap().number;
+            assert_eq!(after, view, "{victim} and {watcher}");
+        }
+    }
+}

@@ -12,7 +12,8 @@
 //!
 //! The first accusation goes to the coordinator of the subject's arc. If no view follows, that
 //! coordinator may be dead itself: further ones go to all coordinators and, a few with each attempt,
-//! to other members, so that the loss of all coordinators at once is survived too.
+//! to other members, so that the loss of all coordinators at once is survived too. Whoever was told an
+//! accusation is also told that it is taken back: else it would look into the matter itself, by a ballot.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, NodeId, PeerAddress};
@@ -23,7 +24,7 @@ use crate::protocol::view::ClusterView;
 use crate::protocol::wire::membership::{write_report, ReportRecord};
 use crate::protocol::wire::Kind;
 
-/// How often "heard again" is said.
+/// How often "heard again" is said to each that is told it.
 const CLEAR_REPEATS: u32 = 3;
 /// The pause between two accusations grows up to this many times the first one.
 const BACK_OFF_MAX: u64 = 8;
@@ -41,6 +42,8 @@ struct Watched {
     subject: Identity,
     statement: Statement,
     attempts: u32,
+    /// How many times an accusation went to other members than coordinators, each time to further ones.
+    spread: u32,
     send_at: Instant,
 }
 
@@ -75,10 +78,11 @@ impl Watch {
     }
 
     fn say(&mut self, now: Instant, subject: Identity, statement: Statement) {
-        let watched = Watched {
+        let mut watched = Watched {
             subject,
             statement,
             attempts: 0,
+            spread: 0,
             send_at: now,
         };
         match self
@@ -87,7 +91,10 @@ impl Watch {
             .iter_mut()
             .find(|known| known.subject == subject)
         {
-            Some(known) => *known = watched,
+            Some(known) => {
+                watched.spread = known.spread;
+                *known = watched;
+            }
             None => {
                 let _ = self.watched.push(watched);
             }
@@ -172,6 +179,13 @@ impl Watch {
                     .checked_shl(watched.attempts.saturating_sub(1))
                     .unwrap_or(BACK_OFF_MAX)
                     .min(BACK_OFF_MAX);
+                let factor = match watched.statement {
+                    Statement::HeardAgain => 1,
+                    _ => factor,
+                };
+                if watched.statement == Statement::Accused {
+                    watched.spread = watched.spread.max(watched.attempts);
+                }
                 watched.send_at = now.after(self.interval.times(factor));
                 watched.attempts = watched.attempts.saturating_add(1);
             }
@@ -191,15 +205,18 @@ impl Watch {
         let everybody = watched.attempts > 0 || watched.statement == Statement::HeardAgain;
         let wanted = if everybody { usize::MAX } else { 1 };
         let others = view.count().max(1);
-        let start = (watched.attempts as usize)
-            .saturating_sub(1)
+        let turn = match watched.statement {
+            Statement::HeardAgain => watched.attempts.checked_rem(watched.spread).unwrap_or(0),
+            _ => watched.attempts.saturating_sub(1),
+        };
+        let start = (turn as usize)
             .saturating_mul(COORDINATORS_MAX)
             .checked_rem(others)
             .unwrap_or(0);
-        let further = if everybody && watched.statement == Statement::Accused {
-            COORDINATORS_MAX
-        } else {
-            0
+        let further = match watched.statement {
+            Statement::Accused if everybody => COORDINATORS_MAX,
+            Statement::HeardAgain if watched.spread > 0 => COORDINATORS_MAX,
+            _ => 0,
         };
         let is_useful = move |node: NodeId| node != subject && !self.doubts(node);
         view.coordinators_for(subject, coordinators)
@@ -227,7 +244,9 @@ impl Watched {
             // If it gets worse an accusation follows, else "heard again".
             Statement::Suspected => self.attempts == 0,
             Statement::Accused => true,
-            Statement::HeardAgain => self.attempts < CLEAR_REPEATS,
+            Statement::HeardAgain => {
+                self.attempts < CLEAR_REPEATS.saturating_mul(self.spread.max(1))
+            }
         }
     }
 
