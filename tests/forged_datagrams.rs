@@ -14,9 +14,10 @@ use kcgcs_protocol::protocol::errors::Counter;
 use kcgcs_protocol::protocol::identity::{
     cluster_number, Identity, Incarnation, NodeId, PeerAddress, Slot, ViewNumber,
 };
+use kcgcs_protocol::protocol::limits::DATAGRAM_BYTES_MAX;
 use kcgcs_protocol::protocol::view::MemberRecord;
 use kcgcs_protocol::protocol::wire::membership::{write_view_part, ViewPartHead};
-use kcgcs_protocol::protocol::wire::{Kind, Writer, MAGIC, VERSION};
+use kcgcs_protocol::protocol::wire::{write_datagram, Header, Kind, Writer};
 use lab::{address, Lab};
 
 /// The node that is lied to.
@@ -24,23 +25,27 @@ const TARGET: u16 = 1;
 /// The member in whose name the datagrams are.
 const VICTIM: u16 = 2;
 
-/// A datagram as the lab's cluster has them.
+/// One life of the victim.
+fn victim(incarnation: u64) -> Identity {
+    Identity {
+        node: NodeId::new(VICTIM).unwrap(),
+        incarnation: Incarnation(incarnation),
+    }
+}
+
+/// A datagram in the name of the victim, as the lab's cluster has them.
 fn datagram(kind: Kind, incarnation: u64, view: u64, counter: u64, body: &[u8]) -> Vec<u8> {
-    let cluster = cluster_number(b"lab");
-    let mut bytes = Vec::new();
-    bytes.extend(MAGIC.to_be_bytes());
-    bytes.extend([VERSION, kind as u8]);
-    bytes.extend(cluster.to_be_bytes());
-    bytes.extend(VICTIM.to_be_bytes());
-    bytes.extend([0, 0]);
-    bytes.extend((body.len() as u16).to_be_bytes());
-    bytes.extend([0, 0]);
-    bytes.extend(incarnation.to_be_bytes());
-    bytes.extend(view.to_be_bytes());
-    bytes.extend(counter.to_be_bytes());
-    bytes.extend([0; 16]);
-    bytes.extend(body);
-    bytes
+    let header = Header {
+        kind,
+        cluster: cluster_number(b"lab"),
+        sender: victim(incarnation),
+        view: ViewNumber(view),
+        counter,
+    };
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    let length = write_datagram(&mut buffer, &header, |writer| writer.bytes(body)).unwrap();
+    buffer.truncate(length);
+    buffer
 }
 
 fn count(lab: &Lab, counter: Counter) -> u64 {
@@ -95,17 +100,14 @@ fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names
     // What it gets can be read, but is older than what it has.
     let head = ViewPartHead {
         number: ViewNumber(view - 1),
-        issuer: NodeId::new(VICTIM).unwrap(),
+        issuer: victim(1).node,
         part: 0,
         parts: 1,
         members_total: 1,
         departures: &[],
     };
     let member = MemberRecord {
-        identity: Identity {
-            node: NodeId::new(VICTIM).unwrap(),
-            incarnation: Incarnation(1),
-        },
+        identity: victim(1),
         address: address(VICTIM),
         slot: Slot(1),
     };

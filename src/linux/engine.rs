@@ -132,8 +132,8 @@ impl Engine {
         })
     }
 
-    /// A node is made on the stack before it is moved, and is larger than half of what the kernel allows
-    /// a function: nothing else shall lie on the stack beside it.
+    /// A node is made on the stack before it is moved to the heap, and has 2 kB, as much as the kernel
+    /// allows a whole function: nothing else shall lie on the stack beside it.
     #[inline(never)]
     fn make_node(
         identity: Identity,

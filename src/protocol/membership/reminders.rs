@@ -43,13 +43,9 @@ impl Reminders {
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_reminders))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{address, TestResult};
+    use crate::protocol::test_support::{address, at, span, TestResult};
 
-    const PAUSE: Duration = Duration::from_milliseconds(100);
-
-    fn at(milliseconds: u64) -> Instant {
-        Instant::from_nanoseconds(milliseconds * 1_000_000)
-    }
+    const PAUSE: Duration = span(100);
 
     #[test]
     fn each_is_told_once_in_a_pause() -> TestResult {

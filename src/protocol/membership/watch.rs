@@ -42,7 +42,8 @@ struct Watched {
     subject: Identity,
     statement: Statement,
     attempts: u32,
-    /// How many times an accusation went to other members than coordinators, each time to further ones.
+    /// How many times in this view an accusation went to other members than coordinators, each time to
+    /// further ones, until all were told.
     spread: u32,
     send_at: Instant,
 }
@@ -73,12 +74,14 @@ impl Watch {
         self.watched.retain(|watched| keep(watched.subject));
         for watched in self.watched.as_mut_slice() {
             watched.attempts = 0;
+            // With the view before everybody forgot what was said in it.
+            watched.spread = 0;
             watched.send_at = now;
         }
     }
 
     fn say(&mut self, now: Instant, subject: Identity, statement: Statement) {
-        let mut watched = Watched {
+        let watched = Watched {
             subject,
             statement,
             attempts: 0,
@@ -92,8 +95,10 @@ impl Watch {
             .find(|known| known.subject == subject)
         {
             Some(known) => {
-                watched.spread = known.spread;
-                *known = watched;
+                *known = Watched {
+                    spread: known.spread,
+                    ..watched
+                };
             }
             None => {
                 let _ = self.watched.push(watched);
@@ -150,6 +155,7 @@ impl Watch {
         outbox: &mut Outbox,
         mut tell_own: impl FnMut(ReportRecord),
     ) {
+        let turns = u32::try_from(view.count().div_ceil(COORDINATORS_MAX)).unwrap_or(u32::MAX);
         for place in 0..self.watched.len() {
             let Some(watched) = self.watched.get(place).copied() else {
                 return;
@@ -175,16 +181,16 @@ impl Watch {
                 tell_own(record);
             }
             if let Some(watched) = self.watched.as_mut_slice().get_mut(place) {
-                let factor = 1_u64
-                    .checked_shl(watched.attempts.saturating_sub(1))
-                    .unwrap_or(BACK_OFF_MAX)
-                    .min(BACK_OFF_MAX);
                 let factor = match watched.statement {
+                    // Soon, before one that was told looks into the matter itself.
                     Statement::HeardAgain => 1,
-                    _ => factor,
+                    _ => 1_u64
+                        .checked_shl(watched.attempts.saturating_sub(1))
+                        .unwrap_or(BACK_OFF_MAX)
+                        .min(BACK_OFF_MAX),
                 };
                 if watched.statement == Statement::Accused {
-                    watched.spread = watched.spread.max(watched.attempts);
+                    watched.spread = watched.spread.max(watched.attempts).min(turns);
                 }
                 watched.send_at = now.after(self.interval.times(factor));
                 watched.attempts = watched.attempts.saturating_add(1);
@@ -379,6 +385,34 @@ mod tests {
         }
         assert_eq!(watch.next_deadline(), None);
         assert!(watch.watched.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn whoever_was_told_an_accusation_is_told_that_it_is_taken_back() -> TestResult {
+        // However long it was kept up, what it takes to say so is bounded.
+        for (accusations, repeats) in [
+            (2, CLEAR_REPEATS),
+            (3, 2 * CLEAR_REPEATS),
+            (99, 2 * CLEAR_REPEATS),
+        ] {
+            let mut watch = watch()?;
+            watch.accuse(at(0), SUBJECT);
+            let (mut accused, mut cleared) = (0, 0);
+            for _ in 0..accusations {
+                let now = watch.next_deadline().ok_or(Unexpected)?;
+                accused |= said(&mut watch, now, OWN)?.0;
+            }
+            watch.heard(at(90_000), SUBJECT);
+            for _ in 0..repeats {
+                let now = watch.next_deadline().ok_or(Unexpected)?;
+                let (told, record) = said(&mut watch, now, OWN)?;
+                assert_eq!(record, Some(ReportRecord::Clear(SUBJECT, OWN)));
+                cleared |= told;
+            }
+            assert_eq!(accused & !cleared, 0);
+            assert_eq!(watch.next_deadline(), None);
+        }
         Ok(())
     }
 

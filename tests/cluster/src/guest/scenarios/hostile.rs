@@ -20,6 +20,7 @@ const NOBODY: u16 = 99;
 const MUTATIONS: (usize, usize) = (4000, 500);
 /// Where the random numbers begin; printed with the test.
 const SEED: u64 = 0x5eed_0001;
+
 type Step = fn(&mut Attack, &mut Vec<String>) -> Result<(), String>;
 
 /// The tests of the suite `hostile`.

@@ -21,8 +21,10 @@ use crate::guest::wait::holds_for;
 
 /// How long a step may wait for what must happen.
 const LIMIT_MS: u64 = 60_000;
-/// Messages of each sender in the step that compares orders, on the stock and on the debug kernel.
-const ROUNDS: (usize, usize) = (12, 4);
+/// Messages of each sender in the step that compares orders.
+const ROUNDS: usize = 12;
+/// The same for large clusters on the debug kernel.
+const ROUNDS_OF_MANY: usize = 4;
 /// Members that send at once.
 const SENDERS_MAX: usize = 8;
 /// How long a cluster with losses must stay in its view, on the stock and on the debug kernel.
@@ -170,7 +172,10 @@ fn join(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
 }
 
 fn one_order(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let rounds = story.surroundings.pick(ROUNDS);
+    let rounds = match story.plan.count {
+        0..=3 => ROUNDS,
+        _ => story.surroundings.pick((ROUNDS, ROUNDS_OF_MANY)),
+    };
     let cluster = story.cluster()?;
     let all = cluster.all();
     let senders = some(&all);
