@@ -206,7 +206,8 @@ proptest! {
         let pulse = PulseBody { number, heard_age_ms };
         prop_assert_eq!(PulseBody::parse(&written(|writer| pulse.write(writer))), Ok(pulse));
         let [heartbeat_interval_ms, rings, confirmations, coordinators] = settings;
-        let join = SharedSettings { heartbeat_interval_ms, rings, confirmations, coordinators };
+        let settings = SharedSettings { heartbeat_interval_ms, rings, confirmations, coordinators };
+        let join = JoinRequest { settings, has_heard: rings % 2 == 0 };
         prop_assert_eq!(parse_join(&written(|writer| write_join(writer, &join))), Ok(join));
         let body = written(|writer| write_join_answer(writer, &answer));
         prop_assert_eq!(parse_join_answer(&body), Ok(answer));

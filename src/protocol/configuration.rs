@@ -280,6 +280,17 @@ impl ValidConfiguration {
             .plus(span(settings.probe_count, settings.probe_interval_ms))
     }
 
+    /// How long a node may hear nobody before it keeps silent itself: by then a view change would have
+    /// come to it, even after the crash of all that it watches and all coordinators.
+    pub fn deafness(&self) -> Duration {
+        let settings = &self.settings;
+        let milliseconds = |value: u32| Duration::from_milliseconds(u64::from(value));
+        let takeovers = u64::from(settings.coordinators).saturating_add(2);
+        self.detection()
+            .plus(milliseconds(settings.confirmation_timeout_ms))
+            .plus(milliseconds(settings.takeover_ms).times(takeovers))
+    }
+
     /// Time before an unanswered message is sent again.
     pub fn retransmit(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.retransmit_ms))

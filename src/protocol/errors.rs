@@ -62,6 +62,8 @@ counters! {
         DatagramsReceived = "datagrams_received",
         /// Heartbeats sent.
         HeartbeatsSent = "heartbeats_sent",
+        /// Heartbeats not sent, since this node hears nobody.
+        HeartbeatsWithheld = "heartbeats_withheld",
         /// Heartbeats that counted.
         HeartbeatsReceived = "heartbeats_received",
         /// Probes sent.

@@ -14,7 +14,7 @@
 //!
 //! This type dispatches; each part of the work has its file: [`joining`] looks for a cluster,
 //! [`watch`] says what the pulse has found out, [`changes`] and [`doubts`] collect what a view has
-//! to change, [`agreement`] decides on it, [`announcement`] and [`transfer`] bring it to everybody,
+//! to change, [`inquiry`] asks who is accused, [`agreement`] decides on it, [`announcement`] and [`transfer`] bring it to everybody,
 //! [`reminders`] keeps the answers to those few that have missed a lot.
 
 mod agreement;
@@ -22,6 +22,7 @@ mod announcement;
 mod changes;
 mod doubts;
 mod duties;
+mod inquiry;
 mod installation;
 mod joining;
 mod messages;
@@ -100,6 +101,8 @@ pub(super) struct Membership {
     phase: Phase,
     view: ClusterView,
     installed_at: Instant,
+    /// When this life got its first view.
+    member_since: Instant,
     /// The next view while it is being put together.
     next: ClusterView,
     rings: Rings,
@@ -148,6 +151,7 @@ impl Membership {
         let doubts = Doubts::new(
             milliseconds(settings.confirmation_timeout_ms),
             probing.plus(interval).plus(retransmit.times(4)),
+            retransmit,
         )?;
         Ok(Self {
             own,
@@ -156,6 +160,7 @@ impl Membership {
             phase: Phase::Joining,
             view: ClusterView::empty(own.node)?,
             installed_at: now,
+            member_since: now,
             next: ClusterView::empty(own.node)?,
             rings: Rings::new()?,
             departures: Departures::new()?,
@@ -169,7 +174,10 @@ impl Membership {
                 configuration.detection().plus(retransmit),
             )?,
             announcement: Announcement::new(retransmit)?,
-            watch: Watch::new(retransmit)?,
+            watch: Watch::new(
+                retransmit,
+                milliseconds(settings.confirmation_timeout_ms),
+            )?,
             changes: Changes::new(
                 doubts,
                 milliseconds(settings.batching_ms),
@@ -321,7 +329,7 @@ impl Membership {
             }
             Phase::Member | Phase::Leaving => {
                 self.advance_watch(now, outbox);
-                self.advance_doubts(now);
+                self.advance_doubts(now, outbox);
                 self.advance_farewell(now, outbox);
                 self.advance_quorum(now, outbox);
             }

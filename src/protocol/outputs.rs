@@ -115,6 +115,14 @@ pub enum Event {
         /// Milliseconds since it was last heard.
         silence_ms: u64,
     },
+    /// A node that this one accuses is heard by another member: the link from it to this node does not
+    /// work, and it stays.
+    Contradicted {
+        /// The node that is not heard here.
+        subject: Identity,
+        /// Who hears it.
+        by: Identity,
+    },
     /// A coordinator (maybe this one) asks for the next view; groups stop sending until it is there.
     Prepare {
         /// Number of the view to come.

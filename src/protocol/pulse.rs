@@ -74,6 +74,10 @@ pub struct Pulse {
     reports: [Option<PulseReport>; REPORTS_MAX],
     /// Not before this time is another view reported again.
     other_view_after: Instant,
+    /// When anything came from anybody who has a view.
+    heard_anybody_at: Instant,
+    /// Who hears nobody for so long does not tell others that it is well.
+    deafness: Duration,
 }
 
 impl Pulse {
@@ -104,6 +108,8 @@ impl Pulse {
             answers: [None; ANSWERS_MAX],
             reports: [None; REPORTS_MAX],
             other_view_after: now,
+            heard_anybody_at: now,
+            deafness: configuration.deafness(),
         }
     }
 
@@ -114,6 +120,7 @@ impl Pulse {
             self.counter = 0;
         }
         self.view = assignment.view;
+        self.heard_anybody_at = now;
         let old_targets = self.targets;
         for (place, (slot, peer)) in self
             .targets
@@ -242,6 +249,7 @@ impl Pulse {
             self.counters.count(Counter::ProbesSent);
             return self.write(buffer, to, Kind::Probe, number, age);
         }
+        self.withhold_heartbeats_if_deaf(now);
         let (interval, phase, rings) = (self.interval, self.phase, self.rings);
         let target = self
             .targets
@@ -260,6 +268,28 @@ impl Pulse {
             .map_or(NEVER_HEARD, |source| age_ms(now, source.last_heard));
         self.counters.count(Counter::HeartbeatsSent);
         self.write(buffer, peer.address, Kind::Heartbeat, number, age)
+    }
+
+    /// A node that hears nobody at all has no news of the cluster and takes no part in it: its heartbeats
+    /// would only keep it in views whose datagrams it does not get. So it sends none, and its watchers
+    /// find it dead.
+    fn withhold_heartbeats_if_deaf(&mut self, now: Instant) {
+        if now < self.heard_anybody_at.after(self.deafness) {
+            return;
+        }
+        let mut sources = self.sources.iter().flatten().peekable();
+        let is_deaf =
+            sources.peek().is_some() && sources.all(|source| source.silence == Silence::Dead);
+        if !is_deaf {
+            return;
+        }
+        let (interval, phase, rings) = (self.interval, self.phase, self.rings);
+        for target in self.targets.iter_mut().flatten() {
+            if target.next_send <= now {
+                target.next_send = aligned_after(now, phase, interval, target.place, rings);
+                self.counters.count(Counter::HeartbeatsWithheld);
+            }
+        }
     }
 
     fn write(

@@ -65,6 +65,10 @@ pub enum Kind {
     ViewPart = 18,
     /// "You are not in my view, which is later than yours."
     NotMember = 19,
+    /// "You are accused: are you there?", of one engine to another's.
+    Inquiry = 20,
+    /// "I am."
+    InquiryAnswer = 21,
     /// An endpoint asks the group's coordinator to let it in or go.
     GroupRequest = 32,
     /// A fragment on its way to the group's coordinator.
@@ -107,6 +111,8 @@ impl Kind {
             17 => Self::ViewRequest,
             18 => Self::ViewPart,
             19 => Self::NotMember,
+            20 => Self::Inquiry,
+            21 => Self::InquiryAnswer,
             32 => Self::GroupRequest,
             33 => Self::GroupData,
             34 => Self::GroupOrdered,
@@ -290,7 +296,7 @@ mod tests {
             (2, 2, Counter::DroppedVersion),
             (3, 0, Counter::DroppedKind),
             (3, 4, Counter::DroppedKind),
-            (3, 20, Counter::DroppedKind),
+            (3, 22, Counter::DroppedKind),
             (3, 255, Counter::DroppedKind),
             (4, 0x13, Counter::DroppedCluster),
             (7, 0x79, Counter::DroppedCluster),

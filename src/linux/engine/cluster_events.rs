@@ -68,6 +68,15 @@ impl Engine {
                     silence_ms
                 );
             }
+            Event::Contradicted { subject, by } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "does not hear node {:?}, but node {:?} does: the link from it to this node does not work",
+                    subject.node,
+                    by.node
+                );
+            }
             Event::Prepare { .. } => tell(News::Prepare),
             Event::QuorumLost => {
                 log_line!(self.log, now, "quorum lost");

@@ -72,7 +72,7 @@ impl Changes {
 
     /// To be called when `doubts` may have got a confirmed subject.
     pub(super) fn update(&mut self, now: Instant) {
-        if !self.is_any() && !self.doubts.is_overdue(now) {
+        if !self.is_any() {
             self.since = None;
         } else if self.since.is_none() {
             self.since = Some(now);
@@ -234,7 +234,7 @@ mod tests {
     const SETTLING_MS: u64 = 200;
 
     fn changes() -> Result<Changes, Unexpected> {
-        let doubts = Doubts::new(span(500), span(300))?;
+        let doubts = Doubts::new(span(500), span(300), span(30))?;
         Ok(Changes::new(doubts, span(BATCHING_MS), span(SETTLING_MS))?)
     }
 

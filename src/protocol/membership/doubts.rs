@@ -8,17 +8,21 @@
 //!      +-----all of them take it back----+
 //! ```
 //!
+//! While too few accuse it, the subject is asked itself ([`super::inquiry`]): if it answers it is
+//! *contradicted* that it is dead, and all of its watchers would have to say so.
+//!
 //! A subject that is suspected but not yet confirmed is *unsettled*: the proposal of other changes
 //! waits a short while for it, so that nodes that died together go in one view (the idea of Rapid's
 //! cut detection, Suresh et al. 2018).
 
+use super::inquiry::Inquiry;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, NodeId};
 use crate::protocol::limits::{NODES_MAX, RINGS_MAX};
 use crate::protocol::time::{Duration, Instant};
 
-/// An accusation that is not confirmed is looked into after so many times the time to confirm it.
-const OVERDUE_TIMEOUTS: u64 = 4;
+/// An accusation that nobody has repeated for so many times the time to confirm it is forgotten.
+const FORGOTTEN_TIMEOUTS: u64 = 8;
 
 /// A small set of watchers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,14 +64,20 @@ struct Doubt {
     /// First time that anything was said, or that anything new was.
     since: Instant,
     accused_since: Option<Instant>,
+    /// When an accuser last said so.
+    accused_at: Instant,
+    inquiry: Inquiry,
     confirmed: bool,
 }
 
 /// All doubts of one node.
 pub(super) struct Doubts {
     doubts: BoundedVec<Doubt>,
-    /// A single accusation is enough after this time.
+    /// After this time those who merely suspect count as accusing. Also the pause between two times that
+    /// an accused subject is asked.
     confirmation_timeout: Duration,
+    /// The pause between two questions to a subject that does not answer.
+    question_interval: Duration,
     /// A suspicion that became nothing is forgotten after this time.
     suspicion_timeout: Duration,
     /// When all doubts were looked at last.
@@ -79,10 +89,12 @@ impl Doubts {
     pub(super) fn new(
         confirmation_timeout: Duration,
         suspicion_timeout: Duration,
+        question_interval: Duration,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
             doubts: BoundedVec::with_capacity(NODES_MAX)?,
             confirmation_timeout,
+            question_interval,
             suspicion_timeout,
             looked_at: Instant::ZERO,
         })
@@ -109,6 +121,8 @@ impl Doubts {
                         accusing: Watchers::default(),
                         since: now,
                         accused_since: None,
+                        accused_at: now,
+                        inquiry: Inquiry::new(now),
                         confirmed: false,
                     })
                     .ok()?;
@@ -137,14 +151,73 @@ impl Doubts {
             return false;
         };
         let news = !doubt.accusing.has(watcher);
+        doubt.accused_at = now;
         if news {
             doubt.suspecting.remove(watcher);
             doubt.accusing.insert(watcher);
             doubt.since = now;
-            doubt.accused_since.get_or_insert(now);
+            if doubt.accused_since.is_none() {
+                doubt.accused_since = Some(now);
+                doubt.inquiry = Inquiry::new(now);
+            }
         }
         news
     }
+
+    // ---- asking the subject -------------------------------------------------------------------
+
+    /// The next accused subject that is to be asked now, and whether its silence has just become one
+    /// that counts.
+    pub(super) fn next_question(&mut self, now: Instant) -> Option<(Identity, bool)> {
+        let (interval, pause) = (self.question_interval, self.confirmation_timeout);
+        let doubt = self.doubts.as_mut_slice().iter_mut().find(|doubt| {
+            !doubt.confirmed && doubt.accused_since.is_some() && doubt.inquiry.ask_at() <= now
+        })?;
+        Some((doubt.subject, doubt.inquiry.advance(now, interval, pause)))
+    }
+
+    /// The subject has answered this node. Says whether its silence counted before; `None` if nobody
+    /// accuses it, or enough do.
+    pub(super) fn take_answer(&mut self, now: Instant, subject: Identity) -> Option<bool> {
+        let pause = self.confirmation_timeout;
+        let doubt = self.accused(subject)?;
+        Some(doubt.inquiry.answer(now, pause))
+    }
+
+    /// Another node has had an answer of the subject.
+    pub(super) fn contradict(&mut self, now: Instant, subject: Identity) {
+        let pause = self.confirmation_timeout;
+        if let Some(doubt) = self.accused(subject) {
+            doubt.inquiry.contradict(now, pause);
+        }
+    }
+
+    fn accused(&mut self, subject: Identity) -> Option<&mut Doubt> {
+        self.doubts.as_mut_slice().iter_mut().find(|doubt| {
+            doubt.subject == subject && !doubt.confirmed && doubt.accused_since.is_some()
+        })
+    }
+
+    /// Whether somebody has heard the subject lately although it is accused.
+    pub(super) fn is_contradicted(&self, subject: Identity) -> bool {
+        self.doubts
+            .iter()
+            .any(|doubt| doubt.subject == subject && self.contradicts(doubt))
+    }
+
+    fn contradicts(&self, doubt: &Doubt) -> bool {
+        doubt.inquiry.is_contradicted(self.looked_at)
+    }
+
+    /// Who accuses the subject.
+    pub(super) fn accusers(&self, subject: Identity) -> impl Iterator<Item = NodeId> + '_ {
+        self.doubts
+            .iter()
+            .filter(move |doubt| doubt.subject == subject)
+            .flat_map(|doubt| doubt.accusing.0.iter().flatten().copied())
+    }
+
+    // ---- what is known ------------------------------------------------------------------------
 
     /// `watcher` takes back what it said. A confirmed subject stays confirmed: others may have
     /// begun to act on it.
@@ -170,7 +243,11 @@ impl Doubts {
     /// somebody accuses it who is not among the accusers of the subject. (One deaf node accuses all
     /// that it watches; that must not silence those who hear them.)
     pub(super) fn is_silenced(&self, watcher: Identity, subject: Identity) -> bool {
-        let Some(doubt) = self.doubts.iter().find(|doubt| doubt.subject == watcher) else {
+        let Some(doubt) = self
+            .doubts
+            .iter()
+            .find(|doubt| doubt.subject == watcher && !self.contradicts(doubt))
+        else {
             return false;
         };
         let accusers = self.doubts.iter().find(|doubt| doubt.subject == subject);
@@ -190,32 +267,20 @@ impl Doubts {
             .any(|doubt| doubt.subject == subject && doubt.confirmed)
     }
 
-    /// Whether anybody accuses the subject or it is to be excluded: not somebody to wait for.
+    /// Whether the subject is to be excluded, or is accused and nobody contradicts: not somebody to wait
+    /// for.
     pub(super) fn is_accused(&self, subject: Identity) -> bool {
         self.doubts.iter().any(|doubt| {
-            doubt.subject == subject && (doubt.confirmed || doubt.accusing.count() > 0)
+            doubt.subject == subject
+                && (doubt.confirmed || doubt.accusing.count() > 0 && !self.contradicts(doubt))
         })
     }
 
     /// Whether some subject is suspected and not settled yet.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.doubts.iter().any(|doubt| !doubt.confirmed)
-    }
-
-    /// Whether a subject was accused for so long without enough others to confirm it that the
-    /// coordinator has to find out itself.
-    pub(super) fn is_overdue(&self, now: Instant) -> bool {
-        self.overdue_at().is_some_and(|at| now >= at)
-    }
-
-    fn overdue_at(&self) -> Option<Instant> {
-        let patience = self.confirmation_timeout.times(OVERDUE_TIMEOUTS);
         self.doubts
             .iter()
-            .filter(|doubt| !doubt.confirmed)
-            .filter_map(|doubt| doubt.accused_since)
-            .map(|since| since.after(patience))
-            .min()
+            .any(|doubt| !doubt.confirmed && !self.contradicts(doubt))
     }
 
     /// Whether any subject is to be excluded.
@@ -253,13 +318,22 @@ impl Doubts {
         None
     }
 
-    /// Forgets suspicions that became nothing for long (the message that took them back was lost).
+    /// Forgets what was said long ago and not repeated (the message that took it back was lost).
     pub(super) fn forget_old(&mut self, now: Instant) {
         self.looked_at = now;
-        let timeout = self.suspicion_timeout;
+        let (suspicion, accusation) = (self.suspicion_timeout, self.accusation_timeout());
         self.doubts.retain(|doubt| {
-            doubt.confirmed || doubt.accused_since.is_some() || now < doubt.since.after(timeout)
+            doubt.confirmed
+                || now
+                    < match doubt.accused_since {
+                        Some(_) => doubt.accused_at.after(accusation),
+                        None => doubt.since.after(suspicion),
+                    }
         });
+    }
+
+    fn accusation_timeout(&self) -> Duration {
+        self.confirmation_timeout.times(FORGOTTEN_TIMEOUTS)
     }
 
     /// When something here changes by itself.
@@ -267,14 +341,21 @@ impl Doubts {
         self.doubts
             .iter()
             .filter(|doubt| !doubt.confirmed)
-            .filter_map(|doubt| match doubt.accused_since {
-                Some(since) => {
-                    let at = since.after(self.confirmation_timeout);
-                    (at > self.looked_at).then_some(at)
-                }
-                None => Some(doubt.since.after(self.suspicion_timeout)),
+            .flat_map(|doubt| match doubt.accused_since {
+                Some(since) => [
+                    Some(since.after(self.confirmation_timeout)).filter(|at| *at > self.looked_at),
+                    doubt.inquiry.contradicted_until(self.looked_at),
+                    Some(doubt.inquiry.ask_at()),
+                    Some(doubt.accused_at.after(self.accusation_timeout())),
+                ],
+                None => [
+                    Some(doubt.since.after(self.suspicion_timeout)),
+                    None,
+                    None,
+                    None,
+                ],
             })
-            .chain(self.overdue_at().filter(|at| *at > self.looked_at))
+            .flatten()
             .min()
     }
 }
@@ -288,7 +369,7 @@ mod tests {
     const SUBJECT: Identity = identity(9);
 
     fn doubts() -> Result<Doubts, OutOfMemory> {
-        Doubts::new(span(500), span(300))
+        Doubts::new(span(500), span(300), span(30))
     }
 
     /// The next confirmed subject if so many watchers must agree.
@@ -355,10 +436,6 @@ mod tests {
         let mut doubts = doubts()?;
         doubts.accuse(at(10), SUBJECT, node(1));
         assert_eq!(confirmed(&mut doubts, 1_000_000, 2), None);
-        // But the coordinator has to find out itself in the end.
-        let overdue_at = at(10).after(span(500).times(OVERDUE_TIMEOUTS));
-        assert!(!doubts.is_overdue(at(509)));
-        assert!(doubts.is_overdue(overdue_at));
         Ok(())
     }
 
@@ -397,12 +474,80 @@ mod tests {
         let mut doubts = doubts()?;
         doubts.suspect(at(10), SUBJECT, node(1));
         doubts.suspect(at(20), SUBJECT, node(2));
-        doubts.accuse(at(10), identity(8), node(1));
         assert_eq!(doubts.next_deadline(), Some(at(320)));
+        doubts.accuse(at(10), identity(8), node(1));
         doubts.forget_old(at(319));
         assert!(doubts.suspect(at(15), SUBJECT, node(3)));
         doubts.forget_old(at(315));
         assert!(!doubts.is_accused(SUBJECT) && doubts.is_accused(identity(8)));
+        Ok(())
+    }
+
+    #[test]
+    fn an_accusation_that_nobody_repeats_is_forgotten() -> TestResult {
+        let mut doubts = doubts()?;
+        let span_of_life = span(500).times(FORGOTTEN_TIMEOUTS);
+        doubts.accuse(at(10), SUBJECT, node(1));
+        assert!(!doubts.accuse(at(100), SUBJECT, node(1)));
+        doubts.forget_old(at(99).after(span_of_life));
+        assert!(doubts.is_accused(SUBJECT));
+        doubts.forget_old(at(100).after(span_of_life));
+        assert!(!doubts.is_accused(SUBJECT));
+        Ok(())
+    }
+
+    /// Asks whoever is to be asked at `now`; who that is, and whether the silence counts now.
+    fn asked(doubts: &mut Doubts, now: Instant) -> Option<(Identity, bool)> {
+        doubts.forget_old(now);
+        doubts.next_question(now)
+    }
+
+    #[test]
+    fn an_accused_node_is_asked_and_its_answer_contradicts_for_a_while() -> TestResult {
+        let mut doubts = doubts()?;
+        doubts.suspect(at(5), SUBJECT, node(2));
+        assert_eq!(asked(&mut doubts, at(5)), None);
+        assert_eq!(doubts.take_answer(at(5), SUBJECT), None);
+        doubts.accuse(at(10), SUBJECT, node(1));
+        assert_eq!(asked(&mut doubts, at(10)), Some((SUBJECT, false)));
+        assert_eq!(asked(&mut doubts, at(10)), None);
+        assert_eq!(doubts.take_answer(at(11), SUBJECT), Some(false));
+        assert!(doubts.is_contradicted(SUBJECT) && !doubts.is_accused(SUBJECT));
+        assert!(!doubts.is_unsettled());
+        // Nobody answers any more.
+        doubts.accuse(at(1500), SUBJECT, node(1));
+        doubts.forget_old(at(1511));
+        assert!(!doubts.is_contradicted(SUBJECT) && doubts.is_accused(SUBJECT));
+        Ok(())
+    }
+
+    #[test]
+    fn who_does_not_answer_for_long_is_silent_to_the_one_that_asked() -> TestResult {
+        let mut doubts = doubts()?;
+        doubts.accuse(at(10), SUBJECT, node(1));
+        let (mut now, mut questions) = (at(10), 0);
+        while asked(&mut doubts, now) == Some((SUBJECT, false)) {
+            questions += 1;
+            now = now.after(span(30));
+        }
+        assert_eq!(questions, 8);
+        doubts.accuse(now, SUBJECT, node(9));
+        assert!(doubts.accusers(SUBJECT).eq([node(1), node(9)]));
+        // A late answer: whoever has asked takes its part back.
+        assert_eq!(doubts.take_answer(now, SUBJECT), Some(true));
+        assert_eq!(doubts.next_confirmed(now, |_, _| 2), Some(SUBJECT));
+        assert_eq!(doubts.take_answer(now, SUBJECT), None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_contradicted_silences_nobody() -> TestResult {
+        let mut doubts = doubts()?;
+        doubts.accuse(at(10), identity(2), node(1));
+        assert!(doubts.is_silenced(identity(2), SUBJECT));
+        doubts.contradict(at(10), identity(2));
+        doubts.forget_old(at(10));
+        assert!(!doubts.is_silenced(identity(2), SUBJECT));
         Ok(())
     }
 
@@ -414,11 +559,12 @@ mod tests {
         let mut steps = 0;
         while let Some(deadline) = doubts.next_deadline() {
             doubts.forget_old(deadline);
+            while doubts.next_question(deadline).is_some() {}
             assert!(doubts.next_deadline().is_none_or(|next| next > deadline));
             steps += 1;
-            assert!(steps < 4);
+            assert!(steps < 40);
         }
-        assert!(steps > 0);
+        assert!(steps > 10);
         Ok(())
     }
 

@@ -5,13 +5,15 @@
 
 use super::watch::send_report;
 use super::{Membership, Phase};
-use crate::protocol::identity::NodeId;
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Identity, NodeId, PeerAddress};
 use crate::protocol::limits::{COORDINATORS_MAX, WATCHED_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::Event;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::MemberRecord;
 use crate::protocol::wire::membership::ReportRecord;
+use crate::protocol::wire::Kind;
 
 impl Membership {
     pub(super) fn advance_watch(&mut self, now: Instant, outbox: &mut Outbox) {
@@ -34,7 +36,9 @@ impl Membership {
         }
     }
 
-    pub(super) fn advance_doubts(&mut self, now: Instant) {
+    pub(super) fn advance_doubts(&mut self, now: Instant, outbox: &mut Outbox) {
+        self.changes.doubts.forget_old(now);
+        self.ask_the_accused(now, outbox);
         let wanted = self.configuration.settings().confirmations as usize;
         loop {
             let (view, rings) = (&self.view, &self.rings);
@@ -56,14 +60,86 @@ impl Membership {
                         *free = Some(watcher);
                     }
                 }
-                watchers.iter().flatten().count().min(wanted)
+                let able = watchers.iter().flatten().count();
+                if doubts.is_contradicted(subject) {
+                    able
+                } else {
+                    able.min(wanted)
+                }
             });
             if confirmed.is_none() {
                 break;
             }
         }
-        self.changes.doubts.forget_old(now);
         self.changes.update(now);
+    }
+
+    /// Asks those who are accused by too few, and accuses those who do not answer.
+    fn ask_the_accused(&mut self, now: Instant, outbox: &mut Outbox) {
+        while let Some((subject, is_silent)) = self.changes.doubts.next_question(now) {
+            let address = self.view.member(subject.node).map(|member| member.address);
+            outbox.send(address.iter(), Kind::Inquiry, |writer| {
+                writer.identity(subject)
+            });
+            if is_silent {
+                self.changes.doubts.accuse(now, subject, self.own.node);
+                self.tell_coordinators(&ReportRecord::Accuse(subject, self.own.node), outbox);
+            }
+        }
+    }
+
+    /// Somebody asks whether `subject`, which should be this node, is there.
+    pub(super) fn answer_inquiry(
+        &self,
+        subject: Identity,
+        from: PeerAddress,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        if subject != self.own {
+            return Err(Counter::DroppedUnexpected);
+        }
+        outbox.send([&from], Kind::InquiryAnswer, |_| Some(()));
+        Ok(())
+    }
+
+    /// An accused node has answered this one: those who accuse it hear that.
+    pub(super) fn take_inquiry_answer(
+        &mut self,
+        now: Instant,
+        subject: Identity,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        let answered = self.changes.doubts.take_answer(now, subject);
+        let was_silent = answered.ok_or(Counter::DroppedUnexpected)?;
+        let own = self.own.node;
+        if was_silent {
+            self.changes.doubts.take_back(subject, own);
+            self.tell_coordinators(&ReportRecord::Clear(subject, own), outbox);
+        }
+        let accusers = self.changes.doubts.accusers(subject);
+        for accuser in accusers.filter(|accuser| *accuser != own) {
+            let address = self.view.member(accuser).map(|member| member.address);
+            send_report(
+                address.as_slice(),
+                &ReportRecord::Contradict(subject),
+                outbox,
+            );
+        }
+        Ok(())
+    }
+
+    /// Another member has heard a node that this one accuses.
+    pub(super) fn take_contradiction(
+        &mut self,
+        now: Instant,
+        subject: Identity,
+        by: Identity,
+        outbox: &mut Outbox,
+    ) {
+        self.changes.doubts.contradict(now, subject);
+        if self.watch.dispute(now, subject) {
+            outbox.event(Event::Contradicted { subject, by });
+        }
     }
 
     pub(super) fn advance_farewell(&mut self, now: Instant, outbox: &mut Outbox) {
@@ -163,10 +239,16 @@ impl Membership {
 
     /// Tells the other coordinators, if this node is one.
     pub(super) fn relay(&self, record: &ReportRecord, outbox: &mut Outbox) {
-        let wanted = self.coordinators_wanted();
-        if !self.view.is_coordinator(self.own.node, wanted) {
-            return;
+        if self
+            .view
+            .is_coordinator(self.own.node, self.coordinators_wanted())
+        {
+            self.tell_coordinators(record, outbox);
         }
+    }
+
+    fn tell_coordinators(&self, record: &ReportRecord, outbox: &mut Outbox) {
+        let wanted = self.coordinators_wanted();
         for member in self.view.coordinators(wanted) {
             if member.identity != self.own {
                 send_report(&[member.address], record, outbox);

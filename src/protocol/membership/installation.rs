@@ -117,6 +117,7 @@ impl Membership {
         self.regain_quorum(outbox);
         if self.phase == Phase::Joining {
             self.phase = Phase::Member;
+            self.member_since = now;
         }
         self.signals.installed = true;
     }
@@ -194,10 +195,11 @@ impl Membership {
             incarnation,
             ..self.own
         };
+        let stayed = self.view().map(|_| now.since(self.member_since));
         self.forget_view(outbox);
         outbox.set_identity(self.own);
         self.phase = Phase::Joining;
-        self.joining.restart(now);
+        self.joining.restart(now, stayed);
         self.not_before = now;
         self.signals = super::Signals {
             excluded: Some(self.own),

@@ -13,11 +13,11 @@
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::configuration::ValidConfiguration;
 use crate::protocol::identity::{Identity, PeerAddress};
-use crate::protocol::limits::NODES_MAX;
+use crate::protocol::limits::{NODES_MAX, REJOIN_PAUSE_ROUNDS_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::random::Random;
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::wire::membership::write_join;
+use crate::protocol::wire::membership::{write_join, JoinRequest};
 use crate::protocol::wire::Kind;
 
 /// With more peers than this not all of them are asked in each round.
@@ -28,6 +28,8 @@ const PEERS_ASKED_EACH: usize = 16;
 const FRESH_ROUNDS: u64 = 3;
 /// A cluster that somebody told of is believed in for so many rounds.
 const KNOWN_ROUNDS: u64 = 4;
+/// Who has stayed in for so many times the longest pause starts with a clean slate.
+const FORGIVEN_PAUSES: u64 = 4;
 /// Rounds after which a quorum of the expected nodes is enough.
 const PATIENCE_ROUNDS: u32 = 3;
 
@@ -49,6 +51,8 @@ pub(super) struct Joining {
     candidates: BoundedVec<Candidate>,
     /// Where a cluster was told of, and when.
     known: Option<(PeerAddress, Instant)>,
+    /// How often this node has lost its view lately.
+    losses: u32,
 }
 
 impl Joining {
@@ -64,15 +68,36 @@ impl Joining {
             round_length: Duration::from_milliseconds(u64::from(settings.formation_ms)),
             candidates: BoundedVec::with_capacity(NODES_MAX)?,
             known: None,
+            losses: 0,
         })
     }
 
-    /// Starts the search anew.
-    pub(super) fn restart(&mut self, now: Instant) {
+    /// Starts the search anew. `stayed` is how long this node has been a member, if it was one: who is
+    /// put out again and again, by a link that comes and goes, comes back later each time.
+    pub(super) fn restart(&mut self, now: Instant, stayed: Option<Duration>) {
         self.round = 0;
         self.next_round = now;
         self.candidates.clear();
         self.known = None;
+        let Some(stayed) = stayed else {
+            return;
+        };
+        if stayed
+            >= self
+                .round_length
+                .times(REJOIN_PAUSE_ROUNDS_MAX.saturating_mul(FORGIVEN_PAUSES))
+        {
+            self.losses = 0;
+        }
+        let rounds = match self.losses {
+            0 => 0,
+            losses => 1_u64
+                .checked_shl(losses)
+                .unwrap_or(u64::MAX)
+                .min(REJOIN_PAUSE_ROUNDS_MAX),
+        };
+        self.losses = self.losses.saturating_add(1);
+        self.next_round = now.after(self.round_length.times(rounds));
     }
 
     /// When the next round begins.
@@ -128,6 +153,14 @@ impl Joining {
         self.known.is_some_and(|(_, at)| now < at.after(fresh))
     }
 
+    /// What this node has to say to those that it asks.
+    pub(super) fn request(&self, now: Instant, configuration: &ValidConfiguration) -> JoinRequest {
+        JoinRequest {
+            settings: configuration.shared(),
+            has_heard: self.knows_cluster(now),
+        }
+    }
+
     fn freshness(&self) -> Duration {
         self.round_length.times(FRESH_ROUNDS)
     }
@@ -151,7 +184,7 @@ impl Joining {
         if now < self.next_round {
             return false;
         }
-        let settings = configuration.shared();
+        let request = self.request(now, configuration);
         let peers = configuration.peers();
         let known = self
             .known
@@ -176,7 +209,7 @@ impl Joining {
                     .take(PEERS_ASKED_EACH.min(others.len())),
             )
             .chain(known.iter());
-        outbox.send(asked, Kind::Join, |writer| write_join(writer, &settings));
+        outbox.send(asked, Kind::Join, |writer| write_join(writer, &request));
         self.round = self.round.saturating_add(1);
         // An eighth more or less, so that nodes that start together do not stay in step.
         let eighth = self.round_length.divided_by(8);
@@ -292,7 +325,7 @@ mod tests {
             None
         );
         assert_eq!(round(&mut joining, next, &configuration, &mut [])?, Some(4));
-        joining.restart(at(5000));
+        joining.restart(at(5000), None);
         assert_eq!(joining.next_deadline(), at(5000));
         Ok(())
     }

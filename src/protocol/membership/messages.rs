@@ -4,6 +4,7 @@
 //! it changes anything; an error names the counter of what was wrong.
 
 use super::agreement::Stage;
+use super::watch::send_report;
 use super::{Membership, Phase};
 use crate::protocol::configuration::SharedSettings;
 use crate::protocol::errors::Counter;
@@ -13,9 +14,9 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{Event, RefusalReason};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
-    parse_ballot, parse_commit, parse_join, parse_join_answer, parse_number, parse_promise,
-    parse_propose, parse_reports, parse_view_part, write_ballot, write_join, write_join_answer,
-    write_number, JoinAnswer, ReportRecord,
+    parse_ballot, parse_commit, parse_identity, parse_join, parse_join_answer, parse_number,
+    parse_promise, parse_propose, parse_reports, parse_view_part, write_ballot, write_join,
+    write_join_answer, write_number, JoinAnswer, JoinRequest, ReportRecord,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -252,6 +253,16 @@ impl Membership {
                 self.transfers.begin(from);
             }
             Kind::ViewPart => self.handle_view_part(now, sender, from, body, outbox)?,
+            Kind::Inquiry => {
+                self.answer_inquiry(parse_identity(body)?, from, outbox)?;
+                return Ok(());
+            }
+            Kind::InquiryAnswer => {
+                if !body.is_empty() {
+                    return Err(Counter::DroppedLength);
+                }
+                self.take_inquiry_answer(now, sender, outbox)?;
+            }
             Kind::NotMember => {
                 let number = parse_number(body)?;
                 if number <= self.view.number {
@@ -340,10 +351,10 @@ impl Membership {
         now: Instant,
         joiner: Identity,
         from: PeerAddress,
-        theirs: SharedSettings,
+        request: JoinRequest,
         outbox: &mut Outbox,
     ) {
-        if let Some(reason) = mismatch(&theirs, &self.configuration.shared()) {
+        if let Some(reason) = mismatch(&request.settings, &self.configuration.shared()) {
             self.refuse(joiner, from, reason, outbox);
             return;
         }
@@ -362,7 +373,7 @@ impl Membership {
                 }
             }
             Phase::Member | Phase::Leaving if self.has_quorum() => {
-                self.answer_joiner(now, joiner, from, outbox);
+                self.answer_joiner(now, joiner, request.has_heard, from, outbox);
             }
             // Nobody is let in now, but nobody shall form another cluster either.
             Phase::Member | Phase::Leaving => {
@@ -378,6 +389,7 @@ impl Membership {
         &mut self,
         now: Instant,
         joiner: Identity,
+        has_heard: bool,
         from: PeerAddress,
         outbox: &mut Outbox,
     ) {
@@ -414,7 +426,8 @@ impl Membership {
             .map_or(self.address, |member| member.address);
         let answer = JoinAnswer::Known { coordinator };
         answer_join(from, &answer, outbox);
-        if self.is_arc_coordinator(joiner.node) {
+        // Who hears nothing would only be put out again.
+        if has_heard && self.is_arc_coordinator(joiner.node) {
             self.changes.add_join(now, joiner, from);
             self.relay(&ReportRecord::Join(joiner, from), outbox);
         }
@@ -455,10 +468,10 @@ impl Membership {
                 self.joining.add_candidate(now, header.sender, from);
             }
             JoinAnswer::Known { coordinator } => {
-                if self.joining.learn(now, coordinator) && coordinator != from {
-                    let settings = self.configuration.shared();
+                if self.joining.learn(now, coordinator) {
+                    let request = self.joining.request(now, &self.configuration);
                     outbox.send([&coordinator], Kind::Join, |writer| {
-                        write_join(writer, &settings)
+                        write_join(writer, &request)
                     });
                 }
             }
@@ -503,6 +516,10 @@ impl Membership {
                 if self.is_other_member(subject) && may_speak_for(watcher) =>
             {
                 let is_news = self.changes.doubts.accuse(now, subject, watcher);
+                if watcher == sender.node && self.changes.doubts.is_contradicted(subject) {
+                    let record = ReportRecord::Contradict(subject);
+                    self.tell_member(sender, &record, outbox);
+                }
                 self.relay_for(is_news && watcher == sender.node, subject, &record, outbox);
             }
             ReportRecord::Clear(subject, watcher)
@@ -510,6 +527,11 @@ impl Membership {
             {
                 // The watcher tells all coordinators itself.
                 self.changes.doubts.take_back(subject, watcher);
+            }
+            ReportRecord::Contradict(subject)
+                if self.is_other_member(subject) && sender != self.own && sender != subject =>
+            {
+                self.take_contradiction(now, subject, sender, outbox);
             }
             ReportRecord::Leave(subject) if self.view.has(subject) => {
                 let is_news = self.changes.add_leave(now, subject);
@@ -537,6 +559,12 @@ impl Membership {
         if is_news && self.is_arc_coordinator(subject.node) {
             self.relay(record, outbox);
         }
+    }
+
+    fn tell_member(&self, to: Identity, record: &ReportRecord, outbox: &mut Outbox) {
+        let other = self.view.member(to.node).filter(|_| to != self.own);
+        let address = other.map(|member| member.address);
+        send_report(address.as_slice(), record, outbox);
     }
 
     fn is_other_member(&self, subject: Identity) -> bool {

@@ -174,11 +174,12 @@ impl Membership {
     }
 
     pub(super) fn is_prepared(&mut self, now: Instant) -> bool {
-        let (doubts, is_first) = (&self.changes.doubts, self.phase == Phase::Joining);
+        let (doubts, watch) = (&self.changes.doubts, &self.watch);
+        let is_first = self.phase == Phase::Joining;
         self.proposer.is_prepared(now, |voter| {
             if doubts.is_confirmed(voter) {
                 Patience::None
-            } else if is_first || doubts.is_accused(voter) {
+            } else if is_first || doubts.is_accused(voter) || watch.disputes(voter.node) {
                 Patience::Short
             } else {
                 Patience::Long

@@ -4,10 +4,10 @@
 //!
 //! ```text
 //!                Silent                        Dead
-//!  (nothing) -------------> Suspected -------------------> Accused
-//!      ^                        |                              |
-//!      | said a few times       | Heard                        | Heard
-//!      +------ Heard again <----+------------------------------+
+//!  (nothing) -------------> Suspected -------------------> Accused <--------> Disputed
+//!      ^                        |                              |   somebody      |
+//!      | said a few times       | Heard                        |   hears it      | Heard
+//!      +------ Heard again <----+------------------------------+-----------------+
 //! ```
 //!
 //! The first accusation goes to the coordinator of the subject's arc. If no view follows, that
@@ -26,6 +26,9 @@ use crate::protocol::wire::Kind;
 
 /// How often "heard again" is said to each that is told it.
 const CLEAR_REPEATS: u32 = 3;
+/// A contradiction that was not repeated for so many times the pause between two accusations that are
+/// disputed holds no more.
+const DISPUTED_INTERVALS: u64 = 4;
 /// The pause between two accusations grows up to this many times the first one.
 const BACK_OFF_MAX: u64 = 8;
 
@@ -34,6 +37,9 @@ const BACK_OFF_MAX: u64 = 8;
 enum Statement {
     Suspected,
     Accused,
+    /// As `Accused`, but another member hears the subject: it is said now and then only, and counts for
+    /// nothing but that the link does not work.
+    Disputed,
     HeardAgain,
 }
 
@@ -46,20 +52,27 @@ struct Watched {
     /// further ones, until all were told.
     spread: u32,
     send_at: Instant,
+    /// When the last contradiction came.
+    disputed_at: Instant,
 }
 
 /// Statements about all watched nodes that are not simply well.
 pub(super) struct Watch {
     watched: BoundedVec<Watched>,
     interval: Duration,
+    disputed_interval: Duration,
 }
 
 impl Watch {
     /// Nothing to say.
-    pub(super) fn new(interval: Duration) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(
+        interval: Duration,
+        disputed_interval: Duration,
+    ) -> Result<Self, OutOfMemory> {
         Ok(Self {
             watched: BoundedVec::with_capacity(2 * WATCHED_MAX)?,
             interval,
+            disputed_interval,
         })
     }
 
@@ -77,6 +90,9 @@ impl Watch {
             // With the view before everybody forgot what was said in it.
             watched.spread = 0;
             watched.send_at = now;
+            if watched.statement == Statement::Disputed {
+                watched.statement = Statement::Accused;
+            }
         }
     }
 
@@ -87,6 +103,7 @@ impl Watch {
             attempts: 0,
             spread: 0,
             send_at: now,
+            disputed_at: now,
         };
         match self
             .watched
@@ -116,6 +133,25 @@ impl Watch {
         self.say(now, subject, Statement::Accused);
     }
 
+    /// Another member hears the subject. Says whether that is news.
+    pub(super) fn dispute(&mut self, now: Instant, subject: Identity) -> bool {
+        let Some(watched) = self
+            .watched
+            .as_mut_slice()
+            .iter_mut()
+            .find(|watched| watched.subject == subject)
+        else {
+            return false;
+        };
+        watched.disputed_at = now;
+        let is_news = watched.statement == Statement::Accused;
+        if is_news {
+            watched.statement = Statement::Disputed;
+            watched.send_at = now.after(self.disputed_interval);
+        }
+        is_news
+    }
+
     /// The subject was heard again.
     pub(super) fn heard(&mut self, now: Instant, subject: Identity) {
         self.say(now, subject, Statement::HeardAgain);
@@ -124,8 +160,16 @@ impl Watch {
     /// Whether this node suspects or accuses the node: not somebody to turn to.
     pub(super) fn doubts(&self, node: NodeId) -> bool {
         self.watched.iter().any(|watched| {
-            watched.subject.node == node && watched.statement != Statement::HeardAgain
+            watched.subject.node == node
+                && matches!(watched.statement, Statement::Suspected | Statement::Accused)
         })
+    }
+
+    /// Whether this node does not hear the node although others do.
+    pub(super) fn disputes(&self, node: NodeId) -> bool {
+        self.watched
+            .iter()
+            .any(|watched| watched.subject.node == node && watched.statement == Statement::Disputed)
     }
 
     /// Whether this node accuses anybody.
@@ -157,15 +201,22 @@ impl Watch {
     ) {
         let turns = u32::try_from(view.count().div_ceil(COORDINATORS_MAX)).unwrap_or(u32::MAX);
         for place in 0..self.watched.len() {
-            let Some(watched) = self.watched.get(place).copied() else {
+            let Some(mut watched) = self.watched.get(place).copied() else {
                 return;
             };
+            let forgotten_at = watched
+                .disputed_at
+                .after(self.disputed_interval.times(DISPUTED_INTERVALS));
+            if watched.statement == Statement::Disputed && now >= forgotten_at {
+                watched.statement = Statement::Accused;
+                watched.attempts = 0;
+            }
             if !watched.is_open() || now < watched.send_at {
                 continue;
             }
             let record = watched.record(own);
             let mut addresses = [None; 2 * COORDINATORS_MAX + 1];
-            let to = self.receivers(&watched, view, coordinators);
+            let to = self.receivers(&watched, own, view, coordinators);
             let mut is_own = false;
             for (address, member) in addresses.iter_mut().zip(to) {
                 if member.identity.node == own {
@@ -180,20 +231,24 @@ impl Watch {
             if is_own {
                 tell_own(record);
             }
-            if let Some(watched) = self.watched.as_mut_slice().get_mut(place) {
-                let factor = match watched.statement {
-                    // Soon, before one that was told looks into the matter itself.
-                    Statement::HeardAgain => 1,
-                    _ => 1_u64
+            let pause = match watched.statement {
+                // Soon, so that nobody acts on it any more.
+                Statement::HeardAgain => self.interval,
+                Statement::Disputed => self.disputed_interval,
+                _ => {
+                    let factor = 1_u64
                         .checked_shl(watched.attempts.saturating_sub(1))
-                        .unwrap_or(BACK_OFF_MAX)
-                        .min(BACK_OFF_MAX),
-                };
-                if watched.statement == Statement::Accused {
-                    watched.spread = watched.spread.max(watched.attempts).min(turns);
+                        .unwrap_or(BACK_OFF_MAX);
+                    self.interval.times(factor.min(BACK_OFF_MAX))
                 }
-                watched.send_at = now.after(self.interval.times(factor));
-                watched.attempts = watched.attempts.saturating_add(1);
+            };
+            if watched.statement == Statement::Accused {
+                watched.spread = watched.spread.max(watched.attempts).min(turns);
+            }
+            watched.send_at = now.after(pause);
+            watched.attempts = watched.attempts.saturating_add(1);
+            if let Some(place) = self.watched.as_mut_slice().get_mut(place) {
+                *place = watched;
             }
         }
         self.watched
@@ -204,11 +259,16 @@ impl Watch {
     fn receivers<'v>(
         &self,
         watched: &Watched,
+        own: NodeId,
         view: &'v ClusterView,
         coordinators: u32,
     ) -> impl Iterator<Item = &'v crate::protocol::view::MemberRecord> + use<'v, '_> {
         let subject = watched.subject.node;
-        let everybody = watched.attempts > 0 || watched.statement == Statement::HeardAgain;
+        let everybody = match watched.statement {
+            Statement::Suspected | Statement::Disputed => false,
+            Statement::Accused => watched.attempts > 0,
+            Statement::HeardAgain => true,
+        };
         let wanted = if everybody { usize::MAX } else { 1 };
         let others = view.count().max(1);
         let turn = match watched.statement {
@@ -222,9 +282,13 @@ impl Watch {
         let further = match watched.statement {
             Statement::Accused if everybody => COORDINATORS_MAX,
             Statement::HeardAgain if watched.spread > 0 => COORDINATORS_MAX,
+            Statement::Disputed => 1,
             _ => 0,
         };
-        let is_useful = move |node: NodeId| node != subject && !self.doubts(node);
+        // Only another one can go on disputing it.
+        let excluded = (watched.statement == Statement::Disputed).then_some(own);
+        let is_useful =
+            move |node: NodeId| node != subject && Some(node) != excluded && !self.doubts(node);
         view.coordinators_for(subject, coordinators)
             .filter(move |member| is_useful(member.identity.node))
             .take(wanted)
@@ -249,7 +313,7 @@ impl Watched {
         match self.statement {
             // If it gets worse an accusation follows, else "heard again".
             Statement::Suspected => self.attempts == 0,
-            Statement::Accused => true,
+            Statement::Accused | Statement::Disputed => true,
             Statement::HeardAgain => {
                 self.attempts < CLEAR_REPEATS.saturating_mul(self.spread.max(1))
             }
@@ -259,7 +323,7 @@ impl Watched {
     fn record(&self, own: NodeId) -> ReportRecord {
         match self.statement {
             Statement::Suspected => ReportRecord::Suspect(self.subject, own),
-            Statement::Accused => ReportRecord::Accuse(self.subject, own),
+            Statement::Accused | Statement::Disputed => ReportRecord::Accuse(self.subject, own),
             Statement::HeardAgain => ReportRecord::Clear(self.subject, own),
         }
     }
@@ -286,7 +350,7 @@ mod tests {
     const COORDINATORS: u32 = 3;
 
     fn watch() -> Result<Watch, Unexpected> {
-        Ok(Watch::new(span(30))?)
+        Ok(Watch::new(span(30), span(500))?)
     }
 
     /// What is said at `now` in a view of 12 nodes (coordinators 1, 5 and 9) by node `own`: to whom,
@@ -413,6 +477,46 @@ mod tests {
             assert_eq!(accused & !cleared, 0);
             assert_eq!(watch.next_deadline(), None);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_disputed_accusation_is_said_now_and_then_and_counts_for_nothing_else() -> TestResult {
+        let mut watch = watch()?;
+        assert!(!watch.dispute(at(0), SUBJECT));
+        watch.accuse(at(0), SUBJECT);
+        said(&mut watch, at(0), OWN)?;
+        assert!(watch.dispute(at(5), SUBJECT) && !watch.dispute(at(6), SUBJECT));
+        assert!(watch.disputes(SUBJECT.node));
+        assert!(!watch.doubts(SUBJECT.node) && !watch.accuses_anybody());
+        // A coordinator and somebody else hear of it, also from a node that is the coordinator itself.
+        for (own, coordinator) in [(OWN, 1 << 5), (node(5), 1 << 9)] {
+            let now = watch.next_deadline().ok_or(Unexpected)?;
+            watch.dispute(now, SUBJECT);
+            let (told, record) = said(&mut watch, now, own)?;
+            assert_eq!(record, Some(ReportRecord::Accuse(SUBJECT, own)));
+            assert_eq!((told & coordinator, told.count_ones()), (coordinator, 2));
+            assert_eq!(told & (1 << own.number() | 1 << 7), 0);
+            assert_eq!(watch.next_deadline(), Some(now.after(span(500))));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_nobody_contradicts_any_more_is_an_accusation_again() -> TestResult {
+        let mut watch = watch()?;
+        watch.accuse(at(0), SUBJECT);
+        assert!(watch.dispute(at(0), SUBJECT));
+        let mut now = at(0);
+        while watch.disputes(SUBJECT.node) {
+            now = watch.next_deadline().ok_or(Unexpected)?;
+            said(&mut watch, now, OWN)?;
+        }
+        assert_eq!(now, at(500 * DISPUTED_INTERVALS));
+        assert!(watch.accuses_anybody() && watch.dispute(now, SUBJECT));
+        // So it is in a new view, whose coordinators have asked nobody yet.
+        watch.install(at(9000), |_| true);
+        assert!(watch.accuses_anybody());
         Ok(())
     }
 

@@ -39,6 +39,9 @@ impl Pulse {
         if header.sender == self.own {
             return Err(Counter::DroppedFromSelf);
         }
+        if header.view != ViewNumber::default() {
+            self.heard_anybody_at = now;
+        }
         if !header.kind.is_pulse() {
             return Ok(PulseVerdict::ForEngine);
         }

@@ -17,8 +17,10 @@ pub use agreement::{
     write_promise, write_proposal_part, Ballot, Change, Changes, Promise, ProposalHead,
     ProposalPart,
 };
-pub use joining::{parse_join, parse_join_answer, write_join, write_join_answer, JoinAnswer};
-pub use reports::{parse_reports, write_report, ReportRecord, Reports};
+pub use joining::{
+    parse_join, parse_join_answer, write_join, write_join_answer, JoinAnswer, JoinRequest,
+};
+pub use reports::{parse_identity, parse_reports, write_report, ReportRecord, Reports};
 pub use views::{
     parse_number, parse_view_part, write_number, write_view_part, Departures, Members, ViewPart,
     ViewPartHead,

@@ -2,9 +2,12 @@
 
 //! The network between the nodes: delays, loss, copies, overtaking, partitions.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::chance::Chance;
+
+/// A thousand of a thousand.
+const ALL: u64 = 1000;
 
 /// How bad the network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +45,8 @@ pub struct Network {
     nodes: usize,
     /// Which side of a partition each node is on.
     sides: Vec<u8>,
-    /// One-way links that let nothing through.
-    blocked: BTreeSet<(usize, usize)>,
+    /// Single directions of links that lose more than the rest: of a thousand datagrams so many.
+    bad_links: BTreeMap<(usize, usize), u64>,
     /// The latest arrival on each link, so that datagrams keep their order.
     latest: Vec<u64>,
 }
@@ -56,7 +59,7 @@ impl Network {
             chance,
             nodes,
             sides: vec![0; nodes],
-            blocked: BTreeSet::new(),
+            bad_links: BTreeMap::new(),
             latest: vec![0; nodes * nodes],
         }
     }
@@ -88,20 +91,41 @@ impl Network {
     pub fn is_hindered(&self, node: usize) -> bool {
         self.is_cut_off(node)
             || self
-                .blocked
-                .iter()
+                .bad_links
+                .keys()
                 .any(|(from, to)| *from == node || *to == node)
     }
 
     /// Lets nothing through from `from` to `to`.
     pub fn block_one_way(&mut self, from: usize, to: usize) {
-        self.blocked.insert((from, to));
+        self.spoil_one_way(from, to, ALL);
+    }
+
+    /// From `from` to `to`, so many of a thousand datagrams are lost on top of what the network loses.
+    pub fn spoil_one_way(&mut self, from: usize, to: usize, loss_per_mille: u64) {
+        if from != to {
+            self.bad_links.insert((from, to), loss_per_mille);
+        }
+    }
+
+    /// Nothing that others send reaches `node`.
+    pub fn deafen(&mut self, node: usize) {
+        for other in 0..self.nodes {
+            self.block_one_way(other, node);
+        }
+    }
+
+    /// Nothing that `node` sends reaches anybody.
+    pub fn mute(&mut self, node: usize) {
+        for other in 0..self.nodes {
+            self.block_one_way(node, other);
+        }
     }
 
     /// Ends all partitions and blocks.
     pub fn reconnect(&mut self) {
         self.sides.fill(0);
-        self.blocked.clear();
+        self.bad_links.clear();
     }
 
     /// When a datagram that is sent now arrives: not at all, once, or twice.
@@ -112,8 +136,13 @@ impl Network {
         let is_copied = self.chance.happens(options.duplication_per_mille);
         let first = self.arrival(now, from, to);
         let second = is_copied.then(|| self.arrival(now, from, to));
-        if is_lost || self.sides[from] != self.sides[to] || self.blocked.contains(&(from, to)) {
+        if is_lost || self.sides[from] != self.sides[to] {
             return [None, None];
+        }
+        if let Some(&loss_per_mille) = self.bad_links.get(&(from, to)) {
+            if loss_per_mille >= ALL || self.chance.happens(loss_per_mille) {
+                return [None, None];
+            }
         }
         [Some(first), second]
     }

@@ -20,7 +20,7 @@ use crate::reference_model::{
     leaves_without_end,
 };
 use crate::statistics::{settings_in_words, spans_to_view, Statistics};
-use crate::timing::{convergence_ns, many_crash_to_view_ns, MS, SECOND};
+use crate::timing::{conclusion_ns, convergence_ns, many_crash_to_view_ns, MS, SECOND};
 use crate::workload::Workload;
 
 /// How long a settled cluster is watched for doing nothing.
@@ -227,7 +227,9 @@ impl Run {
             .map(|host| host.frozen_until)
             .max();
         let since = since.max(frozen_until.unwrap_or(0));
-        self.cluster.run_until(since);
+        // What was concluded from the faults shows by then.
+        self.cluster
+            .run_until(since + conclusion_ns(&self.cluster.options().configuration));
         let bound = convergence_ns(&self.cluster.options().configuration, nodes);
         let settled = self.cluster.run_until_true(2 * bound, |cluster| {
             is_one_view(cluster) && are_groups_settled(cluster)

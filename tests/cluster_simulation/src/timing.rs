@@ -3,6 +3,7 @@
 //! How long things may take, computed from a configuration. Tests use twice these bounds.
 
 use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::limits::REJOIN_PAUSE_ROUNDS_MAX;
 
 /// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
@@ -17,6 +18,14 @@ pub fn detection_ns(configuration: &Configuration) -> u64 {
         + u64::from(configuration.heartbeat_slack_ms);
     let probes = u64::from(configuration.probe_count) * u64::from(configuration.probe_interval_ms);
     (missed + probes) * MS
+}
+
+/// From the end of a fault of the network until nothing is concluded from it any more: probes that were
+/// unanswered are counted, and accusations are confirmed or taken back.
+pub fn conclusion_ns(configuration: &Configuration) -> u64 {
+    let confirmation = u64::from(configuration.confirmation_timeout_ms) * MS;
+    let retransmission = 8 * u64::from(configuration.retransmit_ms) * MS;
+    detection_ns(configuration) + confirmation + retransmission
 }
 
 /// From a crash of one node that coordinates nothing to the view without it, at everybody, with
@@ -41,11 +50,13 @@ pub fn many_crash_to_view_ns(
 
 /// From the end of all faults to one view of all nodes: whoever has no quorum gives up, everybody
 /// looks for the cluster, which takes a few rounds, and each round may need a view change that
-/// begins with a detection.
+/// begins with a detection. Who was put out several times waits before it
+/// looks again.
 pub fn convergence_ns(configuration: &Configuration, nodes: usize) -> u64 {
     let blocked = u64::from(configuration.blocked_timeout_ms) * MS;
     let rounds = 8 * u64::from(configuration.formation_ms) * MS;
     let changes =
         4 * many_crash_to_view_ns(configuration, MS, u64::from(configuration.coordinators));
-    blocked + rounds + changes + nodes as u64 * 10 * MS
+    let pause = REJOIN_PAUSE_ROUNDS_MAX * u64::from(configuration.formation_ms) * MS;
+    pause + blocked + rounds + changes + nodes as u64 * 10 * MS
 }

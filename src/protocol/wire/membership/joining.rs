@@ -8,6 +8,15 @@ use crate::protocol::identity::{Incarnation, PeerAddress};
 use crate::protocol::outputs::RefusalReason;
 use crate::protocol::wire::{Reader, Writer};
 
+/// What a node that looks for a cluster says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// What it must have in common with the cluster.
+    pub settings: SharedSettings,
+    /// Whether it was answered lately that there is a cluster: it hears, and may be let in.
+    pub has_heard: bool,
+}
+
 /// What a node that looks for a cluster is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinAnswer {
@@ -25,7 +34,7 @@ pub enum JoinAnswer {
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::Join`].
-pub fn parse_join(body: &[u8]) -> Result<SharedSettings, Counter> {
+pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
     let mut reader = Reader::new(body);
     let settings = SharedSettings {
         heartbeat_interval_ms: reader.u32()?,
@@ -33,16 +42,26 @@ pub fn parse_join(body: &[u8]) -> Result<SharedSettings, Counter> {
         confirmations: reader.u32()?,
         coordinators: reader.u32()?,
     };
+    let has_heard = match reader.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Counter::DroppedValue),
+    };
     reader.end()?;
-    Ok(settings)
+    Ok(JoinRequest {
+        settings,
+        has_heard,
+    })
 }
 
 /// Writes the body of [`crate::protocol::wire::Kind::Join`].
-pub fn write_join(writer: &mut Writer<'_>, settings: &SharedSettings) -> Option<()> {
+pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> {
+    let settings = &request.settings;
     writer.u32(settings.heartbeat_interval_ms)?;
     writer.u32(settings.rings)?;
     writer.u32(settings.confirmations)?;
-    writer.u32(settings.coordinators)
+    writer.u32(settings.coordinators)?;
+    writer.u8(u8::from(request.has_heard))
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::JoinAnswer`].
@@ -126,8 +145,12 @@ mod tests {
     #[test]
     fn a_join_is_read_as_it_was_written() -> TestResult {
         let mut buffer = [0; 32];
-        let body = written(&mut buffer, |writer| write_join(writer, &SETTINGS))?;
-        assert_eq!(parse_join(body), Ok(SETTINGS));
+        let request = JoinRequest {
+            settings: SETTINGS,
+            has_heard: true,
+        };
+        let body = written(&mut buffer, |writer| write_join(writer, &request))?;
+        assert_eq!(parse_join(body), Ok(request));
         assert_eq!(
             wrong_length_taken(body, |body| parse_join(body).is_ok()),
             None

@@ -16,6 +16,8 @@ pub enum ReportRecord {
     Accuse(Identity, NodeId),
     /// A watcher takes back what it said of the subject.
     Clear(Identity, NodeId),
+    /// The sender has had an answer of the subject, which the receiver accuses.
+    Contradict(Identity),
     /// The subject, which is the sender, wants to leave.
     Leave(Identity),
     /// A node wants to come in.
@@ -53,10 +55,19 @@ fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
         1 => ReportRecord::Suspect(subject, reader.node()?),
         2 => ReportRecord::Accuse(subject, reader.node()?),
         3 => ReportRecord::Clear(subject, reader.node()?),
+        4 => ReportRecord::Contradict(subject),
         5 => ReportRecord::Leave(subject),
         6 => ReportRecord::Join(subject, reader.address()?),
         _ => return Err(Counter::DroppedValue),
     })
+}
+
+/// Reads the body of [`crate::protocol::wire::Kind::Inquiry`]: who is asked.
+pub fn parse_identity(body: &[u8]) -> Result<Identity, Counter> {
+    let mut reader = Reader::new(body);
+    let subject = reader.identity()?;
+    reader.end()?;
+    Ok(subject)
 }
 
 /// Writes one record of the body of [`crate::protocol::wire::Kind::Report`].
@@ -65,6 +76,7 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
         ReportRecord::Suspect(subject, _) => (1, subject),
         ReportRecord::Accuse(subject, _) => (2, subject),
         ReportRecord::Clear(subject, _) => (3, subject),
+        ReportRecord::Contradict(subject) => (4, subject),
         ReportRecord::Leave(subject) => (5, subject),
         ReportRecord::Join(subject, _) => (6, subject),
     };
@@ -75,7 +87,7 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
         | ReportRecord::Accuse(_, watcher)
         | ReportRecord::Clear(_, watcher) => writer.u16(watcher.number()),
         ReportRecord::Join(_, address) => writer.address(*address),
-        ReportRecord::Leave(_) => Some(()),
+        ReportRecord::Contradict(_) | ReportRecord::Leave(_) => Some(()),
     }
 }
 
@@ -88,10 +100,11 @@ mod tests {
     };
 
     const SUBJECT: Identity = life(9, u64::MAX);
-    const RECORDS: [ReportRecord; 5] = [
+    const RECORDS: [ReportRecord; 6] = [
         ReportRecord::Suspect(SUBJECT, node(1)),
         ReportRecord::Accuse(SUBJECT, node(2)),
         ReportRecord::Clear(SUBJECT, node(u16::MAX)),
+        ReportRecord::Contradict(SUBJECT),
         ReportRecord::Leave(SUBJECT),
         ReportRecord::Join(SUBJECT, address(9)),
     ];
@@ -128,7 +141,7 @@ mod tests {
         // Two records of 13 bytes. The kind stands at 0, the subject at 1, the watcher at 11.
         for (offset, bytes) in [
             (0, &[0][..]),
-            (0, &[4]),
+            (0, &[8]),
             (0, &[7]),
             (0, &[255]),
             (1, &[0, 0]),

@@ -110,19 +110,25 @@ impl Cluster {
         self.hosts[host].hindered_until = time;
     }
 
-    /// Cuts `away` off from the rest.
+    /// Cuts `away` off from the rest; who was cut off before is not any more.
     pub fn partition(&mut self, away: &[usize]) {
+        self.note_hindered();
         self.network.partition(away);
     }
 
     /// Ends all partitions and blocks.
     pub fn reconnect(&mut self) {
+        self.note_hindered();
+        self.network.reconnect();
+    }
+
+    /// Something may change for the better: who was hindered until now may still be put out for it.
+    fn note_hindered(&mut self) {
         for (number, host) in self.hosts.iter_mut().enumerate() {
             if self.network.is_hindered(number) {
                 host.hindered_until = self.now;
             }
         }
-        self.network.reconnect();
     }
 
     /// Tells a node to leave the cluster.
