@@ -15,7 +15,8 @@
 //! This type dispatches; each part of the work has its file: [`joining`] looks for a cluster,
 //! [`watch`] says what the pulse has found out, [`changes`] and [`doubts`] collect what a view has
 //! to change, [`inquiry`] asks who is accused, [`agreement`] decides on it, [`announcement`] and [`transfer`] bring it to everybody,
-//! [`reminders`] keeps the answers to those few that have missed a lot.
+//! [`reminders`] keeps the answers to those few that have missed a lot, [`spared`] those who were accused
+//! and answered.
 
 mod agreement;
 mod announcement;
@@ -30,6 +31,7 @@ mod proposal;
 mod proposing;
 mod reminders;
 mod replay;
+mod spared;
 mod transfer;
 mod watch;
 
@@ -42,10 +44,12 @@ use self::changes::Changes;
 use self::doubts::Doubts;
 use self::joining::Joining;
 use self::reminders::Reminders;
+use self::spared::Spared;
 use self::transfer::{Assembly, Departures, Transfers};
 use self::watch::Watch;
 use super::configuration::ValidConfiguration;
 use super::identity::{Identity, PeerAddress, ViewNumber};
+use super::limits::NODES_MAX;
 use super::outbox::Outbox;
 use super::outputs::{ChangeReason, DeadlineReason, Event};
 use super::pulse::{PulseAssignment, PulseReport};
@@ -53,7 +57,7 @@ use super::random::Random;
 use super::ring::Rings;
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
-use crate::platform::OutOfMemory;
+use crate::platform::{BoundedVec, OutOfMemory};
 
 /// How long a node that leaves waits for the others to agree.
 const LEAVE_TIMEOUT: Duration = Duration::from_milliseconds(1000);
@@ -124,6 +128,10 @@ pub(super) struct Membership {
     /// Since when a view change is needed that does not come about.
     troubled_since: Option<Instant>,
     quorum_lost: bool,
+    /// Members of the view whose nodes have begun a later life: they will never vote in it again.
+    ended_lives: BoundedVec<Identity>,
+    /// Whom this node has lately left in a view although enough accused them, since they answered.
+    spared: Spared,
     /// The highest round of a ballot that was heard of in this view.
     highest_round: u32,
     /// A refused proposer tries again no sooner.
@@ -190,6 +198,8 @@ impl Membership {
             is_frozen: false,
             troubled_since: None,
             quorum_lost: false,
+            ended_lives: BoundedVec::with_capacity(NODES_MAX)?,
+            spared: Spared::new(milliseconds(settings.blocked_timeout_ms))?,
             highest_round: 0,
             not_before: now,
             requested: None,
@@ -293,6 +303,7 @@ impl Membership {
                 outbox.event(Event::Unsuspected { subject });
             }
             PulseReport::OtherView { sender, from, view } => {
+                self.note_later_life(sender, from);
                 self.meet_other_view(now, sender, from, view, outbox);
             }
             _ => {}
@@ -386,15 +397,7 @@ impl Membership {
                     .farewell
                     .map(|farewell| farewell.send_at.min(farewell.give_up_at));
                 add(farewell, DeadlineReason::MembershipRetransmit);
-                let blocked = self.troubled_since.map(|since| {
-                    let lost_at = since.after(self.patience());
-                    if self.quorum_lost {
-                        lost_at.after(self.blocked_timeout())
-                    } else {
-                        lost_at
-                    }
-                });
-                add(blocked, DeadlineReason::Blocked);
+                add(self.quorum_deadline(), DeadlineReason::Blocked);
             }
         }
         add(

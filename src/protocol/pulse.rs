@@ -113,7 +113,8 @@ impl Pulse {
         }
     }
 
-    /// Starts, changes or ends (view zero) the pulse of a view. Peers that stay keep their state.
+    /// Starts, changes or ends (view zero) the pulse of a view. Peers that stay keep their state, but who
+    /// was found silent is probed anew: what is said of it in this view shall be true now.
     pub fn install(&mut self, now: Instant, assignment: &PulseAssignment) {
         if self.own != assignment.own {
             self.own = assignment.own;
@@ -148,7 +149,7 @@ impl Pulse {
             *slot =
                 peer.map(
                     |peer| match old_sources.iter().flatten().find(|old| old.peer == peer) {
-                        Some(old) => *old,
+                        Some(old) => old.in_new_view(now, self.probe_interval),
                         None => Source {
                             peer,
                             last_counter: 0,

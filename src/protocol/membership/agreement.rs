@@ -189,6 +189,8 @@ pub(super) enum Stage {
 pub(super) enum Patience {
     /// Not at all: the voter is known to be dead.
     None,
+    /// For a few transmissions since a quorum was there: the network may have kept it away, as others.
+    Settling,
     /// For a few transmissions: the voter is accused, or nobody knows it yet.
     Short,
     /// For as long as it takes to find out that the voter is dead.
@@ -213,7 +215,9 @@ pub(super) struct Proposer {
     short_until: Instant,
     /// Until then voters with [`Patience::Long`] are awaited; afterwards a quorum is enough.
     long_until: Instant,
-    /// The first of the two that has not come yet.
+    /// Until then voters with [`Patience::Settling`] are awaited, once a quorum has promised.
+    settled_at: Option<Instant>,
+    /// The first of the three that has not come yet.
     look_at: Instant,
     started_at: Instant,
     /// The next voter and part to send, while a proposal is on its way.
@@ -243,6 +247,7 @@ impl Proposer {
             detection,
             short_until: Instant::ZERO,
             long_until: Instant::ZERO,
+            settled_at: None,
             look_at: Instant::ZERO,
             started_at: Instant::ZERO,
             cursor: None,
@@ -303,6 +308,7 @@ impl Proposer {
         self.send_at = now;
         self.short_until = now.after(self.first_interval.times(SHORT_INTERVALS));
         self.long_until = self.short_until.max(since.after(self.detection));
+        self.settled_at = None;
         self.look_at = self.short_until;
     }
 
@@ -376,12 +382,21 @@ impl Proposer {
         now: Instant,
         patience: impl Fn(Identity) -> Patience,
     ) -> bool {
-        if now >= self.short_until {
-            self.look_at = self.long_until;
+        if self.settled_at.is_none() && self.is_quorum(|voter| voter.promised) {
+            let settled_at = now.after(self.first_interval.times(SHORT_INTERVALS));
+            self.settled_at = Some(settled_at);
         }
+        let moments = [
+            Some(self.short_until),
+            Some(self.long_until),
+            self.settled_at,
+        ];
+        let ahead = moments.into_iter().flatten().filter(|at| *at > now);
+        self.look_at = ahead.min().unwrap_or(self.long_until);
         let is_awaited = |voter: &Voter| match patience(voter.identity) {
             _ if voter.promised => false,
             Patience::None => false,
+            Patience::Settling => self.settled_at.is_some_and(|at| now < at),
             Patience::Short => now < self.short_until,
             Patience::Long => now < self.long_until,
         };

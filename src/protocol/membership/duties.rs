@@ -209,8 +209,43 @@ impl Membership {
             self.signals.quorum = Some(false);
             outbox.event(Event::QuorumLost);
         }
-        if self.quorum_lost && now >= since.after(self.patience()).after(self.blocked_timeout()) {
+        if self.quorum_lost && self.quorum_deadline().is_some_and(|at| now >= at) {
             self.exclude(now, self.view.number, outbox);
+        }
+    }
+
+    /// When a view change takes too long, so that the quorum counts as lost; or, once it does, when the
+    /// view is given up. Without an end of hope that is never.
+    pub(super) fn quorum_deadline(&self) -> Option<Instant> {
+        let lost_at = self.troubled_since?.after(self.patience());
+        if !self.quorum_lost {
+            return Some(lost_at);
+        }
+        self.is_beyond_hope()
+            .then(|| lost_at.after(self.blocked_timeout()))
+    }
+
+    /// Whether so many members have begun a later life that this view can never have a quorum again.
+    fn is_beyond_hope(&self) -> bool {
+        let lives_on = |member: &MemberRecord| !self.ended_lives.contains(&member.identity);
+        let members = self.view.members();
+        let votes = members.iter().filter(|member| lives_on(member)).count();
+        !self
+            .view
+            .is_quorum(votes, members.first().is_some_and(lives_on))
+    }
+
+    /// Somebody was heard, from `from`: if it is a later life of a member, the member's own is over.
+    pub(super) fn note_later_life(&mut self, sender: Identity, from: PeerAddress) {
+        let Some(member) = self.view.member(sender.node) else {
+            return;
+        };
+        let known = member.identity;
+        if member.address == from
+            && known.incarnation < sender.incarnation
+            && !self.ended_lives.contains(&known)
+        {
+            let _ = self.ended_lives.push(known);
         }
     }
 

@@ -93,13 +93,8 @@ impl Membership {
         outbox.counters.count(Counter::ViewsInstalled);
         outbox.event(Event::ClusterView { number });
         let assignment = self.make_assignment();
-        self.watch.install(now, |subject| {
-            assignment
-                .sources
-                .iter()
-                .flatten()
-                .any(|source| source.identity == subject)
-        });
+        // The pulse finds out anew who is silent.
+        self.watch.clear();
         self.assignment = Some(assignment);
         self.acceptor.clear();
         self.proposer.stop();
@@ -113,6 +108,7 @@ impl Membership {
         self.not_before = now;
         self.requested = None;
         self.is_frozen = false;
+        self.ended_lives.clear();
         self.troubled_since = None;
         self.regain_quorum(outbox);
         if self.phase == Phase::Joining {
@@ -228,6 +224,7 @@ impl Membership {
         self.highest_round = 0;
         self.requested = None;
         self.is_frozen = false;
+        self.ended_lives.clear();
         self.troubled_since = None;
         self.quorum_lost = false;
         self.assignment = Some(PulseAssignment::silent(self.own));

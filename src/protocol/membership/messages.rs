@@ -43,6 +43,7 @@ impl Membership {
         if sender == self.own {
             return Err(Counter::DroppedFromSelf);
         }
+        self.note_later_life(sender, from);
         if matches!(header.kind, Kind::Join | Kind::JoinAnswer) {
             // Looked at again and again.
             return Ok(Standing::Outsider);

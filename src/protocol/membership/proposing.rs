@@ -124,7 +124,9 @@ impl Membership {
                 let coordinator = self.view.member(ballot.coordinator);
                 let is_dead = coordinator.is_none_or(|member| self.is_doubted(member.identity));
                 match due {
-                    Some(due) if is_dead => due.min(silent),
+                    // Whoever is said to be dead and was heard just now gets its time all the same: two
+                    // that doubt each other would overtake each other for ever.
+                    Some(due) if is_dead => due.max(heard_at.after(self.takeover())).min(silent),
                     _ => silent,
                 }
             }
@@ -176,8 +178,11 @@ impl Membership {
     pub(super) fn is_prepared(&mut self, now: Instant) -> bool {
         let (doubts, watch) = (&self.changes.doubts, &self.watch);
         let is_first = self.phase == Phase::Joining;
+        let quorum_lost = self.quorum_lost;
         self.proposer.is_prepared(now, |voter| {
-            if doubts.is_confirmed(voter) {
+            if doubts.is_confirmed(voter) && quorum_lost {
+                Patience::Settling
+            } else if doubts.is_confirmed(voter) {
                 Patience::None
             } else if is_first || doubts.is_accused(voter) || watch.disputes(voter.node) {
                 Patience::Short
@@ -201,6 +206,17 @@ impl Membership {
         let (proposer, changes) = (&self.proposer, &self.changes);
         let own = self.own.node;
         let quorum_lost = self.quorum_lost;
+        let has_answered = |subject: Identity| {
+            let mut voters = proposer.voters().iter();
+            voters.any(|voter| voter.identity == subject && voter.promised)
+        };
+        if !is_first {
+            let members = view.members().iter().map(|member| member.identity);
+            let answering = members
+                .filter(|subject| changes.doubts.is_confirmed(*subject) && has_answered(*subject));
+            self.spared.decide(now, quorum_lost, answering);
+        }
+        let spared = &self.spared;
         self.acceptor.accept_own(|proposal| {
             proposal.begin(ballot, own);
             if is_first {
@@ -224,20 +240,15 @@ impl Membership {
                     proposal.add_reporters(bits);
                 }
                 changes.fill(view, proposal, |subject| {
-                    let voters = proposer.voters();
-                    let has_answered = voters
-                        .iter()
-                        .any(|voter| voter.identity == subject && voter.promised);
                     // Whom too few accuse to be sure is dead if it does not answer this node
-                    // either. After a time without a quorum many are accused of what the network
-                    // did: who answers is not taken out for it.
+                    // either.
                     if changes.doubts.is_confirmed(subject) {
-                        !(quorum_lost && has_answered)
+                        !spared.has(subject)
                     } else if changes.doubts.is_accused(subject) {
-                        !has_answered
+                        !has_answered(subject)
                     } else {
                         proposer.has_waited_long(now)
-                            && is_dead_with_its_watchers(view, rings, voters, subject)
+                            && is_dead_with_its_watchers(view, rings, proposer.voters(), subject)
                     }
                 });
             }

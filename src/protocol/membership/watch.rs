@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What this node has to say about the nodes that it watches, said again until the view changes.
+//! What this node has to say about the nodes that it watches, said again until the view changes: in the next
+//! one the pulse finds out anew who is silent.
 //!
 //! ```text
 //!                Silent                        Dead
@@ -79,21 +80,6 @@ impl Watch {
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.watched.clear();
-    }
-
-    /// A new view: keeps what is said of members for which `keep` is true, and says it at once to
-    /// the new coordinators.
-    pub(super) fn install(&mut self, now: Instant, mut keep: impl FnMut(Identity) -> bool) {
-        self.watched.retain(|watched| keep(watched.subject));
-        for watched in self.watched.as_mut_slice() {
-            watched.attempts = 0;
-            // With the view before everybody forgot what was said in it.
-            watched.spread = 0;
-            watched.send_at = now;
-            if watched.statement == Statement::Disputed {
-                watched.statement = Statement::Accused;
-            }
-        }
     }
 
     fn say(&mut self, now: Instant, subject: Identity, statement: Statement) {
@@ -514,25 +500,6 @@ mod tests {
         }
         assert_eq!(now, at(500 * DISPUTED_INTERVALS));
         assert!(watch.accuses_anybody() && watch.dispute(now, SUBJECT));
-        // So it is in a new view, whose coordinators have asked nobody yet.
-        watch.install(at(9000), |_| true);
-        assert!(watch.accuses_anybody());
-        Ok(())
-    }
-
-    #[test]
-    fn a_new_view_hears_at_once_what_is_still_to_be_said() -> TestResult {
-        let mut watch = watch()?;
-        watch.accuse(at(0), SUBJECT);
-        watch.accuse(at(0), identity(3));
-        for _ in 0..5 {
-            let now = watch.next_deadline().ok_or(Unexpected)?;
-            said(&mut watch, now, OWN)?;
-        }
-        watch.install(at(9000), |subject| subject == SUBJECT);
-        assert_eq!(watch.next_deadline(), Some(at(9000)));
-        let expected = (1 << 5, Some(ReportRecord::Accuse(SUBJECT, OWN)));
-        assert_eq!(said(&mut watch, at(9000), OWN)?, expected);
         watch.clear();
         assert_eq!(watch.next_deadline(), None);
         Ok(())

@@ -46,6 +46,20 @@ pub(super) struct SilenceRules {
 }
 
 impl Source {
+    /// The same node in the next view: if it was found silent, that has to be found out again.
+    pub(super) fn in_new_view(self, now: Instant, probe_interval: Duration) -> Self {
+        match self.silence {
+            Silence::Watching | Silence::Doubted => self,
+            Silence::Silent | Silence::Dead => Self {
+                silence: Silence::Doubted,
+                probes_sent: 0,
+                probe_due: true,
+                deadline: now.after(probe_interval),
+                ..self
+            },
+        }
+    }
+
     /// The node was heard: back to watching.
     pub(super) fn hear(&mut self) -> Option<PulseReport> {
         let told = matches!(self.silence, Silence::Silent | Silence::Dead);

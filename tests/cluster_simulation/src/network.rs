@@ -82,6 +82,16 @@ impl Network {
         }
     }
 
+    /// The network falls into these parts; who is in none of them is alone with others like it.
+    pub fn part(&mut self, parts: &[&[usize]]) {
+        self.sides.fill(0);
+        for (number, part) in (1..).zip(parts) {
+            for &node in *part {
+                self.sides[node] = number;
+            }
+        }
+    }
+
     /// Whether a partition cuts the node off from the rest.
     pub fn is_cut_off(&self, node: usize) -> bool {
         self.sides.get(node).is_some_and(|side| *side != 0)

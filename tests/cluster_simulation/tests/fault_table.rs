@@ -329,6 +329,27 @@ fn a_machine_that_stood_still_for_long_finds_out_and_comes_back() {
 }
 
 #[test]
+fn without_any_majority_all_wait_and_go_on_as_they_were() {
+    for seed in 1..=5 {
+        for span in [100 * MS, SECOND, 30 * SECOND] {
+            let mut story = Story::begin(&format!("three parts for {} ms", span / MS), seed);
+            let parts: [&[usize]; 3] = [&[0, 1, 2], &[3, 4, 5], &[6, 7, 8]];
+            story.cluster.network.part(&parts);
+            story.cluster.run_for(span);
+            story.expect(0, 0, &[]);
+            story.cluster.reconnect();
+            story.cluster.run_for(3 * SECOND);
+            story.expect(0, 3, &[]);
+            assert!(is_one_view(&story.cluster), "{}: not together", story.name);
+            let quorums = story.cluster.hosts.iter().filter_map(|host| host.alive.as_ref());
+            let blocked = quorums.filter(|alive| !alive.node.has_quorum()).count();
+            assert_eq!(blocked, 0, "{}: nodes are still blocked", story.name);
+            story.finish();
+        }
+    }
+}
+
+#[test]
 fn a_node_whose_work_items_are_late_stays() {
     for node in 0..NODES {
         let mut story = Story::begin(&format!("the engine of {node} is slow"), 1);

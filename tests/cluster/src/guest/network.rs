@@ -181,6 +181,46 @@ impl Network {
         self.route.set_master(&port_name(number), self.bridge_index)
     }
 
+    /// What `from` sends to `to` is lost from now on; the other direction works.
+    pub fn block(&self, from: u16, to: u16) -> Result<(), String> {
+        self.change_blackhole(from, to, "add")
+    }
+
+    /// Ends what [`Self::block`] began.
+    pub fn unblock(&self, from: u16, to: u16) -> Result<(), String> {
+        self.change_blackhole(from, to, "del")
+    }
+
+    fn change_blackhole(&self, from: u16, to: u16, action: &str) -> Result<(), String> {
+        let target = format!("{}/32", std::net::Ipv4Addr::from(address4(to)));
+        let arguments = ["route", action, "blackhole", &target];
+        self.namespace(from)?.command("ip", &arguments)
+    }
+
+    /// The network falls into parts, each with a bridge of its own; none: it is whole again.
+    pub fn part(&self, parts: &[&[u16]]) -> Result<(), String> {
+        for number in 1..=self.nodes.len() as u16 {
+            let place = parts.iter().position(|part| part.contains(&number));
+            let bridge = match place {
+                None | Some(0) => self.bridge_index,
+                Some(place) => self.more_bridge(place)?,
+            };
+            self.route.set_master(&port_name(number), bridge)?;
+        }
+        Ok(())
+    }
+
+    /// The index of one more bridge, which is made when it is first needed.
+    fn more_bridge(&self, number: usize) -> Result<u32, String> {
+        let name = format!("bridge{number}");
+        self.bridge.run(|| {
+            if nix::net::if_::if_nametoindex(name.as_str()).is_err() {
+                Route::open()?.add_bridge(&name)?;
+            }
+            index_of(&name)
+        })
+    }
+
     /// Lets every port lose `percent` of what goes to its node.
     pub fn lose(&self, percent: u32, seed: u32) -> Result<(), String> {
         for number in 1..=self.nodes.len() as u16 {

@@ -6,6 +6,7 @@
 mod frozen;
 mod hostile;
 mod lifetimes;
+mod links;
 pub mod network;
 mod parameters;
 mod refusals;
@@ -98,6 +99,7 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         "hostile" => hostile::tests(surroundings),
         "lifetimes" => lifetimes::tests(surroundings),
         "loads" => lifetimes::loads(surroundings),
+        "links" => links::tests(surroundings),
         "3-nodes" => story(Plan::of(3)),
         "8-nodes" => story(Plan {
             ipv6: true,
