@@ -121,6 +121,8 @@ pub(super) struct Membership {
     changes: Changes,
     joining: Joining,
     farewell: Option<Farewell>,
+    /// This node has decided on a view without itself: until then, at the latest, it tells the others.
+    departing: Option<Instant>,
     signals: Signals,
     has_groups: bool,
     /// Groups were told to stop in this view.
@@ -182,10 +184,7 @@ impl Membership {
                 configuration.detection().plus(retransmit),
             )?,
             announcement: Announcement::new(retransmit)?,
-            watch: Watch::new(
-                retransmit,
-                milliseconds(settings.confirmation_timeout_ms),
-            )?,
+            watch: Watch::new(retransmit, milliseconds(settings.confirmation_timeout_ms))?,
             changes: Changes::new(
                 doubts,
                 milliseconds(settings.batching_ms),
@@ -193,6 +192,7 @@ impl Membership {
             )?,
             joining: Joining::new(now, &configuration)?,
             farewell: None,
+            departing: None,
             signals: Signals::default(),
             has_groups: false,
             is_frozen: false,
@@ -347,6 +347,7 @@ impl Membership {
         }
         self.advance_ballot(now, outbox);
         self.announcement.send_due(now, &mut self.transfers, outbox);
+        self.advance_departure(now, outbox);
         self.pump(outbox);
     }
 
@@ -393,8 +394,10 @@ impl Membership {
                     self.watch.next_deadline(),
                     DeadlineReason::MembershipRetransmit,
                 );
+                add(self.departing, DeadlineReason::MembershipRetransmit);
                 let farewell = self
                     .farewell
+                    .filter(|_| self.departing.is_none())
                     .map(|farewell| farewell.send_at.min(farewell.give_up_at));
                 add(farewell, DeadlineReason::MembershipRetransmit);
                 add(self.quorum_deadline(), DeadlineReason::Blocked);

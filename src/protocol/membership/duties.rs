@@ -143,7 +143,7 @@ impl Membership {
     }
 
     pub(super) fn advance_farewell(&mut self, now: Instant, outbox: &mut Outbox) {
-        let Some(mut farewell) = self.farewell else {
+        let Some(mut farewell) = self.farewell.filter(|_| self.departing.is_none()) else {
             return;
         };
         if now >= farewell.give_up_at {

@@ -16,6 +16,8 @@ use crate::protocol::wire::Kind;
 /// Of those that a view leaves out, how many are told at once. The others hear it from whom they
 /// send heartbeats to.
 const FAREWELLS_MAX: usize = 4 * COORDINATORS_MAX;
+/// For so many retransmission intervals a node that goes tells the others what it has decided.
+const DEPARTURE_INTERVALS: u64 = 8;
 
 impl Membership {
     /// A quorum has accepted this node's proposal: installs it and tells everybody.
@@ -27,11 +29,15 @@ impl Membership {
         }
         self.announcement.begin(now, ballot, self.next.number);
         let is_first = self.view.number == ViewNumber::default();
+        let is_departing = !self.next.has(self.own);
         for member in self.next.members() {
             if member.identity != self.own {
                 let is_new = !is_first && !self.view.has(member.identity);
-                self.announcement
-                    .add(member.identity, member.address, is_new);
+                // Whom a node that goes cannot give the view asks for it again.
+                if !is_new || !is_departing {
+                    self.announcement
+                        .add(member.identity, member.address, is_new);
+                }
             }
         }
         let mut farewells: [Option<PeerAddress>; FAREWELLS_MAX] = [None; FAREWELLS_MAX];
@@ -44,10 +50,24 @@ impl Membership {
             *place = Some(member.address);
         }
         let number = self.next.number;
-        self.install_next(now, outbox);
+        if is_departing {
+            self.proposer.stop();
+            let patience = self.configuration.retransmit().times(DEPARTURE_INTERVALS);
+            self.departing = Some(now.after(patience));
+        } else {
+            self.install_next(now, outbox);
+        }
         outbox.send(farewells.iter().flatten(), Kind::NotMember, |writer| {
             write_number(writer, number)
         });
+    }
+
+    /// A node that has decided on a view without itself goes when the others know it.
+    pub(super) fn advance_departure(&mut self, now: Instant, outbox: &mut Outbox) {
+        let is_over = |until: Instant| now >= until || self.announcement.next_deadline().is_none();
+        if self.departing.is_some_and(is_over) {
+            self.exclude(now, self.view.number.next(), outbox);
+        }
     }
 
     /// Makes the next view out of the present one and the accepted proposal, and remembers why who
@@ -221,6 +241,7 @@ impl Membership {
         self.assembly.clear();
         self.departures.clear();
         self.farewell = None;
+        self.departing = None;
         self.highest_round = 0;
         self.requested = None;
         self.is_frozen = false;

@@ -106,6 +106,7 @@ impl Membership {
     /// When this member is to start a ballot.
     pub(super) fn act_at(&self) -> Option<Instant> {
         if self.proposer.stage() != Stage::Idle
+            || self.departing.is_some()
             || !matches!(self.phase, Phase::Member | Phase::Leaving)
         {
             return None;
