@@ -140,7 +140,8 @@ pub(super) struct Membership {
     not_before: Instant,
     /// Whom a view was asked of last, and when.
     requested: Option<(PeerAddress, Instant)>,
-    assignment: Option<PulseAssignment>,
+    /// The pulse's new assignment, if there is one: not within this value, which is large enough.
+    assignment: BoundedVec<PulseAssignment>,
 }
 
 impl Membership {
@@ -199,11 +200,11 @@ impl Membership {
             troubled_since: None,
             quorum_lost: false,
             ended_lives: BoundedVec::with_capacity(NODES_MAX)?,
-            spared: Spared::new(milliseconds(settings.blocked_timeout_ms))?,
+            spared: Spared::new()?,
             highest_round: 0,
             not_before: now,
             requested: None,
-            assignment: None,
+            assignment: BoundedVec::with_capacity(1)?,
             configuration,
         })
     }
@@ -252,7 +253,7 @@ impl Membership {
 
     /// The pulse's new assignment, once after each change.
     pub(super) fn take_assignment(&mut self) -> Option<PulseAssignment> {
-        self.assignment.take()
+        self.assignment.pop()
     }
 
     /// Told before each input: whether this node may hold messages of groups that others lack.

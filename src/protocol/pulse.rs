@@ -46,8 +46,8 @@ use super::time::{Duration, Instant};
 use super::wire::pulse::{PulseBody, NEVER_HEARD};
 use super::wire::{write_datagram, Header, Kind};
 
-/// Answers to probes that wait to be sent.
-const ANSWERS_MAX: usize = 16;
+/// Answers to probes that wait to be sent: one for each node that watches this one.
+const ANSWERS_MAX: usize = WATCHED_MAX;
 /// Reports that wait for the engine: all that the sources can have to say at once, and some others.
 const REPORTS_MAX: usize = 2 * WATCHED_MAX + 8;
 

@@ -227,12 +227,10 @@ impl Membership {
 
     /// Whether so many members have begun a later life that this view can never have a quorum again.
     fn is_beyond_hope(&self) -> bool {
-        let lives_on = |member: &MemberRecord| !self.ended_lives.contains(&member.identity);
-        let members = self.view.members();
-        let votes = members.iter().filter(|member| lives_on(member)).count();
-        !self
-            .view
-            .is_quorum(votes, members.first().is_some_and(lives_on))
+        let votes = self.view.count().saturating_sub(self.ended_lives.len());
+        let lowest = self.view.members().first();
+        let has_lowest = lowest.is_some_and(|lowest| !self.ended_lives.contains(&lowest.identity));
+        !self.view.is_quorum(votes, has_lowest)
     }
 
     /// Somebody was heard, from `from`: if it is a later life of a member, the member's own is over.

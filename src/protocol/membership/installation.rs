@@ -115,7 +115,7 @@ impl Membership {
         let assignment = self.make_assignment();
         // The pulse finds out anew who is silent.
         self.watch.clear();
-        self.assignment = Some(assignment);
+        self.assign(assignment);
         self.acceptor.clear();
         self.proposer.stop();
         let departures = &self.departures;
@@ -156,6 +156,12 @@ impl Membership {
                 });
             }
         }
+    }
+
+    fn assign(&mut self, assignment: PulseAssignment) {
+        self.assignment.clear();
+        // There is room for one.
+        let _ = self.assignment.push(assignment);
     }
 
     /// Whom the pulse sends heartbeats to and whom it watches in the present view.
@@ -248,7 +254,7 @@ impl Membership {
         self.ended_lives.clear();
         self.troubled_since = None;
         self.quorum_lost = false;
-        self.assignment = Some(PulseAssignment::silent(self.own));
+        self.assign(PulseAssignment::silent(self.own));
     }
 
     /// The cluster has let this node go, or there is nobody to ask.

@@ -215,7 +215,8 @@ impl Membership {
             let members = view.members().iter().map(|member| member.identity);
             let answering = members
                 .filter(|subject| changes.doubts.is_confirmed(*subject) && has_answered(*subject));
-            self.spared.decide(now, quorum_lost, answering);
+            let memory = self.blocked_timeout();
+            self.spared.decide(now, memory, quorum_lost, answering);
         }
         let spared = &self.spared;
         self.acceptor.accept_own(|proposal| {

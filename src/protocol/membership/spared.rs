@@ -18,41 +18,35 @@ use crate::protocol::identity::Identity;
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
 
-/// Who was spared lately, and until when that is remembered.
-pub(super) struct Spared {
-    /// With whether it is spared in the present ballot.
-    subjects: BoundedVec<(Identity, Instant, bool)>,
-    memory: Duration,
-}
+/// Who was spared lately, when, and whether it is spared in the present ballot.
+pub(super) struct Spared(BoundedVec<(Identity, Instant, bool)>);
 
 impl Spared {
-    /// Nobody was spared; who is will be remembered for `memory`.
-    pub(super) fn new(memory: Duration) -> Result<Self, OutOfMemory> {
-        Ok(Self {
-            subjects: BoundedVec::with_capacity(NODES_MAX)?,
-            memory,
-        })
+    /// Nobody was spared.
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
+        Ok(Self(BoundedVec::with_capacity(NODES_MAX)?))
     }
 
     /// Decides for a ballot about those who are accused by enough and have answered it. `all`: also those
-    /// who were spared before, since the network is at fault.
+    /// who were spared before, since the network is at fault. That somebody was spared is remembered for
+    /// `memory`.
     pub(super) fn decide(
         &mut self,
         now: Instant,
+        memory: Duration,
         all: bool,
         answering: impl Iterator<Item = Identity>,
     ) {
-        let memory = self.memory;
-        self.subjects.retain(|(_, at, _)| now < at.after(memory));
-        for (_, _, is_spared) in self.subjects.as_mut_slice() {
+        self.0.retain(|(_, at, _)| now < at.after(memory));
+        for (_, _, is_spared) in self.0.as_mut_slice() {
             *is_spared = false;
         }
         for subject in answering {
-            let known = self.subjects.as_mut_slice().iter_mut();
+            let known = self.0.as_mut_slice().iter_mut();
             match known.into_iter().find(|(known, _, _)| *known == subject) {
                 Some(known) => known.2 = all,
                 None => {
-                    let _ = self.subjects.push((subject, now, true));
+                    let _ = self.0.push((subject, now, true));
                 }
             }
         }
@@ -60,7 +54,7 @@ impl Spared {
 
     /// Whether the subject is spared in the present ballot.
     pub(super) fn has(&self, subject: Identity) -> bool {
-        self.subjects
+        self.0
             .iter()
             .any(|(known, _, is_spared)| *known == subject && *is_spared)
     }
@@ -72,25 +66,32 @@ mod tests {
     use super::*;
     use crate::protocol::test_support::{at, identity, span, TestResult};
 
+    const MEMORY: Duration = span(5000);
+
     #[test]
     fn who_answers_is_spared_once_in_a_while() -> TestResult {
-        let mut spared = Spared::new(span(5000))?;
-        spared.decide(at(0), false, [identity(1), identity(2)].into_iter());
+        let mut spared = Spared::new()?;
+        spared.decide(at(0), MEMORY, false, [identity(1), identity(2)].into_iter());
         assert!(spared.has(identity(1)) && spared.has(identity(2)));
         assert!(!spared.has(identity(3)));
-        spared.decide(at(4999), false, [identity(1), identity(3)].into_iter());
+        spared.decide(
+            at(4999),
+            MEMORY,
+            false,
+            [identity(1), identity(3)].into_iter(),
+        );
         assert!(!spared.has(identity(1)) && !spared.has(identity(2)));
         assert!(spared.has(identity(3)));
-        spared.decide(at(5000), false, [identity(1)].into_iter());
+        spared.decide(at(5000), MEMORY, false, [identity(1)].into_iter());
         assert!(spared.has(identity(1)) && !spared.has(identity(3)));
         Ok(())
     }
 
     #[test]
     fn where_the_network_is_at_fault_all_that_answer_are_spared() -> TestResult {
-        let mut spared = Spared::new(span(5000))?;
+        let mut spared = Spared::new()?;
         for now in [0, 1, 2] {
-            spared.decide(at(now), true, [identity(1)].into_iter());
+            spared.decide(at(now), MEMORY, true, [identity(1)].into_iter());
             assert!(spared.has(identity(1)));
         }
         Ok(())

@@ -343,9 +343,9 @@ fn crash_coordinator(story: &mut Story, remarks: &mut Vec<String>) -> Result<(),
     remarks.push(format!("node {issuer}"));
     cut_under_traffic(story, &[issuer], remarks)?;
     let cluster = story.cluster()?;
-    cluster.wait("the cut node gives up its view", |cluster| {
+    cluster.wait("the cut node sees no quorum", |cluster| {
         match cluster.status(issuer)?.state {
-            NodeState::Joining => Ok(()),
+            NodeState::Blocked => Ok(()),
             other => Err(format!("node {issuer} is {other}")),
         }
     })
