@@ -262,6 +262,30 @@ fn a_coordinator_that_dies_in_any_phase_does_not_stop_the_change() {
 }
 
 #[test]
+fn a_node_that_decides_on_its_own_leave_stays_until_the_others_know() {
+    let (mut lab, _) = formed(2);
+    // Nobody hears that it wants to go, so it proposes that itself in the end, with the vote that makes
+    // a quorum of two. Of what it says then the first few datagrams are lost.
+    let commits = Rc::new(RefCell::new(0));
+    lab.filter = Box::new(move |from, _, bytes| match bytes.get(3) {
+        Some(kind) if *kind == Kind::Report as u8 => from != 1,
+        Some(kind) if *kind == Kind::Commit as u8 => {
+            *commits.borrow_mut() += 1;
+            *commits.borrow() > 3
+        }
+        _ => true,
+    });
+    let now = lab.now;
+    lab.host(1).node.leave_cluster(now);
+    lab.let_out(1);
+    lab.run_until(1_000, "a view without it", |lab| lab.agree(&[2]));
+    assert!(lab.hosts[&2].node.has_quorum());
+    lab.run_until(1_000, "the leaver is gone", |lab| {
+        matches!(lab.hosts[&1].events.last(), Some((_, Event::Left)))
+    });
+}
+
+#[test]
 fn a_leave_is_a_view_change_with_that_reason() {
     let (mut lab, _) = formed(5);
     let now = lab.now;

@@ -128,6 +128,8 @@ pub(super) struct Membership {
     /// Whom a view was asked of last, and when.
     requested: Option<(PeerAddress, Instant)>,
     assignment: Option<PulseAssignment>,
+    /// This node has decided on a view that it is not in itself, and stays until the others know.
+    parting: Option<ViewNumber>,
 }
 
 impl Membership {
@@ -186,6 +188,7 @@ impl Membership {
             not_before: now,
             requested: None,
             assignment: None,
+            parting: None,
             configuration,
         })
     }
@@ -328,6 +331,7 @@ impl Membership {
         }
         self.advance_ballot(now, outbox);
         self.announcement.send_due(now, &mut self.transfers, outbox);
+        self.advance_parting(now, outbox);
         self.pump(outbox);
     }
 

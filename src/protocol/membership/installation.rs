@@ -27,12 +27,19 @@ impl Membership {
         }
         self.announcement.begin(now, ballot, self.next.number);
         let is_first = self.view.number == ViewNumber::default();
+        let stays = self.next.has(self.own);
         for member in self.next.members() {
-            if member.identity != self.own {
-                let is_new = !is_first && !self.view.has(member.identity);
+            let is_new = !is_first && !self.view.has(member.identity);
+            // Who goes has only the view before to send.
+            if member.identity != self.own && (stays || !is_new) {
                 self.announcement
                     .add(member.identity, member.address, is_new);
             }
+        }
+        if !stays {
+            self.proposer.stop();
+            self.parting = Some(self.next.number);
+            return;
         }
         let mut farewells: [Option<PeerAddress>; FAREWELLS_MAX] = [None; FAREWELLS_MAX];
         let gone = self
@@ -48,6 +55,15 @@ impl Membership {
         outbox.send(farewells.iter().flatten(), Kind::NotMember, |writer| {
             write_number(writer, number)
         });
+    }
+
+    /// Ends a parting when all have installed the view, or were told often enough. Who went sooner
+    /// would take with it the only knowledge of what was decided, and the vote without which the others
+    /// perhaps have no quorum to decide it again.
+    pub(super) fn advance_parting(&mut self, now: Instant, outbox: &mut Outbox) {
+        if let (Some(later_view), None) = (self.parting, self.announcement.next_deadline()) {
+            self.exclude(now, later_view, outbox);
+        }
     }
 
     /// Makes the next view out of the present one and the accepted proposal, and remembers why who
@@ -112,6 +128,7 @@ impl Membership {
         self.highest_round = 0;
         self.not_before = now;
         self.requested = None;
+        self.parting = None;
         self.is_frozen = false;
         self.troubled_since = None;
         self.regain_quorum(outbox);
@@ -225,6 +242,7 @@ impl Membership {
         self.farewell = None;
         self.highest_round = 0;
         self.requested = None;
+        self.parting = None;
         self.is_frozen = false;
         self.troubled_since = None;
         self.quorum_lost = false;

@@ -107,6 +107,7 @@ impl Membership {
     pub(super) fn act_at(&self) -> Option<Instant> {
         if self.proposer.stage() != Stage::Idle
             || !matches!(self.phase, Phase::Member | Phase::Leaving)
+            || self.parting.is_some()
         {
             return None;
         }
