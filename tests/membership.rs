@@ -10,6 +10,7 @@ use std::rc::Rc;
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, RefusalReason};
+use kcgcs_protocol::protocol::pulse::PulseReport;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::{address, Lab};
 
@@ -259,6 +260,30 @@ fn a_coordinator_that_dies_in_any_phase_does_not_stop_the_change() {
         lab.crash(1);
         lab.run_until(5_000, "a view of the others", |lab| lab.agree(&rest));
     }
+}
+
+#[test]
+fn two_that_somebody_accuses_do_not_outbid_each_other_without_pause() {
+    let (mut lab, _) = formed(3);
+    let before: u64 = lab.hosts.values().map(|host| host.datagrams_sent).sum();
+    // One was cut off and could be heard again just when both sides had enough of each other: both of
+    // the others have something to propose, and neither counts on the other.
+    for (watcher, number) in [(3, 1), (3, 2), (2, 3), (1, 3)] {
+        let now = lab.now;
+        let report = PulseReport::Dead {
+            subject: lab.hosts[&number].node.identity(),
+            silence_ms: 275,
+        };
+        lab.host(watcher).node.handle_pulse_report(now, report);
+        lab.let_out(watcher);
+    }
+    lab.run_for(1_000);
+    let after: u64 = lab.hosts.values().map(|host| host.datagrams_sent).sum();
+    let sent = after - before;
+    assert!(sent < 500, "{sent} datagrams in a second");
+    lab.run_until(5_000, "a view of all", |lab| {
+        [1, 2, 3].iter().all(|number| lab.members(*number) == [1, 2, 3])
+    });
 }
 
 #[test]

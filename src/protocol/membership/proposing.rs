@@ -103,6 +103,11 @@ impl Membership {
         first.saturating_add(then) as u64
     }
 
+    /// A coordinator that collects promises is heard more often than this.
+    fn asleep(&self) -> Duration {
+        self.configuration.retransmit().times(4)
+    }
+
     /// When this member is to start a ballot.
     pub(super) fn act_at(&self) -> Option<Instant> {
         if self.proposer.stage() != Stage::Idle
@@ -125,7 +130,9 @@ impl Membership {
                 let coordinator = self.view.member(ballot.coordinator);
                 let is_dead = coordinator.is_none_or(|member| self.is_doubted(member.identity));
                 match due {
-                    Some(due) if is_dead => due.min(silent),
+                    // One that was heard just now is not dead yet, whoever says so: two that accuse
+                    // each other would outbid each other without end.
+                    Some(due) if is_dead => due.max(heard_at.after(self.asleep())).min(silent),
                     _ => silent,
                 }
             }
