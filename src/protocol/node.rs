@@ -153,9 +153,11 @@ impl Node {
 
     /// When to call [`Self::handle_deadline`], and why.
     pub fn next_deadline(&self) -> Option<(Instant, DeadlineReason)> {
+        // Who has left does nothing for groups any more, whatever it still holds of them.
         let groups = self
             .groups
             .next_deadline()
+            .filter(|_| !self.membership.is_gone())
             .map(|at| (at, DeadlineReason::Group));
         match (self.membership.next_deadline(), groups) {
             (Some(first), Some(second)) if second.0 < first.0 => Some(second),
