@@ -153,6 +153,7 @@ pub struct SharedSettings {
 ///
 /// Every value is within the range that its field in [`Configuration`] names.
 #[derive(Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct ValidConfiguration {
     settings: Configuration,
     cluster: u32,

@@ -22,6 +22,8 @@ mod announcement;
 mod changes;
 mod doubts;
 mod duties;
+#[cfg(kcgcs_exploration)]
+mod exploration;
 mod installation;
 mod joining;
 mod messages;
@@ -59,6 +61,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_milliseconds(1000);
 
 /// Where a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 enum Phase {
     /// Looks for its cluster.
     Joining,
@@ -85,6 +88,7 @@ pub(super) struct Signals {
 
 /// A leave that was asked for.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Farewell {
     give_up_at: Instant,
     send_at: Instant,
@@ -92,6 +96,7 @@ struct Farewell {
 }
 
 /// The membership of one node.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub(super) struct Membership {
     own: Identity,
     address: PeerAddress,

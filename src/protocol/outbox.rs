@@ -18,6 +18,7 @@ use crate::platform::{report_broken_invariant, BoundedVec, OutOfMemory};
 const RECORD_HEAD_BYTES: usize = 20;
 
 /// The queues of what leaves a node.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct Outbox {
     ring: BoundedVec<u8>,
     head: usize,
@@ -217,6 +218,7 @@ impl Outbox {
 }
 
 /// A queue of events in a ring of places.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 struct EventQueue {
     places: BoundedVec<Option<Event>>,
     head: usize,

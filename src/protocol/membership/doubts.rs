@@ -22,6 +22,7 @@ const OVERDUE_TIMEOUTS: u64 = 4;
 
 /// A small set of watchers.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Watchers([Option<NodeId>; RINGS_MAX]);
 
 impl Watchers {
@@ -53,6 +54,7 @@ impl Watchers {
 
 /// What is known about one subject.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Doubt {
     subject: Identity,
     suspecting: Watchers,
@@ -64,6 +66,7 @@ struct Doubt {
 }
 
 /// All doubts of one node.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Doubts {
     doubts: BoundedVec<Doubt>,
     /// A single accusation is enough after this time.

@@ -12,6 +12,8 @@ use crate::protocol::pulse::{PulseAssignment, PulsePeer};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{write_number, Change};
 use crate::protocol::wire::Kind;
+#[cfg(kcgcs_exploration)]
+use crate::seeded_faults::{is_seeded, Fault};
 
 /// Of those that a view leaves out, how many are told at once. The others hear it from whom they
 /// send heartbeats to.
@@ -28,6 +30,8 @@ impl Membership {
         self.announcement.begin(now, ballot, self.next.number);
         let is_first = self.view.number == ViewNumber::default();
         let stays = self.next.has(self.own);
+        #[cfg(kcgcs_exploration)]
+        let stays = stays || is_seeded(Fault::HastyLeave);
         for member in self.next.members() {
             let is_new = !is_first && !self.view.has(member.identity);
             // Who goes has only the view before to send.

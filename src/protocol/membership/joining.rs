@@ -36,6 +36,7 @@ const PATIENCE_ROUNDS: u32 = 3;
 
 /// A node that looks for its cluster too.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Candidate {
     /// Who.
     pub(super) identity: Identity,
@@ -45,6 +46,7 @@ pub(super) struct Candidate {
 }
 
 /// The search for a cluster.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Joining {
     round: u32,
     next_round: Instant,
