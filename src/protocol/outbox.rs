@@ -38,6 +38,7 @@ impl Outbox {
     /// Empty queues. Allocates all they ever need.
     pub fn new(own: Identity, cluster: u32) -> Result<Self, OutOfMemory> {
         let mut ring = BoundedVec::with_capacity(TRANSMIT_BYTES_MAX)?;
+        while ring.extend_from_slice(&[0; 1024]).is_ok() {}
         while ring.push(0).is_ok() {}
         let mut scratch = BoundedVec::with_capacity(DATAGRAM_BYTES_MAX)?;
         while scratch.push(0).is_ok() {}
