@@ -123,6 +123,23 @@ impl<T: Clone> BoundedVec<T> {
     }
 }
 
+#[cfg(kcgcs_exploration)]
+impl<T: Clone> Clone for BoundedVec<T> {
+    fn clone(&self) -> Self {
+        Self {
+            values: self.values.clone(),
+            capacity: self.capacity,
+        }
+    }
+}
+
+#[cfg(kcgcs_exploration)]
+impl<T: core::hash::Hash> core::hash::Hash for BoundedVec<T> {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.values.hash(state);
+    }
+}
+
 impl<T> Deref for BoundedVec<T> {
     type Target = [T];
 

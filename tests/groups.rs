@@ -272,3 +272,29 @@ fn long_messages_of_all_members_at_once_do_not_block_each_other() {
         delivered(lab, number, endpoint) == sent
     });
 }
+
+#[test]
+fn a_member_whose_node_leaves_is_told_nothing_after_its_end() {
+    for number in 1..=3_u16 {
+        let (mut lab, handles) = joined(3);
+        let endpoint = handles[usize::from(number) - 1].1;
+        for message in 0..10_u8 {
+            lab.multicast(number, endpoint, &[message]).unwrap();
+        }
+        let now = lab.now;
+        lab.host(number).node.leave_cluster(now);
+        lab.let_out(number);
+        lab.run_for(2_000);
+        let events = lab.hosts[&number].events.iter();
+        let after = events.skip_while(
+            |(_, event)| !matches!(event, Event::GroupClosed { endpoint: of } if *of == endpoint),
+        );
+        let after: Vec<_> = after.skip(1).map(|(_, event)| event).collect();
+        assert!(
+            !after
+                .iter()
+                .any(|event| matches!(event, Event::Sent { .. } | Event::Writable { .. })),
+            "node {number}: {after:?}"
+        );
+    }
+}

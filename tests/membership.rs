@@ -10,6 +10,7 @@ use std::rc::Rc;
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, RefusalReason};
+use kcgcs_protocol::protocol::pulse::PulseReport;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::{address, Lab};
 
@@ -259,6 +260,54 @@ fn a_coordinator_that_dies_in_any_phase_does_not_stop_the_change() {
         lab.crash(1);
         lab.run_until(5_000, "a view of the others", |lab| lab.agree(&rest));
     }
+}
+
+#[test]
+fn two_that_somebody_accuses_do_not_outbid_each_other_without_pause() {
+    let (mut lab, _) = formed(3);
+    let before: u64 = lab.hosts.values().map(|host| host.datagrams_sent).sum();
+    // One was cut off and could be heard again just when both sides had enough of each other: both of
+    // the others have something to propose, and neither counts on the other.
+    for (watcher, number) in [(3, 1), (3, 2), (2, 3), (1, 3)] {
+        let now = lab.now;
+        let report = PulseReport::Dead {
+            subject: lab.hosts[&number].node.identity(),
+            silence_ms: 275,
+        };
+        lab.host(watcher).node.handle_pulse_report(now, report);
+        lab.let_out(watcher);
+    }
+    lab.run_for(1_000);
+    let after: u64 = lab.hosts.values().map(|host| host.datagrams_sent).sum();
+    let sent = after - before;
+    assert!(sent < 500, "{sent} datagrams in a second");
+    lab.run_until(5_000, "a view of all", |lab| {
+        [1, 2, 3].iter().all(|number| lab.members(*number) == [1, 2, 3])
+    });
+}
+
+#[test]
+fn a_node_that_decides_on_its_own_leave_stays_until_the_others_know() {
+    let (mut lab, _) = formed(2);
+    // Nobody hears that it wants to go, so it proposes that itself in the end, with the vote that makes
+    // a quorum of two. Of what it says then the first few datagrams are lost.
+    let commits = Rc::new(RefCell::new(0));
+    lab.filter = Box::new(move |from, _, bytes| match bytes.get(3) {
+        Some(kind) if *kind == Kind::Report as u8 => from != 1,
+        Some(kind) if *kind == Kind::Commit as u8 => {
+            *commits.borrow_mut() += 1;
+            *commits.borrow() > 3
+        }
+        _ => true,
+    });
+    let now = lab.now;
+    lab.host(1).node.leave_cluster(now);
+    lab.let_out(1);
+    lab.run_until(1_000, "a view without it", |lab| lab.agree(&[2]));
+    assert!(lab.hosts[&2].node.has_quorum());
+    lab.run_until(1_000, "the leaver is gone", |lab| {
+        matches!(lab.hosts[&1].events.last(), Some((_, Event::Left)))
+    });
 }
 
 #[test]

@@ -169,7 +169,7 @@ KCGCS_SETTING(takeover_ms,
 KCGCS_SETTING(formation_ms,
 	      "Milliseconds that a starting node collects others, 1 to 60000 (default 250)");
 KCGCS_SETTING(blocked_timeout_ms,
-	      "Milliseconds before a node gives up a view that can have no quorum again, 100 to 3600000 (default 5000)");
+	      "Milliseconds without a quorum before a node gives up a view of which members have started anew, 100 to 3600000 (default 5000)");
 KCGCS_SETTING(expected_nodes,
 	      "Nodes of which a majority forms the first view, 0 to 1024; 0: this node and its peers (default 0)");
 

@@ -55,8 +55,8 @@ pub struct Configuration {
     /// Milliseconds that a starting node collects others before the first view is formed, and
     /// between two rounds of looking for a cluster. 1 to 60000, default 250.
     pub formation_ms: u32,
-    /// Milliseconds without a quorum after which a node gives up a view that can have none again, since
-    /// too many of its members have started anew, and looks for a cluster under a new incarnation. 100 to 3600000, default 5000.
+    /// Milliseconds without a quorum after which a node gives up its view if it hears that members have
+    /// started anew, and looks for a cluster under a new incarnation. 100 to 3600000, default 5000.
     pub blocked_timeout_ms: u32,
     /// Nodes of which a majority must be present to form the first view; 0: this node and its
     /// peers. 0 to 1024, default 0.
@@ -153,6 +153,7 @@ pub struct SharedSettings {
 ///
 /// Every value is within the range that its field in [`Configuration`] names.
 #[derive(Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct ValidConfiguration {
     settings: Configuration,
     cluster: u32,

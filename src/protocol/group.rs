@@ -23,6 +23,8 @@
 
 mod coordinator;
 mod datagrams;
+#[cfg(kcgcs_exploration)]
+mod exploration;
 mod flush;
 mod local;
 mod log;

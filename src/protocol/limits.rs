@@ -2,8 +2,8 @@
 
 //! Every maximum of the protocol in one place, with the relations between them.
 
-/// Nodes in a cluster view.
-pub const NODES_MAX: usize = 1024;
+/// Nodes in a cluster view. The exploration copies nodes by the million, and has three of them.
+pub const NODES_MAX: usize = if cfg!(kcgcs_exploration) { 64 } else { 1024 };
 /// Addresses in the list of peers given at start.
 pub const PEERS_MAX: usize = 1024;
 /// Rings that a view's nodes are placed on.
@@ -63,7 +63,7 @@ pub const GROUP_STASH_FRAGMENTS_MAX: usize = 1024;
 pub const GROUP_FLIGHT_ENTRIES_MAX: usize = 128;
 
 /// Bytes of datagrams that wait to be sent: more than one to each node of the largest view.
-pub const TRANSMIT_BYTES_MAX: usize = 256 * 1024;
+pub const TRANSMIT_BYTES_MAX: usize = if cfg!(kcgcs_exploration) { 16 } else { 256 } * 1024;
 /// Events that wait to be told.
 pub const EVENT_QUEUE_MAX: usize = 4 * NODES_MAX;
 /// Of these, the room that only the membership may use: a view in which every node is another one.

@@ -23,6 +23,8 @@ mod announcement;
 mod changes;
 mod doubts;
 mod duties;
+#[cfg(kcgcs_exploration)]
+mod exploration;
 mod inquiry;
 mod installation;
 mod joining;
@@ -64,6 +66,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_milliseconds(1000);
 
 /// Where a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 enum Phase {
     /// Looks for its cluster.
     Joining,
@@ -90,6 +93,7 @@ pub(super) struct Signals {
 
 /// A leave that was asked for.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Farewell {
     give_up_at: Instant,
     send_at: Instant,
@@ -97,6 +101,7 @@ struct Farewell {
 }
 
 /// The membership of one node.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub(super) struct Membership {
     own: Identity,
     address: PeerAddress,
@@ -121,8 +126,6 @@ pub(super) struct Membership {
     changes: Changes,
     joining: Joining,
     farewell: Option<Farewell>,
-    /// This node has decided on a view without itself: until then, at the latest, it tells the others.
-    departing: Option<Instant>,
     signals: Signals,
     has_groups: bool,
     /// Groups were told to stop in this view.
@@ -142,6 +145,8 @@ pub(super) struct Membership {
     requested: Option<(PeerAddress, Instant)>,
     /// The pulse's new assignment, if there is one: not within this value, which is large enough.
     assignment: BoundedVec<PulseAssignment>,
+    /// This node has decided on a view that it is not in itself, and stays until the others know.
+    parting: Option<ViewNumber>,
 }
 
 impl Membership {
@@ -193,7 +198,6 @@ impl Membership {
             )?,
             joining: Joining::new(now, &configuration)?,
             farewell: None,
-            departing: None,
             signals: Signals::default(),
             has_groups: false,
             is_frozen: false,
@@ -205,6 +209,7 @@ impl Membership {
             not_before: now,
             requested: None,
             assignment: BoundedVec::with_capacity(1)?,
+            parting: None,
             configuration,
         })
     }
@@ -348,7 +353,7 @@ impl Membership {
         }
         self.advance_ballot(now, outbox);
         self.announcement.send_due(now, &mut self.transfers, outbox);
-        self.advance_departure(now, outbox);
+        self.advance_parting(now, outbox);
         self.pump(outbox);
     }
 
@@ -395,10 +400,8 @@ impl Membership {
                     self.watch.next_deadline(),
                     DeadlineReason::MembershipRetransmit,
                 );
-                add(self.departing, DeadlineReason::MembershipRetransmit);
                 let farewell = self
                     .farewell
-                    .filter(|_| self.departing.is_none())
                     .map(|farewell| farewell.send_at.min(farewell.give_up_at));
                 add(farewell, DeadlineReason::MembershipRetransmit);
                 add(self.quorum_deadline(), DeadlineReason::Blocked);

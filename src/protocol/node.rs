@@ -14,6 +14,9 @@
 //! made and for the payloads of groups. This type only checks who may say something and passes it
 //! on: [`super::membership`] knows who is here, [`super::group`] knows what they say to each other.
 
+#[cfg(kcgcs_exploration)]
+mod exploration;
+
 use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
 use super::group::Groups;
@@ -28,6 +31,7 @@ use super::wire::Datagram;
 use crate::platform::{BoundedVec, OutOfMemory};
 
 /// One protocol instance. See the module's text for the contract.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct Node {
     membership: Membership,
     groups: Groups,
@@ -153,9 +157,11 @@ impl Node {
 
     /// When to call [`Self::handle_deadline`], and why.
     pub fn next_deadline(&self) -> Option<(Instant, DeadlineReason)> {
+        // Who has left does nothing for groups any more, whatever it still holds of them.
         let groups = self
             .groups
             .next_deadline()
+            .filter(|_| !self.membership.is_gone())
             .map(|at| (at, DeadlineReason::Group));
         match (self.membership.next_deadline(), groups) {
             (Some(first), Some(second)) if second.0 < first.0 => Some(second),

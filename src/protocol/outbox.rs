@@ -18,6 +18,7 @@ use crate::platform::{report_broken_invariant, BoundedVec, OutOfMemory};
 const RECORD_HEAD_BYTES: usize = 20;
 
 /// The queues of what leaves a node.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct Outbox {
     ring: BoundedVec<u8>,
     head: usize,
@@ -37,6 +38,7 @@ impl Outbox {
     /// Empty queues. Allocates all they ever need.
     pub fn new(own: Identity, cluster: u32) -> Result<Self, OutOfMemory> {
         let mut ring = BoundedVec::with_capacity(TRANSMIT_BYTES_MAX)?;
+        while ring.extend_from_slice(&[0; 1024]).is_ok() {}
         while ring.push(0).is_ok() {}
         let mut scratch = BoundedVec::with_capacity(DATAGRAM_BYTES_MAX)?;
         while scratch.push(0).is_ok() {}
@@ -217,6 +219,7 @@ impl Outbox {
 }
 
 /// A queue of events in a ring of places.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 struct EventQueue {
     places: BoundedVec<Option<Event>>,
     head: usize,

@@ -54,6 +54,7 @@ pub enum Order {
 
 /// Why a node is no longer in a view, or is in it for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub enum ChangeReason {
     /// It asked to come in.
     Join,
@@ -82,6 +83,7 @@ pub enum RefusalReason {
 
 /// Something that happened, in the order it happened.
 #[derive(Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub enum Event {
     /// A cluster view was installed: `Node::view` has the members.
     /// For each change an [`Event::ViewChange`] precedes it.

@@ -6,6 +6,7 @@
 
 /// A generator whose whole output follows from its seed.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct Random(u64);
 
 impl Random {

@@ -15,6 +15,7 @@ use super::view::MemberRecord;
 use crate::platform::{BoundedVec, OutOfMemory};
 
 /// The edges of all rings, by positions in the list of members.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct Rings {
     members: usize,
     rings: usize,

@@ -12,6 +12,7 @@ use crate::platform::{BoundedVec, OutOfMemory};
 
 /// A node in a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct MemberRecord {
     /// Which node, in which life.
     pub identity: Identity,
@@ -27,6 +28,7 @@ pub struct MemberRecord {
 ///
 /// `members` is sorted by node id and has no node twice; `reporters` is as long as `members`.
 #[derive(Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub struct ClusterView {
     /// Grows with each view; zero while the list is being made.
     pub number: ViewNumber,

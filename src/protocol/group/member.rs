@@ -279,6 +279,10 @@ impl Group {
             return;
         };
         context.outbox.counters.count(Counter::MessagesSent);
+        if local.is_ended {
+            // Its end was told: nobody is there to hear this.
+            return;
+        }
         if let Ok(payload) = Shared::try_new(message.payload) {
             context.outbox.event(Event::Sent {
                 endpoint: sender.endpoint,

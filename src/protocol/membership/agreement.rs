@@ -22,6 +22,8 @@
 //! nothing has to be written to disk. Whoever finds the coordinator silent may start a higher ballot
 //! in any phase: it takes up what may have been decided.
 
+#[cfg(kcgcs_exploration)]
+mod exploration;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod whole_tests;
 
@@ -36,6 +38,8 @@ use crate::protocol::wire::membership::{
     write_ballot, write_promise, Ballot, Promise, ProposalPart,
 };
 use crate::protocol::wire::Kind;
+#[cfg(kcgcs_exploration)]
+use crate::seeded_faults::{is_seeded, Fault};
 
 /// Room that proposals leave to others in the transmit queue.
 const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 2;
@@ -49,6 +53,7 @@ const SHORT_INTERVALS: u64 = 3;
 /// # Invariants
 ///
 /// `accepted` is complete or empty, and its ballot is never above `promised`.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Acceptor {
     promised: Option<Ballot>,
     promised_at: Instant,
@@ -90,6 +95,10 @@ impl Acceptor {
 
     /// Promises, unless a higher ballot was promised.
     pub(super) fn promise(&mut self, now: Instant, ballot: Ballot) -> bool {
+        #[cfg(kcgcs_exploration)]
+        if is_seeded(Fault::ForgottenPromise) {
+            self.promised = None;
+        }
         if self.promised.is_some_and(|promised| promised > ballot) {
             return false;
         }
@@ -152,6 +161,7 @@ impl Acceptor {
 
 /// One voter as the proposer sees it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Voter {
     /// Who.
     pub(super) identity: Identity,
@@ -166,6 +176,7 @@ pub(super) struct Voter {
 
 /// How many votes decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) enum QuorumRule {
     /// The quorum of a view (see `ClusterView::is_quorum`): the voters are all its members.
     OfView,
@@ -175,6 +186,7 @@ pub(super) enum QuorumRule {
 
 /// Where a proposer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) enum Stage {
     /// Proposes nothing.
     Idle,
@@ -198,6 +210,7 @@ pub(super) enum Patience {
 }
 
 /// A coordinator's attempt to decide.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub(super) struct Proposer {
     stage: Stage,
     ballot: Ballot,
@@ -365,6 +378,8 @@ impl Proposer {
 
     fn is_quorum(&self, counts: impl Fn(&Voter) -> bool) -> bool {
         let votes = self.voters.iter().filter(|voter| counts(voter)).count();
+        #[cfg(kcgcs_exploration)]
+        let votes = votes.saturating_add(usize::from(is_seeded(Fault::SmallQuorum)));
         match self.rule {
             QuorumRule::AtLeast(needed) => votes >= needed,
             QuorumRule::OfView => {
@@ -431,6 +446,10 @@ impl Proposer {
 
     /// The value that has to be proposed again, if a promise told of one.
     pub(super) fn found(&self) -> Option<&Proposal> {
+        #[cfg(kcgcs_exploration)]
+        if is_seeded(Fault::IgnoredValue) {
+            return None;
+        }
         self.found.is_complete().then_some(&self.found)
     }
 

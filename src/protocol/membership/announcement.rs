@@ -19,6 +19,7 @@ use crate::protocol::wire::Kind;
 const ATTEMPTS_MAX: u32 = 7;
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Receiver {
     identity: Identity,
     address: PeerAddress,
@@ -27,6 +28,7 @@ struct Receiver {
 }
 
 /// The announcement of one decided view.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Announcement {
     receivers: BoundedVec<Receiver>,
     ballot: Option<(Ballot, ViewNumber)>,

@@ -14,6 +14,7 @@ use crate::protocol::view::{ClusterView, MemberRecord};
 use crate::protocol::wire::membership::Change;
 
 /// Changes that wait for the next view.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Changes {
     /// Who may be dead.
     pub(super) doubts: Doubts,

@@ -26,6 +26,7 @@ const FORGOTTEN_TIMEOUTS: u64 = 8;
 
 /// A small set of watchers.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Watchers([Option<NodeId>; RINGS_MAX]);
 
 impl Watchers {
@@ -57,6 +58,7 @@ impl Watchers {
 
 /// What is known about one subject.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Doubt {
     subject: Identity,
     suspecting: Watchers,
@@ -71,6 +73,7 @@ struct Doubt {
 }
 
 /// All doubts of one node.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Doubts {
     doubts: BoundedVec<Doubt>,
     /// After this time those who merely suspect count as accusing. Also the pause between two times that

@@ -143,7 +143,7 @@ impl Membership {
     }
 
     pub(super) fn advance_farewell(&mut self, now: Instant, outbox: &mut Outbox) {
-        let Some(mut farewell) = self.farewell.filter(|_| self.departing.is_none()) else {
+        let Some(mut farewell) = self.farewell else {
             return;
         };
         if now >= farewell.give_up_at {
@@ -215,22 +215,14 @@ impl Membership {
     }
 
     /// When a view change takes too long, so that the quorum counts as lost; or, once it does, when the
-    /// view is given up. Without an end of hope that is never.
+    /// view is given up: for as long as only silence speaks against it, never, since who is silent may be
+    /// back. But where members have begun later lives, the cluster has lost its memory in this part.
     pub(super) fn quorum_deadline(&self) -> Option<Instant> {
         let lost_at = self.troubled_since?.after(self.patience());
         if !self.quorum_lost {
             return Some(lost_at);
         }
-        self.is_beyond_hope()
-            .then(|| lost_at.after(self.blocked_timeout()))
-    }
-
-    /// Whether so many members have begun a later life that this view can never have a quorum again.
-    fn is_beyond_hope(&self) -> bool {
-        let votes = self.view.count().saturating_sub(self.ended_lives.len());
-        let lowest = self.view.members().first();
-        let has_lowest = lowest.is_some_and(|lowest| !self.ended_lives.contains(&lowest.identity));
-        !self.view.is_quorum(votes, has_lowest)
+        (!self.ended_lives.is_empty()).then(|| lost_at.after(self.blocked_timeout()))
     }
 
     /// Somebody was heard, from `from`: if it is a later life of a member, the member's own is over.

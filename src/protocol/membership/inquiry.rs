@@ -25,6 +25,7 @@ const CONTRADICTED_PAUSES: u64 = 3;
 
 /// What came of the questions so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) enum Verdict {
     /// Not known yet.
     Open,
@@ -34,6 +35,7 @@ pub(super) enum Verdict {
 
 /// The questions about one subject.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Inquiry {
     questions: u32,
     ask_at: Instant,

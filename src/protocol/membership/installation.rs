@@ -12,12 +12,12 @@ use crate::protocol::pulse::{PulseAssignment, PulsePeer};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{write_number, Change};
 use crate::protocol::wire::Kind;
+#[cfg(kcgcs_exploration)]
+use crate::seeded_faults::{is_seeded, Fault};
 
 /// Of those that a view leaves out, how many are told at once. The others hear it from whom they
 /// send heartbeats to.
 const FAREWELLS_MAX: usize = 4 * COORDINATORS_MAX;
-/// For so many retransmission intervals a node that goes tells the others what it has decided.
-const DEPARTURE_INTERVALS: u64 = 8;
 
 impl Membership {
     /// A quorum has accepted this node's proposal: installs it and tells everybody.
@@ -29,16 +29,21 @@ impl Membership {
         }
         self.announcement.begin(now, ballot, self.next.number);
         let is_first = self.view.number == ViewNumber::default();
-        let is_departing = !self.next.has(self.own);
+        let stays = self.next.has(self.own);
+        #[cfg(kcgcs_exploration)]
+        let stays = stays || is_seeded(Fault::HastyLeave);
         for member in self.next.members() {
-            if member.identity != self.own {
-                let is_new = !is_first && !self.view.has(member.identity);
-                // Whom a node that goes cannot give the view asks for it again.
-                if !is_new || !is_departing {
-                    self.announcement
-                        .add(member.identity, member.address, is_new);
-                }
+            let is_new = !is_first && !self.view.has(member.identity);
+            // Who goes has only the view before to send.
+            if member.identity != self.own && (stays || !is_new) {
+                self.announcement
+                    .add(member.identity, member.address, is_new);
             }
+        }
+        if !stays {
+            self.proposer.stop();
+            self.parting = Some(self.next.number);
+            return;
         }
         let mut farewells: [Option<PeerAddress>; FAREWELLS_MAX] = [None; FAREWELLS_MAX];
         let gone = self
@@ -50,23 +55,18 @@ impl Membership {
             *place = Some(member.address);
         }
         let number = self.next.number;
-        if is_departing {
-            self.proposer.stop();
-            let patience = self.configuration.retransmit().times(DEPARTURE_INTERVALS);
-            self.departing = Some(now.after(patience));
-        } else {
-            self.install_next(now, outbox);
-        }
+        self.install_next(now, outbox);
         outbox.send(farewells.iter().flatten(), Kind::NotMember, |writer| {
             write_number(writer, number)
         });
     }
 
-    /// A node that has decided on a view without itself goes when the others know it.
-    pub(super) fn advance_departure(&mut self, now: Instant, outbox: &mut Outbox) {
-        let is_over = |until: Instant| now >= until || self.announcement.next_deadline().is_none();
-        if self.departing.is_some_and(is_over) {
-            self.exclude(now, self.view.number.next(), outbox);
+    /// Ends a parting when all have installed the view, or were told often enough. Who went sooner
+    /// would take with it the only knowledge of what was decided, and the vote without which the others
+    /// perhaps have no quorum to decide it again.
+    pub(super) fn advance_parting(&mut self, now: Instant, outbox: &mut Outbox) {
+        if let (Some(later_view), None) = (self.parting, self.announcement.next_deadline()) {
+            self.exclude(now, later_view, outbox);
         }
     }
 
@@ -127,6 +127,7 @@ impl Membership {
         self.highest_round = 0;
         self.not_before = now;
         self.requested = None;
+        self.parting = None;
         self.is_frozen = false;
         self.ended_lives.clear();
         self.troubled_since = None;
@@ -247,9 +248,9 @@ impl Membership {
         self.assembly.clear();
         self.departures.clear();
         self.farewell = None;
-        self.departing = None;
         self.highest_round = 0;
         self.requested = None;
+        self.parting = None;
         self.is_frozen = false;
         self.ended_lives.clear();
         self.troubled_since = None;

@@ -30,11 +30,15 @@ const FRESH_ROUNDS: u64 = 3;
 const KNOWN_ROUNDS: u64 = 4;
 /// Who has stayed in for so many times the longest pause starts with a clean slate.
 const FORGIVEN_PAUSES: u64 = 4;
+/// So many coordinators that somebody told of are asked at once in each round. Members that are not in
+/// the same view yet may name each other: without an end a node would go from one to the other.
+const REDIRECTS_MAX: u32 = 3;
 /// Rounds after which a quorum of the expected nodes is enough.
 const PATIENCE_ROUNDS: u32 = 3;
 
 /// A node that looks for its cluster too.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Candidate {
     /// Who.
     pub(super) identity: Identity,
@@ -44,6 +48,7 @@ pub(super) struct Candidate {
 }
 
 /// The search for a cluster.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Joining {
     round: u32,
     next_round: Instant,
@@ -53,6 +58,8 @@ pub(super) struct Joining {
     known: Option<(PeerAddress, Instant)>,
     /// How often this node has lost its view lately.
     losses: u32,
+    /// How many coordinators were asked at once in this round.
+    redirects: u32,
 }
 
 impl Joining {
@@ -69,6 +76,7 @@ impl Joining {
             candidates: BoundedVec::with_capacity(NODES_MAX)?,
             known: None,
             losses: 0,
+            redirects: 0,
         })
     }
 
@@ -79,6 +87,7 @@ impl Joining {
         self.next_round = now;
         self.candidates.clear();
         self.known = None;
+        self.redirects = 0;
         let Some(stayed) = stayed else {
             return;
         };
@@ -144,7 +153,11 @@ impl Joining {
     pub(super) fn learn(&mut self, now: Instant, coordinator: PeerAddress) -> bool {
         let news = self.known.is_none_or(|(address, _)| address != coordinator);
         self.known = Some((coordinator, now));
-        news
+        if !news || self.redirects >= REDIRECTS_MAX {
+            return false;
+        }
+        self.redirects = self.redirects.saturating_add(1);
+        true
     }
 
     /// Whether somebody told of a cluster lately.
@@ -211,6 +224,7 @@ impl Joining {
             .chain(known.iter());
         outbox.send(asked, Kind::Join, |writer| write_join(writer, &request));
         self.round = self.round.saturating_add(1);
+        self.redirects = 0;
         // An eighth more or less, so that nodes that start together do not stay in step.
         let eighth = self.round_length.divided_by(8);
         let spread = random.below(eighth.as_nanoseconds().saturating_mul(2));
@@ -344,6 +358,21 @@ mod tests {
         assert!(first.iter().all(|times| *times == 12));
         assert!(asked.iter().skip(2).all(|times| *times > 0));
         assert_eq!(asked.first_chunk(), Some(&[0, 0]));
+        Ok(())
+    }
+
+    #[test]
+    fn members_that_name_each_other_are_asked_a_few_times_in_a_round() -> TestResult {
+        let configuration = configuration(3, 0)?;
+        let mut joining = Joining::new(at(0), &configuration)?;
+        for now in [0, 1000, 2000] {
+            round(&mut joining, at(now), &configuration, &mut [])?;
+            let mut asked = 0;
+            for turn in 0..100 {
+                asked += u32::from(joining.learn(at(now), address(2 + turn % 2)));
+            }
+            assert_eq!(asked, REDIRECTS_MAX);
+        }
         Ok(())
     }
 

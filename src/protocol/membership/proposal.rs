@@ -7,6 +7,9 @@
 //! A complete proposal (all parts there) never changes until it is cleared. Parts of proposals with
 //! another issuer or other counts are not mixed: they start a new assembly.
 
+#[cfg(kcgcs_exploration)]
+mod exploration;
+
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::NodeId;
 use crate::protocol::limits::{NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
@@ -19,6 +22,7 @@ use crate::protocol::wire::Writer;
 const REPORTER_BYTES_MAX: usize = NODES_MAX.div_ceil(8);
 
 /// The differences between a view and the one proposed to follow it.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub(super) struct Proposal {
     /// Under which ballot it was proposed; `None`: there is none.
     pub(super) ballot: Option<Ballot>,

@@ -103,11 +103,16 @@ impl Membership {
         first.saturating_add(then) as u64
     }
 
+    /// A coordinator that collects promises is heard more often than this.
+    fn asleep(&self) -> Duration {
+        self.configuration.retransmit().times(4)
+    }
+
     /// When this member is to start a ballot.
     pub(super) fn act_at(&self) -> Option<Instant> {
         if self.proposer.stage() != Stage::Idle
-            || self.departing.is_some()
             || !matches!(self.phase, Phase::Member | Phase::Leaving)
+            || self.parting.is_some()
         {
             return None;
         }
@@ -125,9 +130,9 @@ impl Membership {
                 let coordinator = self.view.member(ballot.coordinator);
                 let is_dead = coordinator.is_none_or(|member| self.is_doubted(member.identity));
                 match due {
-                    // Whoever is said to be dead and was heard just now gets its time all the same: two
-                    // that doubt each other would overtake each other for ever.
-                    Some(due) if is_dead => due.max(heard_at.after(self.takeover())).min(silent),
+                    // One that was heard just now is not dead yet, whoever says so: two that accuse
+                    // each other would outbid each other without end.
+                    Some(due) if is_dead => due.max(heard_at.after(self.asleep())).min(silent),
                     _ => silent,
                 }
             }

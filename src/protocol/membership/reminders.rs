@@ -9,6 +9,7 @@ use crate::protocol::limits::REMINDERS_MAX;
 use crate::protocol::time::{Duration, Instant};
 
 /// The latest reminders, one for each address, in the order of their times.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Reminders(BoundedVec<(PeerAddress, Instant)>);
 
 impl Reminders {

@@ -71,6 +71,7 @@ impl Window {
 }
 
 /// The windows of all members of a view, sorted by node.
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub(in crate::protocol) struct ReplayWindows(BoundedVec<Window>);
 
 impl ReplayWindows {

@@ -19,6 +19,7 @@ use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
 
 /// Who was spared lately, when, and whether it is spared in the present ballot.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Spared(BoundedVec<(Identity, Instant, bool)>);
 
 impl Spared {

@@ -19,6 +19,7 @@ use crate::protocol::wire::Kind;
 const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 2;
 
 /// Who went lately and why: told to those who missed it.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Departures(BoundedVec<(Identity, ChangeReason)>);
 
 impl Departures {
@@ -77,6 +78,7 @@ impl Departures {
 }
 
 /// Nodes that the present view is being sent to, and how far.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Transfers(BoundedVec<(PeerAddress, u16)>);
 
 impl Transfers {
@@ -136,6 +138,7 @@ impl Transfers {
 }
 
 /// A view that comes in parts.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Assembly {
     view: ClusterView,
     parts: u16,

@@ -35,6 +35,7 @@ const BACK_OFF_MAX: u64 = 8;
 
 /// What is said of one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 enum Statement {
     Suspected,
     Accused,
@@ -45,6 +46,7 @@ enum Statement {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Watched {
     subject: Identity,
     statement: Statement,
@@ -58,6 +60,7 @@ struct Watched {
 }
 
 /// Statements about all watched nodes that are not simply well.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Watch {
     watched: BoundedVec<Watched>,
     interval: Duration,

@@ -14,6 +14,7 @@ use crate::protocol::wire::{Reader, Writer};
 
 /// Names an attempt to decide on the next view. Later rounds win; within a round the higher node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct Ballot {
     /// Grows with each attempt.
     pub round: u32,
@@ -37,6 +38,7 @@ impl Ballot {
 
 /// One difference between a view and the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub enum Change {
     /// A member goes.
     Remove {

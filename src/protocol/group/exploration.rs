@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copies of nodes that have no groups.
+
+use super::Groups;
+use crate::platform::BoundedVec;
+
+impl Clone for Groups {
+    fn clone(&self) -> Self {
+        assert!(
+            self.groups.is_empty(),
+            "only nodes without groups are copied"
+        );
+        Self {
+            own: self.own,
+            groups: BoundedVec::empty(),
+            interval: self.interval,
+            next_endpoint: self.next_endpoint,
+            has_quorum: self.has_quorum,
+            is_frozen: self.is_frozen,
+            is_stopped: self.is_stopped,
+            highest: self.highest,
+            departed: self.departed.clone(),
+        }
+    }
+}

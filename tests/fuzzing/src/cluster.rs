@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A few nodes, a network that loses only what it is told to, and what must hold after every input.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
+use kcgcs_protocol::protocol::identity::{
+    EndpointId, Identity, Incarnation, NodeId, PeerAddress, ViewNumber,
+};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES, NODES_MAX};
+use kcgcs_protocol::protocol::node::Node;
+use kcgcs_protocol::protocol::outputs::Event;
+use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
+use kcgcs_protocol::protocol::time::{Duration, Instant};
+
+/// Nodes of the cluster.
+pub(crate) const NODES: usize = 3;
+/// The cluster's name.
+pub(crate) const NAME: &[u8] = b"fuzz";
+/// One-way delay of the network.
+const DELAY: Duration = Duration::from_microseconds(100);
+/// Datagrams, or events, that one input may lead to: as many as a view could have nodes, some times.
+const OUTPUTS_MAX: usize = 8 * NODES_MAX;
+/// How often a deadline may come again without time going by.
+const STANDSTILL_MAX: u32 = 200;
+/// Datagrams kept to be forged later.
+const SAMPLES_MAX: usize = 64;
+
+/// A node, its pulse, and the endpoints that consumers have.
+pub(crate) struct Machine {
+    pub(crate) node: Node,
+    pub(crate) pulse: Pulse,
+    pub(crate) endpoints: BTreeSet<EndpointId>,
+    pub(crate) incarnation: u64,
+    pub(crate) is_up: bool,
+    standstill: (Instant, u32),
+}
+
+struct Flight {
+    from: PeerAddress,
+    to: usize,
+    bytes: Vec<u8>,
+}
+
+/// All of it.
+pub(crate) struct Cluster {
+    pub(crate) now: Instant,
+    pub(crate) machines: Vec<Machine>,
+    /// Datagrams that were sent some time.
+    pub(crate) samples: Vec<Vec<u8>>,
+    /// So many of the next datagrams are lost.
+    pub(crate) to_lose: u32,
+    /// Datagrams that came.
+    pub(crate) arrived: u64,
+    flights: BTreeMap<(Instant, u64), Flight>,
+    flight_number: u64,
+}
+
+/// The address of the node in this place; others than the first ones are strangers.
+pub(crate) fn address(place: usize) -> PeerAddress {
+    let octets = [10, 0, (place >> 8) as u8, place as u8 + 1];
+    PeerAddress::from_socket_address(std::net::SocketAddr::from((octets, 5407)))
+}
+
+fn place_of(address: PeerAddress) -> Option<usize> {
+    (0..NODES).find(|place| self::address(*place) == address)
+}
+
+fn machine(place: usize, incarnation: u64, now: Instant) -> Machine {
+    let identity = Identity {
+        node: NodeId::new(place as u16 + 1).expect("not zero"),
+        incarnation: Incarnation(incarnation),
+    };
+    let peers: Vec<_> = (0..NODES).map(address).collect();
+    let settings = || {
+        ValidConfiguration::new(Configuration::DEFAULT, NAME, address(place), &peers)
+            .expect("the defaults are valid")
+    };
+    let seed = incarnation << 8 | place as u64;
+    Machine {
+        pulse: Pulse::new(identity, &settings(), now, seed),
+        node: Node::new(identity, address(place), settings(), now, seed).expect("there is memory"),
+        endpoints: BTreeSet::new(),
+        incarnation,
+        is_up: true,
+        standstill: (now, 0),
+    }
+}
+
+impl Cluster {
+    /// Nodes that begin to look for each other.
+    pub(crate) fn new() -> Self {
+        let now = Instant::from_nanoseconds(10_000_000_000);
+        Self {
+            now,
+            machines: (0..NODES).map(|place| machine(place, 1, now)).collect(),
+            samples: Vec::new(),
+            to_lose: 0,
+            arrived: 0,
+            flights: BTreeMap::new(),
+            flight_number: 0,
+        }
+    }
+
+    /// Nodes that have a view.
+    pub(crate) fn formed() -> Self {
+        let mut cluster = Self::new();
+        while cluster.machines[0]
+            .node
+            .view()
+            .is_none_or(|view| view.count() < NODES)
+        {
+            cluster.run_for(Duration::from_milliseconds(10));
+        }
+        cluster.run_for(Duration::from_milliseconds(200));
+        cluster
+    }
+
+    /// The view of the node in this place.
+    pub(crate) fn view_of(&self, place: usize) -> ViewNumber {
+        let view = self.machines[place].node.view();
+        view.map_or(ViewNumber::default(), |view| view.number)
+    }
+
+    /// The node starts anew under its next incarnation.
+    pub(crate) fn restart(&mut self, place: usize) {
+        let last = self.machines[place].incarnation;
+        let own = self.machines[place].node.identity().incarnation.0;
+        // Forged answers may have driven it to the last one there is.
+        let Some(next) = last.max(own).checked_add(1) else {
+            return;
+        };
+        self.machines[place] = machine(place, next, self.now);
+        self.settle(place);
+    }
+
+    /// Lets some time go by.
+    pub(crate) fn run_for(&mut self, span: Duration) {
+        let end = self.now.after(span);
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    fn step(&mut self, end: Instant) -> bool {
+        let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
+        let up = self.machines.iter().enumerate();
+        let wake = up
+            .filter(|(_, machine)| machine.is_up)
+            .filter_map(|(place, machine)| {
+                let node = machine.node.next_deadline().map(|(at, _)| at);
+                let first = node
+                    .into_iter()
+                    .chain(machine.pulse.next_deadline())
+                    .min()?;
+                Some((first.max(self.now), place))
+            })
+            .min();
+        let next = flight.into_iter().chain(wake.map(|(at, _)| at)).min();
+        let Some(next) = next.filter(|at| *at <= end) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        if flight.is_some_and(|at| at <= next) {
+            if let Some((_, flight)) = self.flights.pop_first() {
+                self.arrive(flight.from, flight.to, &flight.bytes);
+            }
+        } else if let Some((_, place)) = wake {
+            self.wake(place);
+        }
+        true
+    }
+
+    /// The node's deadline, or that of its pulse, has come.
+    fn wake(&mut self, place: usize) {
+        let now = self.now;
+        let machine = &mut self.machines[place];
+        if machine.standstill.0 == now {
+            machine.standstill.1 += 1;
+            let (count, next) = (machine.standstill.1, machine.node.next_deadline());
+            assert!(count < STANDSTILL_MAX, "a deadline does not move: {next:?}");
+        } else {
+            machine.standstill = (now, 0);
+        }
+        machine.pulse.handle_timer(now);
+        machine.node.handle_deadline(now);
+        self.settle(place);
+    }
+
+    /// A datagram comes to the node in this place.
+    pub(crate) fn arrive(&mut self, from: PeerAddress, place: usize, bytes: &[u8]) {
+        let now = self.now;
+        let machine = &mut self.machines[place];
+        if !machine.is_up {
+            return;
+        }
+        self.arrived += 1;
+        if machine.pulse.handle_datagram(now, from, bytes) == PulseVerdict::ForEngine {
+            machine.node.handle_datagram(now, from, bytes);
+        }
+        self.settle(place);
+    }
+
+    /// Polls all outputs of a node and looks at them.
+    pub(crate) fn settle(&mut self, place: usize) {
+        let now = self.now;
+        let mut sent = Vec::new();
+        let mut told = 0;
+        let machine = &mut self.machines[place];
+        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; HEARTBEAT_BYTES]);
+        loop {
+            let mut is_quiet = true;
+            while let Some(report) = machine.pulse.poll_report() {
+                is_quiet = false;
+                machine.node.handle_pulse_report(now, report);
+            }
+            if let Some(assignment) = machine.node.poll_assignment() {
+                is_quiet = false;
+                machine.pulse.install(now, &assignment);
+            }
+            while let Some(transmit) = machine.node.poll_transmit(&mut buffer) {
+                is_quiet = false;
+                sent.push((transmit.to, buffer[..transmit.length].to_vec()));
+                assert!(sent.len() < OUTPUTS_MAX, "datagrams without end");
+            }
+            while let Some(transmit) = machine.pulse.poll_transmit(now, &mut heartbeat) {
+                is_quiet = false;
+                sent.push((transmit.to, heartbeat[..transmit.length].to_vec()));
+                assert!(sent.len() < OUTPUTS_MAX, "heartbeats without end");
+            }
+            while let Some(event) = machine.node.poll_event() {
+                is_quiet = false;
+                told += 1;
+                assert!(told < OUTPUTS_MAX, "events without end");
+                hear(&mut machine.endpoints, &event);
+            }
+            if is_quiet {
+                break;
+            }
+        }
+        assert!(!machine.node.is_broken(), "a broken invariant");
+        for (to, bytes) in sent {
+            self.send(address(place), to, bytes);
+        }
+    }
+
+    fn send(&mut self, from: PeerAddress, to: PeerAddress, bytes: Vec<u8>) {
+        if self.samples.len() < SAMPLES_MAX {
+            self.samples.push(bytes.clone());
+        } else {
+            let place = self.flight_number as usize % SAMPLES_MAX;
+            self.samples[place].clone_from(&bytes);
+        }
+        self.flight_number += 1;
+        if self.to_lose > 0 {
+            self.to_lose -= 1;
+            return;
+        }
+        if let Some(to) = place_of(to) {
+            let key = (self.now.after(DELAY), self.flight_number);
+            self.flights.insert(key, Flight { from, to, bytes });
+        }
+    }
+}
+
+/// An event for an endpoint must be for one that is there.
+fn hear(endpoints: &mut BTreeSet<EndpointId>, event: &Event) {
+    match event {
+        Event::GroupView { endpoint, .. }
+        | Event::Block { endpoint }
+        | Event::Deliver { endpoint, .. }
+        | Event::Sent { endpoint, .. }
+        | Event::Writable { endpoint } => {
+            assert!(endpoints.contains(endpoint), "no such endpoint: {event:?}");
+        }
+        Event::GroupLeft { endpoint } | Event::GroupClosed { endpoint } => {
+            assert!(endpoints.remove(endpoint), "no such endpoint: {event:?}");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Everything that can happen to nodes, in any order: commands, reports of the pulse, deadlines before
+//! their time, crashes, losses, forged datagrams, and time that goes by.
+
+use arbitrary::{Result, Unstructured};
+use kcgcs_protocol::platform::BoundedVec;
+use kcgcs_protocol::protocol::identity::{
+    EndpointId, GroupName, Identity, Incarnation, NodeId, ViewNumber,
+};
+use kcgcs_protocol::protocol::limits::MESSAGE_BYTES_MAX;
+use kcgcs_protocol::protocol::outputs::Order;
+use kcgcs_protocol::protocol::pulse::PulseReport;
+use kcgcs_protocol::protocol::time::Duration;
+
+use crate::cluster::{address, Cluster, NODES};
+use crate::forgery::forge;
+
+/// Operations of one input at most.
+const ITEMS_MAX: usize = 64;
+const NAMES: [&[u8]; 3] = [b"a", b"b", b"another group"];
+const ORDERS: [Order; 3] = [Order::Fifo, Order::Causal, Order::Agreed];
+
+/// What the target `operations` does.
+pub fn operations(data: &[u8]) {
+    let mut bytes = Unstructured::new(data);
+    let mut cluster = match bytes.ratio(1, 8) {
+        Ok(true) => Cluster::new(),
+        _ => Cluster::formed(),
+    };
+    // Where the bytes end is where it ends.
+    let _ = go_through(&mut cluster, &mut bytes);
+    cluster.run_for(Duration::from_milliseconds(500));
+}
+
+fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()> {
+    for _ in 0..ITEMS_MAX {
+        if bytes.is_empty() {
+            break;
+        }
+        let place = bytes.int_in_range(0..=NODES - 1)?;
+        let operation = bytes.int_in_range(0..=15)?;
+        if !cluster.machines[place].is_up && operation < 10 {
+            cluster.restart(place);
+        }
+        match operation {
+            0 | 1 => join(cluster, place, bytes)?,
+            2 => leave(cluster, place, bytes)?,
+            3..=5 => multicast(cluster, place, bytes)?,
+            6 => {
+                let now = cluster.now;
+                cluster.machines[place].node.leave_cluster(now);
+            }
+            7 | 8 => report(cluster, place, bytes)?,
+            9 => {
+                let now = cluster.now;
+                let machine = &mut cluster.machines[place];
+                machine.node.handle_deadline(now);
+                machine.pulse.handle_timer(now);
+            }
+            10 => cluster.machines[place].is_up = false,
+            11 => cluster.to_lose = bytes.int_in_range(0..=20)?,
+            12 => forge(cluster, bytes)?,
+            _ => {
+                let span = 1 << bytes.int_in_range(0..=10)?;
+                cluster.run_for(Duration::from_milliseconds(span));
+            }
+        }
+        if cluster.machines[place].is_up {
+            cluster.settle(place);
+        }
+    }
+    Ok(())
+}
+
+fn join(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
+    let now = cluster.now;
+    let name = GroupName::new(NAMES[bytes.choose_index(NAMES.len())?]).expect("they are names");
+    let machine = &mut cluster.machines[place];
+    if let Ok(endpoint) = machine.node.join_group(now, name) {
+        assert!(
+            machine.endpoints.insert(endpoint),
+            "an endpoint comes again"
+        );
+    }
+    Ok(())
+}
+
+/// One of the node's endpoints; now and then one that may not be there.
+fn endpoint(cluster: &Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<EndpointId> {
+    let endpoints = &cluster.machines[place].endpoints;
+    if endpoints.is_empty() || bytes.ratio(1, 8)? {
+        return Ok(EndpointId(bytes.int_in_range(0..=4)?));
+    }
+    let number = bytes.choose_index(endpoints.len())?;
+    let chosen = endpoints.iter().nth(number).copied();
+    Ok(chosen.unwrap_or(EndpointId(0)))
+}
+
+fn leave(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
+    let now = cluster.now;
+    let endpoint = endpoint(cluster, place, bytes)?;
+    let _ = cluster.machines[place].node.leave_group(now, endpoint);
+    Ok(())
+}
+
+fn multicast(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
+    let now = cluster.now;
+    let endpoint = endpoint(cluster, place, bytes)?;
+    let order = ORDERS[bytes.choose_index(ORDERS.len())?];
+    let length = match bytes.int_in_range(0..=7)? {
+        0 => 0,
+        1 => MESSAGE_BYTES_MAX + 1 - bytes.int_in_range(0..=2)?,
+        2 => bytes.int_in_range(1_000..=5_000)?,
+        _ => bytes.int_in_range(1..=100)?,
+    };
+    let mut payload = BoundedVec::with_capacity(length).expect("there is memory");
+    while payload.push(7).is_ok() {}
+    let node = &mut cluster.machines[place].node;
+    let _ = node.multicast(now, endpoint, order, payload);
+    Ok(())
+}
+
+fn report(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
+    let now = cluster.now;
+    let other = bytes.int_in_range(0..=NODES)?;
+    let subject = match cluster.machines.get(other) {
+        Some(machine) if bytes.ratio(7, 8)? => machine.node.identity(),
+        _ => Identity {
+            node: NodeId::new(other as u16 + 1).expect("not zero"),
+            incarnation: Incarnation(bytes.int_in_range(0..=3)?),
+        },
+    };
+    let silence_ms = bytes.arbitrary::<u16>()?.into();
+    let report = match bytes.int_in_range(0..=4)? {
+        0 => PulseReport::Silent {
+            subject,
+            silence_ms,
+        },
+        1 | 2 => PulseReport::Dead {
+            subject,
+            silence_ms,
+        },
+        3 => PulseReport::Heard { subject },
+        _ => PulseReport::OtherView {
+            sender: subject,
+            from: address(other),
+            view: ViewNumber(bytes.int_in_range(0..=5)?),
+        },
+    };
+    let node = &mut cluster.machines[place].node;
+    node.handle_pulse_report(now, report);
+    Ok(())
+}

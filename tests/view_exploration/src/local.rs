@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One node with what surrounds it: its clock, whom its pulse watches, the number of its last view.
+
+use std::hash::{Hash, Hasher};
+
+use super::fingerprint::Fingerprint;
+use crate::protocol::configuration::{Configuration, ValidConfiguration};
+use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewNumber};
+use crate::protocol::limits::DATAGRAM_BYTES_MAX;
+use crate::protocol::node::Node;
+use crate::protocol::outputs::Event;
+use crate::protocol::pulse::{PulseAssignment, PulseReport};
+use crate::protocol::time::{Duration, Instant};
+use crate::protocol::view::ClusterView;
+
+/// Where the number of a datagram stands in its header.
+const COUNTER: std::ops::Range<usize> = 32..40;
+/// A node that sends or tells more than this after one input goes on for ever.
+const OUTPUTS_MAX: usize = 200;
+
+/// What a node is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input<'a> {
+    /// A datagram from that node.
+    Datagram(u16, &'a [u8]),
+    /// Its next deadline has come.
+    Deadline,
+    /// It is asked to leave.
+    Leave,
+    /// Its pulse has found this node dead.
+    Dead(u16),
+    /// A heartbeat of this life, in that view.
+    Heartbeat(Identity, ViewNumber),
+}
+
+/// What a node does with an input.
+#[derive(Default)]
+pub struct Outputs {
+    /// Datagrams without their numbers, and to whom.
+    pub sent: Vec<(u16, Vec<u8>)>,
+    /// Views that were installed.
+    pub views: Vec<Installed>,
+    /// A promise that was broken by this node alone.
+    pub wrong: Option<String>,
+}
+
+/// A view as a node has installed it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Installed {
+    /// Its number.
+    pub number: u64,
+    /// Who issued it.
+    pub issuer: u16,
+    /// Members, their slots with them.
+    pub members: Vec<(Identity, u16)>,
+}
+
+/// A node of the exploration.
+#[derive(Clone)]
+pub struct Local {
+    node: Node,
+    clock: Instant,
+    assignment: PulseAssignment,
+    /// One bit for each node that the pulse has reported in this view.
+    reported: u8,
+    /// Datagrams so far: the next one's number.
+    delivered: u64,
+    last_view: u64,
+    life: Incarnation,
+    is_gone: bool,
+}
+
+impl Hash for Local {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.node.hash(state);
+        self.reported.hash(state);
+    }
+}
+
+/// The address of node `number`.
+pub fn address(number: u16) -> PeerAddress {
+    let [high, low] = number.to_be_bytes();
+    PeerAddress::from_socket_address(std::net::SocketAddr::from(([10, 0, high, low], 5407)))
+}
+
+fn number_of(address: PeerAddress) -> u16 {
+    u16::from_be_bytes([address.octets[14], address.octets[15]])
+}
+
+impl Local {
+    /// A life of a node that begins to look for its cluster, whose `peers` are all nodes from 1 on.
+    pub fn new(number: u16, life: u64, peers: u16, settings: Configuration) -> Self {
+        let node = NodeId::new(number).expect("nodes are numbered from 1");
+        let life = Incarnation(life);
+        let identity = Identity {
+            node,
+            incarnation: life,
+        };
+        let own = address(number);
+        let peers: Vec<_> = (1..=peers).map(address).collect();
+        let settings = ValidConfiguration::new(settings, b"exploration", own, &peers)
+            .expect("the scenario's settings are valid");
+        let clock = Instant::from_nanoseconds(10_000_000_000);
+        Self {
+            node: Node::new(identity, own, settings, clock, number.into())
+                .expect("there is memory"),
+            clock,
+            assignment: PulseAssignment::silent(identity),
+            reported: 0,
+            delivered: 0,
+            last_view: 0,
+            life,
+            is_gone: false,
+        }
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> Instant {
+        self.clock
+    }
+
+    /// When it wants to be woken.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.node.next_deadline().map(|(at, _)| at)
+    }
+
+    /// Lets time go by.
+    pub fn wait(&mut self, span: Duration) {
+        self.clock = self.clock.after(span);
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> Identity {
+        self.node.identity()
+    }
+
+    /// Its view.
+    pub fn view(&self) -> Option<&ClusterView> {
+        self.node.view()
+    }
+
+    /// Its view as one that was installed.
+    pub fn installed(&self) -> Option<Installed> {
+        self.view().map(|view| Installed {
+            number: view.number.0,
+            issuer: view.issuer.number(),
+            members: view
+                .members()
+                .iter()
+                .map(|member| (member.identity, member.slot.0))
+                .collect(),
+        })
+    }
+
+    /// Whether it has left.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// Whether it watches the node and has not reported it in this view.
+    pub fn may_report(&self, number: u16) -> bool {
+        self.reported & 1 << number == 0
+            && self
+                .assignment
+                .sources
+                .iter()
+                .flatten()
+                .any(|peer| peer.identity.node.number() == number)
+    }
+
+    /// Whom it watches.
+    pub fn watched(&self) -> Vec<Identity> {
+        let sources = self.assignment.sources.iter().flatten();
+        sources.map(|peer| peer.identity).collect()
+    }
+
+    /// Whether it sends heartbeats to the node.
+    pub fn beats_for(&self, number: u16) -> bool {
+        let mut targets = self.assignment.targets.iter().flatten();
+        targets.any(|peer| peer.identity.node.number() == number)
+    }
+
+    /// Gives it an input. What it was told to do comes out.
+    pub fn take(&mut self, input: Input<'_>) -> Outputs {
+        let before = (
+            self.deadline(),
+            self.clock,
+            Fingerprint::of(self, self.clock),
+        );
+        match input {
+            Input::Datagram(from, bytes) => {
+                let mut bytes = bytes.to_vec();
+                self.delivered += 1;
+                bytes[COUNTER].copy_from_slice(&self.delivered.to_be_bytes());
+                self.node.handle_datagram(self.clock, address(from), &bytes);
+            }
+            Input::Deadline => {
+                self.clock = self.clock.max(before.0.unwrap_or(self.clock));
+                self.node.handle_deadline(self.clock);
+            }
+            Input::Leave => self.node.leave_cluster(self.clock),
+            Input::Dead(number) => self.report_dead(number),
+            Input::Heartbeat(sender, view) => {
+                let report = PulseReport::OtherView {
+                    sender,
+                    from: address(sender.node.number()),
+                    view,
+                };
+                self.node.handle_pulse_report(self.clock, report);
+            }
+        }
+        let mut outputs = self.settle();
+        let after = (
+            self.deadline(),
+            self.clock,
+            Fingerprint::of(self, self.clock),
+        );
+        if input == Input::Deadline && outputs.sent.is_empty() && after == before {
+            outputs.wrong = Some("a deadline does not move".to_owned());
+        }
+        outputs
+    }
+
+    fn report_dead(&mut self, number: u16) {
+        self.reported |= 1 << number;
+        let sources = self.assignment.sources.iter().flatten();
+        let Some(subject) = sources
+            .map(|peer| peer.identity)
+            .find(|identity| identity.node.number() == number)
+        else {
+            return;
+        };
+        let report = PulseReport::Dead {
+            subject,
+            silence_ms: 275,
+        };
+        self.node.handle_pulse_report(self.clock, report);
+    }
+
+    fn settle(&mut self) -> Outputs {
+        let mut outputs = Outputs::default();
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        while let Some(transmit) = self.node.poll_transmit(&mut buffer) {
+            let mut bytes = buffer[..transmit.length].to_vec();
+            bytes[COUNTER].fill(0);
+            outputs.sent.push((number_of(transmit.to), bytes));
+            if outputs.sent.len() > OUTPUTS_MAX {
+                outputs.wrong = Some("datagrams without end".to_owned());
+                return outputs;
+            }
+        }
+        if let Some(assignment) = self.node.poll_assignment() {
+            self.assignment = assignment;
+            self.reported = 0;
+        }
+        let mut events = 0;
+        while let Some(event) = self.node.poll_event() {
+            self.hear(&event, &mut outputs);
+            events += 1;
+            if events > OUTPUTS_MAX {
+                outputs.wrong = Some("events without end".to_owned());
+                return outputs;
+            }
+        }
+        if self.node.is_broken() {
+            outputs.wrong = Some("a broken invariant".to_owned());
+        }
+        outputs
+    }
+
+    fn hear(&mut self, event: &Event, outputs: &mut Outputs) {
+        match event {
+            Event::ClusterView { number } => {
+                let Some(view) = self.node.view().filter(|view| view.number == *number) else {
+                    outputs.wrong = Some(format!("view {number:?} was told and is not there"));
+                    return;
+                };
+                if !view.has(self.node.identity()) {
+                    outputs.wrong = Some(format!("M1: view {number:?} does not have its node"));
+                }
+                if number.0 <= self.last_view {
+                    let last = self.last_view;
+                    outputs.wrong = Some(format!("M2: view {number:?} after view {last}"));
+                }
+                self.last_view = number.0;
+                outputs.views.extend(self.installed());
+            }
+            Event::Excluded { incarnation, .. } => {
+                if *incarnation <= self.life.0 {
+                    outputs.wrong = Some(format!("M7: incarnation {incarnation} comes again"));
+                }
+                self.life = Incarnation(*incarnation);
+                self.last_view = 0;
+            }
+            Event::Left => self.is_gone = true,
+            _ => {}
+        }
+    }
+}

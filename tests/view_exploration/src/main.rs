@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Explores scenarios of the view agreement.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use view_exploration::explorer::scenarios::{Scenario, SCENARIOS};
+use view_exploration::explorer::search::{explore, Limits};
+use view_exploration::seeded_faults::{seed, Fault};
+
+/// Goes through all runs of the view agreement of a few nodes.
+#[derive(Parser)]
+struct Arguments {
+    /// Scenarios by name; all unless given.
+    scenarios: Vec<String>,
+    /// How often the deadlines of each node come, instead of what the scenario says.
+    #[arg(long)]
+    deadlines: Option<u8>,
+    /// Heartbeats between nodes of different views, instead of what the scenario says.
+    #[arg(long)]
+    heartbeats: Option<u8>,
+    /// States of each scenario at most.
+    #[arg(long, default_value_t = 50_000_000)]
+    states: usize,
+    /// Seconds for each scenario at most.
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    /// Of so many states one is let settle, besides those in which nothing can happen any more.
+    #[arg(long, default_value_t = 100)]
+    settle_one_of: u64,
+    /// Seeds a fault into all nodes: its number from 1 in the file seeded_faults.rs.
+    #[arg(long)]
+    fault: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let fault = arguments
+        .fault
+        .and_then(|number| Fault::ALL.get(number.wrapping_sub(1)));
+    seed(fault.copied());
+    let limits = Limits {
+        states: arguments.states,
+        time: Duration::from_secs(arguments.seconds),
+        settle_one_of: arguments.settle_one_of.max(1),
+    };
+    let mut code = ExitCode::SUCCESS;
+    let is_wanted = |scenario: &&Scenario| {
+        arguments.scenarios.is_empty()
+            || arguments.scenarios.iter().any(|name| name == scenario.name)
+    };
+    for scenario in SCENARIOS.iter().filter(is_wanted) {
+        let scenario = Scenario {
+            deadlines: arguments.deadlines.unwrap_or(scenario.deadlines),
+            heartbeats: arguments.heartbeats.unwrap_or(scenario.heartbeats),
+            ..*scenario
+        };
+        match explore(scenario, limits) {
+            Ok(report) => {
+                println!("{report}");
+                if report.violation.is_some() {
+                    code = ExitCode::FAILURE;
+                }
+            }
+            Err(wrong) => {
+                println!("{}: {wrong}", scenario.name);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}

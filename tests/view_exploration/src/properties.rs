@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What must hold of all views that were installed anywhere, on nodes that crashed too. (That a view
+//! has its node and that numbers grow at each node is looked at where a node tells of its view.)
+
+use super::local::Installed;
+use super::world::World;
+use crate::protocol::identity::Identity;
+
+/// Looks at all views. `Err` says which promise is broken.
+pub fn check(world: &World, views: &[u32]) -> Result<(), String> {
+    let mut views: Vec<&Installed> = views.iter().map(|view| world.view(*view)).collect();
+    views.sort_by_key(|view| view.number);
+    for pair in views.windows(2) {
+        let (one, other) = (pair[0], pair[1]);
+        if one.number == other.number {
+            return Err(format!(
+                "M4, M5: two views of one number: {one:?} and {other:?}"
+            ));
+        }
+        let shares = one.members.iter().any(|member| has(other, member.0));
+        if one.number + 1 == other.number && !shares {
+            return Err(format!("M6: no member in common: {one:?} and {other:?}"));
+        }
+    }
+    for (place, view) in views.iter().enumerate() {
+        let (before, _) = views.split_at(place);
+        for (member, _) in &view.members {
+            nobody_comes_back(before, *member)?;
+        }
+    }
+    Ok(())
+}
+
+fn has(view: &Installed, identity: Identity) -> bool {
+    view.members.iter().any(|(member, _)| *member == identity)
+}
+
+/// Of a life that is a member now: once in, it was in ever since, and no later life was.
+fn nobody_comes_back(before: &[&Installed], member: Identity) -> Result<(), String> {
+    let mut was_in = false;
+    for view in before {
+        let is_in = has(view, member);
+        let is_later_in = view
+            .members
+            .iter()
+            .any(|(other, _)| other.node == member.node && *other > member);
+        if is_later_in || (was_in && !is_in) {
+            return Err(format!("M7: {member:?} comes back after {view:?}"));
+        }
+        was_in |= is_in;
+    }
+    Ok(())
+}

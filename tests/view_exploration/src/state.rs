@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A state of the whole: its nodes, what is on its way, what was installed, what may still go wrong;
+//! and what can happen next.
+
+use super::scenarios::Scenario;
+use super::world::{Message, Stimulus, World};
+use crate::protocol::identity::ViewNumber;
+
+/// Nodes of a scenario at most.
+pub const NODES: usize = 4;
+/// In the place of a node that is down.
+pub const DOWN: u32 = u32::MAX;
+
+/// A state of the whole. Datagrams are a set: of two that are the same one is as good as lost.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Each node by its number in the world.
+    pub nodes: [u32; NODES],
+    /// How often each node's deadlines have come.
+    pub fired: [u8; NODES],
+    /// The incarnation in which each node was started last.
+    pub lives: [u8; NODES],
+    /// Which nodes are still to be asked to leave, as bits.
+    pub to_leave: u8,
+    /// Crashes that may still happen.
+    pub crashes: u8,
+    /// Restarts that may still happen.
+    pub restarts: u8,
+    /// Heartbeats that may still show that a view is old.
+    pub heartbeats: u8,
+    /// Nodes that are well and may still be accused.
+    pub accusations: u8,
+    /// Datagrams on their way, sorted.
+    pub network: Vec<u32>,
+    /// Views that were installed somewhere, sorted.
+    pub views: Vec<u32>,
+}
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A datagram comes.
+    Deliver(u32),
+    /// The node's next deadline comes.
+    Fire(u8),
+    /// The first node finds the second one dead.
+    Accuse(u8, u8),
+    /// The node is asked to leave.
+    Leave(u8),
+    /// The node stops without a word.
+    Crash(u8),
+    /// The node starts again.
+    Restart(u8),
+    /// The first node's heartbeat comes to the second one.
+    Heartbeat(u8, u8),
+}
+
+/// The number of the node in this place.
+pub fn number_at(place: usize) -> u16 {
+    place as u16 + 1
+}
+
+fn place_of(number: u16) -> usize {
+    usize::from(number) - 1
+}
+
+impl State {
+    /// Everything that can happen now.
+    pub fn actions(&self, world: &World, scenario: &Scenario) -> Vec<Action> {
+        let mut actions: Vec<_> = self.network.iter().map(|m| Action::Deliver(*m)).collect();
+        for place in 0..NODES {
+            let byte = place as u8;
+            let bit = 1 << number_at(place);
+            if self.nodes[place] == DOWN {
+                if self.restarts > 0 && self.lives[place] > 0 {
+                    actions.push(Action::Restart(byte));
+                }
+                continue;
+            }
+            let local = world.local(self.nodes[place]);
+            if self.to_leave & bit != 0 && local.view().is_some() {
+                actions.push(Action::Leave(byte));
+            }
+            if self.crashes > 0 && scenario.may_crash(number_at(place)) {
+                actions.push(Action::Crash(byte));
+            }
+            if self.fired[place] < scenario.deadlines && local.deadline().is_some() {
+                actions.push(Action::Fire(byte));
+            }
+            for other in (0..NODES).filter(|other| *other != place) {
+                if local.may_report(number_at(other)) && self.may_accuse(world, other) {
+                    actions.push(Action::Accuse(byte, other as u8));
+                }
+                if self.heartbeats > 0 && self.is_behind(world, place, other) {
+                    actions.push(Action::Heartbeat(byte, other as u8));
+                }
+            }
+        }
+        actions
+    }
+
+    fn may_accuse(&self, world: &World, subject: usize) -> bool {
+        let node = self.nodes[subject];
+        node == DOWN || world.local(node).view().is_none() || self.accusations > 0
+    }
+
+    /// Whether a heartbeat from `place` shows `other` that one of them is behind.
+    fn is_behind(&self, world: &World, place: usize, other: usize) -> bool {
+        if self.nodes[other] == DOWN {
+            return false;
+        }
+        let number = |node: u32| world.local(node).view().map(|view| view.number);
+        let (own, theirs) = (number(self.nodes[place]), number(self.nodes[other]));
+        own.is_some()
+            && theirs.is_some()
+            && own != theirs
+            && world.local(self.nodes[place]).beats_for(number_at(other))
+    }
+
+    /// Carries out one of the actions, and says whether anything has changed by it: a datagram that
+    /// changes nothing need not be delivered at all. `Err` says which promise it breaks.
+    pub fn take(
+        &mut self,
+        world: &mut World,
+        scenario: &Scenario,
+        action: Action,
+    ) -> Result<bool, String> {
+        match action {
+            Action::Deliver(message) => {
+                self.network.retain(|other| *other != message);
+                let place = place_of(world.message(message).to);
+                self.give(world, place, Stimulus::Message(message))
+            }
+            Action::Fire(place) => {
+                let place = usize::from(place);
+                self.fired[place] += 1;
+                self.give(world, place, Stimulus::Deadline)
+            }
+            Action::Accuse(watcher, subject) => {
+                let node = self.nodes[usize::from(subject)];
+                if node != DOWN && world.local(node).view().is_some() {
+                    self.accusations -= 1;
+                }
+                let subject = number_at(subject.into());
+                self.give(world, watcher.into(), Stimulus::Dead(subject))
+            }
+            Action::Leave(place) => {
+                self.to_leave &= !(1 << number_at(place.into()));
+                self.give(world, place.into(), Stimulus::Leave)
+            }
+            Action::Crash(place) => {
+                let place = usize::from(place);
+                self.crashes -= 1;
+                self.nodes[place] = DOWN;
+                self.forget_messages_to(world, place);
+                Ok(true)
+            }
+            Action::Restart(place) => {
+                let place = usize::from(place);
+                self.restarts -= 1;
+                self.lives[place] += 1;
+                let life = self.lives[place].into();
+                self.nodes[place] = world.add_local(scenario.local(number_at(place), life));
+                self.set_out(world, scenario, place)?;
+                Ok(true)
+            }
+            Action::Heartbeat(from, to) => {
+                self.heartbeats -= 1;
+                let sender = world.local(self.nodes[usize::from(from)]);
+                let view = sender.view().map_or(ViewNumber(0), |view| view.number);
+                let stimulus = Stimulus::Heartbeat(sender.identity(), view);
+                self.give(world, to.into(), stimulus)
+            }
+        }
+    }
+
+    /// A node that comes asks for the cluster once: no deadline of it comes any more.
+    pub fn set_out(
+        &mut self,
+        world: &mut World,
+        scenario: &Scenario,
+        place: usize,
+    ) -> Result<(), String> {
+        self.fired[place] = scenario.deadlines;
+        self.give(world, place, Stimulus::Deadline)?;
+        Ok(())
+    }
+
+    fn give(
+        &mut self,
+        world: &mut World,
+        place: usize,
+        stimulus: Stimulus,
+    ) -> Result<bool, String> {
+        let outcome = world.step(self.nodes[place], stimulus);
+        if let Some(wrong) = &outcome.wrong {
+            return Err(format!("node {}: {wrong}", number_at(place)));
+        }
+        let has_changed = self.nodes[place] != outcome.next || !outcome.sent.is_empty();
+        self.nodes[place] = outcome.next;
+        if world.local(outcome.next).is_gone() {
+            self.forget_messages_to(world, place);
+        }
+        for message in &outcome.sent {
+            let to = self.nodes[place_of(world.message(*message).to)];
+            if to == DOWN || world.local(to).is_gone() {
+                continue;
+            }
+            if let Err(free) = self.network.binary_search(message) {
+                self.network.insert(free, *message);
+            }
+        }
+        for view in &outcome.views {
+            if let Err(free) = self.views.binary_search(view) {
+                self.views.insert(free, *view);
+                super::properties::check(world, &self.views)?;
+            }
+        }
+        Ok(has_changed)
+    }
+
+    fn forget_messages_to(&mut self, world: &World, place: usize) {
+        self.network
+            .retain(|message| place_of(world.message(*message).to) != place);
+    }
+}
+
+/// An action in words.
+pub fn describe(action: Action, world: &World) -> String {
+    let node = |place: u8| number_at(place.into());
+    match action {
+        Action::Deliver(message) => {
+            let Message { from, to, .. } = world.message(message);
+            format!("{:?} from {from} to {to}", world.message(message).kind())
+        }
+        Action::Fire(place) => format!("deadline of {}", node(place)),
+        Action::Accuse(watcher, subject) => {
+            format!("{} finds {} dead", node(watcher), node(subject))
+        }
+        Action::Leave(place) => format!("{} is asked to leave", node(place)),
+        Action::Crash(place) => format!("{} crashes", node(place)),
+        Action::Restart(place) => format!("{} starts again", node(place)),
+        Action::Heartbeat(from, to) => format!("heartbeat from {} to {}", node(from), node(to)),
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The scenarios within bounds that take seconds, and that faults which are seeded are found.
+
+use std::time::Duration;
+
+use view_exploration::explorer::scenarios::Scenario;
+use view_exploration::explorer::search::{explore, Limits, Report};
+use view_exploration::seeded_faults::{seed, Fault};
+
+/// Of a scenario that is too large so many states are gone through, those first that take the fewest
+/// steps.
+const STATES_MAX: usize = 1_000_000;
+/// More than the largest of the others has.
+const ALL: usize = 10_000_000;
+
+fn run(name: &str, states: usize, fault: Option<Fault>) -> Report {
+    let scenario = Scenario::named(name).expect("there is such a scenario");
+    let limits = Limits {
+        states,
+        time: Duration::from_secs(600),
+        settle_one_of: 500,
+    };
+    seed(fault);
+    let report = explore(scenario, limits);
+    seed(None);
+    let report = report.expect("the scenario has a beginning");
+    println!("{report}");
+    report
+}
+
+/// Nothing is broken in any state that there is.
+fn holds_everywhere(name: &str) {
+    let report = run(name, ALL, None);
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.is_exhausted, "{report}");
+}
+
+/// Nothing is broken in the first of very many states.
+fn holds_at_first(name: &str) {
+    let report = run(name, STATES_MAX, None);
+    assert!(report.violation.is_none(), "{report}");
+    assert!(
+        report.is_exhausted || report.states >= STATES_MAX,
+        "{report}"
+    );
+}
+
+/// The fault is found, as a break of that promise.
+fn is_found(fault: Fault, name: &str, promise: &str) {
+    let report = run(name, ALL, Some(fault));
+    let found = report.violation.as_ref().map(|(what, _)| what.as_str());
+    assert!(
+        found.is_some_and(|what| what.contains(promise)),
+        "{fault:?}: {report}"
+    );
+}
+
+#[test]
+fn one_leaves_and_two_coordinators_propose_at_once() {
+    holds_everywhere("leave");
+}
+
+#[test]
+fn one_leaves_while_another_one_crashes() {
+    holds_everywhere("leave-and-crash");
+}
+
+#[test]
+fn one_leaves_while_the_coordinator_crashes() {
+    holds_everywhere("coordinator-crash");
+}
+
+#[test]
+fn of_two_the_lowest_leaves() {
+    holds_everywhere("lowest-leaves");
+}
+
+#[test]
+fn one_leaves_while_another_one_joins() {
+    holds_at_first("leave-and-join");
+}
+
+#[test]
+fn one_crashes_while_another_one_joins() {
+    holds_everywhere("crash-and-join");
+}
+
+#[test]
+fn one_crashes_and_comes_back() {
+    holds_at_first("crash-and-return");
+}
+
+#[test]
+fn one_is_accused_though_it_is_well() {
+    holds_at_first("false-accusation");
+}
+
+#[test]
+fn two_propose_a_first_view_at_once() {
+    holds_at_first("first-view");
+}
+
+#[test]
+fn a_voter_that_forgets_its_promise_is_found() {
+    is_found(Fault::ForgottenPromise, "coordinator-crash", "M5");
+}
+
+#[test]
+fn a_quorum_of_one_too_few_is_found() {
+    is_found(Fault::SmallQuorum, "leave-and-crash", "M5");
+}
+
+#[test]
+fn a_proposer_that_ignores_what_may_be_decided_is_found() {
+    is_found(Fault::IgnoredValue, "leave-and-crash", "M5");
+}
+
+#[test]
+fn a_leaver_that_takes_its_decision_with_it_is_found() {
+    is_found(Fault::HastyLeave, "lowest-leaves", "L1");
+}
