@@ -176,7 +176,7 @@ pub enum Line {
     /// See [`Latency`].
     Latency(Latency),
     /// See [`peers::Peer`].
-    Peer(peers::Peer),
+    Peer(Box<peers::Peer>),
     /// Nothing follows.
     End,
 }

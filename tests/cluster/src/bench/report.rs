@@ -92,11 +92,11 @@ impl Report {
     }
 
     fn peers(&self) -> Vec<&Peer> {
-        let peer = |result| match result {
-            &Line::Peer(ref peer) => Some(peer),
+        let peers = self.results.iter().filter_map(|result| match result {
+            Line::Peer(peer) => Some(peer.as_ref()),
             _ => None,
-        };
-        self.results.iter().filter_map(peer).collect()
+        });
+        peers.collect()
     }
 
     fn idle(&self) -> Table {

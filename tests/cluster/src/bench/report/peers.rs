@@ -39,7 +39,13 @@ pub(super) fn tables(peers: &[&Peer]) -> Vec<(&'static str, Table)> {
             "Next to each other, packets lost on every port",
             of_all(
                 peers,
-                &["seconds", "lost %", "told gone", "nodes gone", "whole at the end"],
+                &[
+                    "seconds",
+                    "lost %",
+                    "told gone",
+                    "nodes gone",
+                    "whole at the end",
+                ],
                 |peer| peer.losses.as_ref().map(losses),
             ),
         ),
@@ -53,12 +59,12 @@ pub(super) fn tables(peers: &[&Peer]) -> Vec<(&'static str, Table)> {
 }
 
 /// A row for each contender that has one.
-fn of_all(
-    peers: &[&Peer],
-    header: &[&str],
-    row: impl Fn(&Peer) -> Option<Vec<String>>,
-) -> Table {
-    let header: Vec<&str> = ["nodes", "contender"].iter().chain(header).copied().collect();
+fn of_all(peers: &[&Peer], header: &[&str], row: impl Fn(&Peer) -> Option<Vec<String>>) -> Table {
+    let header: Vec<&str> = ["nodes", "contender"]
+        .iter()
+        .chain(header)
+        .copied()
+        .collect();
     let mut table = table(&header);
     table.load_preset(ASCII_MARKDOWN);
     for peer in peers {
@@ -100,4 +106,36 @@ fn losses(losses: &PeerLosses) -> Vec<String> {
         losses.nodes_gone.to_string(),
         whole.to_string(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contender_has_rows_for_what_was_measured_and_for_what_was_not() {
+        let peer = Peer {
+            contender: "TIPC".to_string(),
+            nodes: 8,
+            formed_ms: Some(900.0),
+            idle: Some(PeerIdle {
+                seconds: 20.0,
+                packets: 37.4,
+                bytes: 3190.0,
+                instructions: 300_000.0,
+                told_gone: 0,
+            }),
+            cuts: None,
+            losses: None,
+            problem: Some("3 of 7 survivors knew of a cut after 120 s".to_string()),
+        };
+        let rows: Vec<usize> = tables(&[&peer])
+            .iter()
+            .map(|(_, table)| table.row_count())
+            .collect();
+        assert_eq!(rows, [1, 0, 0, 1]);
+        let (_, idle) = &tables(&[&peer])[0];
+        let text = idle.to_string();
+        assert!(text.contains("37.4") && text.contains("300000"), "{text}");
+    }
 }

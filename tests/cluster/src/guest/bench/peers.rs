@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use clap::builder::PossibleValuesParser;
 use clap::Args;
 use kcgcsctl::clock::monotonic_ns;
 
@@ -25,23 +26,34 @@ use crate::bench::{milliseconds, Line, Spread};
 use crate::guest::network::Network;
 
 /// A contender that is whole is left alone for so long before it is cut, and for a random time more.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_secs(1);
 /// After the last survivor knows, survivors are watched for so long: they might change their minds.
-const AFTERMATH: Duration = Duration::from_secs(2);
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// Rounds of a spin that takes about a second if nothing disturbs it.
 const ROUNDS_OF_A_SECOND: u64 = 200_000_000;
 /// Percent of the packets that are lost on every port, and for how long.
 const LOSS_PERCENT: u32 = 10;
 const LOSS_TIME: Duration = Duration::from_secs(60);
 
+/// Everyone who may be measured, in this order.
+const NAMES: [&str; 7] = [
+    "KCGCS",
+    "TIPC",
+    "TIPC-400",
+    "TIPC-ring",
+    "TIPC-mesh",
+    "Corosync",
+    "Corosync-130",
+];
+
 /// What of the part is to be done.
 #[derive(Args, Debug)]
 pub struct PeerWishes {
     /// Silent cuts for each contender and size in the part peers
-    #[arg(long, default_value_t = 10, value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 8, value_parser = super::at_least_one)]
     pub cuts: usize,
-    /// Contenders whose names begin so; all unless given
-    #[arg(long, value_delimiter = ',')]
+    /// Who is measured in the part peers; all unless given
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES))]
     pub contenders: Vec<String>,
 }
 
@@ -100,13 +112,16 @@ impl Treatment {
     }
 }
 
+/// Starts a cluster of so many nodes.
+type Start = dyn Fn(u16) -> Result<Box<dyn Running>, String>;
+
 /// Who can be measured.
 struct Contender {
-    name: String,
+    name: &'static str,
     treatment: Treatment,
     /// Whether it differs, with so many nodes, from the contenders before it.
     takes_part: fn(u16) -> bool,
-    start: Box<dyn Fn(u16) -> Result<Box<dyn Running>, String>>,
+    start: Box<Start>,
 }
 
 /// Measures all contenders with clusters of all sizes.
@@ -120,15 +135,17 @@ pub(super) fn measure(
     contenders.extend(tipc::contenders(idle_seconds));
     contenders.extend(corosync::contenders(idle_seconds)?);
     contenders.retain(|contender| {
-        let is_wished = |wish: &String| contender.name.starts_with(wish.as_str());
-        wishes.contenders.is_empty() || wishes.contenders.iter().any(is_wished)
+        let wished = &wishes.contenders;
+        wished.is_empty() || wished.iter().any(|name| name == contender.name)
     });
     let mut bare_spins = BareSpins::default();
     for &nodes in sizes {
-        let partakers = contenders.iter().filter(|contender| (contender.takes_part)(nodes));
+        let partakers = contenders
+            .iter()
+            .filter(|contender| (contender.takes_part)(nodes));
         for contender in partakers {
             let mut found = Peer {
-                contender: contender.name.clone(),
+                contender: contender.name.to_string(),
                 nodes,
                 formed_ms: None,
                 idle: None,
@@ -144,7 +161,7 @@ pub(super) fn measure(
                 bare_spins: &mut bare_spins,
             };
             found.problem = bout.measure(&mut found).err();
-            emit(&Line::Peer(found))?;
+            emit(&Line::Peer(Box::new(found)))?;
         }
     }
     tipc::unload()
@@ -169,7 +186,7 @@ impl Bout<'_> {
 
     fn measure(&mut self, found: &mut Peer) -> Result<(), String> {
         let spin_seconds = self.contender.treatment.spin_seconds;
-        let bare_ns = self.bare_spins.of(self.nodes, spin_seconds)?;
+        let bare_ns = self.bare_spins.of(self.nodes)? * spin_seconds;
         self.tell("forming");
         let start_ns = monotonic_ns();
         let mut running = (self.contender.start)(self.nodes)?;
@@ -409,23 +426,23 @@ fn spin(seconds: u64) -> u64 {
     monotonic_ns() - start
 }
 
-/// How long spins take beside networks in which nobody runs.
+/// How long a spin of a second takes beside a network in which nobody runs.
 #[derive(Default)]
-struct BareSpins(BTreeMap<(u16, u64), u64>);
+struct BareSpins(BTreeMap<u16, u64>);
 
 impl BareSpins {
-    fn of(&mut self, nodes: u16, seconds: u64) -> Result<u64, String> {
-        if let Some(&known) = self.0.get(&(nodes, seconds)) {
+    fn of(&mut self, nodes: u16) -> Result<u64, String> {
+        if let Some(&known) = self.0.get(&nodes) {
             return Ok(known);
         }
         tell_progress(&format!("{nodes} ports on which nobody runs"));
         let network = Network::new(nodes)?;
         // Until the namespaces have told the network of their own addresses.
-        std::thread::sleep(Duration::from_secs(20));
-        let ns = spin(seconds);
+        std::thread::sleep(Duration::from_secs(10));
+        let ns = spin(1);
         drop(network);
         std::thread::sleep(PAUSE);
-        self.0.insert((nodes, seconds), ns);
+        self.0.insert(nodes, ns);
         Ok(ns)
     }
 }

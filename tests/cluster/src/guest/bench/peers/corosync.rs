@@ -18,6 +18,7 @@ use nix::sched::{unshare, CloneFlags};
 
 use self::log::Log;
 use super::{Contender, Notice, Running, Treatment};
+use crate::guest::bench::idle::NEIGHBOURS_FORGOTTEN;
 use crate::guest::network::{address4, run_command, Network};
 
 /// What `scripts/fetch-corosync` makes, if the machine was given it.
@@ -40,24 +41,28 @@ pub(super) fn contenders(idle_seconds: u64) -> Result<Vec<Contender>, String> {
         return Ok(Vec::new());
     }
     run_command("tar", &["-x", "-f", ARCHIVE, "-C", "/"])?;
-    let contender = |name: &str, treatment, totem: &'static str| Contender {
-        name: name.to_string(),
+    let contender = |name: &'static str, treatment, totem: &'static str| Contender {
+        name,
         treatment,
         takes_part: |_| true,
         start: Box::new(move |nodes| Ok(Box::new(Corosync::start(nodes, totem)?))),
     };
-    let tuned = Treatment::of_seconds(idle_seconds);
+    // ARP is little next to this token, which comes round some 60 times in a second.
+    let tuned = Treatment {
+        settling: Duration::from_secs(5),
+        ..Treatment::of_seconds(idle_seconds)
+    };
     // With 64 nodes the token is awaited for 43 s, and comes round every 8 s.
     let slow = Treatment {
-        idle: Duration::from_secs(idle_seconds * 5),
-        spin_seconds: 10,
+        settling: NEIGHBOURS_FORGOTTEN,
+        idle: Duration::from_secs(idle_seconds * 3),
+        spin_seconds: 5,
         phase: Duration::from_secs(10),
         limit: Duration::from_secs(900),
-        ..tuned
     };
     Ok(vec![
         contender("Corosync", slow, ""),
-        contender("Corosync, token 130 ms", tuned, TUNED),
+        contender("Corosync-130", tuned, TUNED),
     ])
 }
 
@@ -117,7 +122,10 @@ impl Running for Corosync {
         std::thread::sleep(limit);
         let mut notices = Vec::new();
         for daemon in &mut self.daemons {
-            let ended = daemon.process.try_wait().map_err(|error| error.to_string())?;
+            let ended = daemon
+                .process
+                .try_wait()
+                .map_err(|error| error.to_string())?;
             if let Some(status) = ended {
                 return Err(format!("a daemon ended: {status}: {}", daemon.log.tail()));
             }

@@ -20,7 +20,7 @@ const MARK: &str = "kcgcs-bench: clocks are compared";
 
 pub(super) fn contender(idle_seconds: u64) -> Contender {
     Contender {
-        name: "KCGCS".to_string(),
+        name: "KCGCS",
         treatment: Treatment::of_seconds(idle_seconds),
         takes_part: |_| true,
         start: Box::new(|nodes| Ok(Box::new(Kcgcs::start(nodes)?))),

@@ -31,11 +31,11 @@ struct Settings {
 }
 
 pub(super) fn contenders(idle_seconds: u64) -> Vec<Contender> {
-    let contender = |name: &str, settings: Settings, takes_part| Contender {
-        name: name.to_string(),
+    let contender = |name: &'static str, settings: Settings, takes_part| Contender {
+        name,
         // There is no ARP to wait for, and each second costs the host some.
         treatment: Treatment {
-            settling: Duration::from_secs(10),
+            settling: Duration::from_secs(5),
             ..Treatment::of_seconds(idle_seconds)
         },
         takes_part,
@@ -45,7 +45,7 @@ pub(super) fn contenders(idle_seconds: u64) -> Vec<Contender> {
     vec![
         contender("TIPC", defaults, |_| true),
         contender(
-            "TIPC, tolerance 400 ms",
+            "TIPC-400",
             Settings {
                 tolerance: Some(400),
                 ..defaults
@@ -53,7 +53,7 @@ pub(super) fn contenders(idle_seconds: u64) -> Vec<Contender> {
             |_| true,
         ),
         contender(
-            "TIPC, ring",
+            "TIPC-ring",
             Settings {
                 threshold: Some(1),
                 ..defaults
@@ -61,7 +61,7 @@ pub(super) fn contenders(idle_seconds: u64) -> Vec<Contender> {
             |nodes| nodes <= MESH_MAX,
         ),
         contender(
-            "TIPC, mesh",
+            "TIPC-mesh",
             Settings {
                 threshold: Some(1000),
                 ..defaults

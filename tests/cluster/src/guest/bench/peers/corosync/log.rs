@@ -124,6 +124,9 @@ mod tests {
         ] {
             assert_eq!(membership(&line(change)), Some((at_ns, joined, left)));
         }
-        assert_eq!(membership("Jan 01 00:01:02.345 [77] kcgcs [TOTEM ] x"), None);
+        assert_eq!(
+            membership("Jan 01 00:01:02.345 [77] kcgcs [TOTEM ] x"),
+            None
+        );
     }
 }
