@@ -3,6 +3,7 @@
 //! What the bench finds out. The program inside the machine writes a [`Line`] for each thing it has
 //! measured to the console; the one outside collects them into a [`Report`].
 
+pub mod peers;
 pub mod report;
 
 use serde::{Deserialize, Serialize};
@@ -174,6 +175,8 @@ pub enum Line {
     Throughput(Throughput),
     /// See [`Latency`].
     Latency(Latency),
+    /// See [`peers::Peer`].
+    Peer(Box<peers::Peer>),
     /// Nothing follows.
     End,
 }

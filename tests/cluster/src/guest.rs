@@ -12,5 +12,6 @@ pub mod packet;
 pub mod recording;
 pub mod route;
 pub mod scenarios;
+pub mod topology;
 pub mod trace;
 pub mod wait;

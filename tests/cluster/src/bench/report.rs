@@ -2,10 +2,13 @@
 
 //! The report: what the machine's console says, as tables for people and as JSON for programs.
 
+mod peers;
+
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 
+use super::peers::Peer;
 use super::{DatagramCost, Line, Setting, Spread, LINE_MARK};
 
 /// All that was measured in one run.
@@ -64,7 +67,7 @@ impl Report {
             self.setting.seed,
             parameters.join(" ")
         );
-        for (title, table) in [
+        let tables = [
             ("Idle: sent by one node in a second", self.idle()),
             (
                 "From a silent crash to the new view, ms (median / p99 / max)",
@@ -79,12 +82,21 @@ impl Report {
                 "Multicast with one message on its way, AGREED, ms (median / p99 / max)",
                 self.latency(),
             ),
-        ] {
+        ];
+        for (title, table) in tables.into_iter().chain(peers::tables(&self.peers())) {
             if table.row_count() > 0 {
                 text.push_str(&format!("\n{title}\n{table}\n"));
             }
         }
         text
+    }
+
+    fn peers(&self) -> Vec<&Peer> {
+        let peers = self.results.iter().filter_map(|result| match result {
+            Line::Peer(peer) => Some(peer.as_ref()),
+            _ => None,
+        });
+        peers.collect()
     }
 
     fn idle(&self) -> Table {

@@ -8,6 +8,8 @@ mod function_graph;
 mod heartbeat;
 mod idle;
 mod multicast;
+mod peers;
+mod random;
 
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use self::peers::PeerWishes;
 use super::cluster::{Cluster, Plan};
 use super::modules;
 use super::network::run_command;
@@ -38,12 +41,14 @@ pub enum Part {
     Heartbeat,
     /// Messages per second, and their latency
     Multicast,
+    /// KCGCS, TIPC and Corosync next to each other; only if it is named
+    Peers,
 }
 
 /// What is to be measured.
 #[derive(Args, Debug)]
 pub struct Wishes {
-    /// What to measure; everything unless given
+    /// What to measure; all but peers unless given
     pub parts: Vec<Part>,
     /// Nodes of the clusters that are idle or lose nodes
     #[arg(long, value_delimiter = ',', default_value = "4,8,16,32,64", value_parser = clap::value_parser!(u16).range(3..=256))]
@@ -57,6 +62,9 @@ pub struct Wishes {
     /// Where the times of crashes come from
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// What the part peers does
+    #[command(flatten)]
+    pub peers: PeerWishes,
     /// Only check these arguments
     #[arg(long)]
     pub check: bool,
@@ -71,7 +79,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 impl Wishes {
     fn includes(&self, part: Part) -> bool {
-        self.parts.is_empty() || self.parts.contains(&part)
+        let is_default = self.parts.is_empty() && part != Part::Peers;
+        is_default || self.parts.contains(&part)
     }
 }
 
@@ -103,6 +112,14 @@ pub fn measure(wishes: &Wishes) -> Result<(), String> {
             detection::measure(&mut cluster, wishes.crashes, wishes.seed)?;
         }
         cluster.end()?;
+    }
+    if wishes.includes(Part::Peers) {
+        peers::measure(
+            &wishes.sizes,
+            &wishes.peers,
+            wishes.idle_seconds,
+            wishes.seed,
+        )?;
     }
     modules::wait_until_nothing_is_left()?;
     emit(&Line::End)

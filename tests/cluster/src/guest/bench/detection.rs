@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::random::Random;
 use super::{emit, tell_progress, LIMIT, LOOK_EVERY};
 use crate::bench::{Detection, Line, Spread};
 use crate::guest::cluster::Cluster;
@@ -33,7 +34,7 @@ struct Crash {
 /// Lets nodes crash one after another, each back before the next.
 pub(super) fn measure(cluster: &mut Cluster, crashes: usize, seed: u64) -> Result<(), String> {
     let nodes = cluster.all();
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut seen = Vec::new();
     for number in 0..crashes {
         tell_progress(&format!(
@@ -139,25 +140,12 @@ impl Story {
 }
 
 /// `kcgcs: node 3: view 7 of coordinator 1, 2 members: 1 3; coordinators: 1 3`
-fn installed_view(text: &str) -> Option<(u16, Vec<u16>)> {
+pub(super) fn installed_view(text: &str) -> Option<(u16, Vec<u16>)> {
     let (node, rest) = text.strip_prefix("kcgcs: node ")?.split_once(": view ")?;
     let (_, members) = rest.split_once(" members: ")?;
     let (members, _) = members.split_once(';')?;
     let members = members.split(' ').map(|number| number.parse().ok());
     Some((node.parse().ok()?, members.collect::<Option<_>>()?))
-}
-
-/// Splitmix64: enough for phases.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }
 
 #[cfg(test)]

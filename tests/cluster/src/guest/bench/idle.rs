@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use super::{emit, tell_progress};
 use crate::bench::{Idle, Line};
 use crate::guest::cluster::Cluster;
+use crate::guest::network::Network;
 
 /// After a cluster has formed, the kernel asks some 5 to 45 s later whether the neighbours that nodes
 /// have talked to are still there. That is traffic of its forming, and over by then.
-const NEIGHBOURS_FORGOTTEN: Duration = Duration::from_secs(100);
+pub(super) const NEIGHBOURS_FORGOTTEN: Duration = Duration::from_secs(100);
 
 /// What one node has sent until a moment.
 struct Count {
@@ -81,12 +82,7 @@ fn count_all(cluster: &mut Cluster, nodes: &[u16]) -> Result<Vec<Count>, String>
 }
 
 fn count(cluster: &mut Cluster, node: u16) -> Result<Count, String> {
-    const PATH: &str = "/proc/thread-self/net/dev";
-    let table = cluster
-        .network
-        .namespace(node)?
-        .run(|| std::fs::read_to_string(PATH).map_err(|error| format!("{PATH}: {error}")))?;
-    let (packets, bytes) = sent_by("eth0", &table).ok_or("there is no eth0")?;
+    let (packets, bytes) = sent(&cluster.network, node)?;
     Ok(Count {
         at: Instant::now(),
         packets,
@@ -95,6 +91,15 @@ fn count(cluster: &mut Cluster, node: u16) -> Result<Count, String> {
         heartbeats: cluster.counter(node, "heartbeats_sent")?,
         payload_bytes: cluster.counter(node, "bytes_sent")?,
     })
+}
+
+/// Packets and bytes that a node's interface has sent.
+pub(super) fn sent(network: &Network, node: u16) -> Result<(u64, u64), String> {
+    const PATH: &str = "/proc/thread-self/net/dev";
+    let table = network
+        .namespace(node)?
+        .run(|| std::fs::read_to_string(PATH).map_err(|error| format!("{PATH}: {error}")))?;
+    sent_by("eth0", &table).ok_or_else(|| "there is no eth0".to_string())
 }
 
 /// Packets and bytes that an interface has sent: after eight numbers of what it received come the

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KCGCS, TIPC and Corosync next to each other: the same namespaces over the same bridge, the same
+//! silent cut, one clock. Each contender tells in its own way whom its nodes hear of and whom they lose;
+//! here all of that is [`Notice`]s.
+
+mod corosync;
+mod kcgcs;
+mod tipc;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
+use clap::Args;
+use kcgcsctl::clock::monotonic_ns;
+
+use self::watch::Watch;
+use super::idle::sent;
+use super::random::Random;
+use super::{emit, tell_progress, LOOK_EVERY};
+use crate::bench::peers::{Peer, PeerCuts, PeerIdle, PeerLosses};
+use crate::bench::{milliseconds, Line, Spread};
+use crate::guest::network::Network;
+
+/// A contender that is whole is left alone for so long before it is cut, and for a random time more.
+const PAUSE: Duration = Duration::from_secs(1);
+/// After the last survivor knows, survivors are watched for so long: they might change their minds.
+const AFTERMATH: Duration = Duration::from_secs(1);
+/// Rounds of a spin that takes about a second if nothing disturbs it.
+const ROUNDS_OF_A_SECOND: u64 = 200_000_000;
+/// Percent of the packets that are lost on every port, and for how long.
+const LOSS_PERCENT: u32 = 10;
+const LOSS_TIME: Duration = Duration::from_secs(60);
+
+/// Everyone who may be measured, in this order.
+const NAMES: [&str; 7] = [
+    "KCGCS",
+    "TIPC",
+    "TIPC-400",
+    "TIPC-ring",
+    "TIPC-mesh",
+    "Corosync",
+    "Corosync-130",
+];
+
+/// What of the part is to be done.
+#[derive(Args, Debug)]
+pub struct PeerWishes {
+    /// Silent cuts for each contender and size in the part peers
+    #[arg(long, default_value_t = 8, value_parser = super::at_least_one)]
+    pub cuts: usize,
+    /// Who is measured in the part peers; all unless given
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES))]
+    pub contenders: Vec<String>,
+}
+
+/// What a node was told of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Notice {
+    /// `CLOCK_MONOTONIC`, when it was told.
+    at_ns: u64,
+    /// Who was told.
+    observer: u16,
+    /// Who is there now.
+    gained: Vec<u16>,
+    /// Who is gone now.
+    lost: Vec<u16>,
+}
+
+/// A cluster that runs in a network.
+trait Running {
+    /// The wires.
+    fn network(&self) -> &Network;
+    /// What nodes were told since the last call. Waits until there is something, but not longer than
+    /// `limit`; what is there is stamped no later than this returns.
+    fn notices(&mut self, limit: Duration) -> Result<Vec<Notice>, String>;
+    /// Something is about to be timed: clocks may be compared.
+    fn before_cut(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+    /// Everything goes.
+    fn end(self: Box<Self>) -> Result<(), String>;
+}
+
+/// How a contender is treated.
+#[derive(Clone, Copy)]
+struct Treatment {
+    /// How long a whole cluster is left alone before idle packets are counted.
+    settling: Duration,
+    /// How long they are counted, and how long the processor's time is taken: long where little comes.
+    idle: Duration,
+    spin_seconds: u64,
+    /// Bound of the random time before a cut, so that cuts come at any phase.
+    phase: Duration,
+    /// How long it may take to form, to notice a cut, or to become whole again.
+    limit: Duration,
+}
+
+impl Treatment {
+    /// For those that send several packets in a second.
+    fn of_seconds(idle_seconds: u64) -> Self {
+        Self {
+            settling: super::idle::NEIGHBOURS_FORGOTTEN,
+            idle: Duration::from_secs(idle_seconds),
+            spin_seconds: 2,
+            phase: Duration::from_millis(500),
+            limit: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Starts a cluster of so many nodes.
+type Start = dyn Fn(u16) -> Result<Box<dyn Running>, String>;
+
+/// Who can be measured.
+struct Contender {
+    name: &'static str,
+    treatment: Treatment,
+    /// Whether it differs, with so many nodes, from the contenders before it.
+    takes_part: fn(u16) -> bool,
+    start: Box<Start>,
+}
+
+/// Measures all contenders with clusters of all sizes.
+pub(super) fn measure(
+    sizes: &[u16],
+    wishes: &PeerWishes,
+    idle_seconds: u64,
+    seed: u64,
+) -> Result<(), String> {
+    let mut contenders = vec![kcgcs::contender(idle_seconds)];
+    contenders.extend(tipc::contenders(idle_seconds));
+    contenders.extend(corosync::contenders(idle_seconds)?);
+    contenders.retain(|contender| {
+        let wished = &wishes.contenders;
+        wished.is_empty() || wished.iter().any(|name| name == contender.name)
+    });
+    let mut bare_spins = BareSpins::default();
+    for &nodes in sizes {
+        let partakers = contenders
+            .iter()
+            .filter(|contender| (contender.takes_part)(nodes));
+        for contender in partakers {
+            let mut found = Peer {
+                contender: contender.name.to_string(),
+                nodes,
+                formed_ms: None,
+                idle: None,
+                cuts: None,
+                losses: None,
+                problem: None,
+            };
+            let mut bout = Bout {
+                contender,
+                nodes,
+                cuts: wishes.cuts,
+                seed,
+                bare_spins: &mut bare_spins,
+            };
+            found.problem = bout.measure(&mut found).err();
+            emit(&Line::Peer(Box::new(found)))?;
+        }
+    }
+    tipc::unload()
+}
+
+/// One contender with one number of nodes.
+struct Bout<'a> {
+    contender: &'a Contender,
+    nodes: u16,
+    cuts: usize,
+    seed: u64,
+    bare_spins: &'a mut BareSpins,
+}
+
+impl Bout<'_> {
+    fn tell(&self, text: &str) {
+        tell_progress(&format!(
+            "{} nodes, {}: {text}",
+            self.nodes, self.contender.name
+        ));
+    }
+
+    fn measure(&mut self, found: &mut Peer) -> Result<(), String> {
+        let spin_seconds = self.contender.treatment.spin_seconds;
+        let bare_ns = self.bare_spins.of(self.nodes)? * spin_seconds;
+        self.tell("forming");
+        let start_ns = monotonic_ns();
+        let mut running = (self.contender.start)(self.nodes)?;
+        let outcome = self.measure_running(found, running.as_mut(), start_ns, bare_ns);
+        let ended = running.end();
+        // The kernel takes its time to tear the namespaces down.
+        std::thread::sleep(PAUSE);
+        outcome.and(ended)
+    }
+
+    fn measure_running(
+        &self,
+        found: &mut Peer,
+        running: &mut dyn Running,
+        start_ns: u64,
+        bare_ns: u64,
+    ) -> Result<(), String> {
+        let mut watch = Watch::new(self.nodes);
+        let whole_ns = self.wait_until_whole(running, &mut watch)?;
+        found.formed_ms = Some(milliseconds(whole_ns.saturating_sub(start_ns)));
+        found.idle = Some(self.idle(running, &mut watch, bare_ns)?);
+        found.cuts = Some(self.cut_all(running, &mut watch)?);
+        found.losses = Some(self.lose(running, &mut watch)?);
+        Ok(())
+    }
+
+    /// When the last node was told of the last other one.
+    fn wait_until_whole(
+        &self,
+        running: &mut dyn Running,
+        watch: &mut Watch,
+    ) -> Result<u64, String> {
+        let deadline = Instant::now() + self.contender.treatment.limit;
+        let mut last_ns = 0;
+        loop {
+            if watch.is_whole() {
+                return Ok(last_ns);
+            }
+            if Instant::now() >= deadline {
+                return Err(format!(
+                    "not whole within {} s: {}",
+                    self.contender.treatment.limit.as_secs(),
+                    watch.missing()
+                ));
+            }
+            for notice in running.notices(LOOK_EVERY)? {
+                last_ns = last_ns.max(notice.at_ns);
+                watch.add(&notice);
+            }
+        }
+    }
+
+    // ---- idle -----------------------------------------------------------------------------------------
+
+    fn idle(
+        &self,
+        running: &mut dyn Running,
+        watch: &mut Watch,
+        bare_ns: u64,
+    ) -> Result<PeerIdle, String> {
+        let treatment = self.contender.treatment;
+        self.tell("idle");
+        std::thread::sleep(treatment.settling);
+        let start = Instant::now();
+        let before = self.sent(running.network())?;
+        std::thread::sleep(treatment.idle);
+        let after = self.sent(running.network())?;
+        let seconds = start.elapsed().as_secs_f64();
+        let nodes = f64::from(self.nodes);
+
+        self.tell("processor time");
+        let ns = spin(treatment.spin_seconds);
+        let stolen = ns.saturating_sub(bare_ns) as f64 / ns as f64;
+        let told_gone = follow(running, watch, Duration::ZERO)?;
+        Ok(PeerIdle {
+            seconds,
+            packets: (after.0 - before.0) as f64 / seconds / nodes,
+            bytes: (after.1 - before.1) as f64 / seconds / nodes,
+            instructions: stolen * 1e9 / nodes,
+            told_gone: told_gone.len() as u64,
+        })
+    }
+
+    /// Packets and bytes of all nodes.
+    fn sent(&self, network: &Network) -> Result<(u64, u64), String> {
+        let mut sum = (0, 0);
+        for node in 1..=self.nodes {
+            let (packets, bytes) = sent(network, node)?;
+            sum = (sum.0 + packets, sum.1 + bytes);
+        }
+        Ok(sum)
+    }
+
+    // ---- cuts -----------------------------------------------------------------------------------------
+
+    fn cut_all(&self, running: &mut dyn Running, watch: &mut Watch) -> Result<PeerCuts, String> {
+        let mut random = Random::new(self.seed);
+        let mut seen: Vec<Cut> = Vec::new();
+        for number in 0..self.cuts {
+            self.tell(&format!("cut {} of {}", number + 1, self.cuts));
+            self.wait_until_whole(running, watch)?;
+            let phase = random.below(self.contender.treatment.phase.as_nanos() as u64);
+            follow(running, watch, PAUSE + Duration::from_nanos(phase))?;
+            self.wait_until_whole(running, watch)?;
+            // By turns, begun in the middle: the first nodes coordinate some of the contenders.
+            let turn = number + usize::from(self.nodes / 2);
+            let victim = (turn % usize::from(self.nodes)) as u16 + 1;
+            seen.push(self.cut(running, watch, victim)?);
+        }
+        let spread = |times: fn(&Cut) -> u64| {
+            Spread::of(seen.iter().map(times).collect()).ok_or("no cuts were asked for")
+        };
+        let told: usize = seen.iter().map(|cut| cut.told).sum();
+        let survivors = f64::from(self.nodes - 1);
+        Ok(PeerCuts {
+            first: spread(|cut| cut.first_ns)?,
+            last: spread(|cut| cut.last_ns)?,
+            between: spread(|cut| cut.last_ns - cut.first_ns)?,
+            back: spread(|cut| cut.back_ns)?,
+            told: told as f64 / seen.len() as f64 / survivors,
+            others_told_gone: seen.iter().map(|cut| cut.others).sum(),
+        })
+    }
+
+    fn cut(
+        &self,
+        running: &mut dyn Running,
+        watch: &mut Watch,
+        victim: u16,
+    ) -> Result<Cut, String> {
+        let limit = self.contender.treatment.limit;
+        running.before_cut()?;
+        let cut_ns = monotonic_ns();
+        running.network().cut(victim)?;
+        let deadline = Instant::now() + limit;
+        let mut knows: BTreeMap<u16, u64> = BTreeMap::new();
+        let (mut told, mut others) = (0, 0);
+        let mut hear = |notices: Vec<Notice>, knows: &mut BTreeMap<u16, u64>| {
+            for notice in notices {
+                watch.add(&notice);
+                if notice.observer == victim {
+                    continue;
+                }
+                told += 1;
+                if notice.lost.contains(&victim) {
+                    knows.entry(notice.observer).or_insert(notice.at_ns);
+                }
+                others += notice.lost.iter().filter(|&&lost| lost != victim).count() as u64;
+            }
+        };
+        while knows.len() + 1 < usize::from(self.nodes) {
+            if Instant::now() >= deadline {
+                let survivors = self.nodes - 1;
+                return Err(format!(
+                    "{} of {survivors} survivors knew of a cut after {} s",
+                    knows.len(),
+                    limit.as_secs()
+                ));
+            }
+            hear(running.notices(LOOK_EVERY)?, &mut knows);
+        }
+        let calm = Instant::now() + AFTERMATH;
+        while Instant::now() < calm {
+            hear(running.notices(LOOK_EVERY)?, &mut knows);
+        }
+        let times = || knows.values().map(|at_ns| at_ns.saturating_sub(cut_ns));
+        let (first_ns, last_ns) = (times().min(), times().max());
+        let healed_ns = monotonic_ns();
+        running.network().heal(victim)?;
+        let whole_ns = self.wait_until_whole(running, watch)?;
+        Ok(Cut {
+            first_ns: first_ns.unwrap_or(0),
+            last_ns: last_ns.unwrap_or(0),
+            back_ns: whole_ns.saturating_sub(healed_ns),
+            told,
+            others,
+        })
+    }
+
+    // ---- losses ---------------------------------------------------------------------------------------
+
+    fn lose(&self, running: &mut dyn Running, watch: &mut Watch) -> Result<PeerLosses, String> {
+        self.tell("losses");
+        follow(running, watch, PAUSE)?;
+        self.wait_until_whole(running, watch)?;
+        running.network().lose(LOSS_PERCENT, self.seed as u32)?;
+        let mut lost = follow(running, watch, LOSS_TIME)?;
+        let told_gone = lost.len() as u64;
+        lost.sort_unstable();
+        lost.dedup();
+        Ok(PeerLosses {
+            seconds: LOSS_TIME.as_secs_f64(),
+            percent: LOSS_PERCENT,
+            told_gone,
+            nodes_gone: lost.len() as u64,
+            is_whole: watch.is_whole(),
+        })
+    }
+}
+
+/// What one cut came to.
+struct Cut {
+    first_ns: u64,
+    last_ns: u64,
+    back_ns: u64,
+    /// Notices to survivors.
+    told: usize,
+    /// Of healthy nodes that a survivor was told to be gone.
+    others: u64,
+}
+
+/// Hears for `length`; gives each node that someone was told to be gone, as often as that was.
+fn follow(
+    running: &mut dyn Running,
+    watch: &mut Watch,
+    length: Duration,
+) -> Result<Vec<u16>, String> {
+    let end = Instant::now() + length;
+    let mut lost = Vec::new();
+    loop {
+        for notice in running.notices(LOOK_EVERY.min(length))? {
+            watch.add(&notice);
+            lost.extend(notice.lost);
+        }
+        if Instant::now() >= end {
+            return Ok(lost);
+        }
+    }
+}
+
+/// Keeps the machine's only processor busy; gives how long that took, in nanoseconds.
+fn spin(seconds: u64) -> u64 {
+    let start = monotonic_ns();
+    for round in 0..ROUNDS_OF_A_SECOND * seconds {
+        black_box(round);
+    }
+    monotonic_ns() - start
+}
+
+/// How long a spin of a second takes beside a network in which nobody runs.
+#[derive(Default)]
+struct BareSpins(BTreeMap<u16, u64>);
+
+impl BareSpins {
+    fn of(&mut self, nodes: u16) -> Result<u64, String> {
+        if let Some(&known) = self.0.get(&nodes) {
+            return Ok(known);
+        }
+        tell_progress(&format!("{nodes} ports on which nobody runs"));
+        let network = Network::new(nodes)?;
+        // Until the namespaces have told the network of their own addresses.
+        std::thread::sleep(Duration::from_secs(10));
+        let ns = spin(1);
+        drop(network);
+        std::thread::sleep(PAUSE);
+        self.0.insert(nodes, ns);
+        Ok(ns)
+    }
+}
