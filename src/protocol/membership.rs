@@ -150,7 +150,9 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    /// A node that looks for its cluster. Allocates all it ever needs.
+    /// A node that looks for its cluster. Allocates all it ever needs. What it lays on the stack meanwhile
+    /// shall not be there beside the rest of a node.
+    #[inline(never)]
     pub(super) fn new(
         own: Identity,
         address: PeerAddress,
