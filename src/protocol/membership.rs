@@ -8,14 +8,14 @@
 //!     ^                          |                           |
 //!     |  a later view does not   |                           | a view without us, or one second
 //!     |  have us, or no quorum   |                           v
-//!     +--- for long: new --------+                          Gone
-//!          incarnation
+//!     +--- and a member has -----+                          Gone
+//!          started anew: new incarnation
 //! ```
 //!
 //! This type dispatches; each part of the work has its file: [`joining`] looks for a cluster,
 //! [`watch`] says what the pulse has found out, [`changes`] and [`doubts`] collect what a view has
-//! to change, [`inquiry`] asks who is accused, [`agreement`] decides on it, [`announcement`] and [`transfer`] bring it to everybody,
-//! [`reminders`] keeps the answers to those few that have missed a lot, [`spared`] those who were accused
+//! to change, [`inquiry`] asks who is accused, [`agreement`] decides on it, [`announcement`] and
+//! [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that have missed a lot, [`spared`] those who were accused
 //! and answered.
 
 mod agreement;
@@ -51,7 +51,6 @@ use self::transfer::{Assembly, Departures, Transfers};
 use self::watch::Watch;
 use super::configuration::ValidConfiguration;
 use super::identity::{Identity, PeerAddress, ViewNumber};
-use super::limits::NODES_MAX;
 use super::outbox::Outbox;
 use super::outputs::{ChangeReason, DeadlineReason, Event};
 use super::pulse::{PulseAssignment, PulseReport};
@@ -133,8 +132,8 @@ pub(super) struct Membership {
     /// Since when a view change is needed that does not come about.
     troubled_since: Option<Instant>,
     quorum_lost: bool,
-    /// Members of the view whose nodes have begun a later life: they will never vote in it again.
-    ended_lives: BoundedVec<Identity>,
+    /// Whether a node of the view was heard in a later life: its vote in this view is lost for ever.
+    has_heard_later_life: bool,
     /// Whom this node has lately left in a view although enough accused them, since they answered.
     spared: Spared,
     /// The highest round of a ballot that was heard of in this view.
@@ -205,7 +204,7 @@ impl Membership {
             is_frozen: false,
             troubled_since: None,
             quorum_lost: false,
-            ended_lives: BoundedVec::with_capacity(NODES_MAX)?,
+            has_heard_later_life: false,
             spared: Spared::new()?,
             highest_round: 0,
             not_before: now,

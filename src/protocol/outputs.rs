@@ -31,7 +31,7 @@ pub enum DeadlineReason {
     Takeover,
     /// An accusation was neither confirmed nor contradicted.
     Confirmation,
-    /// No quorum for long: give up this view.
+    /// The quorum counts as lost from then on, or the view without one is given up.
     Blocked,
     /// A group waits for an answer, or owes one.
     Group,

@@ -222,21 +222,15 @@ impl Membership {
         if !self.quorum_lost {
             return Some(lost_at);
         }
-        (!self.ended_lives.is_empty()).then(|| lost_at.after(self.blocked_timeout()))
+        self.has_heard_later_life
+            .then(|| lost_at.after(self.blocked_timeout()))
     }
 
     /// Somebody was heard, from `from`: if it is a later life of a member, the member's own is over.
     pub(super) fn note_later_life(&mut self, sender: Identity, from: PeerAddress) {
-        let Some(member) = self.view.member(sender.node) else {
-            return;
-        };
-        let known = member.identity;
-        if member.address == from
-            && known.incarnation < sender.incarnation
-            && !self.ended_lives.contains(&known)
-        {
-            let _ = self.ended_lives.push(known);
-        }
+        self.has_heard_later_life |= self.view.member(sender.node).is_some_and(|member| {
+            member.address == from && member.identity.incarnation < sender.incarnation
+        });
     }
 
     pub(super) fn regain_quorum(&mut self, outbox: &mut Outbox) {

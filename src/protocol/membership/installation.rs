@@ -129,7 +129,7 @@ impl Membership {
         self.requested = None;
         self.parting = None;
         self.is_frozen = false;
-        self.ended_lives.clear();
+        self.has_heard_later_life = false;
         self.troubled_since = None;
         self.regain_quorum(outbox);
         if self.phase == Phase::Joining {
@@ -252,7 +252,7 @@ impl Membership {
         self.requested = None;
         self.parting = None;
         self.is_frozen = false;
-        self.ended_lives.clear();
+        self.has_heard_later_life = false;
         self.troubled_since = None;
         self.quorum_lost = false;
         self.assign(PulseAssignment::silent(self.own));

@@ -76,10 +76,7 @@ impl Network {
 
     /// Cuts `away` off from the rest; they reach each other.
     pub fn partition(&mut self, away: &[usize]) {
-        self.sides.fill(0);
-        for &node in away {
-            self.sides[node] = 1;
-        }
+        self.part(&[away]);
     }
 
     /// The network falls into these parts; who is in none of them is alone with others like it.

@@ -20,6 +20,13 @@ pub fn detection_ns(configuration: &Configuration) -> u64 {
     (missed + probes) * MS
 }
 
+/// How long a node may hear nobody before it keeps silent itself.
+pub fn deafness_ns(configuration: &Configuration) -> u64 {
+    let takeovers = u64::from(configuration.coordinators) + 2;
+    let takeover = takeovers * u64::from(configuration.takeover_ms) * MS;
+    detection_ns(configuration) + u64::from(configuration.confirmation_timeout_ms) * MS + takeover
+}
+
 /// From the end of a fault of the network until nothing is concluded from it any more: probes that were
 /// unanswered are counted, and accusations are confirmed or taken back.
 pub fn conclusion_ns(configuration: &Configuration) -> u64 {

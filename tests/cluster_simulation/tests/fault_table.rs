@@ -10,7 +10,7 @@ use cluster_simulation::chance::Chance;
 use cluster_simulation::cluster::{Cluster, ClusterOptions};
 use cluster_simulation::network::NetworkOptions;
 use cluster_simulation::reference_model::is_one_view;
-use cluster_simulation::timing::{detection_ns, MS, SECOND};
+use cluster_simulation::timing::{deafness_ns, detection_ns, MS, SECOND};
 use trace_checker::trace::EventKind;
 
 /// Machines of every cluster here.
@@ -188,12 +188,12 @@ fn a_pair_that_does_not_reach_each_other_puts_out_nobody_and_makes_no_view() {
 #[test]
 fn a_node_that_hears_nobody_goes_once_and_comes_back_when_it_hears_again() {
     let configuration = ClusterOptions::perfect(0, NODES).configuration;
-    let deafness = 1475 * MS + detection_ns(&configuration);
+    let bound = deafness_ns(&configuration) + detection_ns(&configuration) + SECOND / 4;
     for node in 0..NODES {
         for seed in 1..=3 {
             let mut story = Story::begin(&format!("{node} is deaf"), seed);
             story.cluster.network.deafen(node);
-            story.expect_one_out(node, deafness + detection_ns(&configuration) + SECOND / 2);
+            story.expect_one_out(node, bound);
         }
     }
 }
@@ -341,7 +341,11 @@ fn without_any_majority_all_wait_and_go_on_as_they_were() {
             story.cluster.run_for(3 * SECOND);
             story.expect(0, 3, &[]);
             assert!(is_one_view(&story.cluster), "{}: not together", story.name);
-            let quorums = story.cluster.hosts.iter().filter_map(|host| host.alive.as_ref());
+            let quorums = story
+                .cluster
+                .hosts
+                .iter()
+                .filter_map(|host| host.alive.as_ref());
             let blocked = quorums.filter(|alive| !alive.node.has_quorum()).count();
             assert_eq!(blocked, 0, "{}: nodes are still blocked", story.name);
             story.finish();

@@ -124,6 +124,25 @@ impl Story {
         Ok(self.cluster.common_view(&all)?.number)
     }
 
+    /// One direction of every link of the subject is lost: it goes, and comes back when they work again.
+    fn lose_links(&mut self, link: impl Fn(u16) -> (u16, u16)) -> Result<(), String> {
+        let before = self.view_number()?;
+        let links: Vec<_> = self
+            .cluster
+            .all_but(&[SUBJECT])
+            .into_iter()
+            .map(link)
+            .collect();
+        for &(from, to) in &links {
+            self.cluster.network.block(from, to)?;
+        }
+        self.go_in_one_view(before, &[SUBJECT])?;
+        for &(from, to) in &links {
+            self.cluster.network.unblock(from, to)?;
+        }
+        self.all_work_again()
+    }
+
     /// The network falls into parts; the first one goes on, the others wait and come back.
     fn part(&mut self, parts: &[&[u16]]) -> Result<(), String> {
         let before = self.view_number()?;
@@ -173,29 +192,11 @@ fn one_way(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
 }
 
 fn deaf(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
-    let before = story.view_number()?;
-    let others = story.cluster.all_but(&[SUBJECT]);
-    for &from in &others {
-        story.cluster.network.block(from, SUBJECT)?;
-    }
-    story.go_in_one_view(before, &[SUBJECT])?;
-    for &from in &others {
-        story.cluster.network.unblock(from, SUBJECT)?;
-    }
-    story.all_work_again()
+    story.lose_links(|other| (other, SUBJECT))
 }
 
 fn mute(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
-    let before = story.view_number()?;
-    let others = story.cluster.all_but(&[SUBJECT]);
-    for &to in &others {
-        story.cluster.network.block(SUBJECT, to)?;
-    }
-    story.go_in_one_view(before, &[SUBJECT])?;
-    for &to in &others {
-        story.cluster.network.unblock(SUBJECT, to)?;
-    }
-    story.all_work_again()
+    story.lose_links(|other| (SUBJECT, other))
 }
 
 fn halves(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
