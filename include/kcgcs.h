@@ -44,11 +44,14 @@ enum kcgcs_order {
  * @KCGCS_REASON_JOIN: it asked to come in
  * @KCGCS_REASON_LEAVE: it said good-bye
  * @KCGCS_REASON_FAILED: its node was found dead or cut off
+ * @KCGCS_REASON_EVICTED: an administrator has put its node out, which may be
+ *                        alive and not know it yet
  */
 enum kcgcs_reason {
 	KCGCS_REASON_JOIN = 1,
 	KCGCS_REASON_LEAVE = 2,
 	KCGCS_REASON_FAILED = 3,
+	KCGCS_REASON_EVICTED = 4,
 };
 
 /**

@@ -282,7 +282,9 @@ fn two_that_somebody_accuses_do_not_outbid_each_other_without_pause() {
     let sent = after - before;
     assert!(sent < 500, "{sent} datagrams in a second");
     lab.run_until(5_000, "a view of all", |lab| {
-        [1, 2, 3].iter().all(|number| lab.members(*number) == [1, 2, 3])
+        [1, 2, 3]
+            .iter()
+            .all(|number| lab.members(*number) == [1, 2, 3])
     });
 }
 

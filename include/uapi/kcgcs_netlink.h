@@ -18,6 +18,10 @@ enum kcgcs_command {
 	KCGCS_CMD_VIEW_GET,
 	/* Dump: one group in each message. */
 	KCGCS_CMD_GROUP_GET,
+	/* Put the member NODE_ID out of the cluster. CAP_NET_ADMIN. */
+	KCGCS_CMD_EVICT,
+	/* No view changes for SPAN_MS; 0 ends that. CAP_NET_ADMIN. */
+	KCGCS_CMD_PIN,
 	__KCGCS_CMD_MAX,
 };
 #define KCGCS_CMD_MAX (__KCGCS_CMD_MAX - 1)
@@ -45,6 +49,8 @@ enum kcgcs_attribute {
 	KCGCS_ATTR_LOCAL_MEMBERS,	/* u16: members on this node */
 	KCGCS_ATTR_COORDINATOR,		/* u16: the node that orders the group */
 	KCGCS_ATTR_LOG_ENTRIES,		/* u32 */
+	KCGCS_ATTR_SPAN_MS,		/* u32: how long, or how much longer */
+	KCGCS_ATTR_PINNED_BY,		/* u16: the node that views are pinned at */
 	__KCGCS_ATTR_MAX,
 };
 #define KCGCS_ATTR_MAX (__KCGCS_ATTR_MAX - 1)
@@ -55,6 +61,7 @@ enum kcgcs_node_state {
 	KCGCS_STATE_BLOCKED = 3,	/* has a view, sees no quorum of it */
 	KCGCS_STATE_LEAVING = 4,
 	KCGCS_STATE_FAILED = 5,		/* a broken invariant stopped it */
+	KCGCS_STATE_EVICTED = 6,	/* put out; does nothing any more */
 };
 
 #endif /* _UAPI_KCGCS_NETLINK_H */

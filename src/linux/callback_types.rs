@@ -66,6 +66,7 @@ pub(crate) fn reason_number(reason: ChangeReason) -> u32 {
         ChangeReason::Join => ffi::KCGCS_REASON_JOIN,
         ChangeReason::Leave => ffi::KCGCS_REASON_LEAVE,
         ChangeReason::Failed => ffi::KCGCS_REASON_FAILED,
+        ChangeReason::Evicted => ffi::KCGCS_REASON_EVICTED,
     }
 }
 

@@ -54,8 +54,11 @@ pub(super) fn changes(
             (ChangeReason::Failed, true) => {
                 log_line!(log, now, "left view: {:?} (failed)", subject.node);
             }
+            (ChangeReason::Evicted, true) => {
+                log_line!(log, now, "left view: {:?} (evicted)", subject.node);
+            }
             (ChangeReason::Join, false) => joined_more = joined_more.saturating_add(1),
-            (ChangeReason::Leave | ChangeReason::Failed, false) => {
+            (_, false) => {
                 left_more = left_more.saturating_add(1);
             }
         }

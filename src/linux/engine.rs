@@ -73,6 +73,7 @@ pub(super) enum NodeState {
     Blocked = ffi::KCGCS_STATE_BLOCKED as isize,
     Leaving = ffi::KCGCS_STATE_LEAVING as isize,
     Failed = ffi::KCGCS_STATE_FAILED as isize,
+    Evicted = ffi::KCGCS_STATE_EVICTED as isize,
 }
 
 /// The protocol's node and what is to be done with what it says.
@@ -93,6 +94,7 @@ pub(super) struct Engine {
     is_leaving: bool,
     is_stopped: bool,
     is_failed: bool,
+    is_evicted: bool,
 }
 
 impl Engine {
@@ -129,6 +131,7 @@ impl Engine {
             is_leaving: false,
             is_stopped: false,
             is_failed: false,
+            is_evicted: false,
         })
     }
 
@@ -160,6 +163,8 @@ impl Engine {
     pub(super) fn state(&self) -> NodeState {
         if self.is_failed {
             NodeState::Failed
+        } else if self.is_evicted {
+            NodeState::Evicted
         } else if self.is_leaving {
             NodeState::Leaving
         } else if self.node.view().is_none() {
@@ -316,6 +321,22 @@ impl Engine {
             self.carry_out(now, instance);
             instance.wake_engine();
         }
+    }
+
+    /// Has the protocol do what an administrator wants.
+    pub(super) fn administer(
+        &mut self,
+        instance: &Instance,
+        command: impl FnOnce(&mut Node, Instant) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        if self.is_stopped || self.is_leaving {
+            return Err(CommandError::Stopped);
+        }
+        let now = clock::now();
+        let result = command(&mut self.node, now);
+        self.carry_out(now, instance);
+        instance.wake_engine();
+        result
     }
 
     /// Says good-bye to the cluster.

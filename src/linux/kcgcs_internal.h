@@ -108,6 +108,8 @@ int kcgcs_put_pair(struct sk_buff *skb, int attribute, const u8 *name,
 int kcgcs_netlink_start(struct net *net, const struct kcgcs_request *request,
 			char *message);
 int kcgcs_netlink_stop(struct net *net, char *message);
+int kcgcs_netlink_evict(struct net *net, u16 node, char *message);
+int kcgcs_netlink_pin(struct net *net, u32 span_ms, char *message);
 int kcgcs_netlink_put(struct net *net, struct sk_buff *skb, u8 command,
 		      u32 index, u32 *generation, char *message);
 

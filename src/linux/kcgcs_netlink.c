@@ -37,6 +37,14 @@ static const struct nla_policy kcgcs_start_policy[KCGCS_ATTR_MAX + 1] = {
 	[KCGCS_ATTR_SETTING] = NLA_POLICY_NESTED(kcgcs_setting_policy),
 };
 
+static const struct nla_policy kcgcs_evict_policy[KCGCS_ATTR_NODE_ID + 1] = {
+	[KCGCS_ATTR_NODE_ID] = { .type = NLA_U16 },
+};
+
+static const struct nla_policy kcgcs_pin_policy[KCGCS_ATTR_SPAN_MS + 1] = {
+	[KCGCS_ATTR_SPAN_MS] = { .type = NLA_U32 },
+};
+
 static const struct nla_policy kcgcs_no_policy[1] = {};
 
 static int kcgcs_read_setting(struct nlattr *nest,
@@ -107,6 +115,36 @@ static int kcgcs_node_stop(struct sk_buff *skb, struct genl_info *info)
 	char message[KCGCS_MESSAGE_SIZE] = "";
 	int error = kcgcs_netlink_stop(genl_info_net(info), message);
 
+	if (error)
+		NL_SET_ERR_MSG_FMT(info->extack, "%s", message);
+	return error;
+}
+
+static int kcgcs_evict(struct sk_buff *skb, struct genl_info *info)
+{
+	char message[KCGCS_MESSAGE_SIZE] = "";
+	int error;
+
+	if (GENL_REQ_ATTR_CHECK(info, KCGCS_ATTR_NODE_ID))
+		return -EINVAL;
+	error = kcgcs_netlink_evict(genl_info_net(info),
+				    nla_get_u16(info->attrs[KCGCS_ATTR_NODE_ID]),
+				    message);
+	if (error)
+		NL_SET_ERR_MSG_FMT(info->extack, "%s", message);
+	return error;
+}
+
+static int kcgcs_pin(struct sk_buff *skb, struct genl_info *info)
+{
+	char message[KCGCS_MESSAGE_SIZE] = "";
+	int error;
+
+	if (GENL_REQ_ATTR_CHECK(info, KCGCS_ATTR_SPAN_MS))
+		return -EINVAL;
+	error = kcgcs_netlink_pin(genl_info_net(info),
+				  nla_get_u32(info->attrs[KCGCS_ATTR_SPAN_MS]),
+				  message);
 	if (error)
 		NL_SET_ERR_MSG_FMT(info->extack, "%s", message);
 	return error;
@@ -209,6 +247,19 @@ static const struct genl_split_ops kcgcs_operations[] = {
 		.policy = kcgcs_no_policy,
 		.maxattr = 0,
 		.flags = GENL_CMD_CAP_DUMP,
+	},	{
+		.cmd = KCGCS_CMD_EVICT,
+		.doit = kcgcs_evict,
+		.policy = kcgcs_evict_policy,
+		.maxattr = KCGCS_ATTR_NODE_ID,
+		.flags = GENL_CMD_CAP_DO | GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = KCGCS_CMD_PIN,
+		.doit = kcgcs_pin,
+		.policy = kcgcs_pin_policy,
+		.maxattr = KCGCS_ATTR_SPAN_MS,
+		.flags = GENL_CMD_CAP_DO | GENL_UNS_ADMIN_PERM,
 	},
 };
 

@@ -4,7 +4,9 @@
 //! a node, and what the answers hold.
 
 use super::{
+    clock,
     engine::Engine,
+    errno,
     ffi,
     instance::Instance,
     parameters::c_bytes,
@@ -20,9 +22,20 @@ use super::{
 };
 use crate::protocol::{
     configuration::Configuration,
-    errors::Counter,
-    identity::PeerAddress,
-    node::GroupSummary,
+    errors::{
+        CommandError,
+        Counter, //
+    },
+    identity::{
+        NodeId,
+        PeerAddress, //
+    },
+    limits::PIN_SPAN_MS_MAX,
+    node::{
+        GroupSummary,
+        Node, //
+    },
+    time::Instant,
     view::{
         ClusterView,
         MemberRecord, //
@@ -96,7 +109,13 @@ impl Answer {
     }
 }
 
-ffi::as_declared!(kcgcs_netlink_start, kcgcs_netlink_stop, kcgcs_netlink_put);
+ffi::as_declared!(
+    kcgcs_netlink_start,
+    kcgcs_netlink_stop,
+    kcgcs_netlink_evict,
+    kcgcs_netlink_pin,
+    kcgcs_netlink_put,
+);
 
 /// Runs a command; a complaint goes to the caller's message.
 ///
@@ -190,6 +209,69 @@ unsafe extern "C" fn kcgcs_netlink_stop(net: *mut bindings::net, message: *mut c
     unsafe { answer(message, || registry::stop(net_of(net)?)) }
 }
 
+/// Has the node of the caller's namespace do what an administrator wants.
+fn administer(
+    net: *mut bindings::net,
+    command: impl FnOnce(&mut Node, Instant) -> Result<(), CommandError>,
+) -> Result<(), Complaint> {
+    let instance = registry::find(net_of(net)?).ok_or_else(registry::no_node)?;
+    let result = instance.with_engine(|engine, instance| engine.administer(instance, command));
+    result.map_err(|error| {
+        let words = match error {
+            CommandError::NoQuorum => "the node has no view, or sees no quorum of it",
+            CommandError::NoSuchMember => "there is no other member of that number",
+            _ => "the node does nothing any more",
+        };
+        Complaint::new(errno::of_command(error), format_args!("{words}"))
+    })
+}
+
+/// Puts a member out of the cluster of the caller's node.
+///
+/// # Safety
+///
+/// `net` stays during the call; for `message` see [`answer`].
+#[no_mangle]
+unsafe extern "C" fn kcgcs_netlink_evict(
+    net: *mut bindings::net,
+    node: u16,
+    message: *mut c_char,
+) -> c_int {
+    let command = || match NodeId::new(node) {
+        Some(subject) => administer(net, |node, now| node.evict(now, subject)),
+        None => Err(Complaint::new(
+            EINVAL,
+            format_args!("nodes are numbered from 1 on"),
+        )),
+    };
+    // SAFETY: The caller promises the same.
+    unsafe { answer(message, command) }
+}
+
+/// Pins the views of the cluster of the caller's node for a while, or ends that.
+///
+/// # Safety
+///
+/// `net` stays during the call; for `message` see [`answer`].
+#[no_mangle]
+unsafe extern "C" fn kcgcs_netlink_pin(
+    net: *mut bindings::net,
+    span_ms: u32,
+    message: *mut c_char,
+) -> c_int {
+    let command = || {
+        if span_ms > PIN_SPAN_MS_MAX {
+            return Err(Complaint::new(
+                EINVAL,
+                format_args!("views can be pinned for a day at most"),
+            ));
+        }
+        administer(net, |node, now| node.pin(now, span_ms))
+    };
+    // SAFETY: The caller promises the same.
+    unsafe { answer(message, command) }
+}
+
 /// Writes the answer to a question, or entry number `index` of a list: -ENODATA after the last one.
 ///
 /// # Safety
@@ -271,6 +353,11 @@ fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
                 is_coordinator(view, member, instance),
             )?;
         }
+    }
+    if let Some((left, by)) = node.pinned(clock::now()) {
+        let left_ms = u32::try_from(left.as_milliseconds()).unwrap_or(u32::MAX);
+        answer.u32(ffi::KCGCS_ATTR_SPAN_MS, left_ms)?;
+        answer.u16(ffi::KCGCS_ATTR_PINNED_BY, by.number())?;
     }
     let mut settings = instance.configuration;
     for name in SETTING_NAMES {

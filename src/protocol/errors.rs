@@ -21,6 +21,8 @@ pub enum CommandError {
     MessageTooLong,
     /// The node has no view, or one without a quorum.
     NoQuorum,
+    /// That node is not in the view, or is this one.
+    NoSuchMember,
     /// The node is stopping, or a broken invariant has stopped it.
     Stopped,
 }

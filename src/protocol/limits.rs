@@ -28,6 +28,8 @@ pub const PARTS_MAX: usize = 2 * NODES_MAX / PART_ENTRIES_MAX;
 pub const REMINDERS_MAX: usize = 16;
 /// Rounds of the search for a cluster that a node waits at most, if it was put out several times.
 pub const REJOIN_PAUSE_ROUNDS_MAX: u64 = 64;
+/// Milliseconds that views can be pinned for: a day.
+pub const PIN_SPAN_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 /// Departures that a node remembers to tell nodes that missed a view.
 pub const DEPARTURES_MAX: usize = 256;
 /// Of these, how many the first part of a view carries.

@@ -5,10 +5,10 @@
 //! ```text
 //!             in a view                 leave_cluster
 //!  Joining -----------------> Member -------------------> Leaving
-//!     ^                          |                           |
-//!     |  a later view does not   |                           | a view without us, or one second
-//!     |  have us, or no quorum   |                           v
-//!     +--- and a member has -----+                          Gone
+//!     ^                        |  |                          |
+//!     |  a later view does not |  | an administrator         | a view without us, or one second
+//!     |  have us, or no quorum |  | has put us out           v
+//!     +--- and a member has ---+  +-----------------------> Gone
 //!          started anew: new incarnation
 //! ```
 //!
@@ -16,7 +16,7 @@
 //! [`watch`] says what the pulse has found out, [`changes`] and [`doubts`] collect what a view has
 //! to change, [`inquiry`] asks who is accused, [`agreement`] decides on it, [`announcement`] and
 //! [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that have missed a lot, [`spared`] those who were accused
-//! and answered.
+//! and answered, [`pinning`] that an administrator wants no views for a while.
 
 mod agreement;
 mod announcement;
@@ -29,6 +29,7 @@ mod inquiry;
 mod installation;
 mod joining;
 mod messages;
+mod pinning;
 mod proposal;
 mod proposing;
 mod reminders;
@@ -45,12 +46,14 @@ use self::announcement::Announcement;
 use self::changes::Changes;
 use self::doubts::Doubts;
 use self::joining::Joining;
+use self::pinning::Pinning;
 use self::reminders::Reminders;
 use self::spared::Spared;
 use self::transfer::{Assembly, Departures, Transfers};
 use self::watch::Watch;
 use super::configuration::ValidConfiguration;
-use super::identity::{Identity, PeerAddress, ViewNumber};
+use super::errors::CommandError;
+use super::identity::{Identity, NodeId, PeerAddress, ViewNumber};
 use super::outbox::Outbox;
 use super::outputs::{ChangeReason, DeadlineReason, Event};
 use super::pulse::{PulseAssignment, PulseReport};
@@ -58,6 +61,7 @@ use super::random::Random;
 use super::ring::Rings;
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
+use super::wire::membership::ReportRecord;
 use crate::platform::{BoundedVec, OutOfMemory};
 
 /// How long a node that leaves waits for the others to agree.
@@ -88,6 +92,8 @@ pub(super) struct Signals {
     pub(super) excluded: Option<Identity>,
     /// The quorum was lost or is back.
     pub(super) quorum: Option<bool>,
+    /// The node is out for good: its memberships in groups end.
+    pub(super) is_over: bool,
 }
 
 /// A leave that was asked for.
@@ -146,6 +152,7 @@ pub(super) struct Membership {
     assignment: BoundedVec<PulseAssignment>,
     /// This node has decided on a view that it is not in itself, and stays until the others know.
     parting: Option<ViewNumber>,
+    pinning: Pinning,
 }
 
 impl Membership {
@@ -211,6 +218,7 @@ impl Membership {
             requested: None,
             assignment: BoundedVec::with_capacity(1)?,
             parting: None,
+            pinning: Pinning::new(),
             configuration,
         })
     }
@@ -318,6 +326,31 @@ impl Membership {
         self.advance(now, outbox);
     }
 
+    /// An administrator wants a member out.
+    ///
+    /// # Errors
+    ///
+    /// There is no quorum that could let it go, or it is no member, or this node. Nothing has changed.
+    pub(super) fn evict(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        outbox: &mut Outbox,
+    ) -> Result<(), CommandError> {
+        if !self.has_quorum() {
+            return Err(CommandError::NoQuorum);
+        }
+        let member = self.view.member(node).map(|member| member.identity);
+        let subject = member
+            .filter(|subject| *subject != self.own)
+            .ok_or(CommandError::NoSuchMember)?;
+        // Should no coordinator hear of it, this node proposes it itself when its turn comes.
+        self.changes.add_eviction(now, subject);
+        self.tell_coordinators(&ReportRecord::Evict(subject), outbox);
+        self.advance(now, outbox);
+        Ok(())
+    }
+
     /// Says good-bye.
     pub(super) fn leave_cluster(&mut self, now: Instant, outbox: &mut Outbox) {
         match self.phase {
@@ -346,6 +379,7 @@ impl Membership {
                     .begin_round(now, &self.configuration, &mut self.random, outbox);
             }
             Phase::Member | Phase::Leaving => {
+                self.advance_pin(now, outbox);
                 self.advance_watch(now, outbox);
                 self.advance_doubts(now, outbox);
                 self.advance_farewell(now, outbox);
@@ -406,6 +440,7 @@ impl Membership {
                     .map(|farewell| farewell.send_at.min(farewell.give_up_at));
                 add(farewell, DeadlineReason::MembershipRetransmit);
                 add(self.quorum_deadline(), DeadlineReason::Blocked);
+                add(self.pinning.next_deadline(), DeadlineReason::Pinned);
             }
         }
         add(

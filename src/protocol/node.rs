@@ -20,12 +20,12 @@ mod exploration;
 use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
 use super::group::Groups;
-use super::identity::{EndpointId, GroupName, Identity, PeerAddress};
+use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress};
 use super::membership::{Membership, ReplayWindows, Standing};
 use super::outbox::Outbox;
 use super::outputs::{DeadlineReason, Event, Order, Transmit};
 use super::pulse::{PulseAssignment, PulseReport};
-use super::time::Instant;
+use super::time::{Duration, Instant};
 use super::view::ClusterView;
 use super::wire::Datagram;
 use crate::platform::{BoundedVec, OutOfMemory};
@@ -124,6 +124,24 @@ impl Node {
         result
     }
 
+    /// Puts a member out that an administrator wants out. The view without it follows, unless this node
+    /// crashes or loses its quorum at once; the evicted node gets [`Event::Evicted`] as soon as it can be told.
+    pub fn evict(&mut self, now: Instant, node: NodeId) -> Result<(), CommandError> {
+        self.begin_input();
+        let result = self.membership.evict(now, node, &mut self.outbox);
+        self.end_input(now);
+        result
+    }
+
+    /// Lets no view be agreed on for `span_ms` from now on; zero ends that. A quorum of members must hear of
+    /// it, which takes a datagram's time.
+    pub fn pin(&mut self, now: Instant, span_ms: u32) -> Result<(), CommandError> {
+        self.begin_input();
+        let result = self.membership.set_pin(now, span_ms, &mut self.outbox);
+        self.end_input(now);
+        result
+    }
+
     /// Says good-bye to the cluster; [`Event::Left`] follows within a bounded time.
     pub fn leave_cluster(&mut self, now: Instant) {
         self.begin_input();
@@ -185,6 +203,11 @@ impl Node {
     /// Whether the present view has a quorum as far as this node knows: false refuses sends.
     pub fn has_quorum(&self) -> bool {
         self.membership.has_quorum()
+    }
+
+    /// How much longer no view is agreed on, and since which node's administrator wants it so.
+    pub fn pinned(&self, now: Instant) -> Option<(Duration, NodeId)> {
+        self.membership.pin(now)
     }
 
     /// Whether one of the node's invariants was found broken: it must not go on.
@@ -280,6 +303,10 @@ impl Node {
                 self.groups.set_quorum(true);
             }
         }
+        if signals.is_over {
+            self.replay.clear();
+            self.groups.stop(&mut self.outbox);
+        }
         if let Some(own) = signals.excluded {
             self.replay.clear();
             self.groups.excluded(now, own, &mut self.outbox);
@@ -309,7 +336,7 @@ pub struct GroupSummary {
     /// Number of the group's present view.
     pub view: super::identity::ViewNumber,
     /// The node that orders the group.
-    pub coordinator: super::identity::NodeId,
+    pub coordinator: NodeId,
     /// Ordered entries kept for those who miss them.
     pub log_entries: u32,
 }

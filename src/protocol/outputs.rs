@@ -5,7 +5,7 @@
 //! The shell polls them until they are empty after every input (see [`super::node::Node`]).
 
 use super::group_view::SharedGroupView;
-use super::identity::{EndpointId, Identity, MemberId, PeerAddress, ViewNumber};
+use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewNumber};
 use crate::platform::{BoundedVec, Shared};
 
 /// A datagram to be sent; its bytes were written to the buffer that the caller lent.
@@ -33,6 +33,8 @@ pub enum DeadlineReason {
     Confirmation,
     /// The quorum counts as lost from then on, or the view without one is given up.
     Blocked,
+    /// Views are pinned until then, or that is to be told again.
+    Pinned,
     /// A group waits for an answer, or owes one.
     Group,
 }
@@ -62,6 +64,8 @@ pub enum ChangeReason {
     Leave,
     /// Its watchers heard nothing of it any more.
     Failed,
+    /// An administrator has put it out.
+    Evicted,
 }
 
 /// Why a cluster does not let a node in.
@@ -142,6 +146,22 @@ pub enum Event {
         /// The incarnation that the node goes on under.
         incarnation: u64,
     },
+    /// An administrator has put this node out: it is gone, as after [`Event::Left`], until it is started
+    /// anew. All its group members got an empty view.
+    Evicted {
+        /// The number of the view that does not have this node.
+        later_view: ViewNumber,
+    },
+    /// No view is agreed on for a while: an administrator works on the cluster. Told again when that is
+    /// prolonged or shortened.
+    Pinned {
+        /// The node at which that was said.
+        by: NodeId,
+        /// For how many milliseconds from now on.
+        span_ms: u64,
+    },
+    /// Views are agreed on again.
+    Unpinned,
     /// The cluster does not let this node in.
     Refused {
         /// Who said so.

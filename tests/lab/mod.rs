@@ -284,6 +284,24 @@ impl Lab {
         });
     }
 
+    /// Commands a node, and lets it say what it has to say.
+    pub(crate) fn command<R>(
+        &mut self,
+        number: u16,
+        command: impl FnOnce(&mut Node, Instant) -> R,
+    ) -> R {
+        let now = self.now;
+        let result = command(&mut self.host(number).node, now);
+        self.settle(number);
+        result
+    }
+
+    /// Whether an event that `wanted` knows was told at a node.
+    pub(crate) fn was_told(&self, number: u16, wanted: impl Fn(&Event) -> bool) -> bool {
+        let mut events = self.hosts[&number].events.iter();
+        events.any(|(_, event)| wanted(event))
+    }
+
     /// A handle of the node in the group `name`.
     pub(crate) fn join(&mut self, number: u16, name: &[u8]) -> EndpointId {
         let now = self.now;

@@ -35,7 +35,7 @@ impl Engine {
             Event::ViewChange { subject, reason } => {
                 // There is room for all differences of two views.
                 let _ = self.changes.push((subject, reason), GFP_KERNEL);
-                if reason == ChangeReason::Failed {
+                if matches!(reason, ChangeReason::Failed | ChangeReason::Evicted) {
                     tell(News::Failed(self.cluster_member(subject)));
                 }
             }
@@ -101,6 +101,30 @@ impl Engine {
                 self.changes.clear();
                 tell(News::Excluded);
             }
+            Event::Evicted { later_view } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "evicted by view {:?}: does nothing any more until it is started anew",
+                    later_view
+                );
+                self.cluster_view = None;
+                self.changes.clear();
+                self.is_evicted = true;
+                tell(News::Excluded);
+                // Whoever stops it need not wait for the cluster.
+                instance.left.complete_all();
+            }
+            Event::Pinned { by, span_ms } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "views are pinned for {} s, by node {:?}",
+                    span_ms.div_ceil(1000),
+                    by
+                );
+            }
+            Event::Unpinned => log_line!(self.log, now, "views are not pinned any more"),
             Event::Refused { by, reason } => {
                 log_line!(
                     self.log,

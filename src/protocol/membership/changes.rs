@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What this node has been told that the next view has to change: who is dead, who wants to come,
-//! who wants to go. Every member keeps it, coordinators mostly, so that any of them can take over.
+//! who wants to go or is to. Every member keeps it, coordinators mostly, so that any of them can take over.
 
 use super::doubts::Doubts;
 use super::proposal::Proposal;
@@ -20,6 +20,8 @@ pub(super) struct Changes {
     pub(super) doubts: Doubts,
     joins: BoundedVec<(Identity, PeerAddress)>,
     leaves: BoundedVec<Identity>,
+    /// Whom an administrator wants out.
+    evictions: BoundedVec<Identity>,
     /// When the oldest of the present changes came.
     since: Option<Instant>,
     batching: Duration,
@@ -38,6 +40,7 @@ impl Changes {
             doubts,
             joins: BoundedVec::with_capacity(NODES_MAX)?,
             leaves: BoundedVec::with_capacity(NODES_MAX)?,
+            evictions: BoundedVec::with_capacity(NODES_MAX)?,
             since: None,
             batching,
             settling,
@@ -49,6 +52,7 @@ impl Changes {
         self.doubts.clear();
         self.joins.clear();
         self.leaves.clear();
+        self.evictions.clear();
         self.since = None;
     }
 
@@ -62,6 +66,7 @@ impl Changes {
         // Watchers say again what they still have to say.
         self.doubts.clear();
         self.leaves.retain(|subject| view.has(*subject));
+        self.evictions.retain(|subject| view.has(*subject));
         self.joins.retain(|(joiner, _)| {
             !has_gone(*joiner)
                 && view
@@ -82,7 +87,10 @@ impl Changes {
 
     /// Whether there is anything to be changed.
     fn is_any(&self) -> bool {
-        !self.joins.is_empty() || !self.leaves.is_empty() || self.doubts.has_confirmed()
+        !self.joins.is_empty()
+            || !self.leaves.is_empty()
+            || !self.evictions.is_empty()
+            || self.doubts.has_confirmed()
     }
 
     /// A node wants to come in.
@@ -112,9 +120,24 @@ impl Changes {
         news
     }
 
-    /// Whether the member wants to go.
+    /// An administrator wants a member out. Whether that is news.
+    pub(super) fn add_eviction(&mut self, now: Instant, subject: Identity) -> bool {
+        let news = !self.evictions.contains(&subject);
+        if news {
+            let _ = self.evictions.push(subject);
+        }
+        self.update(now);
+        news
+    }
+
+    /// Whether the member wants to go, or is to.
     pub(super) fn is_leaving(&self, subject: Identity) -> bool {
-        self.leaves.contains(&subject)
+        self.leaves.contains(&subject) || self.is_evicted(subject)
+    }
+
+    /// Whether an administrator wants the member out.
+    pub(super) fn is_evicted(&self, subject: Identity) -> bool {
+        self.evictions.contains(&subject)
     }
 
     /// When the collected changes are to be proposed, by the first in line.
@@ -138,6 +161,8 @@ impl Changes {
         let gone = |subject: Identity| {
             if self.leaves.contains(&subject) {
                 Some(ChangeReason::Leave)
+            } else if self.is_evicted(subject) {
+                Some(ChangeReason::Evicted)
             } else if is_dead(subject) {
                 Some(ChangeReason::Failed)
             } else {

@@ -40,7 +40,8 @@ impl Membership {
         self.changes.doubts.forget_old(now);
         self.ask_the_accused(now, outbox);
         let wanted = self.configuration.settings().confirmations as usize;
-        loop {
+        // Who comes back while views are pinned has never been away.
+        while !self.is_pinned() {
             let (view, rings) = (&self.view, &self.rings);
             let confirmed = self.changes.doubts.next_confirmed(now, |doubts, subject| {
                 let Some(position) = view.position(subject.node) else {
@@ -195,9 +196,10 @@ impl Membership {
         if !matches!(self.phase, Phase::Member | Phase::Leaving) {
             return;
         }
+        // While views are pinned it is as it should be that none comes.
         let is_troubled = self.acceptor.promised().is_some()
-            || self.changes.doubts.has_confirmed()
-            || self.watch.accuses_anybody();
+            || !self.is_pinned()
+                && (self.changes.doubts.has_confirmed() || self.watch.accuses_anybody());
         if !is_troubled {
             self.troubled_since = None;
             self.regain_quorum(outbox);
@@ -266,7 +268,7 @@ impl Membership {
         }
     }
 
-    fn tell_coordinators(&self, record: &ReportRecord, outbox: &mut Outbox) {
+    pub(super) fn tell_coordinators(&self, record: &ReportRecord, outbox: &mut Outbox) {
         let wanted = self.coordinators_wanted();
         for member in self.view.coordinators(wanted) {
             if member.identity != self.own {

@@ -39,6 +39,7 @@ impl Hash for Membership {
         self.quorum_lost.hash(state);
         self.requested.hash(state);
         self.parting.hash(state);
+        self.pinning.hash(state);
         self.has_heard_later_life.hash(state);
         self.spared.hash(state);
     }

@@ -10,7 +10,7 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::pulse::{PulseAssignment, PulsePeer};
 use crate::protocol::time::Instant;
-use crate::protocol::wire::membership::{write_number, Change};
+use crate::protocol::wire::membership::{write_not_member, Change};
 use crate::protocol::wire::Kind;
 #[cfg(kcgcs_exploration)]
 use crate::seeded_faults::{is_seeded, Fault};
@@ -45,20 +45,23 @@ impl Membership {
             self.parting = Some(self.next.number);
             return;
         }
-        let mut farewells: [Option<PeerAddress>; FAREWELLS_MAX] = [None; FAREWELLS_MAX];
+        let mut farewells: [Option<(PeerAddress, ChangeReason)>; FAREWELLS_MAX] =
+            [None; FAREWELLS_MAX];
         let gone = self
             .view
             .members()
             .iter()
             .filter(|member| member.identity != self.own && !self.next.has(member.identity));
         for (place, member) in farewells.iter_mut().zip(gone) {
-            *place = Some(member.address);
+            *place = Some((member.address, self.departures.reason(member.identity)));
         }
         let number = self.next.number;
         self.install_next(now, outbox);
-        outbox.send(farewells.iter().flatten(), Kind::NotMember, |writer| {
-            write_number(writer, number)
-        });
+        for (address, reason) in farewells.iter().flatten() {
+            outbox.send([address], Kind::NotMember, |writer| {
+                write_not_member(writer, number, *reason)
+            });
+        }
     }
 
     /// Ends a parting when all have installed the view, or were told often enough. Who went sooner
@@ -128,6 +131,7 @@ impl Membership {
         self.not_before = now;
         self.requested = None;
         self.parting = None;
+        self.pinning.enter_view(self.own.node);
         self.is_frozen = false;
         self.has_heard_later_life = false;
         self.troubled_since = None;
@@ -202,8 +206,24 @@ impl Membership {
             self.finish_leaving(outbox);
             return;
         }
+        if self.departures.reason(self.own) == ChangeReason::Evicted {
+            self.end_evicted(later_view, outbox);
+            return;
+        }
         let incarnation = Incarnation(self.own.incarnation.0.saturating_add(1));
         self.start_new_life(now, incarnation, later_view, outbox);
+    }
+
+    /// An administrator has put this node out: it does not come back by itself.
+    fn end_evicted(&mut self, later_view: ViewNumber, outbox: &mut Outbox) {
+        self.forget_view(outbox);
+        self.phase = Phase::Gone;
+        self.signals = super::Signals {
+            is_over: true,
+            quorum: Some(false),
+            ..super::Signals::default()
+        };
+        outbox.event(Event::Evicted { later_view });
     }
 
     /// Goes on under another incarnation, without a view.
@@ -251,6 +271,7 @@ impl Membership {
         self.highest_round = 0;
         self.requested = None;
         self.parting = None;
+        self.pinning = super::Pinning::new();
         self.is_frozen = false;
         self.has_heard_later_life = false;
         self.troubled_since = None;

@@ -14,9 +14,10 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{Event, RefusalReason};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
-    parse_ballot, parse_commit, parse_identity, parse_join, parse_join_answer, parse_number,
-    parse_promise, parse_propose, parse_reports, parse_view_part, write_ballot, write_join,
-    write_join_answer, write_number, JoinAnswer, JoinRequest, ReportRecord,
+    parse_ballot, parse_commit, parse_identity, parse_join, parse_join_answer, parse_not_member,
+    parse_number, parse_promise, parse_propose, parse_reports, parse_view_part, write_ballot,
+    write_join, write_join_answer, write_not_member, write_number, JoinAnswer, JoinRequest,
+    ReportRecord,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -133,8 +134,9 @@ impl Membership {
             self.transfers.begin(from);
         } else {
             let number = self.view.number;
+            let reason = self.departures.reason(sender);
             outbox.send([&from], Kind::NotMember, |writer| {
-                write_number(writer, number)
+                write_not_member(writer, number, reason)
             });
         }
     }
@@ -180,6 +182,9 @@ impl Membership {
                 }
                 self.check_view(now, header, from, outbox)?;
                 self.check_may_vote(now)?;
+                if self.is_pinned() {
+                    return Err(Counter::DroppedUnexpected);
+                }
                 self.highest_round = self.highest_round.max(ballot.round);
                 if self.acceptor.promise(now, ballot) {
                     self.proposer.stop();
@@ -265,10 +270,11 @@ impl Membership {
                 self.take_inquiry_answer(now, sender, outbox)?;
             }
             Kind::NotMember => {
-                let number = parse_number(body)?;
+                let (number, reason) = parse_not_member(body)?;
                 if number <= self.view.number {
                     return Err(Counter::DroppedOtherView);
                 }
+                self.departures.add(self.own, reason);
                 self.exclude(now, number, outbox);
             }
             _ => return Err(Counter::DroppedKind),
@@ -537,6 +543,13 @@ impl Membership {
             ReportRecord::Leave(subject) if self.view.has(subject) => {
                 let is_news = self.changes.add_leave(now, subject);
                 self.relay_for(is_news, subject, &record, outbox);
+            }
+            ReportRecord::Evict(subject) if self.view.has(subject) => {
+                let is_news = self.changes.add_eviction(now, subject);
+                self.relay_for(is_news, subject, &record, outbox);
+            }
+            ReportRecord::Pin(subject, pin) if subject == sender => {
+                self.take_pin(now, sender, pin, outbox);
             }
             ReportRecord::Join(joiner, address)
                 if !self.view.has(joiner) && !self.departures.has(joiner) =>

@@ -116,7 +116,11 @@ impl Membership {
         {
             return None;
         }
-        let due = self.changes.due_at();
+        let pinned_until = self.pinning.until();
+        let due = self
+            .changes
+            .due_at()
+            .map(|due| due.max(pinned_until.unwrap_or(due)));
         let promised = self.acceptor.promised();
         if due.is_none() && promised.is_none() {
             return None;
@@ -182,7 +186,8 @@ impl Membership {
     }
 
     pub(super) fn is_prepared(&mut self, now: Instant) -> bool {
-        let (doubts, watch) = (&self.changes.doubts, &self.watch);
+        let (changes, watch) = (&self.changes, &self.watch);
+        let doubts = &changes.doubts;
         let is_first = self.phase == Phase::Joining;
         let quorum_lost = self.quorum_lost;
         self.proposer.is_prepared(now, |voter| {
@@ -190,7 +195,11 @@ impl Membership {
                 Patience::Settling
             } else if doubts.is_confirmed(voter) {
                 Patience::None
-            } else if is_first || doubts.is_accused(voter) || watch.disputes(voter.node) {
+            } else if is_first
+                || doubts.is_accused(voter)
+                || watch.disputes(voter.node)
+                || changes.is_evicted(voter)
+            {
                 Patience::Short
             } else {
                 Patience::Long

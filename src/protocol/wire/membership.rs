@@ -20,8 +20,8 @@ pub use agreement::{
 pub use joining::{
     parse_join, parse_join_answer, write_join, write_join_answer, JoinAnswer, JoinRequest,
 };
-pub use reports::{parse_identity, parse_reports, write_report, ReportRecord, Reports};
+pub use reports::{parse_identity, parse_reports, write_report, Pin, ReportRecord, Reports};
 pub use views::{
-    parse_number, parse_view_part, write_number, write_view_part, Departures, Members, ViewPart,
-    ViewPartHead,
+    parse_not_member, parse_number, parse_view_part, write_not_member, write_number,
+    write_view_part, Departures, Members, ViewPart, ViewPartHead,
 };

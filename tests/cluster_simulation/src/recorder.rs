@@ -63,7 +63,8 @@ fn reason(reason: ChangeReason) -> Reason {
     match reason {
         ChangeReason::Join => Reason::Join,
         ChangeReason::Leave => Reason::Leave,
-        ChangeReason::Failed => Reason::Failed,
+        // The trace has no word of its own for it.
+        ChangeReason::Failed | ChangeReason::Evicted => Reason::Failed,
     }
 }
 
@@ -105,8 +106,12 @@ pub fn record(
                 subject: subject.node.number(),
             },
         ),
-        Event::Unsuspected { .. } | Event::Contradicted { .. } | Event::QuorumLost | Event::QuorumRegained => {}
+        Event::Unsuspected { .. }
+        | Event::Contradicted { .. }
+        | Event::QuorumLost
+        | Event::QuorumRegained => {}
         Event::RefusedOther { .. } | Event::Writable { .. } => {}
+        Event::Pinned { .. } | Event::Unpinned => {}
         Event::Prepare { .. } => {
             push(own, EventKind::Block { scope: None });
             return Some(Note::Prepare);
@@ -127,6 +132,10 @@ pub fn record(
         }
         Event::Refused { by, reason } => {
             return Some(Note::Unexpected(format!("refused by {by:?}: {reason:?}")));
+        }
+        Event::Evicted { .. } => {
+            push(own, EventKind::Stop);
+            return Some(Note::Left);
         }
         Event::Left => {
             push(
@@ -329,7 +338,7 @@ fn cluster_view(
         };
         match why {
             ChangeReason::Join => joined.push(change),
-            ChangeReason::Leave | ChangeReason::Failed => left.push(change),
+            ChangeReason::Leave | ChangeReason::Failed | ChangeReason::Evicted => left.push(change),
         }
     }
     let id = ViewId {

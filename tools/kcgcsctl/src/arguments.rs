@@ -38,6 +38,32 @@ pub enum Command {
     Join(Join),
     /// Print changes of the node's state and views as they come
     Watch(Watch),
+    /// Put a node out of the cluster: it stays out until it is started anew
+    Evict(Evict),
+    /// Let no view be agreed on for a while, whatever goes silent or wants to come
+    Pin(Pin),
+    /// End what pin has begun, at this node or another one
+    Unpin,
+}
+
+/// Whom to put out.
+#[derive(Debug, Args)]
+pub struct Evict {
+    /// The node's number
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub node: u16,
+
+    /// Fail if the view still has it after so many milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    pub timeout_ms: u64,
+}
+
+/// For how long.
+#[derive(Debug, Args)]
+pub struct Pin {
+    /// Seconds after which views are agreed on again by themselves
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
 }
 
 /// What a node starts with.

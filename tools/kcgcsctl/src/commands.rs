@@ -2,6 +2,7 @@
 
 //! What each command does.
 
+mod administration;
 mod join;
 mod node;
 mod watch;
@@ -28,5 +29,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Groups => node::groups(json),
         Command::Join(wishes) => join::run(wishes, json),
         Command::Watch(wishes) => watch::run(wishes, json),
+        Command::Evict(wishes) => administration::evict(wishes, json),
+        Command::Pin(wishes) => administration::pin(wishes.seconds, json),
+        Command::Unpin => administration::pin(0, json),
     }
 }

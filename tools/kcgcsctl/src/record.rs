@@ -26,6 +26,8 @@ pub enum Reason {
     Leave,
     /// Its node was found dead or cut off.
     Failed,
+    /// An administrator has put its node out.
+    Evicted,
 }
 
 /// `enum kcgcs_order`.
@@ -219,6 +221,7 @@ fn change(fields: &mut Fields<'_>) -> Option<(Member, Reason)> {
         1 => Reason::Join,
         2 => Reason::Leave,
         3 => Reason::Failed,
+        4 => Reason::Evicted,
         _ => return None,
     };
     Some((member, reason))
@@ -260,12 +263,21 @@ impl<'a> Fields<'a> {
 }
 
 impl Reason {
-    /// The word in the trace.
+    /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
             Self::Join => "join",
             Self::Leave => "leave",
             Self::Failed => "failed",
+            Self::Evicted => "evicted",
+        }
+    }
+
+    /// The word in the trace, which knows of those only that go by themselves and those that are put out.
+    pub fn trace_word(self) -> &'static str {
+        match self {
+            Self::Evicted => "failed",
+            other => other.word(),
         }
     }
 }

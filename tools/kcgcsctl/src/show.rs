@@ -96,9 +96,12 @@ pub fn node_text(node: &NodeStatus) -> String {
         None => "none".to_owned(),
     };
     let slot = node.slot.map_or("none".to_owned(), |slot| slot.to_string());
+    let pinned = node.pinned.map_or("no".to_owned(), |(left_ms, by)| {
+        format!("for {} s more, by node {by}", left_ms.div_ceil(1000))
+    });
     format!(
         "node         {}\ncluster      {}\naddress      {}\nincarnation  {}\nstate        {}\n\
-         view         {view}\nslot         {slot}\ncoordinator  {}\n\n{}\n{}",
+         view         {view}\npinned       {pinned}\nslot         {slot}\ncoordinator  {}\n\n{}\n{}",
         node.node,
         printable(&node.cluster),
         node.address,
@@ -127,6 +130,8 @@ pub fn node_json(node: &NodeStatus) -> Value {
         "view": node.view,
         "primary": node.primary,
         "members": node.members,
+        "pinned_ms": node.pinned.map_or(0, |(left_ms, _)| left_ms),
+        "pinned_by": node.pinned.map(|(_, by)| by),
         "slot": node.slot,
         "coordinator": node.is_coordinator,
         "settings": object(&node.settings),
@@ -217,6 +222,7 @@ mod tests {
             members: 5,
             slot: Some(2),
             is_coordinator: false,
+            pinned: None,
             settings: vec![("rings".to_owned(), 3)],
             counters: vec![("bytes_sent".to_owned(), 12345)],
         }
@@ -238,9 +244,23 @@ mod tests {
         let mut node = node();
         node.view = None;
         node.slot = None;
-        assert!(node_text(&node).contains("view         none\nslot         none\n"));
+        assert!(
+            node_text(&node).contains("view         none\npinned       no\nslot         none\n")
+        );
         let json = node_json(&node);
         assert!(json["view"].is_null() && json["slot"].is_null());
+    }
+
+    #[test]
+    fn how_long_views_are_pinned_is_shown_in_seconds() {
+        let mut node = node();
+        node.pinned = Some((4_001, 2));
+        assert!(node_text(&node).contains("pinned       for 5 s more, by node 2\n"));
+        let json = node_json(&node);
+        assert_eq!(
+            (&json["pinned_ms"], &json["pinned_by"]),
+            (&json!(4_001), &json!(2))
+        );
     }
 
     #[test]

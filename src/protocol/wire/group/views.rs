@@ -67,6 +67,7 @@ fn read_left(reader: &mut Reader<'_>) -> Result<(Slot, ChangeReason), Counter> {
     let reason = match reader.u8()? {
         2 => ChangeReason::Leave,
         3 => ChangeReason::Failed,
+        4 => ChangeReason::Evicted,
         _ => return Err(Counter::DroppedValue),
     };
     if slot == 0 {
@@ -134,6 +135,7 @@ pub fn write_view(
         writer.u8(u8::try_from(slot.0).ok()?)?;
         writer.u8(match reason {
             ChangeReason::Failed => 3,
+            ChangeReason::Evicted => 4,
             ChangeReason::Leave | ChangeReason::Join => 2,
         })?;
     }
@@ -259,7 +261,7 @@ mod tests {
     fn who_is_out_has_a_slot_and_a_reason() {
         let left = HEAD_BYTES + 3 * MEMBER_BYTES;
         assert_eq!(read_changed(left, &[0]), Some(Counter::DroppedValue));
-        for reason in [0, 1, 4, 255] {
+        for reason in [0, 1, 5, 255] {
             let refused = read_changed(left + 1, &[reason]);
             assert_eq!(refused, Some(Counter::DroppedValue));
         }

@@ -482,7 +482,7 @@ mod tests {
             (19, 0, "who goes"),
             (28, 1, "the reason: nobody goes because it joins"),
             (28, 0, "the reason"),
-            (28, 4, "the reason"),
+            (28, 5, "the reason"),
             (43, 0, "who comes"),
             (70, 5, "the slot"),
         ];

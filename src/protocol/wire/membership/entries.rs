@@ -14,6 +14,7 @@ pub(super) fn reason_number(reason: ChangeReason) -> u8 {
         ChangeReason::Join => 1,
         ChangeReason::Leave => 2,
         ChangeReason::Failed => 3,
+        ChangeReason::Evicted => 4,
     }
 }
 
@@ -21,6 +22,7 @@ pub(super) fn read_reason(reader: &mut Reader<'_>) -> Result<ChangeReason, Count
     match reader.u8()? {
         2 => Ok(ChangeReason::Leave),
         3 => Ok(ChangeReason::Failed),
+        4 => Ok(ChangeReason::Evicted),
         _ => Err(Counter::DroppedValue),
     }
 }

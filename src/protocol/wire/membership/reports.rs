@@ -22,6 +22,20 @@ pub enum ReportRecord {
     Leave(Identity),
     /// A node wants to come in.
     Join(Identity, PeerAddress),
+    /// An administrator wants the subject out.
+    Evict(Identity),
+    /// An administrator wants no views for a while; said at the subject, which is the sender.
+    Pin(Identity, Pin),
+}
+
+/// That views are not agreed on for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Of two pins the one with the higher number counts, and of two with one number that of the higher
+    /// node.
+    pub sequence: u32,
+    /// For how many milliseconds from when this was written; zero ends it.
+    pub span_ms: u32,
 }
 
 /// Report records that were checked.
@@ -58,6 +72,14 @@ fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
         4 => ReportRecord::Contradict(subject),
         5 => ReportRecord::Leave(subject),
         6 => ReportRecord::Join(subject, reader.address()?),
+        7 => ReportRecord::Evict(subject),
+        8 => ReportRecord::Pin(
+            subject,
+            Pin {
+                sequence: reader.u32()?,
+                span_ms: reader.u32()?,
+            },
+        ),
         _ => return Err(Counter::DroppedValue),
     })
 }
@@ -79,6 +101,8 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
         ReportRecord::Contradict(subject) => (4, subject),
         ReportRecord::Leave(subject) => (5, subject),
         ReportRecord::Join(subject, _) => (6, subject),
+        ReportRecord::Evict(subject) => (7, subject),
+        ReportRecord::Pin(subject, _) => (8, subject),
     };
     writer.u8(kind)?;
     writer.identity(*subject)?;
@@ -87,7 +111,11 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
         | ReportRecord::Accuse(_, watcher)
         | ReportRecord::Clear(_, watcher) => writer.u16(watcher.number()),
         ReportRecord::Join(_, address) => writer.address(*address),
-        ReportRecord::Contradict(_) | ReportRecord::Leave(_) => Some(()),
+        ReportRecord::Pin(_, pin) => {
+            writer.u32(pin.sequence)?;
+            writer.u32(pin.span_ms)
+        }
+        ReportRecord::Contradict(_) | ReportRecord::Leave(_) | ReportRecord::Evict(_) => Some(()),
     }
 }
 
@@ -100,13 +128,21 @@ mod tests {
     };
 
     const SUBJECT: Identity = life(9, u64::MAX);
-    const RECORDS: [ReportRecord; 6] = [
+    const RECORDS: [ReportRecord; 8] = [
         ReportRecord::Suspect(SUBJECT, node(1)),
         ReportRecord::Accuse(SUBJECT, node(2)),
         ReportRecord::Clear(SUBJECT, node(u16::MAX)),
         ReportRecord::Contradict(SUBJECT),
         ReportRecord::Leave(SUBJECT),
         ReportRecord::Join(SUBJECT, address(9)),
+        ReportRecord::Evict(SUBJECT),
+        ReportRecord::Pin(
+            SUBJECT,
+            Pin {
+                sequence: 7,
+                span_ms: u32::MAX,
+            },
+        ),
     ];
 
     #[test]
@@ -141,8 +177,7 @@ mod tests {
         // Two records of 13 bytes. The kind stands at 0, the subject at 1, the watcher at 11.
         for (offset, bytes) in [
             (0, &[0][..]),
-            (0, &[8]),
-            (0, &[7]),
+            (0, &[9]),
             (0, &[255]),
             (1, &[0, 0]),
             (11, &[0, 0]),

@@ -61,7 +61,27 @@ impl Iterator for Members<'_> {
     }
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::Installed`] or [`crate::protocol::wire::Kind::NotMember`].
+/// Reads the body of [`crate::protocol::wire::Kind::NotMember`]: the number of the view, and why it does not
+/// have the receiver.
+pub fn parse_not_member(body: &[u8]) -> Result<(ViewNumber, ChangeReason), Counter> {
+    let mut reader = Reader::new(body);
+    let number = ViewNumber(reader.u64()?);
+    let reason = read_reason(&mut reader)?;
+    reader.end()?;
+    Ok((number, reason))
+}
+
+/// Writes the body of [`crate::protocol::wire::Kind::NotMember`].
+pub fn write_not_member(
+    writer: &mut Writer<'_>,
+    number: ViewNumber,
+    reason: ChangeReason,
+) -> Option<()> {
+    writer.u64(number.0)?;
+    writer.u8(reason_number(reason))
+}
+
+/// Reads the body of [`crate::protocol::wire::Kind::Installed`].
 pub fn parse_number(body: &[u8]) -> Result<ViewNumber, Counter> {
     let mut reader = Reader::new(body);
     let number = ViewNumber(reader.u64()?);
@@ -69,7 +89,7 @@ pub fn parse_number(body: &[u8]) -> Result<ViewNumber, Counter> {
     Ok(number)
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::Installed`] or [`crate::protocol::wire::Kind::NotMember`].
+/// Writes the body of [`crate::protocol::wire::Kind::Installed`].
 pub fn write_number(writer: &mut Writer<'_>, number: ViewNumber) -> Option<()> {
     writer.u64(number.0)
 }

@@ -146,7 +146,8 @@ fn reason(reason: Reason) -> events::Reason {
     match reason {
         Reason::Join => events::Reason::Join,
         Reason::Leave => events::Reason::Leave,
-        Reason::Failed => events::Reason::Failed,
+        // The trace has no word of its own for it.
+        Reason::Failed | Reason::Evicted => events::Reason::Failed,
     }
 }
 

@@ -179,6 +179,7 @@ mod tests {
             members: 0,
             slot: None,
             is_coordinator: false,
+            pinned: None,
             settings: Vec::new(),
             counters: Vec::new(),
         }

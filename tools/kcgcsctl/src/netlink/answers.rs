@@ -22,6 +22,8 @@ pub enum NodeState {
     Leaving,
     /// A broken invariant stopped it.
     Failed,
+    /// An administrator has put it out.
+    Evicted,
     /// A state that this tool does not know.
     Other(u8),
 }
@@ -34,6 +36,7 @@ impl From<u8> for NodeState {
             3 => Self::Blocked,
             4 => Self::Leaving,
             5 => Self::Failed,
+            6 => Self::Evicted,
             other => Self::Other(other),
         }
     }
@@ -47,6 +50,7 @@ impl fmt::Display for NodeState {
             Self::Blocked => f.write_str("blocked"),
             Self::Leaving => f.write_str("leaving"),
             Self::Failed => f.write_str("failed"),
+            Self::Evicted => f.write_str("evicted"),
             Self::Other(number) => write!(f, "state {number}"),
         }
     }
@@ -81,6 +85,8 @@ pub struct NodeStatus {
     pub slot: Option<u16>,
     /// Whether it is one of the view's coordinators.
     pub is_coordinator: bool,
+    /// For how many milliseconds no view is agreed on, and since which node's administrator wants it so.
+    pub pinned: Option<(u32, u16)>,
     /// Settings in force.
     pub settings: Vec<(String, u64)>,
     /// Counters since its start.
@@ -156,6 +162,7 @@ pub(super) fn node(bytes: &[u8]) -> Result<NodeStatus, Failure> {
         members: read.u16(kind::MEMBERS)?.unwrap_or(0),
         slot: read.u16(kind::SLOT)?,
         is_coordinator: read.flag(kind::IS_COORDINATOR)?.unwrap_or(false),
+        pinned: read.u32(kind::SPAN_MS)?.zip(read.u16(kind::PINNED_BY)?),
         settings: read.pairs(kind::SETTING)?,
         counters: read.pairs(kind::COUNTER)?,
     })

@@ -28,6 +28,8 @@ pub(super) mod kind {
     pub(crate) const LOCAL_MEMBERS: u16 = 19;
     pub(crate) const COORDINATOR: u16 = 20;
     pub(crate) const LOG_ENTRIES: u16 = 21;
+    pub(crate) const SPAN_MS: u16 = 22;
+    pub(crate) const PINNED_BY: u16 = 23;
 }
 
 /// Longest value: the length of an attribute is 16 bits with a header of four bytes.
@@ -35,6 +37,11 @@ const VALUE_BYTES_MAX: usize = u16::MAX as usize - 4;
 
 /// A number.
 pub(super) fn u16_attribute(kind: u16, value: u16) -> DefaultNla {
+    DefaultNla::new(kind, value.to_ne_bytes().to_vec())
+}
+
+/// A larger number.
+pub(super) fn u32_attribute(kind: u16, value: u32) -> DefaultNla {
     DefaultNla::new(kind, value.to_ne_bytes().to_vec())
 }
 

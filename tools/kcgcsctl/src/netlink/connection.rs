@@ -15,6 +15,7 @@ use netlink_sys::{protocols::NETLINK_GENERIC, Socket};
 use nix::errno::Errno;
 
 use super::answers::{self, GroupStatus, NodeStatus, ViewStatus};
+use super::attributes::{kind, u16_attribute, u32_attribute};
 use super::extended_ack;
 use super::message::{body_of, request, take, Body, Command, StartRequest, Wanted, FAMILY};
 use crate::failure::Failure;
@@ -67,6 +68,28 @@ impl Connection {
     /// The kernel's refusal.
     pub fn stop(&mut self) -> Result<(), Failure> {
         self.ask(Command::NodeStop, Wanted::Answer).map(drop)
+    }
+
+    /// Puts a member out of the cluster. The view without it follows.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn evict(&mut self, node: u16) -> Result<(), Failure> {
+        let attributes = [u16_attribute(kind::NODE_ID, node)];
+        self.send_command(Command::Evict, Wanted::Answer, &attributes)?;
+        self.receive_bodies().map(drop)
+    }
+
+    /// Lets no view be agreed on for so many milliseconds; zero ends that.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn pin(&mut self, span_ms: u32) -> Result<(), Failure> {
+        let attributes = [u32_attribute(kind::SPAN_MS, span_ms)];
+        self.send_command(Command::Pin, Wanted::Answer, &attributes)?;
+        self.receive_bodies().map(drop)
     }
 
     /// Identity, state, settings and counters of the node.

@@ -25,6 +25,8 @@ pub(super) enum Command {
     NodeGet = 3,
     ViewGet = 4,
     GroupGet = 5,
+    Evict = 6,
+    Pin = 7,
 }
 
 /// Whether one answer is wanted, or a list.

@@ -140,7 +140,7 @@ fn unknown_orders_and_reasons_are_refused() {
     assert!(parse(&record(2, 1, &message_bytes(5, b""))).is_err());
     let mut body = view_bytes();
     let reason = body.len() - 24;
-    body[reason] = 4;
+    body[reason] = 5;
     assert!(parse(&record(1, 1, &body)).is_err());
 }
 

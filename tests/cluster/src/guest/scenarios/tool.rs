@@ -2,6 +2,8 @@
 
 //! The program kcgcsctl itself, from end to end: what it prints, and the codes that it ends with.
 
+mod administration;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -40,6 +42,12 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         }),
         Test::new("kcgcsctl_ends_with_the_codes_it_promises", move |_| {
             with_names(|| codes(&Tool { limit }))
+        }),
+        Test::new("kcgcsctl_evict_puts_a_node_out_for_good", move |_| {
+            with_names(|| administration::evict(&Tool { limit }))
+        }),
+        Test::new("kcgcsctl_pin_keeps_the_view_as_it_is", move |_| {
+            with_names(|| administration::pin(&Tool { limit }))
         }),
     ]
 }

@@ -206,7 +206,7 @@ fn view_text(view: &View) -> String {
 
 fn change(member: &Member, reason: Reason) -> Change {
     let (node, endpoint, incarnation) = triple(member);
-    Change::Reasoned(node, endpoint, incarnation, reason.word())
+    Change::Reasoned(node, endpoint, incarnation, reason.trace_word())
 }
 
 fn view_event(view: &View) -> ViewEvent {
