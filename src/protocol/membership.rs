@@ -16,7 +16,7 @@
 //! [`watch`] says what the pulse has found out, [`changes`] and [`doubts`] collect what a view has
 //! to change, [`inquiry`] asks who is accused, [`agreement`] decides on it, [`announcement`] and
 //! [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that have missed a lot, [`spared`] those who were accused
-//! and answered, [`pinning`] that an administrator wants no views for a while.
+//! and answered, [`pinning`] that an administrator wants no views for a while, [`fencing`] who must be fenced first.
 
 mod agreement;
 mod announcement;
@@ -25,6 +25,7 @@ mod doubts;
 mod duties;
 #[cfg(kcgcs_exploration)]
 mod exploration;
+mod fencing;
 mod inquiry;
 mod installation;
 mod joining;
@@ -45,6 +46,7 @@ use self::agreement::{Acceptor, Proposer, Stage};
 use self::announcement::Announcement;
 use self::changes::Changes;
 use self::doubts::Doubts;
+use self::fencing::Fencing;
 use self::joining::Joining;
 use self::pinning::Pinning;
 use self::reminders::Reminders;
@@ -153,6 +155,7 @@ pub(super) struct Membership {
     /// This node has decided on a view that it is not in itself, and stays until the others know.
     parting: Option<ViewNumber>,
     pinning: Pinning,
+    fencing: Fencing,
 }
 
 impl Membership {
@@ -219,6 +222,7 @@ impl Membership {
             assignment: BoundedVec::with_capacity(1)?,
             parting: None,
             pinning: Pinning::new(),
+            fencing: Fencing::new()?,
             configuration,
         })
     }

@@ -142,6 +142,23 @@ impl Node {
         result
     }
 
+    /// From now on a handler must confirm that a failed node can do no harm any more before a view without it
+    /// is proposed here ([`Event::FenceWanted`]), unless it takes longer than `timeout`. `None` ends that.
+    pub fn set_fence_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
+        self.begin_input();
+        self.membership
+            .set_fence_timeout(now, timeout, &mut self.outbox);
+        self.end_input(now);
+    }
+
+    /// What the handler has come to.
+    pub fn answer_fence(&mut self, now: Instant, subject: Identity, is_fenced: bool) {
+        self.begin_input();
+        self.membership
+            .take_fence_answer(now, subject, is_fenced, &mut self.outbox);
+        self.end_input(now);
+    }
+
     /// Says good-bye to the cluster; [`Event::Left`] follows within a bounded time.
     pub fn leave_cluster(&mut self, now: Instant) {
         self.begin_input();

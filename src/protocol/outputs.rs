@@ -146,6 +146,24 @@ pub enum Event {
         /// The incarnation that the node goes on under.
         incarnation: u64,
     },
+    /// The handler of this node's fence gate is to see to it that a failed node can do no harm any more;
+    /// `Node::answer_fence` is wanted. Told again a while after it has failed.
+    FenceWanted {
+        /// The failed node.
+        subject: Identity,
+    },
+    /// The handler did not do so in time: the view goes on without that.
+    FenceTimedOut {
+        /// The failed node.
+        subject: Identity,
+    },
+    /// The view change waits for the handler of another node.
+    FenceAwaited {
+        /// The failed node.
+        subject: Identity,
+        /// Whose handler it is.
+        by: Identity,
+    },
     /// An administrator has put this node out: it is gone, as after [`Event::Left`], until it is started
     /// anew. All its group members got an empty view.
     Evicted {

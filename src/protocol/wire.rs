@@ -69,6 +69,8 @@ pub enum Kind {
     Inquiry = 20,
     /// "I am."
     InquiryAnswer = 21,
+    /// A proposer waits until a failed node is fenced.
+    Hold = 22,
     /// An endpoint asks the group's coordinator to let it in or go.
     GroupRequest = 32,
     /// A fragment on its way to the group's coordinator.
@@ -113,6 +115,7 @@ impl Kind {
             19 => Self::NotMember,
             20 => Self::Inquiry,
             21 => Self::InquiryAnswer,
+            22 => Self::Hold,
             32 => Self::GroupRequest,
             33 => Self::GroupData,
             34 => Self::GroupOrdered,

@@ -35,7 +35,7 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::is_quorum;
 use crate::protocol::wire::membership::{
-    write_ballot, write_promise, Ballot, Promise, ProposalPart,
+    write_ballot, write_hold, write_promise, Ballot, Promise, ProposalPart,
 };
 use crate::protocol::wire::Kind;
 #[cfg(kcgcs_exploration)]
@@ -152,6 +152,20 @@ impl Acceptor {
         fill(&mut self.accepted);
     }
 
+    /// Takes back what this node has accepted of itself and has told nobody of.
+    pub(super) fn withdraw_own(&mut self) {
+        self.accepted.clear();
+    }
+
+    /// The coordinator of `ballot` was heard; whether it is the one that was promised.
+    pub(super) fn hear(&mut self, now: Instant, ballot: Ballot) -> bool {
+        let is_promised = self.promised == Some(ballot);
+        if is_promised {
+            self.promised_at = now;
+        }
+        is_promised
+    }
+
     /// Whether the proposal of exactly this ballot was accepted.
     pub(super) fn has_accepted(&self, ballot: Ballot) -> bool {
         self.accepted()
@@ -235,6 +249,8 @@ pub(super) struct Proposer {
     started_at: Instant,
     /// The next voter and part to send, while a proposal is on its way.
     cursor: Option<(usize, u16)>,
+    /// Whose fencing is awaited before anything is proposed, though a quorum has promised.
+    held: Option<Identity>,
 }
 
 impl Proposer {
@@ -264,6 +280,7 @@ impl Proposer {
             look_at: Instant::ZERO,
             started_at: Instant::ZERO,
             cursor: None,
+            held: None,
         })
     }
 
@@ -281,6 +298,7 @@ impl Proposer {
     pub(super) fn stop(&mut self) {
         self.stage = Stage::Idle;
         self.cursor = None;
+        self.held = None;
         self.voters.clear();
         self.found.clear();
     }
@@ -444,6 +462,17 @@ impl Proposer {
         self.stage != Stage::Idle && now >= self.started_at.after(span)
     }
 
+    /// Proposes nothing yet, since `subject` is not fenced; to be looked at again at `until`.
+    pub(super) fn hold(&mut self, subject: Identity, until: Instant) {
+        self.held = Some(subject);
+        self.look_at = until;
+    }
+
+    /// Nothing is awaited any more.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
     /// The value that has to be proposed again, if a promise told of one.
     pub(super) fn found(&self) -> Option<&Proposal> {
         #[cfg(kcgcs_exploration)]
@@ -482,17 +511,26 @@ impl Proposer {
         if now >= self.send_at {
             self.send_at = now.after(self.interval);
             let is_gathering = self.stage == Stage::Preparing && now < self.long_until;
-            let longest = self.first_interval.times(if is_gathering {
-                SHORT_INTERVALS
-            } else {
-                BACK_OFF_MAX
-            });
+            let longest = self
+                .first_interval
+                .times(if is_gathering || self.held.is_some() {
+                    SHORT_INTERVALS
+                } else {
+                    BACK_OFF_MAX
+                });
             self.interval = self.interval.times(2).min(longest);
             if self.stage == Stage::Preparing {
                 let ballot = self.ballot;
+                if let Some(subject) = self.held {
+                    let waiting = self.voters.iter().filter(|voter| voter.promised);
+                    let waiting = waiting.filter(|voter| voter.identity != own);
+                    outbox.send(waiting.map(|voter| &voter.address), Kind::Hold, |writer| {
+                        write_hold(writer, ballot, subject)
+                    });
+                }
                 // While voters are awaited for long, those who have promised hear that it goes on:
                 // else the next in line would take over.
-                let is_slow = is_gathering && now >= self.short_until;
+                let is_slow = is_gathering && now >= self.short_until && self.held.is_none();
                 let asked = self
                     .voters
                     .iter()

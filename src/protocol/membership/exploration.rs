@@ -40,6 +40,7 @@ impl Hash for Membership {
         self.requested.hash(state);
         self.parting.hash(state);
         self.pinning.hash(state);
+        self.fencing.hash(state);
         self.has_heard_later_life.hash(state);
         self.spared.hash(state);
     }

@@ -132,6 +132,7 @@ impl Membership {
         self.requested = None;
         self.parting = None;
         self.pinning.enter_view(self.own.node);
+        self.fencing.clear();
         self.is_frozen = false;
         self.has_heard_later_life = false;
         self.troubled_since = None;
@@ -272,6 +273,7 @@ impl Membership {
         self.requested = None;
         self.parting = None;
         self.pinning = super::Pinning::new();
+        self.fencing.clear();
         self.is_frozen = false;
         self.has_heard_later_life = false;
         self.troubled_since = None;

@@ -14,10 +14,10 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{Event, RefusalReason};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
-    parse_ballot, parse_commit, parse_identity, parse_join, parse_join_answer, parse_not_member,
-    parse_number, parse_promise, parse_propose, parse_reports, parse_view_part, write_ballot,
-    write_join, write_join_answer, write_not_member, write_number, JoinAnswer, JoinRequest,
-    ReportRecord,
+    parse_ballot, parse_commit, parse_hold, parse_identity, parse_join, parse_join_answer,
+    parse_not_member, parse_number, parse_promise, parse_propose, parse_reports, parse_view_part,
+    write_ballot, write_join, write_join_answer, write_not_member, write_number, JoinAnswer,
+    JoinRequest, ReportRecord,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -224,6 +224,14 @@ impl Membership {
                 } else {
                     self.acceptor.send_promise(from, self.has_groups, outbox);
                 }
+            }
+            Kind::Hold => {
+                let (ballot, subject) = parse_hold(body)?;
+                if ballot.coordinator != sender.node {
+                    return Err(Counter::DroppedValue);
+                }
+                self.check_view(now, header, from, outbox)?;
+                self.take_hold(now, ballot, sender, subject, outbox);
             }
             Kind::Accepted => {
                 let ballot = parse_ballot(body)?;

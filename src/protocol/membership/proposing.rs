@@ -35,8 +35,11 @@ impl Membership {
             self.start_ballot(now, outbox);
         }
         if self.is_prepared(now) {
+            let is_new = self.proposer.found().is_none();
             self.fill_proposal(now);
-            self.proposer.propose(now, self.own);
+            if !is_new || self.may_propose(now, outbox) {
+                self.proposer.propose(now, self.own);
+            }
         }
         if self.proposer.is_decided() {
             self.decide(now, outbox);

@@ -13,9 +13,9 @@ mod reports;
 mod views;
 
 pub use agreement::{
-    parse_ballot, parse_commit, parse_promise, parse_propose, write_ballot, write_commit,
-    write_promise, write_proposal_part, Ballot, Change, Changes, Promise, ProposalHead,
-    ProposalPart,
+    parse_ballot, parse_commit, parse_hold, parse_promise, parse_propose, write_ballot,
+    write_commit, write_hold, write_promise, write_proposal_part, Ballot, Change, Changes, Promise,
+    ProposalHead, ProposalPart,
 };
 pub use joining::{
     parse_join, parse_join_answer, write_join, write_join_answer, JoinAnswer, JoinRequest,

@@ -112,6 +112,7 @@ pub fn record(
         | Event::QuorumRegained => {}
         Event::RefusedOther { .. } | Event::Writable { .. } => {}
         Event::Pinned { .. } | Event::Unpinned => {}
+        Event::FenceWanted { .. } | Event::FenceTimedOut { .. } | Event::FenceAwaited { .. } => {}
         Event::Prepare { .. } => {
             push(own, EventKind::Block { scope: None });
             return Some(Note::Prepare);

@@ -19,6 +19,7 @@ impl Hash for Proposer {
         self.interval.hash(state);
         self.started_at.hash(state);
         self.cursor.hash(state);
+        self.held.hash(state);
         if self.stage == Stage::Preparing {
             self.found.hash(state);
             self.short_until.hash(state);

@@ -108,6 +108,21 @@ pub fn write_ballot(writer: &mut Writer<'_>, ballot: Ballot) -> Option<()> {
     ballot.write(writer)
 }
 
+/// Reads the body of [`crate::protocol::wire::Kind::Hold`]: the ballot, and whose fencing it waits for.
+pub fn parse_hold(body: &[u8]) -> Result<(Ballot, Identity), Counter> {
+    let mut reader = Reader::new(body);
+    let ballot = Ballot::parse(&mut reader)?;
+    let subject = reader.identity()?;
+    reader.end()?;
+    Ok((ballot, subject))
+}
+
+/// Writes the body of [`crate::protocol::wire::Kind::Hold`].
+pub fn write_hold(writer: &mut Writer<'_>, ballot: Ballot, subject: Identity) -> Option<()> {
+    ballot.write(writer)?;
+    writer.identity(subject)
+}
+
 /// Reads the body of [`crate::protocol::wire::Kind::Promise`].
 pub fn parse_promise(body: &[u8]) -> Result<Promise<'_>, Counter> {
     let mut reader = Reader::new(body);
@@ -305,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn ballots_and_commits_are_read_as_they_were_written() -> TestResult {
+    fn ballots_holds_and_commits_are_read_as_they_were_written() -> TestResult {
         let mut buffer = [0; 32];
         let body = written(&mut buffer, |writer| write_ballot(writer, BALLOT))?;
         assert_eq!(parse_ballot(body), Ok(BALLOT));
@@ -314,6 +329,13 @@ mod tests {
             None
         );
         assert_eq!(parse_ballot(&[0; 6]), Err(Counter::DroppedValue));
+        let subject = identity(7);
+        let body = written(&mut buffer, |writer| write_hold(writer, BALLOT, subject))?;
+        assert_eq!(parse_hold(body), Ok((BALLOT, subject)));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_hold(body).is_ok()),
+            None
+        );
         let number = ViewNumber(u64::MAX);
         let body = written(&mut buffer, |writer| write_commit(writer, BALLOT, number))?;
         assert_eq!(parse_commit(body), Ok((BALLOT, number)));
