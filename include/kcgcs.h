@@ -288,4 +288,55 @@ int kcgcs_register_notifier(struct net *net, struct notifier_block *notifier);
  */
 int kcgcs_unregister_notifier(struct net *net, struct notifier_block *notifier);
 
+/**
+ * struct kcgcs_fence_ops - what sees to it that a failed node is harmless
+ * @fence: returns 0 when @node (a node of the cluster view; endpoint 0) can do
+ *         no harm any more: its power is off, its disks are locked, its
+ *         lease is over.  Anything else: it could not be done; @fence is called
+ *         again a second later.
+ * @timeout_ms: for so long no view without the node is agreed on unless @fence
+ *              has returned 0; 1 to 3600000.  Then the view goes on without
+ *              that, and says so in the kernel's log.
+ *
+ * Context of @fence: Process context, may sleep, one call at a time for each
+ * network namespace, no lock held.  It must return: the end of the node, and
+ * kcgcs_unregister_fence(), wait for it.
+ */
+struct kcgcs_fence_ops {
+	int (*fence)(void *context, const struct kcgcs_member *node);
+	unsigned int timeout_ms;
+};
+
+/**
+ * kcgcs_register_fence() - guard the views of a node by a fence handler
+ * @net: the network namespace
+ * @ops: the handler; copied
+ * @context: handed to the handler
+ *
+ * Before the node proposes a view that leaves out a failed node, the handler
+ * must have fenced that.  Any member may be the one that proposes, so each of
+ * them needs a handler; only one is called for a failed node, unless that
+ * member fails in the middle of it.  Nobody is fenced who leaves, is evicted,
+ * or has been started anew; nor is anything fenced by a node without a quorum.
+ * While a handler works the groups' messages wait.
+ *
+ * Context: Process context. May sleep.
+ * Return: 0, -ENETDOWN no node in this namespace, -EINVAL, -EBUSY it has a
+ * handler already.
+ */
+int kcgcs_register_fence(struct net *net, const struct kcgcs_fence_ops *ops,
+			 void *context);
+
+/**
+ * kcgcs_unregister_fence() - the opposite
+ * @net: the network namespace
+ *
+ * A view change that waits for the handler goes on without it.
+ *
+ * Context: Process context, not from the handler. May sleep, until a running
+ * call has returned.
+ * Return: 0, or -ENOENT if there was none (or the node is gone).
+ */
+int kcgcs_unregister_fence(struct net *net);
+
 #endif /* _KCGCS_H */

@@ -35,6 +35,7 @@ mod engine;
 mod errno;
 mod event_log;
 mod exported_functions;
+mod fence_gate;
 mod ffi;
 mod group_handle;
 mod instance;

@@ -188,8 +188,13 @@ fn a_failed_node_that_is_heard_again_before_it_was_fenced_stays() {
     lab.filter = Box::new(|from, to, _| from != 5 && to != 5);
     lab.run_for(3_000);
     assert!(lab.members(1).contains(&5));
+    let (handler, subject) = wanted(&lab)[0];
+    assert!(lab.hosts[&handler].node.wants_fence(subject));
     lab.filter = Box::new(|_, _, _| true);
     lab.run_until(5_000, "a view that all share", |lab| lab.agree(&all));
+    lab.run_until(2_000, "the handler not to be needed", |lab| {
+        !lab.hosts[&handler].node.wants_fence(subject)
+    });
     lab.run_for(40_000);
     assert!(lab.agree(&all));
 }

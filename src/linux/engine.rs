@@ -84,7 +84,7 @@ pub(super) struct Engine {
     /// Differences from the last cluster view, told before the view itself.
     changes: KVec<(Identity, ChangeReason)>,
     cluster_view: Option<Arc<ViewRecord>>,
-    log: EventLog,
+    pub(super) log: EventLog,
     /// Place in `handles` of the one whose message was taken last.
     last_submitter: usize,
     /// When to try again what there was no memory for.

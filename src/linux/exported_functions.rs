@@ -10,6 +10,7 @@ use super::{
         Member,
         View, //
     },
+    fence_gate::FenceGate,
     ffi,
     group_handle::{
         Handle,
@@ -51,6 +52,8 @@ ffi::as_declared!(
     kcgcs_view_put,
     kcgcs_register_notifier,
     kcgcs_unregister_notifier,
+    kcgcs_register_fence,
+    kcgcs_unregister_fence,
 );
 
 /// A handle that a consumer holds, lent for one call.
@@ -299,6 +302,50 @@ unsafe extern "C" fn kcgcs_unregister_notifier(
         };
         let instance = registry::find(net).ok_or(ENOENT)?;
         instance.notifier.unregister(block)?;
+        Ok(0)
+    })
+}
+
+/// See the header.
+///
+/// # Safety
+///
+/// `net` is a namespace; `ops` can be read, and its handler may be called until it was unregistered or the
+/// node is gone.
+#[no_mangle]
+unsafe extern "C" fn kcgcs_register_fence(
+    net: *mut bindings::net,
+    ops: *const ffi::kcgcs_fence_ops,
+    context: *mut c_void,
+) -> c_int {
+    might_sleep();
+    from_result(|| {
+        // SAFETY: The caller says that it can be read, or it is NULL.
+        let (Some(net), Some(ops)) = (NonNull::new(net), unsafe { ops.as_ref() }) else {
+            return Err(EINVAL);
+        };
+        let instance = registry::find(net).ok_or(ENETDOWN)?;
+        if instance.is_stopping() {
+            return Err(ENETDOWN);
+        }
+        // SAFETY: The caller promises the same.
+        unsafe { FenceGate::register(&instance, ops, context)? };
+        Ok(0)
+    })
+}
+
+/// See the header.
+///
+/// # Safety
+///
+/// `net` is a namespace.
+#[no_mangle]
+unsafe extern "C" fn kcgcs_unregister_fence(net: *mut bindings::net) -> c_int {
+    might_sleep();
+    from_result(|| {
+        let net = NonNull::new(net).ok_or(EINVAL)?;
+        let instance = registry::find(net).ok_or(ENOENT)?;
+        FenceGate::unregister(&instance)?;
         Ok(0)
     })
 }

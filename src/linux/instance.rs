@@ -19,6 +19,7 @@ use super::{
     cluster_notifier::ClusterNotifier,
     deadline_timer::DeadlineTimer,
     engine::Engine,
+    fence_gate::FenceGate,
     live_objects::{
         Kind,
         LiveObject, //
@@ -103,6 +104,10 @@ pub(crate) struct Instance {
     #[pin]
     engine_work: WorkItem<Instance>,
     #[pin]
+    fence_work: WorkItem<Instance>,
+    #[pin]
+    pub(super) fence_gate: FenceGate,
+    #[pin]
     pub(super) notifier: ClusterNotifier,
     pub(super) engine_queue: WorkQueue,
     /// Consumers may sleep long in their callbacks: they have a queue of their own.
@@ -155,6 +160,7 @@ impl Instance {
             Engine::new(identity, address, configuration, now, cluster).map_err(out_of_memory)?;
         let engine_queue = WorkQueue::new(c"kcgcs", true).map_err(out_of_memory)?;
         let delivery_queue = WorkQueue::new(c"kcgcs_delivery", false).map_err(out_of_memory)?;
+        let unfenced = FenceGate::queue().map_err(|_| Complaint::out_of_memory())?;
         let news = ClusterNotifier::queue().map_err(|_| Complaint::out_of_memory())?;
         let instance = Arc::pin_init(
             pin_init!(&this in Self {
@@ -179,6 +185,11 @@ impl Instance {
                         static_lock_class!(),
                     )
                 },
+                // SAFETY: As above, for the gate and the engine.
+                fence_work <- unsafe {
+                    WorkItem::new(this, FenceGate::call, c"kcgcs fence", static_lock_class!())
+                },
+                fence_gate <- FenceGate::new(unfenced),
                 notifier <- ClusterNotifier::new(news),
                 engine_queue,
                 delivery_queue,
@@ -247,6 +258,8 @@ impl Instance {
         self.pulse_timer.stop();
         self.engine_timer.stop();
         self.engine_work.cancel();
+        self.fence_work.cancel();
+        self.fence_gate.end();
         self.left.complete_all();
         self.notifier.end();
     }
@@ -263,6 +276,11 @@ impl Instance {
     /// Context: Any context.
     pub(super) fn wake_engine(&self) {
         self.engine_work.enqueue(&self.engine_queue);
+    }
+
+    /// Lets the fence gate call its handler soon. Like other consumers it may sleep long.
+    pub(super) fn wake_fence_gate(&self) {
+        self.fence_work.enqueue(&self.delivery_queue);
     }
 
     /// Sets the time at which the engine wakes by itself.

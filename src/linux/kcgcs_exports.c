@@ -28,3 +28,5 @@ KCGCS_EXPORT(kcgcs_view_get);
 KCGCS_EXPORT(kcgcs_view_put);
 KCGCS_EXPORT(kcgcs_register_notifier);
 KCGCS_EXPORT(kcgcs_unregister_notifier);
+KCGCS_EXPORT(kcgcs_register_fence);
+KCGCS_EXPORT(kcgcs_unregister_fence);

@@ -151,6 +151,12 @@ impl Node {
         self.end_input(now);
     }
 
+    /// To be asked just before the handler is called, which may have been busy with another node: whether it
+    /// is still to fence `subject`. If not, its answer is false.
+    pub fn wants_fence(&self, subject: Identity) -> bool {
+        self.membership.wants_fence(subject)
+    }
+
     /// What the handler has come to.
     pub fn answer_fence(&mut self, now: Instant, subject: Identity, is_fenced: bool) {
         self.begin_input();

@@ -124,6 +124,24 @@ impl Engine {
                     by
                 );
             }
+            Event::FenceWanted { subject } => self.want_fence(now, subject, instance),
+            Event::FenceTimedOut { subject } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "the fence handler did not confirm node {:?} in time: the view goes on WITHOUT FENCING it",
+                    subject.node
+                );
+            }
+            Event::FenceAwaited { subject, by } => {
+                log_line!(
+                    self.log,
+                    now,
+                    "the next view waits for node {:?}, which fences node {:?}",
+                    by.node,
+                    subject.node
+                );
+            }
             Event::Unpinned => log_line!(self.log, now, "views are not pinned any more"),
             Event::Refused { by, reason } => {
                 log_line!(
@@ -177,7 +195,7 @@ impl Engine {
     }
 
     /// A node as a member of the last cluster view.
-    fn cluster_member(&self, subject: Identity) -> Member {
+    pub(in super::super) fn cluster_member(&self, subject: Identity) -> Member {
         let id = node_member(subject);
         self.cluster_view
             .as_ref()

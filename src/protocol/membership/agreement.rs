@@ -468,6 +468,11 @@ impl Proposer {
         self.look_at = until;
     }
 
+    /// Whether a fencing is awaited.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Nothing is awaited any more.
     pub(super) fn release(&mut self) {
         self.held = None;

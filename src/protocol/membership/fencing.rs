@@ -123,6 +123,11 @@ impl Fencing {
         }
     }
 
+    fn is_wanted(&self, subject: Identity) -> bool {
+        let mut known = self.fenced.iter();
+        known.any(|fenced| fenced.subject == subject && fenced.progress == Progress::Wanted)
+    }
+
     /// When the gate is to be looked at again although nobody has answered.
     fn next_deadline(&self) -> Option<Instant> {
         let waiting = self
@@ -147,6 +152,12 @@ impl Membership {
     ) {
         self.fencing.timeout = timeout;
         self.advance(now, outbox);
+    }
+
+    /// Whether a ballot of this node still waits for the handler to fence `subject`: it may have been heard
+    /// again meanwhile, or others may have taken over.
+    pub(in crate::protocol) fn wants_fence(&self, subject: Identity) -> bool {
+        self.proposer.is_held() && self.fencing.is_wanted(subject)
     }
 
     /// The handler has fenced `subject`, or could not.

@@ -3,6 +3,7 @@
 //! The tests, by suite. A suite is a list of tests that run one after another in one machine; a test is
 //! a name that says what must hold, and a function that says what was wrong.
 
+mod fence;
 mod frozen;
 mod hostile;
 mod lifetimes;
@@ -94,6 +95,7 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         "parameters" => parameters::tests(surroundings),
         "refusals" => refusals::tests(),
         "samples" => samples::tests(surroundings),
+        "fence" => fence::tests(surroundings),
         "frozen" => frozen::tests(surroundings),
         "tool" => tool::tests(surroundings),
         "hostile" => hostile::tests(surroundings),

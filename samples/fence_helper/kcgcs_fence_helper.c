@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A fence handler that has a program do the work: before a view leaves out a
+ * failed node, "HELPER NODE INCARNATION" runs as root, and must end with
+ * code 0.  Any other end means that it could not be done; it is run again.
+ *
+ * Write 1 to the parameter "guard" to guard the node of the network namespace
+ * that one is in, 0 to end that; insmod takes guard=1 too.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kmod.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/nsproxy.h>
+#include <net/net_namespace.h>
+#include <net/netns/generic.h>
+
+#include <kcgcs.h>
+
+static char *helper = "/usr/sbin/kcgcs-fence";
+module_param(helper, charp, 0444);
+MODULE_PARM_DESC(helper, "the program, with its whole path");
+
+static unsigned int timeout_ms = 60000;
+module_param(timeout_ms, uint, 0444);
+MODULE_PARM_DESC(timeout_ms,
+		 "milliseconds after which a view goes on without fencing");
+
+struct fence_net {
+	bool is_guarded;
+};
+
+static unsigned int fence_net_id;
+static DEFINE_MUTEX(guard_lock);
+
+static int fence_run(void *context, const struct kcgcs_member *node)
+{
+	static char *environment[] = {
+		"HOME=/", "PATH=/sbin:/usr/sbin:/bin:/usr/bin", NULL
+	};
+	char number[8];
+	char incarnation[24];
+	char *arguments[] = { helper, number, incarnation, NULL };
+	int ret;
+
+	snprintf(number, sizeof(number), "%u", node->node);
+	snprintf(incarnation, sizeof(incarnation), "%llu", node->incarnation);
+	ret = call_usermodehelper(helper, arguments, environment,
+				  UMH_WAIT_PROC);
+	/* A positive value is what wait() gives. */
+	return ret > 0 ? -EIO : ret;
+}
+
+static int fence_guard(struct net *net, bool wanted)
+{
+	struct fence_net *state = net_generic(net, fence_net_id);
+	struct kcgcs_fence_ops ops = {
+		.fence = fence_run,
+		.timeout_ms = timeout_ms,
+	};
+	int ret = 0;
+
+	mutex_lock(&guard_lock);
+	if (wanted)
+		ret = kcgcs_register_fence(net, &ops, NULL);
+	else if (state->is_guarded)
+		ret = kcgcs_unregister_fence(net);
+	if (!ret || !wanted)
+		state->is_guarded = wanted;
+	mutex_unlock(&guard_lock);
+	return ret;
+}
+
+/* The namespace goes away, or this module does. */
+static void __net_exit fence_net_exit(struct net *net)
+{
+	fence_guard(net, false);
+}
+
+static struct pernet_operations fence_net_operations = {
+	.exit = fence_net_exit,
+	.id = &fence_net_id,
+	.size = sizeof(struct fence_net),
+};
+
+/* Until the module is ready, what insmod was given is only remembered. */
+static bool is_ready;
+static bool guard_at_start;
+
+static int fence_set_guard(const char *text, const struct kernel_param *param)
+{
+	bool wanted;
+	int ret = kstrtobool(text, &wanted);
+
+	if (ret)
+		return ret;
+	if (!is_ready) {
+		guard_at_start = wanted;
+		return 0;
+	}
+	return fence_guard(current->nsproxy->net_ns, wanted);
+}
+
+static const struct kernel_param_ops guard_ops = {
+	.set = fence_set_guard,
+};
+module_param_cb(guard, &guard_ops, NULL, 0200);
+MODULE_PARM_DESC(guard, "guard the node of one's network namespace");
+
+static int __init fence_init(void)
+{
+	int ret = register_pernet_subsys(&fence_net_operations);
+
+	if (ret)
+		return ret;
+	if (guard_at_start)
+		ret = fence_guard(current->nsproxy->net_ns, true);
+	if (ret)
+		unregister_pernet_subsys(&fence_net_operations);
+	else
+		is_ready = true;
+	return ret;
+}
+
+static void __exit fence_exit(void)
+{
+	unregister_pernet_subsys(&fence_net_operations);
+}
+
+module_init(fence_init);
+module_exit(fence_exit);
+
+MODULE_DESCRIPTION("KCGCS: a fence handler that runs a program");
+MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS("KCGCS");
