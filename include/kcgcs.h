@@ -145,6 +145,13 @@ struct kcgcs_message {
  * @writable: there is room again after -EAGAIN.  Optional.
  * @get_state: reserved for state transfer, must be NULL in this version
  * @set_state: reserved for state transfer, must be NULL in this version
+ * @watchdog_ms: a callback that does not return for so many milliseconds is
+ *               reported in the kernel's log, and so is its return; 0: never.
+ *               Heartbeats go on whatever consumers do, so nobody else
+ *               would notice
+ * @watchdog_leave: such a consumer is put out of its group too: the others get
+ *                  a view without it, and itself, once it returns, a last
+ *                  view without members
  *
  * Context: Process context, may sleep, one callback at a time for each group
  * handle, no lock held.  kcgcs_multicast(), kcgcs_self() and kcgcs_view_get()
@@ -161,6 +168,8 @@ struct kcgcs_group_ops {
 	void (*writable)(void *context);
 	void (*get_state)(void *context);
 	void (*set_state)(void *context);
+	unsigned int watchdog_ms;
+	bool watchdog_leave;
 };
 
 /**

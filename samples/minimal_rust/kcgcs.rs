@@ -72,6 +72,8 @@ pub(crate) struct Operations {
     pub(crate) view: extern "C" fn(*mut c_void, &View),
     pub(crate) deliver: extern "C" fn(*mut c_void, &Message),
     pub(crate) optional: [Option<extern "C" fn(*mut c_void)>; 4],
+    pub(crate) watchdog_ms: c_uint,
+    pub(crate) watchdog_leave: bool,
 }
 
 // SAFETY: Nothing in it ever changes, and `owner` outlives the statics of the module it names.

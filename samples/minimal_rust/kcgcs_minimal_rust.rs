@@ -26,6 +26,8 @@ static OPERATIONS: kcgcs::Operations = kcgcs::Operations {
     view,
     deliver,
     optional: [None; 4],
+    watchdog_ms: 0,
+    watchdog_leave: false,
 };
 static GROUP: Atomic<*mut kcgcs::Group> = Atomic::new(ptr::null_mut());
 static IS_MEMBER: Atomic<bool> = Atomic::new(false);

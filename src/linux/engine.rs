@@ -4,6 +4,7 @@
 //! a time, with all outputs carried out before the next one.
 
 mod cluster_events;
+mod watchdog;
 
 use super::{
     clock,
@@ -184,6 +185,7 @@ impl Engine {
     }
 
     fn handle_inputs(&mut self, instance: &Instance) -> bool {
+        self.check_watchdogs(clock::now(), instance);
         for count in 0..INPUTS_PER_RUN {
             if self.is_stopped {
                 return false;
@@ -238,10 +240,8 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Instant> {
         let deadline = self.node.next_deadline().map(|(at, _)| at);
-        match (deadline, self.retry_at) {
-            (Some(deadline), Some(retry_at)) => Some(deadline.min(retry_at)),
-            (deadline, retry_at) => deadline.or(retry_at),
-        }
+        let wanted = [deadline, self.retry_at, self.watchdog_deadline()];
+        wanted.into_iter().flatten().min()
     }
 
     /// Hands one submitted message to the protocol, of one member after the other. False if there is

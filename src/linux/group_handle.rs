@@ -12,6 +12,11 @@
 //! Both queues are bounded. A consumer whose callbacks do not keep up is put out of its group, with a
 //! last view that has no members: it holds up nobody else.
 
+mod watchdog;
+
+pub(super) use self::watchdog::Alarm;
+
+use self::watchdog::Watchdog;
 use super::{
     callback_types::{
         order_number,
@@ -28,6 +33,7 @@ use super::{
     view_record::ViewRecord,
     work_item::WorkItem, //
 };
+use super::clock;
 use crate::{
     platform::BoundedVec,
     protocol::{
@@ -137,6 +143,7 @@ pub(super) struct Handle {
     context: *mut c_void,
     /// The task that makes a callback now, as a number; zero: none.
     calling: Atomic<usize>,
+    pub(super) watchdog: Watchdog,
     /// Taken by consumers wherever they are, so with interrupts off.
     #[pin]
     state: SpinLockIrq<State>,
@@ -191,6 +198,9 @@ impl Handle {
     ) -> Result<Arc<Self>> {
         // SAFETY: The caller says that `ops` can be read and that its module is running.
         let owner = unsafe { ModuleReference::new((*ops.as_ptr()).owner)? };
+        // SAFETY: As above.
+        let (watchdog_ms, puts_out) =
+            unsafe { ((*ops.as_ptr()).watchdog_ms, (*ops.as_ptr()).watchdog_leave) };
         // One place more, for the one that the engine has taken and may give back.
         let submissions =
             RingBuffer::with_capacity(ENDPOINT_PENDING_MESSAGES_MAX.saturating_add(1));
@@ -224,6 +234,7 @@ impl Handle {
                 ops,
                 context,
                 calling: Atomic::new(0),
+                watchdog: Watchdog::new(watchdog_ms, puts_out),
                 state <- new_spinlock_irq!(state, "kcgcs_handle"),
                 _owner: owner,
                 _live: LiveObject::new(Kind::Handle),
@@ -418,7 +429,13 @@ impl Handle {
                 delivery
             };
             self.calling.store(Task::current_raw() as usize, Relaxed);
+            if self.watchdog.begin(clock::now()) {
+                self.instance.wake_engine();
+            }
             self.call_back(delivery);
+            if self.watchdog.end(clock::now()) {
+                self.instance.wake_engine();
+            }
             self.calling.store(0, Relaxed);
         }
         self.work.enqueue(&self.instance.delivery_queue);

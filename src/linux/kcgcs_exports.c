@@ -16,7 +16,7 @@ static_assert(sizeof(struct kcgcs_member) == 16);
 static_assert(sizeof(struct kcgcs_change) == 24);
 static_assert(sizeof(struct kcgcs_view) == 64);
 static_assert(sizeof(struct kcgcs_message) == 48);
-static_assert(sizeof(struct kcgcs_group_ops) == 7 * sizeof(void *));
+static_assert(sizeof(struct kcgcs_group_ops) == 8 * sizeof(void *));
 
 #define KCGCS_EXPORT(function) EXPORT_SYMBOL_NS_GPL(function, "KCGCS")
 

@@ -443,6 +443,61 @@ static void a_full_window_refuses_and_tells_when_there_is_room(struct kunit *tes
 	KUNIT_EXPECT_FALSE(test, c->is_disordered);
 }
 
+/* A consumer that wants a watchdog, and whether it is to be put out. */
+static struct consumer *consumer_watched(struct kunit *test, bool puts_out)
+{
+	static struct kcgcs_group_ops ops[2];
+	struct consumer *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	ops[puts_out] = consumer_ops;
+	ops[puts_out].watchdog_ms = 100;
+	ops[puts_out].watchdog_leave = puts_out;
+	init_waitqueue_head(&c->wait);
+	init_completion(&c->entered);
+	init_completion(&c->go_on);
+	c->group = kcgcs_join(&init_net, "watchdog", &ops[puts_out], c);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c->group);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, consumer_end,
+							   c));
+	return c;
+}
+
+static void a_consumer_that_hangs_in_a_callback_is_put_out_if_it_wants(struct kunit *test)
+{
+	struct consumer *stays = consumer_watched(test, false);
+	struct consumer *goes = consumer_watched(test, true);
+	struct consumer *other = consumer_in_view(test, "watchdog", 3);
+
+	stays->is_held = true;
+	goes->is_held = true;
+	say(test, other, "hello");
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&goes->entered,
+							    WAIT));
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&stays->entered,
+							    WAIT));
+	/* One of the two goes; the other one has hung as long. */
+	KUNIT_EXPECT_NE(test, 0,
+			wait_event_timeout(other->wait,
+					   READ_ONCE(other->members) == 2,
+					   WAIT));
+	msleep(300);
+	KUNIT_EXPECT_EQ(test, 2, READ_ONCE(other->members));
+	complete_all(&goes->go_on);
+	complete_all(&stays->go_on);
+	KUNIT_EXPECT_NE(test, 0,
+			wait_event_timeout(goes->wait,
+					   READ_ONCE(goes->members) == 0,
+					   WAIT));
+	KUNIT_EXPECT_NE(test, 0,
+			wait_event_timeout(stays->wait,
+					   READ_ONCE(stays->members) == 2,
+					   WAIT));
+	KUNIT_EXPECT_EQ(test, -ESHUTDOWN,
+			kcgcs_multicast(goes->group, "x", 1, KCGCS_AGREED,
+					GFP_KERNEL));
+}
+
 static int notified_views;
 
 static int count_views(struct notifier_block *block, unsigned long event,
@@ -484,6 +539,7 @@ static struct kunit_case handle_cases[] = {
 	KUNIT_CASE(wrong_messages_are_refused),
 	KUNIT_CASE(sending_is_allowed_where_one_may_not_sleep),
 	KUNIT_CASE(a_full_window_refuses_and_tells_when_there_is_room),
+	KUNIT_CASE(a_consumer_that_hangs_in_a_callback_is_put_out_if_it_wants),
 	KUNIT_CASE(a_notifier_is_told_the_present_view_and_goes_once),
 	{}
 };
