@@ -69,6 +69,56 @@ fn a_minority_of_the_expected_nodes_forms_nothing() {
 }
 
 #[test]
+fn a_cluster_that_waits_for_all_forms_nothing_before_all_are_there() {
+    let settings = Configuration {
+        wait_for_all: 1,
+        ..Configuration::DEFAULT
+    };
+    let mut lab = Lab::without_nodes(4, settings);
+    for number in [1, 2, 4] {
+        lab.start(number, 1);
+    }
+    lab.run_for(60_000);
+    for number in [1, 2, 4] {
+        assert!(lab.members(number).is_empty());
+    }
+    lab.start(3, 1);
+    lab.run_until(2_000, "a view of all", |lab| lab.agree(&[1, 2, 3, 4]));
+    // Once it is there it is a cluster as any other one.
+    lab.crash(2);
+    lab.run_until(2_000, "a view of three", |lab| lab.agree(&[1, 3, 4]));
+    lab.start(2, 2);
+    lab.run_until(2_000, "a view of all", |lab| lab.agree(&[1, 2, 3, 4]));
+}
+
+#[test]
+fn of_two_equal_halves_the_one_with_the_lowest_node_goes_on_or_neither() {
+    for even_split in [0, 1] {
+        let settings = Configuration {
+            even_split,
+            ..Configuration::DEFAULT
+        };
+        for count in [2_u16, 4, 8] {
+            let all: Vec<u16> = (1..=count).collect();
+            let mut lab = Lab::new(count, settings);
+            lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+            lab.run_for(1_000);
+            let is_low = move |number: u16| number <= count / 2;
+            lab.filter = Box::new(move |from, to, _| is_low(from) == is_low(to));
+            lab.run_for(10_000);
+            let low: Vec<u16> = (1..=count / 2).collect();
+            assert_eq!(lab.agree(&low), even_split == 1, "{count} nodes");
+            assert_eq!(lab.hosts[&1].node.has_quorum(), even_split == 1);
+            assert!(!lab.hosts[&count].node.has_quorum());
+            lab.filter = Box::new(|_, _, _| true);
+            lab.run_until(5_000, "one view of all", |lab| {
+                lab.agree(&all) && lab.hosts[&count].node.has_quorum()
+            });
+        }
+    }
+}
+
+#[test]
 fn a_crash_leads_to_one_view_without_the_node_within_300_ms() {
     for count in [3, 5, 8, 16, 32, 64] {
         for victim in [1, count / 2 + 1, count] {

@@ -146,6 +146,7 @@ fn join_answer() -> impl Strategy<Value = JoinAnswer> {
             RefusalReason::Rings,
             RefusalReason::Confirmations,
             RefusalReason::Coordinators,
+            RefusalReason::EvenSplit,
             RefusalReason::ViewFull,
         ])
         .prop_map(JoinAnswer::Refused),
@@ -206,7 +207,13 @@ proptest! {
         let pulse = PulseBody { number, heard_age_ms };
         prop_assert_eq!(PulseBody::parse(&written(|writer| pulse.write(writer))), Ok(pulse));
         let [heartbeat_interval_ms, rings, confirmations, coordinators] = settings;
-        let settings = SharedSettings { heartbeat_interval_ms, rings, confirmations, coordinators };
+        let settings = SharedSettings {
+            heartbeat_interval_ms,
+            rings,
+            confirmations,
+            coordinators,
+            even_split: rings & 1,
+        };
         let join = JoinRequest { settings, has_heard: rings % 2 == 0 };
         prop_assert_eq!(parse_join(&written(|writer| write_join(writer, &join))), Ok(join));
         let body = written(|writer| write_join_answer(writer, &answer));

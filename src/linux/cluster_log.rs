@@ -105,6 +105,7 @@ pub(super) fn refusal(reason: RefusalReason) -> &'static str {
         RefusalReason::Rings => "number of rings differs",
         RefusalReason::Confirmations => "number of confirmations differs",
         RefusalReason::Coordinators => "number of coordinators differs",
+        RefusalReason::EvenSplit => "rule for equal halves (even_split) differs",
         RefusalReason::ViewFull => "view is full",
     }
 }

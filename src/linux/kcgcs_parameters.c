@@ -172,6 +172,10 @@ KCGCS_SETTING(blocked_timeout_ms,
 	      "Milliseconds without a quorum before a node gives up a view of which members have started anew, 100 to 3600000 (default 5000)");
 KCGCS_SETTING(expected_nodes,
 	      "Nodes of which a majority forms the first view, 0 to 1024; 0: this node and its peers (default 0)");
+KCGCS_SETTING(wait_for_all,
+	      "1: the first view waits for all expected nodes, not for a majority of them (default 0)");
+KCGCS_SETTING(even_split,
+	      "Of two equal halves of a view 1: the one with the lowest node goes on, 0: neither does (default 1)");
 
 static struct kcgcs_setting *kcgcs_settings[] = {
 	&kcgcs_setting_node_id,
@@ -191,6 +195,8 @@ static struct kcgcs_setting *kcgcs_settings[] = {
 	&kcgcs_setting_formation_ms,
 	&kcgcs_setting_blocked_timeout_ms,
 	&kcgcs_setting_expected_nodes,
+	&kcgcs_setting_wait_for_all,
+	&kcgcs_setting_even_split,
 };
 
 static int kcgcs_set_nothing(const char *text, const struct kernel_param *param)

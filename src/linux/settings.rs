@@ -131,6 +131,8 @@ setting_names! {
     formation_ms
     blocked_timeout_ms
     expected_nodes
+    wait_for_all
+    even_split
 }
 
 /// The name of a cluster.

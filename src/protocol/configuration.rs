@@ -61,6 +61,12 @@ pub struct Configuration {
     /// Nodes of which a majority must be present to form the first view; 0: this node and its
     /// peers. 0 to 1024, default 0.
     pub expected_nodes: u32,
+    /// Whether the first view waits for all expected nodes instead of a majority of them, so that no
+    /// majority can start without hearing of a cluster that lives on in the rest. 0 or 1, default 0.
+    pub wait_for_all: u32,
+    /// Whether of two equal halves of a view the one with its lowest node goes on; otherwise neither does.
+    /// 0 or 1, default 1.
+    pub even_split: u32,
 }
 
 impl Configuration {
@@ -83,6 +89,8 @@ impl Configuration {
         formation_ms: 250,
         blocked_timeout_ms: 5000,
         expected_nodes: 0,
+        wait_for_all: 0,
+        even_split: 1,
     };
 
     /// For machines that share few processors and run late by 100 ms and more.
@@ -145,6 +153,8 @@ pub struct SharedSettings {
     pub confirmations: u32,
     /// See [`Configuration::coordinators`].
     pub coordinators: u32,
+    /// See [`Configuration::even_split`].
+    pub even_split: u32,
 }
 
 /// A configuration that was checked.
@@ -207,6 +217,8 @@ impl ValidConfiguration {
         in_range("formation_ms", s.formation_ms, 1, 60_000)?;
         in_range("blocked_timeout_ms", s.blocked_timeout_ms, 100, 3_600_000)?;
         in_range("expected_nodes", s.expected_nodes, 0, NODES_MAX as u32)?;
+        in_range("wait_for_all", s.wait_for_all, 0, 1)?;
+        in_range("even_split", s.even_split, 0, 1)?;
         if peers.len() > PEERS_MAX {
             return Err(ConfigurationError::Setting(InvalidSetting {
                 parameter: "peers",
@@ -245,13 +257,20 @@ impl ValidConfiguration {
         &self.peers
     }
 
-    /// Nodes that must be present before the first view is formed: a majority of the expected ones.
-    pub fn formation_quorum(&self) -> usize {
-        let expected = match self.settings.expected_nodes {
+    /// Nodes that the first view waits for, for a while or, if it waits for all, for ever.
+    pub fn expected(&self) -> usize {
+        match self.settings.expected_nodes {
             0 => self.peers.len().saturating_add(1),
             given => given as usize,
-        };
-        (expected / 2).saturating_add(1)
+        }
+    }
+
+    /// Nodes that must be present before the first view is formed: a majority of the expected ones, or all.
+    pub fn formation_quorum(&self) -> usize {
+        if self.settings.wait_for_all == 1 {
+            return self.expected();
+        }
+        (self.expected() / 2).saturating_add(1)
     }
 
     /// What all nodes of the cluster must have in common.
@@ -261,6 +280,7 @@ impl ValidConfiguration {
             rings: self.settings.rings,
             confirmations: self.settings.confirmations,
             coordinators: self.settings.coordinators,
+            even_split: self.settings.even_split,
         }
     }
 
@@ -315,7 +335,7 @@ mod tests {
     type Set = fn(&mut Configuration, u32);
 
     /// Name, smallest and largest value, how to set it.
-    const LIMITS: [(&str, u32, u32, Set); 16] = [
+    const LIMITS: [(&str, u32, u32, Set); 18] = [
         ("heartbeat_interval_ms", 10, 10_000, |c, v| {
             c.heartbeat_interval_ms = v
         }),
@@ -342,6 +362,8 @@ mod tests {
             c.blocked_timeout_ms = v
         }),
         ("expected_nodes", 0, 1024, |c, v| c.expected_nodes = v),
+        ("wait_for_all", 0, 1, |c, v| c.wait_for_all = v),
+        ("even_split", 0, 1, |c, v| c.even_split = v),
     ];
 
     fn check(settings: Configuration) -> Result<(), ConfigurationError> {
@@ -437,6 +459,17 @@ mod tests {
             };
             let valid = ValidConfiguration::new(settings, b"test", address(9), &peers)?;
             assert_eq!(valid.formation_quorum(), needed);
+            let settings = Configuration {
+                wait_for_all: 1,
+                ..settings
+            };
+            let valid = ValidConfiguration::new(settings, b"test", address(9), &peers)?;
+            let all = if expected_nodes == 0 {
+                5
+            } else {
+                expected_nodes as usize
+            };
+            assert_eq!(valid.formation_quorum(), all);
         }
         Ok(())
     }
@@ -449,6 +482,7 @@ mod tests {
         assert_eq!(shared.rings, 8);
         assert_eq!(shared.confirmations, WIDE.confirmations);
         assert_eq!(shared.coordinators, WIDE.coordinators);
+        assert_eq!(shared.even_split, WIDE.even_split);
         assert_eq!(valid.settings(), &WIDE);
         let hash = fnv1a_64(b"test");
         assert_eq!(valid.cluster(), (hash >> 32) as u32 ^ hash as u32);

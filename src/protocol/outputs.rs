@@ -81,6 +81,8 @@ pub enum RefusalReason {
     Confirmations,
     /// The number of coordinators differs.
     Coordinators,
+    /// What becomes of two equal halves differs.
+    EvenSplit,
     /// The view is full.
     ViewFull,
 }

@@ -192,8 +192,10 @@ pub(super) struct Voter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) enum QuorumRule {
-    /// The quorum of a view (see `ClusterView::is_quorum`): the voters are all its members.
+    /// The quorum of a view, whose members are the voters: more than half, or exactly half with the lowest.
     OfView,
+    /// More than half of the voters.
+    MoreThanHalf,
     /// At least so many: the first view.
     AtLeast(usize),
 }
@@ -400,6 +402,7 @@ impl Proposer {
         let votes = votes.saturating_add(usize::from(is_seeded(Fault::SmallQuorum)));
         match self.rule {
             QuorumRule::AtLeast(needed) => votes >= needed,
+            QuorumRule::MoreThanHalf => is_quorum(votes, self.voters.len(), false),
             QuorumRule::OfView => {
                 let with_lowest = self.voters.first().is_some_and(&counts);
                 is_quorum(votes, self.voters.len(), with_lowest)

@@ -251,11 +251,7 @@ impl Joining {
             return false;
         }
         let present = self.candidates(now).count().saturating_add(1);
-        let expected = match configuration.settings().expected_nodes {
-            0 => configuration.peers().len().saturating_add(1),
-            given => given as usize,
-        };
-        present >= expected
+        present >= configuration.expected()
             || (self.round > PATIENCE_ROUNDS && present >= configuration.formation_quorum())
     }
 }

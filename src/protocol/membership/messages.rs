@@ -610,6 +610,8 @@ fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalRea
         Some(RefusalReason::Confirmations)
     } else if theirs.coordinators != ours.coordinators {
         Some(RefusalReason::Coordinators)
+    } else if theirs.even_split != ours.even_split {
+        Some(RefusalReason::EvenSplit)
     } else {
         None
     }

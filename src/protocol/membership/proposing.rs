@@ -175,11 +175,15 @@ impl Membership {
             );
         } else {
             let members = self.view.members().iter();
+            let rule = match self.configuration.settings().even_split {
+                0 => QuorumRule::MoreThanHalf,
+                _ => QuorumRule::OfView,
+            };
             self.proposer.start(
                 now,
                 since,
                 ballot,
-                QuorumRule::OfView,
+                rule,
                 members.map(|member| (member.identity, member.address)),
                 accepted,
             );

@@ -41,6 +41,7 @@ pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
         rings: reader.u32()?,
         confirmations: reader.u32()?,
         coordinators: reader.u32()?,
+        even_split: reader.u32()?,
     };
     let has_heard = match reader.u8()? {
         0 => false,
@@ -61,6 +62,7 @@ pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> 
     writer.u32(settings.rings)?;
     writer.u32(settings.confirmations)?;
     writer.u32(settings.coordinators)?;
+    writer.u32(settings.even_split)?;
     writer.u8(u8::from(request.has_heard))
 }
 
@@ -79,6 +81,7 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
             4 => RefusalReason::Confirmations,
             5 => RefusalReason::Coordinators,
             6 => RefusalReason::ViewFull,
+            8 => RefusalReason::EvenSplit,
             _ => return Err(Counter::DroppedValue),
         }),
         3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
@@ -105,6 +108,7 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
                 RefusalReason::Confirmations => 4,
                 RefusalReason::Coordinators => 5,
                 RefusalReason::ViewFull => 6,
+                RefusalReason::EvenSplit => 8,
             })
         }
         JoinAnswer::StaleIncarnation(incarnation) => {

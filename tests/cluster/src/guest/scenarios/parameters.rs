@@ -28,7 +28,7 @@ const fn setting(name: &'static str, min: u64, max: u64, default: u64) -> Settin
 }
 
 /// With the defaults in force, `window_misses` is bounded by another setting.
-const SETTINGS: [Setting; 16] = [
+const SETTINGS: [Setting; 18] = [
     setting("heartbeat_interval_ms", 10, 10_000, 160),
     setting("heartbeat_slack_ms", 1, 10_000, 15),
     setting("window_heartbeats", 1, 32, 1),
@@ -45,6 +45,8 @@ const SETTINGS: [Setting; 16] = [
     setting("formation_ms", 1, 60_000, 250),
     setting("blocked_timeout_ms", 100, 3_600_000, 5000),
     setting("expected_nodes", 0, 1024, 0),
+    setting("wait_for_all", 0, 1, 0),
+    setting("even_split", 0, 1, 1),
 ];
 
 /// Every which setting is tried, on the stock kernel and on the debug kernel, where each load takes
