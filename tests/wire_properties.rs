@@ -201,18 +201,18 @@ proptest! {
     fn pulses_and_joins_are_read_as_they_were_written(
         number: u32,
         heard_age_ms: u16,
-        settings in any::<[u32; 4]>(),
+        settings in any::<[u32; 5]>(),
         answer in join_answer(),
     ) {
         let pulse = PulseBody { number, heard_age_ms };
         prop_assert_eq!(PulseBody::parse(&written(|writer| pulse.write(writer))), Ok(pulse));
-        let [heartbeat_interval_ms, rings, confirmations, coordinators] = settings;
+        let [heartbeat_interval_ms, rings, confirmations, coordinators, even_split] = settings;
         let settings = SharedSettings {
             heartbeat_interval_ms,
             rings,
             confirmations,
             coordinators,
-            even_split: rings & 1,
+            even_split,
         };
         let join = JoinRequest { settings, has_heard: rings % 2 == 0 };
         prop_assert_eq!(parse_join(&written(|writer| write_join(writer, &join))), Ok(join));

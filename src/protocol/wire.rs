@@ -299,7 +299,7 @@ mod tests {
             (2, 2, Counter::DroppedVersion),
             (3, 0, Counter::DroppedKind),
             (3, 4, Counter::DroppedKind),
-            (3, 22, Counter::DroppedKind),
+            (3, 23, Counter::DroppedKind),
             (3, 255, Counter::DroppedKind),
             (4, 0x13, Counter::DroppedCluster),
             (7, 0x79, Counter::DroppedCluster),

@@ -129,9 +129,10 @@ mod tests {
         rings: 3,
         confirmations: 2,
         coordinators: u32::MAX,
+        even_split: 1,
     };
 
-    const ANSWERS: [JoinAnswer; 10] = [
+    const ANSWERS: [JoinAnswer; 11] = [
         JoinAnswer::Forming,
         JoinAnswer::Known {
             coordinator: address(7),
@@ -142,6 +143,7 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::Confirmations),
         JoinAnswer::Refused(RefusalReason::Coordinators),
         JoinAnswer::Refused(RefusalReason::ViewFull),
+        JoinAnswer::Refused(RefusalReason::EvenSplit),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
     ];
