@@ -92,6 +92,35 @@ fn a_cluster_that_waits_for_all_forms_nothing_before_all_are_there() {
 }
 
 #[test]
+fn the_numbers_of_views_grow_although_most_nodes_have_lost_their_memory() {
+    for keeper in [1, 3] {
+        let (mut lab, all) = formed(3);
+        for _ in 0..4 {
+            let victim = keeper % 3 + 1;
+            lab.crash(victim);
+            lab.run_for(2_000);
+            let incarnation = lab.hosts[&victim].node.identity().incarnation.0 + 1;
+            lab.start(victim, incarnation);
+            lab.run_until(2_000, "a view of all", |lab| lab.agree(&all));
+        }
+        let before = lab.hosts[&keeper].node.view().unwrap().number.0;
+        assert!(before >= 9);
+        for victim in 1..=3 {
+            if victim != keeper {
+                lab.crash(victim);
+                let incarnation = lab.hosts[&victim].node.identity().incarnation.0 + 1;
+                lab.start(victim, incarnation);
+            }
+        }
+        lab.run_until(20_000, "a first view of all", |lab| {
+            lab.agree(&all) && lab.hosts[&keeper].node.identity().incarnation.0 > 1
+        });
+        let after = lab.hosts[&keeper].node.view().unwrap().number.0;
+        assert!(after > before, "view {before} became view {after}");
+    }
+}
+
+#[test]
 fn of_two_equal_halves_the_one_with_the_lowest_node_goes_on_or_neither() {
     for even_split in [0, 1] {
         let settings = Configuration {

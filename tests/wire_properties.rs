@@ -138,7 +138,9 @@ fn report() -> impl Strategy<Value = ReportRecord> {
 
 fn join_answer() -> impl Strategy<Value = JoinAnswer> {
     prop_oneof![
-        Just(JoinAnswer::Forming),
+        any::<u64>().prop_map(|number| JoinAnswer::Forming {
+            last_view: ViewNumber(number)
+        }),
         address().prop_map(|coordinator| JoinAnswer::Known { coordinator }),
         select(vec![
             RefusalReason::DuplicateNodeId,
@@ -214,7 +216,8 @@ proptest! {
             coordinators,
             even_split,
         };
-        let join = JoinRequest { settings, has_heard: rings % 2 == 0 };
+        let last_view = ViewNumber(u64::from(number));
+        let join = JoinRequest { settings, has_heard: rings % 2 == 0, last_view };
         prop_assert_eq!(parse_join(&written(|writer| write_join(writer, &join))), Ok(join));
         let body = written(|writer| write_join_answer(writer, &answer));
         prop_assert_eq!(parse_join_answer(&body), Ok(answer));
@@ -234,6 +237,7 @@ proptest! {
         before in ballot(),
         has_groups: bool,
         issuer in node(),
+        number in 1..=u64::MAX,
         reporters in vec(any::<u8>(), 0..=NODES_MAX / 8),
         changes in vec(change(), 0..100),
     ) {
@@ -244,6 +248,7 @@ proptest! {
             let end = changes.len().min(start + PART_ENTRIES_MAX);
             let head = ProposalHead {
                 issuer,
+                number: ViewNumber(number),
                 part: part as u16,
                 parts: parts as u16,
                 changes_total: changes.len() as u16,
@@ -255,6 +260,7 @@ proptest! {
             });
             let (ballot, alone) = parse_propose(&body).unwrap();
             prop_assert_eq!((ballot, alone.issuer, alone.reporters), (under, issuer, &reporters[..]));
+            prop_assert_eq!(alone.number, head.number);
             let body = written(|writer| {
                 write_promise(writer, under, has_groups, Some(before))?;
                 write_proposal_part(writer, &head, &changes[start..end])
@@ -305,6 +311,7 @@ proptest! {
     fn a_message_cut_off_anywhere_is_refused(under in ballot(), changes in vec(change(), 1..=32)) {
         let head = ProposalHead {
             issuer: under.coordinator,
+            number: ViewNumber(1),
             part: 0,
             parts: 1,
             changes_total: changes.len() as u16,
@@ -327,6 +334,7 @@ proptest! {
     ) {
         let head = ProposalHead {
             issuer: NodeId::new(1).unwrap(),
+            number: ViewNumber(1),
             part: 0,
             parts: 1,
             changes_total: changes.len() as u16,

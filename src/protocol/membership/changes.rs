@@ -271,7 +271,7 @@ mod tests {
             round: 1,
             coordinator: node(1),
         };
-        proposal.begin(ballot, node(1));
+        proposal.begin(ballot, node(1), view.number.next());
         changes.fill(view, &mut proposal, |subject| {
             changes.doubts.is_confirmed(subject)
         });

@@ -82,7 +82,10 @@ impl Membership {
         if self.next.copy_from(&self.view).is_err() {
             return false;
         }
-        self.next.number = self.view.number.next();
+        self.next.number = match self.view.number {
+            ViewNumber(0) => proposal.number(),
+            present => present.next(),
+        };
         self.next.issuer = proposal.issuer();
         self.next.set_reporters(proposal.reporters());
         for change in proposal.changes() {
@@ -239,10 +242,12 @@ impl Membership {
             incarnation,
             ..self.own
         };
+        let last_view = self.view.number;
         let stayed = self.view().map(|_| now.since(self.member_since));
         self.forget_view(outbox);
         outbox.set_identity(self.own);
         self.phase = Phase::Joining;
+        self.joining.note_view(last_view.max(later_view));
         self.joining.restart(now, stayed);
         self.not_before = now;
         self.signals = super::Signals {

@@ -12,7 +12,7 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::configuration::ValidConfiguration;
-use crate::protocol::identity::{Identity, PeerAddress};
+use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
 use crate::protocol::limits::{NODES_MAX, REJOIN_PAUSE_ROUNDS_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::random::Random;
@@ -44,6 +44,8 @@ pub(super) struct Candidate {
     pub(super) identity: Identity,
     /// Where.
     pub(super) address: PeerAddress,
+    /// The latest view that it knows of.
+    last_view: ViewNumber,
     heard_at: Instant,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct Joining {
     losses: u32,
     /// How many coordinators were asked at once in this round.
     redirects: u32,
+    /// The latest view that this node knows of, in all its lives: the next first view comes after it.
+    last_view: ViewNumber,
 }
 
 impl Joining {
@@ -77,6 +81,7 @@ impl Joining {
             known: None,
             losses: 0,
             redirects: 0,
+            last_view: ViewNumber::default(),
         })
     }
 
@@ -120,6 +125,7 @@ impl Joining {
         now: Instant,
         identity: Identity,
         address: PeerAddress,
+        last_view: ViewNumber,
     ) -> bool {
         let fresh = self.freshness();
         self.candidates
@@ -135,6 +141,7 @@ impl Joining {
                 let news = known.identity != identity;
                 known.identity = identity;
                 known.address = address;
+                known.last_view = known.last_view.max(last_view);
                 known.heard_at = now;
                 news
             }
@@ -143,6 +150,7 @@ impl Joining {
                 .push(Candidate {
                     identity,
                     address,
+                    last_view,
                     heard_at: now,
                 })
                 .is_ok(),
@@ -171,7 +179,24 @@ impl Joining {
         JoinRequest {
             settings: configuration.shared(),
             has_heard: self.knows_cluster(now),
+            last_view: self.last_view,
         }
+    }
+
+    /// There is, or was, such a view.
+    pub(super) fn note_view(&mut self, number: ViewNumber) {
+        self.last_view = self.last_view.max(number);
+    }
+
+    /// The latest view that this node knows of.
+    pub(super) fn last_view(&self) -> ViewNumber {
+        self.last_view
+    }
+
+    /// The number of a first view: later than any that a candidate knows of.
+    pub(super) fn first_number(&self, now: Instant) -> ViewNumber {
+        let known = self.candidates(now).map(|candidate| candidate.last_view);
+        known.fold(self.last_view, ViewNumber::max).next()
     }
 
     fn freshness(&self) -> Duration {
@@ -403,9 +428,9 @@ mod tests {
     fn the_lowest_address_forms_as_soon_as_all_are_there() -> TestResult {
         let configuration = configuration(3, 0)?;
         let mut joining = Joining::new(at(0), &configuration)?;
-        assert!(joining.add_candidate(at(10), identity(2), address(2)));
+        assert!(joining.add_candidate(at(10), identity(2), address(2), ViewNumber(0)));
         assert!(!may_form(&joining, 10, 1, &configuration));
-        assert!(joining.add_candidate(at(10), identity(3), address(3)));
+        assert!(joining.add_candidate(at(10), identity(3), address(3), ViewNumber(0)));
         assert!(may_form(&joining, 10, 1, &configuration));
         // Seen from node 9 there are lower ones.
         assert!(!may_form(&joining, 10, 9, &configuration));
@@ -419,9 +444,9 @@ mod tests {
         for begun in 1..=PATIENCE_ROUNDS + 1 {
             let now = joining.next_deadline();
             assert!(round(&mut joining, now, &configuration, &mut [])?.is_some());
-            joining.add_candidate(now, identity(2), address(2));
+            joining.add_candidate(now, identity(2), address(2), ViewNumber(0));
             assert!(!joining.may_form(now, address(1), &configuration));
-            joining.add_candidate(now, identity(3), address(3));
+            joining.add_candidate(now, identity(3), address(3), ViewNumber(0));
             let may_form = joining.may_form(now, address(1), &configuration);
             assert_eq!(may_form, begun > PATIENCE_ROUNDS);
             joining.candidates.clear();
@@ -445,12 +470,12 @@ mod tests {
     fn candidates_that_fall_silent_do_not_count() -> TestResult {
         let configuration = configuration(2, 0)?;
         let mut joining = Joining::new(at(0), &configuration)?;
-        assert!(joining.add_candidate(at(0), identity(2), address(2)));
-        assert!(!joining.add_candidate(at(100), identity(2), address(2)));
+        assert!(joining.add_candidate(at(0), identity(2), address(2), ViewNumber(0)));
+        assert!(!joining.add_candidate(at(100), identity(2), address(2), ViewNumber(0)));
         assert!(may_form(&joining, 849, 1, &configuration));
         assert!(!may_form(&joining, 850, 1, &configuration));
         assert_eq!(joining.candidates(at(850)).count(), 0);
-        assert!(joining.add_candidate(at(851), identity(2), address(2)));
+        assert!(joining.add_candidate(at(851), identity(2), address(2), ViewNumber(0)));
         Ok(())
     }
 
@@ -458,9 +483,9 @@ mod tests {
     fn of_two_lives_of_a_candidate_the_later_one_counts() -> TestResult {
         let configuration = configuration(2, 0)?;
         let mut joining = Joining::new(at(0), &configuration)?;
-        assert!(joining.add_candidate(at(0), life(2, 2), address(2)));
-        assert!(!joining.add_candidate(at(1), life(2, 1), address(2)));
-        assert!(joining.add_candidate(at(2), life(2, 3), address(2)));
+        assert!(joining.add_candidate(at(0), life(2, 2), address(2), ViewNumber(0)));
+        assert!(!joining.add_candidate(at(1), life(2, 1), address(2), ViewNumber(0)));
+        assert!(joining.add_candidate(at(2), life(2, 3), address(2), ViewNumber(0)));
         let mut candidates = joining.candidates(at(3));
         assert_eq!(candidates.next().map(|one| one.identity), Some(life(2, 3)));
         assert!(candidates.next().is_none());

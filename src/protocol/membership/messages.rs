@@ -241,9 +241,9 @@ impl Membership {
             Kind::Commit => {
                 let (ballot, number) = parse_commit(body)?;
                 if number > self.view.number {
-                    if number == self.view.number.next()
-                        && self.acceptor.has_accepted(ballot)
+                    if self.acceptor.has_accepted(ballot)
                         && self.apply_accepted()
+                        && number == self.next.number
                     {
                         self.install_next(now, outbox);
                     } else {
@@ -383,8 +383,12 @@ impl Membership {
         }
         match self.phase {
             Phase::Joining => {
-                if self.joining.add_candidate(now, joiner, from) {
-                    answer_join(from, &JoinAnswer::Forming, outbox);
+                let news = self
+                    .joining
+                    .add_candidate(now, joiner, from, request.last_view);
+                if news {
+                    let last_view = self.joining.last_view();
+                    answer_join(from, &JoinAnswer::Forming { last_view }, outbox);
                 }
             }
             Phase::Member | Phase::Leaving if self.has_quorum() => {
@@ -479,8 +483,9 @@ impl Membership {
             self.joining.learn(now, from);
         }
         match *answer {
-            JoinAnswer::Forming => {
-                self.joining.add_candidate(now, header.sender, from);
+            JoinAnswer::Forming { last_view } => {
+                self.joining
+                    .add_candidate(now, header.sender, from, last_view);
             }
             JoinAnswer::Known { coordinator } => {
                 if self.joining.learn(now, coordinator) {

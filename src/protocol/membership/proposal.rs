@@ -11,7 +11,7 @@
 mod exploration;
 
 use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::identity::NodeId;
+use crate::protocol::identity::{NodeId, ViewNumber};
 use crate::protocol::limits::{NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
 use crate::protocol::wire::membership::{
     write_proposal_part, Ballot, Change, ProposalHead, ProposalPart,
@@ -27,6 +27,7 @@ pub(super) struct Proposal {
     /// Under which ballot it was proposed; `None`: there is none.
     pub(super) ballot: Option<Ballot>,
     issuer: NodeId,
+    number: ViewNumber,
     parts: u16,
     changes_total: u16,
     /// One bit for each part that is there.
@@ -41,6 +42,7 @@ impl Proposal {
         Ok(Self {
             ballot: None,
             issuer,
+            number: ViewNumber::default(),
             parts: 0,
             changes_total: 0,
             present: 0,
@@ -60,10 +62,11 @@ impl Proposal {
     }
 
     /// Starts a proposal of one's own: changes and reporters are added, then it is closed.
-    pub(super) fn begin(&mut self, ballot: Ballot, issuer: NodeId) {
+    pub(super) fn begin(&mut self, ballot: Ballot, issuer: NodeId, number: ViewNumber) {
         self.clear();
         self.ballot = Some(ballot);
         self.issuer = issuer;
+        self.number = number;
     }
 
     /// Adds a change to a proposal that was begun. False: no room, it has to wait for a later view.
@@ -94,6 +97,11 @@ impl Proposal {
         self.issuer
     }
 
+    /// The number of the proposed view.
+    pub(super) fn number(&self) -> ViewNumber {
+        self.number
+    }
+
     /// How many parts it has.
     pub(super) fn parts(&self) -> u16 {
         self.parts
@@ -122,11 +130,12 @@ impl Proposal {
         if self.ballot != Some(ballot)
             || self.parts != part.parts
             || self.changes_total != part.changes_total
-            || self.issuer != part.issuer
+            || (self.issuer, self.number) != (part.issuer, part.number)
         {
             self.clear();
             self.ballot = Some(ballot);
             self.issuer = part.issuer;
+            self.number = part.number;
             self.parts = part.parts;
             self.changes_total = part.changes_total;
             // Places are filled in any order.
@@ -157,7 +166,7 @@ impl Proposal {
 
     /// Takes over another one's content under a new ballot.
     pub(super) fn copy_from(&mut self, other: &Proposal, ballot: Ballot) {
-        self.begin(ballot, other.issuer);
+        self.begin(ballot, other.issuer, other.number);
         for change in other.changes() {
             let _ = self.changes.push(*change);
         }
@@ -174,6 +183,7 @@ impl Proposal {
         let changes = self.changes.get(start..end).unwrap_or_default();
         let head = ProposalHead {
             issuer: self.issuer,
+            number: self.number,
             part,
             parts: self.parts,
             changes_total: self.changes_total,
@@ -220,7 +230,7 @@ mod tests {
     /// A proposal of so many changes.
     fn proposal(ballot: Ballot, changes: u16) -> Result<Proposal, Unexpected> {
         let mut proposal = Proposal::empty(node(9))?;
-        proposal.begin(ballot, node(7));
+        proposal.begin(ballot, node(7), ViewNumber(3));
         for number in 1..=changes {
             if !proposal.add(change(number)) {
                 return Err(Unexpected);
@@ -249,6 +259,7 @@ mod tests {
             && one.changes() == other.changes()
             && one.reporters() == other.reporters()
             && one.issuer() == other.issuer()
+            && one.number() == other.number()
             && one.parts() == other.parts()
     }
 
@@ -285,7 +296,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_waits_for_a_later_view() -> TestResult {
         let mut proposal = Proposal::empty(node(1))?;
-        proposal.begin(ballot(1, 1), node(1));
+        proposal.begin(ballot(1, 1), node(1), ViewNumber(3));
         for number in 1..=2048 {
             assert!(proposal.add(change(number)));
         }
@@ -344,8 +355,11 @@ mod tests {
         carried.copy_from(&original, ballot(5, 8));
         assert!(are_equal(&carried, &original));
         assert_eq!(carried.ballot, Some(ballot(5, 8)));
-        // The issuer stays who it was: it is part of the view's name.
-        assert_eq!(carried.issuer(), node(7));
+        // Issuer and number stay what they were: they are the view's name.
+        assert_eq!(
+            (carried.issuer(), carried.number()),
+            (node(7), ViewNumber(3))
+        );
         Ok(())
     }
 

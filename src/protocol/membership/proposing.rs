@@ -240,8 +240,12 @@ impl Membership {
             self.spared.decide(now, memory, quorum_lost, answering);
         }
         let spared = &self.spared;
+        let number = match is_first {
+            true => self.joining.first_number(now),
+            false => view.number.next(),
+        };
         self.acceptor.accept_own(|proposal| {
-            proposal.begin(ballot, own);
+            proposal.begin(ballot, own, number);
             if is_first {
                 let mut slots = FreeSlots::new();
                 for voter in proposer.voters().iter().filter(|voter| voter.promised) {

@@ -7,6 +7,7 @@
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_agreement))]
 mod tests {
     use super::super::*;
+    use crate::protocol::identity::ViewNumber;
     use crate::protocol::limits::{DATAGRAM_BYTES_MAX, PART_ENTRIES_MAX};
     use crate::protocol::test_support::{
         address, at, identity, life, member, node, outbox, span, TestResult, Unexpected, CLUSTER,
@@ -24,7 +25,7 @@ mod tests {
     /// A proposal whose changes add nodes from `first` on.
     fn proposal(ballot: Ballot, first: u16, changes: u16) -> Result<Proposal, Unexpected> {
         let mut proposal = Proposal::empty(node(1))?;
-        proposal.begin(ballot, node(1));
+        proposal.begin(ballot, node(1), ViewNumber(2));
         for number in first..first + changes {
             proposal.add(Change::Add(member(number)));
         }

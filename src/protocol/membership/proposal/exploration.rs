@@ -12,6 +12,7 @@ impl Hash for Proposal {
         // Without a ballot there is no proposal, whoever issued the one before.
         if self.ballot.is_some() {
             self.issuer.hash(state);
+            self.number.hash(state);
             self.parts.hash(state);
             self.changes_total.hash(state);
             self.present.hash(state);

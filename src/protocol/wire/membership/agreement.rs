@@ -56,6 +56,8 @@ pub enum Change {
 pub struct ProposalPart<'a> {
     /// The coordinator that made the proposal; later ballots may carry the same proposal on.
     pub issuer: NodeId,
+    /// The number of the proposed view.
+    pub number: ViewNumber,
     /// Which part, from 0.
     pub part: u16,
     /// How many parts there are.
@@ -171,6 +173,8 @@ pub fn parse_propose(body: &[u8]) -> Result<(Ballot, ProposalPart<'_>), Counter>
 pub struct ProposalHead<'a> {
     /// See [`ProposalPart::issuer`].
     pub issuer: NodeId,
+    /// See [`ProposalPart::number`].
+    pub number: ViewNumber,
     /// See [`ProposalPart::part`].
     pub part: u16,
     /// See [`ProposalPart::parts`].
@@ -188,6 +192,7 @@ pub fn write_proposal_part(
     changes: &[Change],
 ) -> Option<()> {
     writer.u16(head.issuer.number())?;
+    writer.u64(head.number.0)?;
     writer.u16(head.part)?;
     writer.u16(head.parts)?;
     writer.u16(head.changes_total)?;
@@ -211,6 +216,10 @@ pub fn write_proposal_part(
 
 fn read_proposal_part<'a>(reader: &mut Reader<'a>) -> Result<ProposalPart<'a>, Counter> {
     let issuer = reader.node()?;
+    let number = ViewNumber(reader.u64()?);
+    if number == ViewNumber::default() {
+        return Err(Counter::DroppedValue);
+    }
     let part = reader.u16()?;
     let parts = reader.u16()?;
     let changes_total = reader.u16()?;
@@ -230,6 +239,7 @@ fn read_proposal_part<'a>(reader: &mut Reader<'a>) -> Result<ProposalPart<'a>, C
     check_part_count(part, parts, changes_total, count)?;
     Ok(ProposalPart {
         issuer,
+        number,
         part,
         parts,
         changes_total,
@@ -290,6 +300,7 @@ mod tests {
     ];
     const HEAD: ProposalHead<'static> = ProposalHead {
         issuer: node(7),
+        number: ViewNumber(8),
         part: 0,
         parts: 1,
         changes_total: 3,
@@ -393,6 +404,7 @@ mod tests {
         let body = propose(&mut buffer, &HEAD, &CHANGES)?;
         let (ballot, part) = parse_propose(body)?;
         assert_eq!((ballot, part.issuer), (BALLOT, HEAD.issuer));
+        assert_eq!(part.number, HEAD.number);
         assert_eq!((part.part, part.parts, part.changes_total), (0, 1, 3));
         assert!(part.reporters == HEAD.reporters);
         assert!(part.changes.eq(CHANGES));
@@ -494,26 +506,26 @@ mod tests {
 
     #[test]
     fn changes_that_cannot_be_are_refused() -> TestResult {
-        // Behind the ballot (6), the head (9) and two bytes of bits stand the changes, of 12, 12 and
+        // Behind the ballot (6), the head (17) and two bytes of bits stand the changes, of 12, 12 and
         // 31 bytes.
         let table = [
             (4, 0, "the ballot's coordinator"),
             (6, 0, "the issuer"),
-            (17, 0, "the kind of a change"),
-            (17, 3, "the kind of a change"),
-            (19, 0, "who goes"),
-            (28, 1, "the reason: nobody goes because it joins"),
-            (28, 0, "the reason"),
-            (28, 5, "the reason"),
-            (43, 0, "who comes"),
-            (70, 5, "the slot"),
+            (25, 0, "the kind of a change"),
+            (25, 3, "the kind of a change"),
+            (27, 0, "who goes"),
+            (36, 1, "the reason: nobody goes because it joins"),
+            (36, 0, "the reason"),
+            (36, 5, "the reason"),
+            (51, 0, "who comes"),
+            (78, 5, "the slot"),
         ];
         for (offset, value, _what) in table {
             let mut buffer = [0; 256];
             let length = propose(&mut buffer, &HEAD, &CHANGES)?.len();
             for place in [offset, offset + 1] {
                 // Numbers of two bytes are spoiled as a whole.
-                let is_wide = matches!(offset, 4 | 6 | 19 | 43 | 70);
+                let is_wide = matches!(offset, 4 | 6 | 27 | 51 | 78);
                 if place == offset || (is_wide && value == 0) {
                     *buffer.get_mut(place).ok_or(Unexpected)? = value;
                 }

@@ -4,7 +4,7 @@
 
 use crate::protocol::configuration::SharedSettings;
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Incarnation, PeerAddress};
+use crate::protocol::identity::{Incarnation, PeerAddress, ViewNumber};
 use crate::protocol::outputs::RefusalReason;
 use crate::protocol::wire::{Reader, Writer};
 
@@ -15,13 +15,18 @@ pub struct JoinRequest {
     pub settings: SharedSettings,
     /// Whether it was answered lately that there is a cluster: it hears, and may be let in.
     pub has_heard: bool,
+    /// The latest view that it knows of, zero if none.
+    pub last_view: ViewNumber,
 }
 
 /// What a node that looks for a cluster is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinAnswer {
     /// The answering node looks for a cluster itself.
-    Forming,
+    Forming {
+        /// The latest view that it knows of, zero if none.
+        last_view: ViewNumber,
+    },
     /// There is a cluster: ask the coordinator at this address.
     Known {
         /// Where the coordinator of the asking node's arc is.
@@ -48,10 +53,12 @@ pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
         1 => true,
         _ => return Err(Counter::DroppedValue),
     };
+    let last_view = ViewNumber(reader.u64()?);
     reader.end()?;
     Ok(JoinRequest {
         settings,
         has_heard,
+        last_view,
     })
 }
 
@@ -63,14 +70,17 @@ pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> 
     writer.u32(settings.confirmations)?;
     writer.u32(settings.coordinators)?;
     writer.u32(settings.even_split)?;
-    writer.u8(u8::from(request.has_heard))
+    writer.u8(u8::from(request.has_heard))?;
+    writer.u64(request.last_view.0)
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::JoinAnswer`].
 pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
     let mut reader = Reader::new(body);
     let answer = match reader.u8()? {
-        0 => JoinAnswer::Forming,
+        0 => JoinAnswer::Forming {
+            last_view: ViewNumber(reader.u64()?),
+        },
         1 => JoinAnswer::Known {
             coordinator: reader.address()?,
         },
@@ -94,7 +104,10 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
 /// Writes the body of [`crate::protocol::wire::Kind::JoinAnswer`].
 pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option<()> {
     match answer {
-        JoinAnswer::Forming => writer.u8(0),
+        JoinAnswer::Forming { last_view } => {
+            writer.u8(0)?;
+            writer.u64(last_view.0)
+        }
         JoinAnswer::Known { coordinator } => {
             writer.u8(1)?;
             writer.address(*coordinator)
@@ -133,7 +146,9 @@ mod tests {
     };
 
     const ANSWERS: [JoinAnswer; 11] = [
-        JoinAnswer::Forming,
+        JoinAnswer::Forming {
+            last_view: ViewNumber(u64::MAX),
+        },
         JoinAnswer::Known {
             coordinator: address(7),
         },
@@ -154,6 +169,7 @@ mod tests {
         let request = JoinRequest {
             settings: SETTINGS,
             has_heard: true,
+            last_view: ViewNumber(9),
         };
         let body = written(&mut buffer, |writer| write_join(writer, &request))?;
         assert_eq!(parse_join(body), Ok(request));
