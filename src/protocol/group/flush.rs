@@ -135,14 +135,16 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
     }
 }
 
-/// A node that lacks entries that count, with what it has; `None` if nobody does.
+/// The nodes that lack entries that count, each with what it has. Who has members no more, as far as it has
+/// accepted, needs none: all others may have forgotten what came after that.
 pub(super) fn lacking<'a>(
     reports: &'a [NodeReport],
     decision: &'a Decision,
 ) -> impl Iterator<Item = (NodeId, u64)> + 'a {
     reports.iter().filter_map(move |report| {
         let held = report.accepted(decision.previous)?;
-        (held.accepted < decision.last).then_some((report.node, held.accepted))
+        let is_in = held.view.has_node(report.node);
+        (is_in && held.accepted < decision.last).then_some((report.node, held.accepted))
     })
 }
 
@@ -156,4 +158,80 @@ pub(super) fn holder(reports: &[NodeReport], decision: &Decision) -> Option<Node
                 .is_some_and(|held| held.accepted >= decision.last)
         })
         .map(|report| report.node)
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_flush))]
+mod tests {
+    use super::*;
+    use crate::platform::BoundedVec;
+    use crate::protocol::group_view::GroupMember;
+    use crate::protocol::identity::{EndpointId, MemberId, Slot};
+    use crate::protocol::test_support::{identity, node, TestResult, Unexpected};
+
+    const EPOCH: ViewNumber = ViewNumber(6);
+
+    /// A view with one member on each of these nodes.
+    fn view(nodes: &[u16]) -> Result<Shared<ViewEntry>, Unexpected> {
+        let mut members = BoundedVec::with_capacity(nodes.len())?;
+        let mut is_new = BoundedVec::with_capacity(nodes.len())?;
+        for number in nodes {
+            let id = MemberId {
+                node: node(*number),
+                endpoint: EndpointId(1),
+                incarnation: identity(*number).incarnation,
+            };
+            let slot = Slot(*number);
+            let _ = members.push(GroupMember { id, slot });
+            let _ = is_new.push(false);
+        }
+        Ok(Shared::try_new(ViewEntry {
+            number: ViewNumber(1),
+            coordinator: node(1),
+            members,
+            is_new,
+            left: BoundedVec::with_capacity(0)?,
+        })?)
+    }
+
+    fn held(accepted: u64, nodes: &[u16]) -> Result<Option<Held>, Unexpected> {
+        Ok(Some(Held {
+            epoch: EPOCH,
+            accepted,
+            view: view(nodes)?,
+        }))
+    }
+
+    #[test]
+    fn who_has_members_lacks_what_counts_and_who_has_none_any_more_does_not() -> TestResult {
+        // Node 4 has left with the epoch, and has not heard that it began: others have forgotten what came
+        // after its start.
+        let reports = [
+            NodeReport {
+                log: held(11, &[1, 2, 3])?,
+                ..NodeReport::of(node(1))
+            },
+            NodeReport {
+                log: held(9, &[1, 2, 3])?,
+                ..NodeReport::of(node(2))
+            },
+            NodeReport {
+                candidate: held(1, &[1, 2, 3])?,
+                ..NodeReport::of(node(3))
+            },
+            NodeReport {
+                candidate: held(1, &[1, 2, 3])?,
+                ..NodeReport::of(node(4))
+            },
+            NodeReport::of(node(5)),
+        ];
+        let decision = Decision {
+            previous: EPOCH,
+            last: 11,
+            view: Some(view(&[1, 2, 3])?),
+        };
+        assert!(lacking(&reports, &decision).eq([(node(2), 9), (node(3), 1)]));
+        assert_eq!(holder(&reports, &decision), Some(node(1)));
+        Ok(())
+    }
 }

@@ -139,13 +139,12 @@ impl Group {
             }
         }
         match &self.log {
-            Some(log) if log.epoch == previous => {
-                if log.accepted < last {
-                    // Cannot be: the coordinator waits until this node has what counts.
-                    return;
-                }
+            Some(log) if log.epoch == previous && log.accepted >= last => {}
+            Some(log) if log.epoch == previous && is_in(log, context) => {
+                // Cannot be: the coordinator waits until this node has what counts.
+                return;
             }
-            // A log that does not count any more.
+            // A log that does not count any more, or without members on this node.
             _ => self.log = None,
         }
         self.candidate = Some(Candidate {
@@ -548,6 +547,12 @@ impl Group {
             }
         }
     }
+}
+
+/// Whether the node has members in the view that is in force where it has accepted the log.
+fn is_in(log: &Log, context: &Context<'_>) -> bool {
+    log.accepted_view()
+        .is_some_and(|view| view.has_node(context.own.node))
 }
 
 fn copy(bytes: &[u8]) -> Result<BoundedVec<u8>, OutOfMemory> {
