@@ -105,7 +105,10 @@ pub fn record(
                 subject: subject.node.number(),
             },
         ),
-        Event::Unsuspected { .. } | Event::Contradicted { .. } | Event::QuorumLost | Event::QuorumRegained => {}
+        Event::Unsuspected { .. }
+        | Event::Contradicted { .. }
+        | Event::QuorumLost
+        | Event::QuorumRegained => {}
         Event::RefusedOther { .. } | Event::Writable { .. } => {}
         Event::Prepare { .. } => {
             push(own, EventKind::Block { scope: None });

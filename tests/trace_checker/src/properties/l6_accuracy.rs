@@ -12,14 +12,11 @@ pub const NAME: (&str, &str) = ("L6", "accuracy");
 
 /// Looks at each expectation.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    for event in index.events {
+    for (place, event) in index.events.iter().enumerate() {
         let EventKind::Expect(Expectation::Kept { members, since }) = &event.kind else {
             continue;
         };
-        let is_between = |number: usize| {
-            let t = index.events[number].t;
-            *since < t && t <= event.t
-        };
+        let is_between = |number: usize| *since < index.events[number].t && number < place;
         for process in index.processes.iter().filter(|p| p.scope == CLUSTER) {
             for install in process.installs.iter().filter(|i| is_between(i.event)) {
                 if let Some(member) = lost(index, process, install, members) {

@@ -14,17 +14,14 @@ pub const NAME: (&str, &str) = ("L9", "no flapping");
 
 /// Looks at each expectation.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    for event in index.events {
+    for (place, event) in index.events.iter().enumerate() {
         let EventKind::Expect(Expectation::Steady { since, views }) = &event.kind else {
             continue;
         };
         let installs: BTreeSet<(usize, usize)> = (index.processes.iter())
             .filter(|process| process.scope == CLUSTER)
             .flat_map(|process| &process.installs)
-            .filter(|install| {
-                let t = index.events[install.event].t;
-                *since < t && t <= event.t
-            })
+            .filter(|install| *since < index.events[install.event].t && install.event < place)
             .map(|install| (install.view, install.event))
             .collect();
         let different: BTreeSet<usize> = installs.iter().map(|(view, _)| *view).collect();
