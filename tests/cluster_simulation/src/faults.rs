@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::event_queue::EventQueue;
 use crate::network::{Flapping, Impairment, NetworkOptions};
 use crate::plan::{Fault, Plan, Victim};
-use crate::quorum::may_lose;
+use crate::quorum::{may_impair, may_lose};
 use crate::timing::{MS, SECOND};
 
 /// For so long somebody lies in wait for a view change.
@@ -234,6 +234,9 @@ impl Troublemaker {
         for_ms: u64,
         agenda: &mut EventQueue<Later>,
     ) -> bool {
+        if !may_impair(cluster, &impairment) {
+            return false;
+        }
         let number = cluster.impair(impairment);
         self.counts.network += 1;
         agenda.push(cluster.now() + for_ms * MS, Later::Mend(number));

@@ -26,7 +26,7 @@ use cluster_simulation::story;
 use kcgcs_protocol::protocol::limits::NODES_MAX;
 
 /// Broken promises of one seed that are shown.
-const SHOWN_PER_SEED_MAX: usize = 6;
+const SHOWN_PER_SEED_MAX: usize = 4;
 /// Failing seeds that are shrunk.
 const SHRUNK_MAX: usize = 3;
 

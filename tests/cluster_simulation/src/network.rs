@@ -163,6 +163,17 @@ impl Network {
         self.impairments.is_cut_off(node)
     }
 
+    /// Who would be cut off with one thing more.
+    pub fn cut_off_with(&self, impairment: &Impairment) -> Vec<usize> {
+        let cut_off = self.impairments.cut_off_with(Some(impairment));
+        (0..self.nodes).filter(|node| cut_off[*node]).collect()
+    }
+
+    /// Whether something is wrong between any nodes.
+    pub fn is_impaired(&self) -> bool {
+        !self.impairments.is_empty()
+    }
+
     /// Whether something is wrong between the node and others.
     pub fn is_hindered(&self, node: usize) -> bool {
         self.impairments.concern(node)

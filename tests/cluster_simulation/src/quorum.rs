@@ -6,6 +6,9 @@
 use trace_checker::trace::Member;
 
 use crate::cluster::Cluster;
+use crate::host::Host;
+use crate::network::Impairment;
+use crate::reference_model::is_one_view;
 
 /// Whether the newest views keep a majority of members that are there if `victims` go too, even if
 /// the next one has all who asked to come in and are gone again.
@@ -36,6 +39,25 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
                 .count();
             2 * there > alive.members.len() + ghosts
         })
+}
+
+/// Whether a quorum is left if this goes wrong in the network as well.
+///
+/// A part with more than half of all machines must keep a quorum of the newest views. Or no part has so
+/// many: then all wait, and go on as they were, as long as nobody forgets anything meanwhile. So all must be
+/// up and together, and nothing else may be wrong.
+pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
+    let away = cluster.network.cut_off_with(impairment);
+    if away.len() == cluster.hosts.len() {
+        let is_undisturbed = |host: &Host| {
+            host.alive.as_ref().is_some_and(|alive| !alive.is_leaving)
+                && host.frozen_until <= cluster.now()
+        };
+        return !cluster.network.is_impaired()
+            && cluster.hosts.iter().all(is_undisturbed)
+            && is_one_view(cluster);
+    }
+    away.is_empty() || may_lose(cluster, &away)
 }
 
 /// Whether this life of the node can vote once `victims` are gone.

@@ -20,10 +20,16 @@ const STEADY_NS: u64 = 5 * SECOND;
 /// With fewer nodes "all but a few" is nobody.
 const NODES_MIN: usize = 4;
 
-/// Carries it out, unless the machines that it is about are down, or no quorum would be left.
+/// Carries it out, unless the machines that it is about are down, or no quorum would be left. Where one
+/// accuser is enough to put a node out (`confirmations`), nothing is promised about links.
 pub fn carry_out(cluster: &mut Cluster, trial: Trial) {
     let is_up = |host: &usize| cluster.hosts[*host].alive.is_some();
-    if expected_nodes(cluster).len() < NODES_MIN || !trial.hosts().iter().all(is_up) {
+    let is_about_links = !matches!(trial, Trial::Stall { .. });
+    let confirmations = cluster.options().configuration.confirmations;
+    if expected_nodes(cluster).len() < NODES_MIN
+        || !trial.hosts().iter().all(is_up)
+        || (is_about_links && confirmations < 2)
+    {
         return;
     }
     let all: Vec<usize> = (0..cluster.hosts.len()).collect();

@@ -157,6 +157,10 @@ impl Impairments {
         self.cut_off.take();
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(super) fn quality(&self, now: u64, from: usize, to: usize) -> LinkQuality {
         self.worst(Some(now), from, to)
     }
@@ -177,19 +181,24 @@ impl Impairments {
             return false;
         }
         let mut known = self.cut_off.borrow_mut();
-        let known = known.get_or_insert_with(|| {
-            (0..self.nodes)
-                .map(|one| 2 * self.reached_both_ways(one) <= self.nodes)
-                .collect()
-        });
+        let known = known.get_or_insert_with(|| self.cut_off_with(None));
         known.get(node).copied().unwrap_or(false)
     }
 
-    fn reached_both_ways(&self, node: usize) -> usize {
+    /// Who is cut off, or would be with one thing more.
+    pub(super) fn cut_off_with(&self, more: Option<&Impairment>) -> Vec<bool> {
         // A direction that loses half is none to vote over.
-        let is_open = |from, to| 2 * self.worst(None, from, to).loss_per_mille < ALL;
+        let is_open = |from, to| {
+            let more = more.map_or(LinkQuality::AS_USUAL, |one| one.quality(None, from, to));
+            2 * self.worst(None, from, to).and(more).loss_per_mille < ALL
+        };
+        let reached = |node: usize| {
+            (0..self.nodes)
+                .filter(|&other| is_open(node, other) && is_open(other, node))
+                .count()
+        };
         (0..self.nodes)
-            .filter(|&other| is_open(node, other) && is_open(other, node))
-            .count()
+            .map(|node| 2 * reached(node) <= self.nodes)
+            .collect()
     }
 }
