@@ -25,17 +25,23 @@ struct Story {
     name: String,
 }
 
+/// So many nodes in their first view.
+fn formed(seed: u64, nodes: usize) -> Cluster {
+    let mut cluster = Cluster::new(ClusterOptions::perfect(seed, nodes));
+    for host in 0..nodes {
+        cluster.start(host);
+    }
+    assert!(
+        cluster.run_until_true(10 * SECOND, is_one_view),
+        "seed {seed}: no view"
+    );
+    cluster
+}
+
 impl Story {
     /// A settled cluster; the fault is about to begin.
     fn begin(name: &str, seed: u64) -> Self {
-        let mut cluster = Cluster::new(ClusterOptions::perfect(seed, NODES));
-        for host in 0..NODES {
-            cluster.start(host);
-        }
-        assert!(
-            cluster.run_until_true(10 * SECOND, is_one_view),
-            "seed {seed}: no view"
-        );
+        let mut cluster = formed(seed, NODES);
         let more = Chance::new(seed, 20).between(SECOND, 2 * SECOND);
         cluster.run_for(more);
         let since = cluster.now();
@@ -349,6 +355,33 @@ fn without_any_majority_all_wait_and_go_on_as_they_were() {
             let blocked = quorums.filter(|alive| !alive.node.has_quorum()).count();
             assert_eq!(blocked, 0, "{}: nodes are still blocked", story.name);
             story.finish();
+        }
+    }
+}
+
+/// The part with the lowest node is a quorum together with the one that leaves, decides the view without it,
+/// and is none in that view; the others have not heard of it, and are none in the view that they have.
+#[test]
+fn parts_of_which_none_is_a_quorum_after_a_farewell_come_together_again() {
+    let (leaver, parts): (usize, [&[usize]; 2]) = (4, [&[0, 1, 4], &[2, 3, 5]]);
+    for seed in 1..=3 {
+        for cut_ms in 1..=40 {
+            let mut cluster = formed(seed, 6);
+            let slow = NetworkOptions {
+                delay_min_us: 3_000,
+                ..NetworkOptions::PERFECT
+            };
+            cluster.network.set_options(slow);
+            cluster.leave(leaver);
+            cluster.run_for(cut_ms * MS);
+            cluster.network.part(&parts);
+            cluster.run_for(SECOND);
+            cluster.reconnect();
+            assert!(
+                cluster.run_until_true(3 * SECOND, is_one_view),
+                "seed {seed}: cut {cut_ms} ms after the farewell, not together 3 s after the end"
+            );
+            assert!(cluster.faults.is_empty(), "{:?}", cluster.faults);
         }
     }
 }
