@@ -71,6 +71,19 @@ impl ClusterOptions {
     }
 }
 
+/// A datagram on its way from one host to another.
+#[derive(Clone, Debug)]
+pub struct OnWire {
+    /// When it was sent, or when it arrives.
+    pub time: u64,
+    /// The host that it comes from.
+    pub from: usize,
+    /// The host that it is for.
+    pub to: usize,
+    /// What is in it.
+    pub bytes: Rc<[u8]>,
+}
+
 /// What happens at some time.
 enum Occurrence {
     Datagram {
@@ -126,6 +139,10 @@ pub struct Cluster {
     happened: u64,
     queue: EventQueue<Occurrence>,
     chance: Chance,
+    /// How late timers and work items are: drawn for itself, so that one more changes nothing else.
+    lateness: Chance,
+    /// All datagrams that were sent, if somebody wants to know.
+    pub wiretap: Option<Vec<OnWire>>,
 }
 
 impl Cluster {
@@ -170,6 +187,8 @@ impl Cluster {
             happened: 0,
             queue: EventQueue::new(),
             chance: Chance::new(options.seed, 2),
+            lateness: Chance::new(options.seed, 3),
+            wiretap: None,
             options,
         }
     }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
+pub use damage::damaged;
 use impairments::Impairments;
 pub use impairments::{Flapping, Impairment, LinkQuality};
 
@@ -216,7 +217,7 @@ impl Network {
 
     /// What is left of `bytes` after the damage.
     pub fn damage(&mut self, bytes: &[u8]) -> Vec<u8> {
-        damage::damaged(&mut self.chance, bytes)
+        damaged(&mut self.chance, bytes)
     }
 
     fn arrival(&mut self, now: u64, from: usize, to: usize, quality: LinkQuality) -> u64 {

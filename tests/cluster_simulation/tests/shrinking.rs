@@ -77,7 +77,10 @@ fn a_message_that_is_lost_after_a_freeze_is_found_with_one_freeze() {
     assert!(smallest.faults.len() <= 2, "{smallest:?}");
     let freezes = |fault: &Fault| matches!(fault, Fault::Freeze { .. });
     assert!(
-        smallest.faults.iter().any(|planned| freezes(&planned.fault)),
+        smallest
+            .faults
+            .iter()
+            .any(|planned| freezes(&planned.fault)),
         "{smallest:?}"
     );
 }

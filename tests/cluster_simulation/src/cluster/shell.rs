@@ -13,7 +13,7 @@ use kcgcs_protocol::protocol::pulse::PulseVerdict;
 use kcgcs_protocol::protocol::time::Instant;
 use trace_checker::trace::{EventKind, TraceEvent};
 
-use super::{Cluster, Occurrence};
+use super::{Cluster, Occurrence, OnWire};
 use crate::host::{host_at, Alive, EngineInput, ENGINE_QUEUE_MAX};
 use crate::recorder::{record, Note};
 use crate::timing::SECOND;
@@ -147,6 +147,14 @@ impl Cluster {
             return;
         }
         let shared: Rc<[u8]> = Rc::from(bytes);
+        if let Some(seen) = self.wiretap.as_mut() {
+            seen.push(OnWire {
+                time: self.now,
+                from: host,
+                to: target,
+                bytes: Rc::clone(&shared),
+            });
+        }
         let arrivals = self.network.arrivals(self.now, host, target);
         for arrival in arrivals.into_iter().flatten() {
             let bytes = if arrival.is_damaged {
@@ -154,15 +162,21 @@ impl Cluster {
             } else {
                 Rc::clone(&shared)
             };
-            self.put_on_wire(arrival.at, host, target, bytes);
+            self.put_on_wire(OnWire {
+                time: arrival.at,
+                from: host,
+                to: target,
+                bytes,
+            });
         }
     }
 
-    /// The bytes come to host `to` at `time`, as if host `from` had sent them.
-    pub fn put_on_wire(&mut self, time: u64, from: usize, to: usize, bytes: Rc<[u8]>) {
-        let from = self.hosts[from].address;
+    /// The bytes come to their receiver at that time, as if their sender had sent them.
+    pub fn put_on_wire(&mut self, what: OnWire) {
+        let from = self.hosts[what.from].address;
+        let (to, bytes) = (what.to, what.bytes);
         self.queue
-            .push(time, Occurrence::Datagram { to, from, bytes });
+            .push(what.time, Occurrence::Datagram { to, from, bytes });
     }
 
     /// What the machine's clock shows.
@@ -199,7 +213,7 @@ impl Cluster {
             alive.pulse_timer = due;
             if let Some(due) = due {
                 let late = self
-                    .chance
+                    .lateness
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
@@ -219,7 +233,7 @@ impl Cluster {
         if !alive.queue.is_empty() && !alive.engine_is_due {
             alive.engine_is_due = true;
             let life = alive.life;
-            let late = self.chance.exponential(engine_delay_mean_us * 1_000);
+            let late = self.lateness.exponential(engine_delay_mean_us * 1_000);
             self.queue
                 .push(self.now + late, Occurrence::EngineRun { host, life });
         }
@@ -255,7 +269,7 @@ impl Cluster {
             alive.engine_timer = due;
             if let Some(due) = due {
                 let late = self
-                    .chance
+                    .lateness
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,

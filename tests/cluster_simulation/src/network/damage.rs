@@ -16,7 +16,7 @@ const MORE_BITS_MAX: u64 = 8;
 const STRANGE_BYTES_MAX: u64 = 1_400;
 
 /// What comes instead of `bytes`.
-pub(super) fn damaged(chance: &mut Chance, bytes: &[u8]) -> Vec<u8> {
+pub fn damaged(chance: &mut Chance, bytes: &[u8]) -> Vec<u8> {
     if chance.happens(250) {
         return strange(chance);
     }
