@@ -20,6 +20,7 @@ pub mod plan;
 pub mod quorum;
 pub mod recorder;
 pub mod reference_model;
+pub mod report;
 pub mod sabotage;
 pub mod scenario;
 pub mod shrinking;

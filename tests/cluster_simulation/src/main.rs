@@ -18,6 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use cluster_simulation::broken::{worst, Broken};
 use cluster_simulation::plan::{DrawOptions, Plan};
+use cluster_simulation::report::report;
 use cluster_simulation::sabotage::Sabotage;
 use cluster_simulation::scenario::{catch_panics, run, Outcome};
 use cluster_simulation::shrinking::shrink;
@@ -43,6 +44,9 @@ struct Arguments {
     /// Nodes of a cluster: a number, or a range such as 3..50, both ends included.
     #[arg(long, default_value = "3..50", value_parser = parse_nodes)]
     nodes: RangeInclusive<usize>,
+    /// Instead of seeds, tell how clusters of up to 1000 nodes form, lose ten at once, and a rack.
+    #[arg(long)]
+    report: bool,
     /// Run the plan of this file, as shrinking writes one, instead of seeds.
     #[arg(long)]
     plan: Option<PathBuf>,
@@ -124,6 +128,9 @@ impl Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     catch_panics();
+    if arguments.report {
+        return tell_report(arguments.first_seed);
+    }
     if let Some(path) = &arguments.plan {
         return match run_plan(&arguments, path) {
             Ok(code) => code,
@@ -156,11 +163,11 @@ fn main() -> ExitCode {
             });
         }
         drop(results);
-        report(&arguments, incoming)
+        collect(&arguments, incoming)
     })
 }
 
-fn report(arguments: &Arguments, outcomes: mpsc::Receiver<(u64, Outcome)>) -> ExitCode {
+fn collect(arguments: &Arguments, outcomes: mpsc::Receiver<(u64, Outcome)>) -> ExitCode {
     let (mut held, mut failed, mut is_written) = (0_u64, Vec::new(), false);
     let mut summary = Summary::default();
     for (seed, outcome) in outcomes {
@@ -239,6 +246,28 @@ fn show_smaller(arguments: &Arguments, seed: u64, promise: &str) {
             path.display()
         ),
         Err(e) => println!("  {} could not be written: {e}", path.display()),
+    }
+}
+
+/// Large clusters, a line for each story.
+fn tell_report(seed: u64) -> ExitCode {
+    let mut failed = 0;
+    report(seed, |line| {
+        let verdict = if line.wrong.is_empty() {
+            "ok"
+        } else {
+            failed += 1;
+            "FAILED"
+        };
+        println!("{verdict}: {}", line.text);
+        for what in line.wrong.iter().take(SHOWN_PER_SEED_MAX) {
+            println!("  {what}");
+        }
+    });
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
