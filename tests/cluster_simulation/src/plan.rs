@@ -180,8 +180,11 @@ pub enum Trial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPlan(pub String);
 
+/// A setting: its name, and where it stands.
+type Setting = (&'static str, fn(&mut Configuration) -> &mut u32);
+
 /// The settings that plans may change.
-const SETTINGS: [(&str, fn(&mut Configuration) -> &mut u32); 8] = [
+const SETTINGS: [Setting; 8] = [
     ("rings", |c| &mut c.rings),
     ("confirmations", |c| &mut c.confirmations),
     ("coordinators", |c| &mut c.coordinators),
