@@ -5,7 +5,7 @@
 help:
 	@echo 'make demo        a cluster of virtual machines that shows what KCGCS does'
 	@echo 'make test        all tests'
-	@echo 'make simulate    the protocol in simulated time: SEEDS=n, FIRST_SEED=n, NODES=n'
+	@echo 'make simulate    the protocol in simulated time: SEEDS=2000, FIRST_SEED=n, NODES=n'
 	@echo 'make bench       measurements in one virtual machine; one part: scripts/run-bench detection'
 	@echo 'make lint        formatting and static checks'
 	@echo 'make module      the kernel modules for the stock Debian kernel of the tests,'

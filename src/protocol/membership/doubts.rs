@@ -220,6 +220,16 @@ impl Doubts {
             .flat_map(|doubt| doubt.accusing.0.iter().flatten().copied())
     }
 
+    /// Who accuses the subject or suspects it.
+    pub(super) fn doubters(&self, subject: Identity) -> impl Iterator<Item = NodeId> + '_ {
+        self.doubts
+            .iter()
+            .filter(move |doubt| doubt.subject == subject)
+            .flat_map(|doubt| doubt.accusing.0.iter().chain(&doubt.suspecting.0))
+            .flatten()
+            .copied()
+    }
+
     // ---- what is known ------------------------------------------------------------------------
 
     /// `watcher` takes back what it said. A confirmed subject stays confirmed: others may have

@@ -62,11 +62,16 @@ impl Membership {
                     }
                 }
                 let able = watchers.iter().flatten().count();
-                if doubts.is_contradicted(subject) {
-                    able
-                } else {
-                    able.min(wanted)
+                if !doubts.is_contradicted(subject) {
+                    return able.min(wanted);
                 }
+                // All who are able must say so; what others have said counts for nothing.
+                let is_able = |accuser: NodeId| {
+                    view.position(accuser)
+                        .is_some_and(|position| watchers.contains(&Some(position)))
+                };
+                let others = doubts.doubters(subject).filter(|node| !is_able(*node));
+                able.max(1).saturating_add(others.count())
             });
             if confirmed.is_none() {
                 break;

@@ -88,11 +88,11 @@ impl Membership {
         };
         self.next.issuer = proposal.issuer();
         self.next.set_reporters(proposal.reporters());
+        self.departures.add_all(proposal.changes());
         for change in proposal.changes() {
             match *change {
-                Change::Remove { subject, reason } => {
+                Change::Remove { subject, .. } => {
                     self.next.remove(subject);
-                    self.departures.add(subject, reason);
                 }
                 // A node that is there already stays as it is: proposals do not contain that.
                 Change::Add(member) => {

@@ -118,11 +118,13 @@ impl Membership {
             self.request_view(now, from, outbox);
             return;
         }
-        if view == ViewNumber::default() || !self.has_quorum() {
+        // A member that missed the view may be the one without which it has no quorum. Who is out is told
+        // so by a quorum only: it would forget what it has promised.
+        let is_member = self.view.has(sender);
+        if view == ViewNumber::default() || !(is_member || self.has_quorum()) {
             return;
         }
         let pause = self.configuration.retransmit();
-        let is_member = self.view.has(sender);
         // Just after a change the coordinator's own announcement is on its way.
         if is_member && now < self.installed_at.after(pause) {
             return;
@@ -261,7 +263,8 @@ impl Membership {
                 if !body.is_empty() {
                     return Err(Counter::DroppedLength);
                 }
-                if header.view >= self.view.number || !self.has_quorum() {
+                let may_be_told = self.view.has(sender) || self.has_quorum();
+                if header.view >= self.view.number || !may_be_told {
                     return Err(Counter::DroppedUnexpected);
                 }
                 self.transfers.begin(from);

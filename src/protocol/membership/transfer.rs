@@ -12,7 +12,7 @@ use crate::protocol::limits::{
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::view::ClusterView;
-use crate::protocol::wire::membership::{write_view_part, ViewPart, ViewPartHead};
+use crate::protocol::wire::membership::{write_view_part, Change, ViewPart, ViewPartHead};
 use crate::protocol::wire::Kind;
 
 /// Room that a transfer leaves to others in the transmit queue.
@@ -43,6 +43,20 @@ impl Departures {
             self.0.remove(0);
         }
         let _ = self.0.push((subject, reason));
+    }
+
+    /// Remembers those who go in one view. Who failed comes first, as if gone sooner: few are told, and of
+    /// whom nothing is told it is taken that it failed.
+    pub(super) fn add_all(&mut self, changes: &[Change]) {
+        for failed in [true, false] {
+            for change in changes {
+                if let Change::Remove { subject, reason } = *change {
+                    if (reason == ChangeReason::Failed) == failed {
+                        self.add(subject, reason);
+                    }
+                }
+            }
+        }
     }
 
     /// The incarnation in which the node of `subject` went last.
@@ -396,6 +410,27 @@ mod tests {
         assert!(told.eq((first..=many).map(identity)));
         departures.clear();
         assert_eq!(departures.reason(identity(many)), ChangeReason::Failed);
+        Ok(())
+    }
+
+    #[test]
+    fn who_left_is_told_even_if_more_failed_in_the_same_view_than_are_told() -> TestResult {
+        let mut departures = Departures::new()?;
+        let removed = |number: u16| Change::Remove {
+            subject: identity(number),
+            reason: if number == 1 {
+                ChangeReason::Leave
+            } else {
+                ChangeReason::Failed
+            },
+        };
+        let mut changes = BoundedVec::with_capacity(DEPARTURES_IN_PART_MAX + 5)?;
+        for number in 1..=DEPARTURES_IN_PART_MAX as u16 + 5 {
+            assert!(changes.push(removed(number)).is_ok());
+        }
+        departures.add_all(&changes);
+        let left = (identity(1), ChangeReason::Leave);
+        assert!(departures.latest().contains(&left));
         Ok(())
     }
 }

@@ -11,11 +11,14 @@ use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::identity::PeerAddress;
 use trace_checker::trace::TraceEvent;
 
+use crate::broken::Broken;
 use crate::chance::Chance;
+use crate::clock::MachineClock;
 use crate::event_queue::EventQueue;
 use crate::host::{address_of, Host};
 use crate::network::{Network, NetworkOptions};
 use crate::recorder::MemberLists;
+use crate::sabotage::Sabotage;
 use crate::timing::MS;
 
 mod commands;
@@ -43,6 +46,11 @@ pub struct ClusterOptions {
     pub peers: Vec<Vec<usize>>,
     /// The incarnation that a node's first life has at least.
     pub incarnation_base: u64,
+    /// By how many millionths each machine's clock is too fast, or with a minus too slow; those of machines
+    /// that are not named are right.
+    pub clock_rates_ppm: Vec<i32>,
+    /// A bug that is put into every node, to show that it is found.
+    pub sabotage: Option<Sabotage>,
 }
 
 impl ClusterOptions {
@@ -57,8 +65,23 @@ impl ClusterOptions {
             timer_delay_mean_us: 20,
             peers: Vec::new(),
             incarnation_base: 1,
+            clock_rates_ppm: Vec::new(),
+            sabotage: None,
         }
     }
+}
+
+/// A datagram on its way from one host to another.
+#[derive(Clone, Debug)]
+pub struct OnWire {
+    /// When it was sent, or when it arrives.
+    pub time: u64,
+    /// The host that it comes from.
+    pub from: usize,
+    /// The host that it is for.
+    pub to: usize,
+    /// What is in it.
+    pub bytes: Rc<[u8]>,
 }
 
 /// What happens at some time.
@@ -102,8 +125,8 @@ pub struct Cluster {
     pub network: Network,
     /// All that happened.
     pub trace: Vec<TraceEvent>,
-    /// What must not have happened, in words.
-    pub faults: Vec<String>,
+    /// What must not have happened.
+    pub faults: Vec<Broken>,
     /// How often a node told that a view change has begun.
     pub prepares: u64,
     /// How often a node went on under another incarnation.
@@ -116,6 +139,10 @@ pub struct Cluster {
     happened: u64,
     queue: EventQueue<Occurrence>,
     chance: Chance,
+    /// How late timers and work items are: drawn for itself, so that one more changes nothing else.
+    lateness: Chance,
+    /// All datagrams that were sent, if somebody wants to know.
+    pub wiretap: Option<Vec<OnWire>>,
 }
 
 impl Cluster {
@@ -136,7 +163,13 @@ impl Cluster {
                 hindered_until: 0,
                 ghost_until: 0,
                 engine_delay_mean_us: options.engine_delay_mean_us,
+                loses_one: false,
+                clock: MachineClock::new(
+                    number,
+                    options.clock_rates_ppm.get(number).copied().unwrap_or(0),
+                ),
                 sent: 0,
+                sent_bytes: 0,
                 queue_drops: 0,
             })
             .collect();
@@ -154,6 +187,8 @@ impl Cluster {
             happened: 0,
             queue: EventQueue::new(),
             chance: Chance::new(options.seed, 2),
+            lateness: Chance::new(options.seed, 3),
+            wiretap: None,
             options,
         }
     }

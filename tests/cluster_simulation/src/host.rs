@@ -15,6 +15,8 @@ use kcgcs_protocol::protocol::outputs::ChangeReason;
 use kcgcs_protocol::protocol::pulse::{Pulse, PulseReport};
 use trace_checker::trace::{Member, ViewId};
 
+use crate::clock::MachineClock;
+
 /// Datagrams and reports that wait for the engine; more are dropped.
 pub const ENGINE_QUEUE_MAX: usize = 4096;
 /// Wake-ups at one instant that are still no busy loop.
@@ -126,8 +128,14 @@ pub struct Host {
     pub ghost_until: u64,
     /// The mean time from an input to the engine's work item, in microseconds.
     pub engine_delay_mean_us: u64,
-    /// Datagrams sent since the count was last reset.
+    /// Sabotage: the next message that the node delivers is lost.
+    pub loses_one: bool,
+    /// Its clock.
+    pub clock: MachineClock,
+    /// Datagrams that it has sent.
     pub sent: u64,
+    /// Bytes of these, without headers of UDP and below.
+    pub sent_bytes: u64,
     /// Datagrams that found the engine's queue full.
     pub queue_drops: u64,
 }

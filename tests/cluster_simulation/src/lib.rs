@@ -8,15 +8,24 @@
 
 #![forbid(unsafe_code)]
 
+pub mod broken;
 pub mod chance;
+pub mod clock;
 pub mod cluster;
 pub mod event_queue;
 pub mod faults;
 pub mod host;
 pub mod network;
+pub mod plan;
+pub mod quorum;
 pub mod recorder;
 pub mod reference_model;
+pub mod report;
+pub mod sabotage;
 pub mod scenario;
+pub mod shrinking;
 pub mod statistics;
+pub mod story;
 pub mod timing;
+pub mod trials;
 pub mod workload;

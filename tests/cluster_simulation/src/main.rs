@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `simulate`: runs seeds of the cluster simulation on all processors and says which ones broke a
-//! promise, with the command that repeats each.
+//! `simulate`: runs seeds of the cluster simulation on all processors, says which ones broke a promise, with
+//! the command that repeats each, and shrinks the first of them.
 
 #![forbid(unsafe_code)]
 
@@ -13,21 +13,30 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
-use cluster_simulation::scenario::{run, Outcome, RunOptions};
+use cluster_simulation::broken::{worst, Broken};
+use cluster_simulation::plan::{DrawOptions, Plan};
+use cluster_simulation::report::report;
+use cluster_simulation::sabotage::Sabotage;
+use cluster_simulation::scenario::{catch_panics, run, Outcome};
+use cluster_simulation::shrinking::shrink;
 use cluster_simulation::statistics::Summary;
+use cluster_simulation::story;
 use kcgcs_protocol::protocol::limits::NODES_MAX;
 
 /// Broken promises of one seed that are shown.
-const SHOWN_PER_SEED_MAX: usize = 6;
+const SHOWN_PER_SEED_MAX: usize = 4;
+/// Failing seeds that are shrunk.
+const SHRUNK_MAX: usize = 3;
 
 /// Simulates whole clusters in virtual time and checks what they promise. Each seed is one cluster.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// How many seeds to run.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 2000)]
     seeds: u64,
     /// The first one; the others follow.
     #[arg(long, default_value_t = 1)]
@@ -35,11 +44,17 @@ struct Arguments {
     /// Nodes of a cluster: a number, or a range such as 3..50, both ends included.
     #[arg(long, default_value = "3..50", value_parser = parse_nodes)]
     nodes: RangeInclusive<usize>,
+    /// Instead of seeds, tell how clusters of up to 1000 nodes form, lose ten at once, and a rack.
+    #[arg(long)]
+    report: bool,
+    /// Run the plan of this file, as shrinking writes one, instead of seeds.
+    #[arg(long)]
+    plan: Option<PathBuf>,
     /// Write the trace of the first seed that breaks a promise, or with one seed its trace, to this
     /// file.
     #[arg(long)]
     trace: Option<PathBuf>,
-    /// Also cut the network in two and block single directions.
+    /// Every seed has cuts of the network.
     #[arg(long)]
     partitions: bool,
     /// No consumers: membership only.
@@ -48,6 +63,15 @@ struct Arguments {
     /// Nothing goes wrong but one crash at the end.
     #[arg(long)]
     without_faults: bool,
+    /// A bug that all nodes have, to see that it is found: same-incarnation or loss-after-freeze.
+    #[arg(long, value_parser = Sabotage::from_name)]
+    sabotage: Option<Sabotage>,
+    /// Seconds for making a failing run smaller; 0: do not.
+    #[arg(long, default_value_t = 60)]
+    shrink_seconds: u64,
+    /// Where plans of smaller runs are written to.
+    #[arg(long, default_value = ".")]
+    shrunk: PathBuf,
     /// One line of numbers for each seed.
     #[arg(long, short)]
     verbose: bool,
@@ -70,88 +94,176 @@ fn parse_nodes(text: &str) -> Result<RangeInclusive<usize>, String> {
     Ok(low..=high)
 }
 
+impl Arguments {
+    fn draw_options(&self) -> DrawOptions {
+        DrawOptions {
+            nodes: self.nodes.clone(),
+            groups: !self.without_groups,
+            cuts: self.partitions,
+            faults: !self.without_faults,
+            sabotage: self.sabotage,
+        }
+    }
+
+    /// The command that runs exactly this seed again.
+    fn command(&self, seed: u64) -> String {
+        let (low, high) = (self.nodes.start(), self.nodes.end());
+        let mut command = format!("SEEDS=1 FIRST_SEED={seed} NODES={low}..{high} scripts/simulate");
+        for (is_given, flag) in [
+            (self.partitions, " --partitions"),
+            (self.without_groups, " --without-groups"),
+            (self.without_faults, " --without-faults"),
+        ] {
+            if is_given {
+                command.push_str(flag);
+            }
+        }
+        if let Some(bug) = self.sabotage {
+            command.push_str(&format!(" --sabotage {}", bug.name()));
+        }
+        command + " --verbose --trace FILE"
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let options = RunOptions {
-        nodes: arguments.nodes.clone(),
-        groups: !arguments.without_groups,
-        partitions: arguments.partitions,
-        faults: !arguments.without_faults,
-    };
+    catch_panics();
+    if arguments.report {
+        return tell_report(arguments.first_seed);
+    }
+    if let Some(path) = &arguments.plan {
+        return match run_plan(&arguments, path) {
+            Ok(code) => code,
+            Err(why) => {
+                eprintln!("{}: {why}", path.display());
+                ExitCode::from(2)
+            }
+        };
+    }
     let threads = match arguments.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         given => given,
     };
     let next = AtomicU64::new(0);
-    let (results, incoming) = mpsc::sync_channel::<Outcome>(threads);
+    let (results, incoming) = mpsc::sync_channel::<(u64, Outcome)>(threads);
+    let options = arguments.draw_options();
     thread::scope(|scope| {
         for _ in 0..threads {
             let (results, next, options) = (results.clone(), &next, &options);
             let (first, count) = (arguments.first_seed, arguments.seeds);
             scope.spawn(move || loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count || results.send(run_guarded(first + number, options)).is_err() {
+                let seed = first + number;
+                if number >= count || {
+                    let outcome = run(&Plan::draw(seed, options));
+                    results.send((seed, outcome)).is_err()
+                } {
                     return;
                 }
             });
         }
         drop(results);
-        report(&arguments, incoming)
+        collect(&arguments, incoming)
     })
 }
 
-/// Runs one seed; a panic in the protocol is a broken promise like any other.
-fn run_guarded(seed: u64, options: &RunOptions) -> Outcome {
-    std::panic::catch_unwind(|| run(seed, options)).unwrap_or_else(|cause| {
-        let what = cause
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| cause.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Outcome {
-            seed,
-            broken: vec![format!("panic: {what}")],
-            statistics: Default::default(),
-            trace: Vec::new(),
-        }
-    })
-}
-
-fn report(arguments: &Arguments, outcomes: mpsc::Receiver<Outcome>) -> ExitCode {
-    let (mut held, mut failed, mut is_written) = (0_u64, 0_u64, false);
+fn collect(arguments: &Arguments, outcomes: mpsc::Receiver<(u64, Outcome)>) -> ExitCode {
+    let (mut held, mut failed, mut is_written) = (0_u64, Vec::new(), false);
     let mut summary = Summary::default();
-    for outcome in outcomes {
-        let seed = outcome.seed;
+    for (seed, outcome) in outcomes {
         summary.add(&outcome.statistics);
         if arguments.verbose {
             println!("seed {seed}: {}", outcome.statistics);
         }
-        if let Some(path) = arguments.trace.as_ref().filter(|_| !is_written) {
-            if !outcome.broken.is_empty() || arguments.seeds == 1 {
-                is_written = true;
-                if let Err(e) = write_trace(path, &outcome) {
-                    eprintln!("{}: {e}", path.display());
-                    return ExitCode::from(2);
-                }
-                println!("seed {seed}: trace written to {}", path.display());
+        if !is_written && (!outcome.broken.is_empty() || arguments.seeds == 1) {
+            is_written = true;
+            if let Err(e) = write_trace(arguments, &outcome) {
+                eprintln!("the trace of seed {seed} could not be written: {e}");
+                return ExitCode::from(2);
             }
         }
-        if outcome.broken.is_empty() {
-            held += 1;
-            continue;
+        match worst(&outcome.broken) {
+            None => held += 1,
+            Some(broken) => {
+                failed.push((seed, broken.promise));
+                println!("seed {seed} FAILED");
+                show(&outcome.broken);
+                println!("  repeat with: {}", arguments.command(seed));
+            }
         }
-        failed += 1;
-        println!("seed {seed} FAILED");
-        for what in outcome.broken.iter().take(SHOWN_PER_SEED_MAX) {
-            println!("  {what}");
+    }
+    if arguments.shrink_seconds > 0 {
+        for (seed, promise) in failed.iter().take(SHRUNK_MAX) {
+            show_smaller(arguments, *seed, promise);
         }
-        if outcome.broken.len() > SHOWN_PER_SEED_MAX {
-            println!("  and {} more", outcome.broken.len() - SHOWN_PER_SEED_MAX);
-        }
-        println!("  repeat with: {}", command(arguments, seed));
     }
     println!("{summary}");
-    println!("{held} seeds held, {failed} failed");
+    println!("{held} seeds held, {} failed", failed.len());
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn show(broken: &[Broken]) {
+    for one in broken.iter().take(SHOWN_PER_SEED_MAX) {
+        println!("  {one}");
+    }
+    if broken.len() > SHOWN_PER_SEED_MAX {
+        println!("  and {} more", broken.len() - SHOWN_PER_SEED_MAX);
+    }
+}
+
+/// Makes a failing run smaller and tells it.
+fn show_smaller(arguments: &Arguments, seed: u64, promise: &str) {
+    let plan = Plan::draw(seed, &arguments.draw_options());
+    let limit = Duration::from_secs(arguments.shrink_seconds);
+    let shrunk = shrink(&plan, promise, limit);
+    println!(
+        "seed {seed}, from {} nodes and {} faults to {} and {}, {} runs{}; it breaks {promise}:",
+        plan.hosts(),
+        plan.faults.len(),
+        shrunk.plan.hosts(),
+        shrunk.plan.faults.len(),
+        shrunk.runs,
+        if shrunk.is_smallest {
+            ""
+        } else {
+            ", then time was over"
+        },
+    );
+    for line in story::tell(&shrunk.plan) {
+        println!("  {line}");
+    }
+    show(&shrunk.outcome.broken);
+    let path = arguments.shrunk.join(format!("seed-{seed}.plan"));
+    let is_written = std::fs::create_dir_all(&arguments.shrunk)
+        .and_then(|()| std::fs::write(&path, shrunk.plan.to_json()));
+    match is_written {
+        Ok(()) => println!(
+            "  repeat the smaller run with: scripts/simulate --plan {}",
+            path.display()
+        ),
+        Err(e) => println!("  {} could not be written: {e}", path.display()),
+    }
+}
+
+/// Large clusters, a line for each story.
+fn tell_report(seed: u64) -> ExitCode {
+    let mut failed = 0;
+    report(seed, |line| {
+        let verdict = if line.wrong.is_empty() {
+            "ok"
+        } else {
+            failed += 1;
+            "FAILED"
+        };
+        println!("{verdict}: {}", line.text);
+        for what in line.wrong.iter().take(SHOWN_PER_SEED_MAX) {
+            println!("  {what}");
+        }
+    });
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
@@ -159,24 +271,34 @@ fn report(arguments: &Arguments, outcomes: mpsc::Receiver<Outcome>) -> ExitCode 
     }
 }
 
-fn write_trace(path: &Path, outcome: &Outcome) -> std::io::Result<()> {
-    let mut output = BufWriter::new(File::create(path)?);
-    trace_checker::line::write(&outcome.trace, &mut output)?;
-    output.flush()
+/// Runs one plan and tells it.
+fn run_plan(arguments: &Arguments, path: &Path) -> Result<ExitCode, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let plan = Plan::from_json(&text).map_err(|why| why.0)?;
+    for line in story::tell(&plan) {
+        println!("{line}");
+    }
+    let outcome = run(&plan);
+    println!("{}", outcome.statistics);
+    show(&outcome.broken);
+    write_trace(arguments, &outcome).map_err(|e| format!("writing the trace: {e}"))?;
+    if outcome.broken.is_empty() {
+        println!("the plan held");
+        Ok(ExitCode::SUCCESS)
+    } else {
+        println!("the plan failed");
+        Ok(ExitCode::FAILURE)
+    }
 }
 
-/// The command that runs exactly this seed again.
-fn command(arguments: &Arguments, seed: u64) -> String {
-    let (low, high) = (arguments.nodes.start(), arguments.nodes.end());
-    let mut command = format!("SEEDS=1 FIRST_SEED={seed} NODES={low}..{high} scripts/simulate");
-    for (is_given, flag) in [
-        (arguments.partitions, " --partitions"),
-        (arguments.without_groups, " --without-groups"),
-        (arguments.without_faults, " --without-faults"),
-    ] {
-        if is_given {
-            command.push_str(flag);
-        }
-    }
-    command + " --verbose --trace FILE"
+/// Writes the trace, if it was asked for.
+fn write_trace(arguments: &Arguments, outcome: &Outcome) -> std::io::Result<()> {
+    let Some(path) = &arguments.trace else {
+        return Ok(());
+    };
+    let mut output = BufWriter::new(File::create(path)?);
+    trace_checker::line::write(&outcome.trace, &mut output)?;
+    output.flush()?;
+    println!("trace written to {}", path.display());
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use trace_checker::trace::{EventKind, Expectation, Member, TraceEvent, ViewId};
 
+use crate::broken::{Broken, SOUND_NODES};
 use crate::cluster::Cluster;
 use crate::recorder::node_member;
 
@@ -103,7 +104,7 @@ pub fn expect_together(cluster: &mut Cluster, since: u64, bound: u64) {
             since,
             bound,
         };
-        push(cluster, expectation);
+        expect(cluster, expectation);
     }
 }
 
@@ -123,10 +124,24 @@ pub fn expect_gone(
         bound,
         at_once,
     };
-    push(cluster, expectation);
+    expect(cluster, expectation);
 }
 
-fn push(cluster: &mut Cluster, expectation: Expectation) {
+/// Appends to the trace that each handle of a group was allowed to send since then: L8.
+pub fn expect_sending(cluster: &mut Cluster, since: u64, bound: u64) {
+    for (group, members) in expected_groups(cluster) {
+        let expectation = Expectation::Sending {
+            group,
+            members,
+            since,
+            bound,
+        };
+        expect(cluster, expectation);
+    }
+}
+
+/// Appends to the trace what must have happened by now.
+pub fn expect(cluster: &mut Cluster, expectation: Expectation) {
     let t = cluster.now();
     cluster.trace.push(TraceEvent {
         t,
@@ -136,35 +151,36 @@ fn push(cluster: &mut Cluster, expectation: Expectation) {
     });
 }
 
-/// What was accepted and never sent by members that are still there, in words.
-pub fn accepted_and_never_sent(cluster: &Cluster) -> Vec<String> {
+/// What was accepted and never sent by members that are still there.
+pub fn accepted_and_never_sent(cluster: &Cluster) -> Vec<Broken> {
     let mut found = Vec::new();
     for host in &cluster.hosts {
         let Some(alive) = &host.alive else { continue };
         for (endpoint, state) in &alive.endpoints {
             if state.accepted != state.sent && !state.is_leaving && !alive.is_leaving {
-                found.push(format!(
-                    "L2 (self delivery): of {} messages that member {}.{endpoint:?} of {} was allowed to send, {} were sent",
+                let text = format!(
+                    "of {} messages that member {}.{endpoint:?} of {} was allowed to send, {} were sent",
                     state.accepted, host.id, state.group, state.sent
-                ));
+                );
+                found.push(Broken::new("L2", text));
             }
         }
     }
     found
 }
 
-/// Handles that were told to leave, on machines that stay, and were never told that they have, in
-/// words.
-pub fn leaves_without_end(cluster: &Cluster) -> Vec<String> {
+/// Handles that were told to leave, on machines that stay, and were never told that they have.
+pub fn leaves_without_end(cluster: &Cluster) -> Vec<Broken> {
     let mut found = Vec::new();
     for host in &cluster.hosts {
         let alive = host.alive.iter().filter(|alive| !alive.is_leaving);
         for (endpoint, state) in alive.flat_map(|alive| &alive.endpoints) {
             if state.is_leaving {
-                found.push(format!(
+                let text = format!(
                     "member {}.{endpoint:?} of {} was told to leave and never told that it has",
                     host.id, state.group
-                ));
+                );
+                found.push(Broken::new(SOUND_NODES, text));
             }
         }
     }

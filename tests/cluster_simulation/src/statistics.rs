@@ -78,7 +78,7 @@ impl fmt::Display for Statistics {
         );
         write!(
             f,
-            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} put out ({} for no reason), \
+            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} of the network, {} left out, {} put out ({} for no reason), \
              {} messages, {} datagrams; settled in {} ms; idle {:.1} (at most {:.1}) packets/node/s; \
              {} crashed: view after {}..{} ms, {} changes; {} lines, {} ms",
             self.nodes,
@@ -89,6 +89,8 @@ impl fmt::Display for Statistics {
             self.faults.restarts,
             self.faults.leaves,
             self.faults.freezes,
+            self.faults.network,
+            self.faults.left_out,
             self.exclusions,
             self.false_exclusions,
             self.accepted,

@@ -25,17 +25,24 @@ struct Story {
     name: String,
 }
 
+/// All nodes in their first view.
+fn formed(options: ClusterOptions) -> Cluster {
+    let (seed, nodes) = (options.seed, options.nodes);
+    let mut cluster = Cluster::new(options);
+    for host in 0..nodes {
+        cluster.start(host);
+    }
+    assert!(
+        cluster.run_until_true(10 * SECOND, is_one_view),
+        "seed {seed}: no view"
+    );
+    cluster
+}
+
 impl Story {
     /// A settled cluster; the fault is about to begin.
     fn begin(name: &str, seed: u64) -> Self {
-        let mut cluster = Cluster::new(ClusterOptions::perfect(seed, NODES));
-        for host in 0..NODES {
-            cluster.start(host);
-        }
-        assert!(
-            cluster.run_until_true(10 * SECOND, is_one_view),
-            "seed {seed}: no view"
-        );
+        let mut cluster = formed(ClusterOptions::perfect(seed, NODES));
         let more = Chance::new(seed, 20).between(SECOND, 2 * SECOND);
         cluster.run_for(more);
         let since = cluster.now();
@@ -198,6 +205,35 @@ fn a_node_that_hears_nobody_goes_once_and_comes_back_when_it_hears_again() {
     }
 }
 
+/// What it has said of those it does not hear must not count when the other watcher is asked for its word.
+#[test]
+fn a_deaf_node_takes_nobody_with_it_where_two_watch_each() {
+    for (nodes, seed) in (4..=6).flat_map(|nodes| (1..=5).map(move |seed| (nodes, seed))) {
+        for deaf in 0..nodes {
+            let name = format!("{deaf} of {nodes} is deaf, seed {seed}");
+            let mut options = ClusterOptions::perfect(seed, nodes);
+            options.configuration.rings = 2;
+            let mut cluster = formed(options);
+            let since = cluster.now();
+            cluster.network.deafen(deaf);
+            cluster.run_for(5 * SECOND);
+            let stopped: BTreeSet<u16> = (cluster.trace.iter())
+                .filter(|event| event.t > since && event.kind == EventKind::Stop)
+                .map(|event| event.node)
+                .collect();
+            let own: BTreeSet<u16> = BTreeSet::from([cluster.hosts[deaf].id]);
+            assert!(stopped.is_subset(&own), "{name}: {stopped:?} were put out");
+            for (host, machine) in cluster.hosts.iter().enumerate() {
+                let members = machine.alive.as_ref().map_or(0, |a| a.members.len());
+                assert!(
+                    host == deaf || members == nodes - 1,
+                    "{name}: {host} is in a view of {members}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_node_that_nobody_hears_goes_once_and_comes_back_when_it_is_heard_again() {
     for node in 0..NODES {
@@ -349,6 +385,33 @@ fn without_any_majority_all_wait_and_go_on_as_they_were() {
             let blocked = quorums.filter(|alive| !alive.node.has_quorum()).count();
             assert_eq!(blocked, 0, "{}: nodes are still blocked", story.name);
             story.finish();
+        }
+    }
+}
+
+/// The part with the lowest node is a quorum together with the one that leaves, decides the view without it,
+/// and is none in that view; the others have not heard of it, and are none in the view that they have.
+#[test]
+fn parts_of_which_none_is_a_quorum_after_a_farewell_come_together_again() {
+    let (leaver, parts): (usize, [&[usize]; 2]) = (4, [&[0, 1, 4], &[2, 3, 5]]);
+    for seed in 1..=3 {
+        for cut_ms in 1..=40 {
+            let mut cluster = formed(ClusterOptions::perfect(seed, 6));
+            let slow = NetworkOptions {
+                delay_min_us: 3_000,
+                ..NetworkOptions::PERFECT
+            };
+            cluster.network.set_options(slow);
+            cluster.leave(leaver);
+            cluster.run_for(cut_ms * MS);
+            cluster.network.part(&parts);
+            cluster.run_for(SECOND);
+            cluster.reconnect();
+            assert!(
+                cluster.run_until_true(3 * SECOND, is_one_view),
+                "seed {seed}: cut {cut_ms} ms after the farewell, not together 3 s after the end"
+            );
+            assert!(cluster.faults.is_empty(), "{:?}", cluster.faults);
         }
     }
 }

@@ -5,8 +5,8 @@
 //! The format is that of the project's design; two fields go beyond it and may be missing:
 //! `"endpoint"` names the handle that an event of a group belongs to, and `"done":false` marks a
 //! `leave` that was asked for but has not returned. `joined` and `left` are lists of
-//! `[node,endpoint,incarnation,"reason"]`; `subject` is a node number. An `expect` line carries
-//! `"property"` (`L1` or `L5`), `"members"`, `"since"` and `"bound"`, and `"at_once"` for L5.
+//! `[node,endpoint,incarnation,"reason"]`; `subject` is a node number. What an `expect` line carries stands
+//! in `line/expectations.rs`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,9 +17,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::trace::{
-    Change, EventKind, Expectation, GroupScope, Member, MessageEvent, Order, Reason, TraceEvent,
-    ViewEvent, ViewId,
+    Change, EventKind, GroupScope, Member, MessageEvent, Order, Reason, TraceEvent, ViewEvent,
+    ViewId,
 };
+
+mod expectations;
 
 type Triple = (u16, u32, u64);
 
@@ -88,6 +90,8 @@ struct Line<'a> {
     bound: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_once: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    views: Option<u64>,
 }
 
 /// Why a line is not a trace event.
@@ -175,7 +179,7 @@ impl Reader {
                 scope,
                 done: line.done.unwrap_or(true),
             },
-            "expect" => EventKind::Expect(expectation(line, scope)?),
+            "expect" => EventKind::Expect(expectations::read(line, scope)?),
             other => return Err(format!("unknown event {other:?}")),
         })
     }
@@ -282,27 +286,6 @@ fn subject(line: Line<'_>) -> Result<u16, String> {
     }
 }
 
-fn expectation(line: Line<'_>, scope: Option<GroupScope>) -> Result<Expectation, String> {
-    let members = sorted_members(needed(line.members, "members")?);
-    let since = needed(line.since, "since")?;
-    let bound = needed(line.bound, "bound")?;
-    match needed(line.property, "property")?.as_ref() {
-        "L1" => Ok(Expectation::Together {
-            group: scope.map(|scope| scope.group),
-            members,
-            since,
-            bound,
-        }),
-        "L5" => Ok(Expectation::Gone {
-            members,
-            since,
-            bound,
-            at_once: line.at_once.unwrap_or(false),
-        }),
-        other => Err(format!("nothing is expected for {other:?}")),
-    }
-}
-
 /// The event as a line of JSON, without its end of line.
 pub fn to_json(event: &TraceEvent) -> String {
     serde_json::to_string(&to_line(event)).unwrap_or_default()
@@ -366,7 +349,7 @@ fn to_line(event: &TraceEvent) -> Line<'_> {
             "leave"
         }
         EventKind::Expect(expectation) => {
-            fill_expectation(&mut line, expectation);
+            expectations::fill(&mut line, expectation);
             "expect"
         }
     });
@@ -413,31 +396,4 @@ fn fill_message<'a>(line: &mut Line<'a>, message: &'a MessageEvent) {
     line.order = Some(Cow::Borrowed(message.order.word()));
     line.length = Some(message.length);
     line.hash = Some(Cow::Owned(format!("{:016x}", message.hash)));
-}
-
-fn fill_expectation<'a>(line: &mut Line<'a>, expectation: &'a Expectation) {
-    let (property, members, since, bound) = match expectation {
-        Expectation::Together {
-            group,
-            members,
-            since,
-            bound,
-        } => {
-            line.group = group.as_deref().map(Cow::Borrowed);
-            ("L1", members, since, bound)
-        }
-        Expectation::Gone {
-            members,
-            since,
-            bound,
-            at_once,
-        } => {
-            line.at_once = Some(*at_once);
-            ("L5", members, since, bound)
-        }
-    };
-    line.property = Some(Cow::Borrowed(property));
-    line.members = Some(members.iter().map(triple).collect());
-    line.since = Some(*since);
-    line.bound = Some(*bound);
 }

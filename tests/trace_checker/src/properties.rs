@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The promises, one file each. Their names are those of the project's list of guarantees.
+//! The promises, one file each. Their names are those of the project's list of guarantees. What is not here:
+//! O3 to O5 follow from O7, as every order is carried out as the agreed one; S1 to S3 and L4 speak of SAFE
+//! messages, which are refused.
 
 use crate::index::Index;
 use crate::violation::Violations;
@@ -32,6 +34,7 @@ properties! {
     m4_view_agreement,
     m5_one_issuer,
     m6_primary_chain,
+    m6rt_disjoint_primaries,
     m7_incarnation,
     m8_delta,
     d1_integrity,
@@ -50,4 +53,8 @@ properties! {
     l2_self_delivery,
     l3_multicast_liveness,
     l5_completeness,
+    l6_accuracy,
+    l7_stalled_nodes,
+    l8_progress,
+    l9_no_flapping,
 }

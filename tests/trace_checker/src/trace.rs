@@ -188,6 +188,42 @@ pub enum Expectation {
         /// Whether they must all be missing in the same view for the first time.
         at_once: bool,
     },
+    /// L6: none of `members` was put out of a cluster view, or began a new life, since then.
+    Kept {
+        /// Who was up and connected to all but a few.
+        members: Vec<Member>,
+        /// Since when.
+        since: u64,
+    },
+    /// L7: the node accused none of `members` from `since` to `since + bound`.
+    Unaccused {
+        /// The node that had stood still until `since`.
+        by: u16,
+        /// Who was up and connected to it.
+        members: Vec<Member>,
+        /// When it went on.
+        since: u64,
+        /// Nanoseconds in which it would conclude from what it missed.
+        bound: u64,
+    },
+    /// L8: each of `members` sent a message between `since` and `since + bound`.
+    Sending {
+        /// The group.
+        group: Arc<str>,
+        /// Who had something to send, in a settled view.
+        members: Vec<Member>,
+        /// Since when.
+        since: u64,
+        /// Nanoseconds allowed.
+        bound: u64,
+    },
+    /// L9: so many different cluster views were installed since then, and no more.
+    Steady {
+        /// Since when.
+        since: u64,
+        /// How many views a steady fault may cost.
+        views: u64,
+    },
 }
 
 /// What happened.

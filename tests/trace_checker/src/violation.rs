@@ -11,7 +11,7 @@ use crate::trace::TraceEvent;
 /// Violations of one property that are kept; more of the same tell nothing new.
 const KEPT_PER_PROPERTY_MAX: usize = 20;
 /// Characters of one event that are shown.
-const SHOWN_CHARACTERS_MAX: usize = 600;
+const SHOWN_CHARACTERS_MAX: usize = 300;
 
 /// A broken promise.
 #[derive(Clone, Debug)]

@@ -14,12 +14,14 @@ use kcgcs_protocol::protocol::identity::{
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Order;
 use kcgcs_protocol::protocol::pulse::Pulse;
-use kcgcs_protocol::protocol::time::Instant;
 use trace_checker::trace::{EventKind, GroupScope};
 
 use super::{Cluster, CLUSTER_NAME};
+use crate::broken::{Broken, SOUND_NODES};
 use crate::host::{Alive, Endpoint, WakeupCount};
+use crate::network::Impairment;
 use crate::recorder::accepted_message;
+use crate::sabotage::Sabotage;
 use crate::timing::SECOND;
 
 /// For so long those who let nodes in may still try to let in one that is gone again.
@@ -28,16 +30,19 @@ const GHOST_NS: u64 = 3 * SECOND;
 impl Cluster {
     /// Starts the node of a machine that is down, under a new incarnation.
     pub fn start(&mut self, host: usize) {
-        let now = Instant::from_nanoseconds(self.now);
+        let now = self.instant(host);
         let seed = self.chance.number();
         let options = &self.options;
         let machine = &mut self.hosts[host];
         assert!(machine.alive.is_none(), "node {} runs already", machine.id);
-        let incarnation = (machine.last_incarnation + 1).max(
-            options
-                .incarnation_base
-                .saturating_add(self.now / 1_000_000),
-        );
+        let incarnation = match options.sabotage {
+            Some(Sabotage::SameIncarnation) if machine.lives > 0 => machine.last_incarnation,
+            _ => (machine.last_incarnation + 1).max(
+                options
+                    .incarnation_base
+                    .saturating_add(self.now / 1_000_000),
+            ),
+        };
         let (Some(node), Ok(configuration)) = (
             NodeId::new(machine.id),
             ValidConfiguration::new(
@@ -108,15 +113,22 @@ impl Cluster {
     pub fn freeze(&mut self, host: usize, time: u64) {
         self.hosts[host].frozen_until = time;
         self.hosts[host].hindered_until = time;
+        self.hosts[host].loses_one = self.options.sabotage == Some(Sabotage::LossAfterFreeze);
     }
 
-    /// Cuts `away` off from the rest; who was cut off before is not any more.
-    pub fn partition(&mut self, away: &[usize]) {
+    /// Something is wrong in the network from now on; [`Cluster::mend`] ends it.
+    pub fn impair(&mut self, impairment: Impairment) -> u64 {
         self.note_hindered();
-        self.network.partition(away);
+        self.network.impair(impairment)
     }
 
-    /// Ends all partitions and blocks.
+    /// Ends what began under this number.
+    pub fn mend(&mut self, number: u64) {
+        self.note_hindered();
+        self.network.mend(number);
+    }
+
+    /// Ends all that is wrong between some nodes only.
     pub fn reconnect(&mut self) {
         self.note_hindered();
         self.network.reconnect();
@@ -153,10 +165,9 @@ impl Cluster {
     /// Makes a member of the group on the node; `None` if it is down or refuses.
     pub fn join_group(&mut self, host: usize, group: &Arc<str>) -> Option<EndpointId> {
         let name = GroupName::new(group.as_bytes())?;
+        let now = self.instant(host);
         let alive = self.hosts[host].alive.as_mut()?;
-        let joined = alive
-            .node
-            .join_group(Instant::from_nanoseconds(self.now), name);
+        let joined = alive.node.join_group(now, name);
         let endpoint = match joined {
             Ok(endpoint) => endpoint,
             Err(CommandError::Stopped) => return None,
@@ -225,10 +236,10 @@ impl Cluster {
             }
         }
         let hash = fnv1a_64(&payload);
+        let now = self.instant(host);
         let Some(alive) = self.hosts[host].alive.as_mut() else {
             return Err(CommandError::Stopped);
         };
-        let now = Instant::from_nanoseconds(self.now);
         alive
             .node
             .multicast(now, endpoint, order, payload)
@@ -246,12 +257,13 @@ impl Cluster {
     /// Adds something that must not have happened.
     pub fn fault(&mut self, host: usize, what: &str) {
         if self.faults.len() < 20 {
-            self.faults.push(format!(
+            let text = format!(
                 "at {}.{:06} ms, node {}: {what}",
                 self.now / 1_000_000,
                 self.now % 1_000_000,
                 self.hosts[host].id
-            ));
+            );
+            self.faults.push(Broken::new(SOUND_NODES, text));
         }
     }
 }

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use kcgcs_protocol::protocol::identity::PeerAddress;
 use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES};
 use kcgcs_protocol::protocol::node::Node;
+use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::pulse::PulseVerdict;
 use kcgcs_protocol::protocol::time::Instant;
 use trace_checker::trace::{EventKind, TraceEvent};
 
-use super::{Cluster, Occurrence};
+use super::{Cluster, Occurrence, OnWire};
 use crate::host::{host_at, Alive, EngineInput, ENGINE_QUEUE_MAX};
 use crate::recorder::{record, Note};
 use crate::timing::SECOND;
@@ -22,7 +23,7 @@ const HINDERED_FOR_NS: u64 = 3 * SECOND;
 
 impl Cluster {
     pub(super) fn command(&mut self, host: usize, run: impl FnOnce(&mut Node, Instant)) {
-        let now = Instant::from_nanoseconds(self.now);
+        let now = self.instant(host);
         if let Some(alive) = self.hosts[host].alive.as_mut() {
             run(&mut alive.node, now);
             self.drain_node(host);
@@ -45,7 +46,7 @@ impl Cluster {
     }
 
     pub(super) fn datagram(&mut self, to: usize, from: PeerAddress, bytes: Rc<[u8]>) {
-        let now = Instant::from_nanoseconds(self.now);
+        let now = self.instant(to);
         let machine = &mut self.hosts[to];
         let Some(alive) = machine.alive.as_mut() else {
             return;
@@ -61,7 +62,7 @@ impl Cluster {
     }
 
     pub(super) fn pulse_timer(&mut self, host: usize, life: u64) {
-        let now = self.now;
+        let (now, instant) = (self.now, self.instant(host));
         let Some(alive) = self.alive(host, life) else {
             return;
         };
@@ -69,7 +70,7 @@ impl Cluster {
             return;
         }
         alive.pulse_timer = None;
-        alive.pulse.handle_timer(Instant::from_nanoseconds(now));
+        alive.pulse.handle_timer(instant);
         if alive.pulse_wakeups.is_busy_loop(now) {
             alive.pulse_timer = Some(u64::MAX);
             self.fault(host, "the pulse wants to be woken again and again");
@@ -93,7 +94,7 @@ impl Cluster {
 
     pub(super) fn engine_run(&mut self, host: usize, life: u64) {
         let now = self.now;
-        let instant = Instant::from_nanoseconds(now);
+        let instant = self.instant(host);
         let Some(alive) = self.alive(host, life) else {
             return;
         };
@@ -136,6 +137,7 @@ impl Cluster {
 
     fn send(&mut self, host: usize, to: PeerAddress, bytes: &[u8]) {
         self.hosts[host].sent += 1;
+        self.hosts[host].sent_bytes += bytes.len() as u64;
         let target = host_at(to);
         if target >= self.hosts.len() {
             self.fault(
@@ -145,23 +147,46 @@ impl Cluster {
             return;
         }
         let shared: Rc<[u8]> = Rc::from(bytes);
-        let from = self.hosts[host].address;
+        if let Some(seen) = self.wiretap.as_mut() {
+            seen.push(OnWire {
+                time: self.now,
+                from: host,
+                to: target,
+                bytes: Rc::clone(&shared),
+            });
+        }
         let arrivals = self.network.arrivals(self.now, host, target);
         for arrival in arrivals.into_iter().flatten() {
-            self.queue.push(
-                arrival,
-                Occurrence::Datagram {
-                    to: target,
-                    from,
-                    bytes: Rc::clone(&shared),
-                },
-            );
+            let bytes = if arrival.is_damaged {
+                Rc::from(self.network.damage(bytes))
+            } else {
+                Rc::clone(&shared)
+            };
+            self.put_on_wire(OnWire {
+                time: arrival.at,
+                from: host,
+                to: target,
+                bytes,
+            });
         }
+    }
+
+    /// The bytes come to their receiver at that time, as if their sender had sent them.
+    pub fn put_on_wire(&mut self, what: OnWire) {
+        let from = self.hosts[what.from].address;
+        let (to, bytes) = (what.to, what.bytes);
+        self.queue
+            .push(what.time, Occurrence::Datagram { to, from, bytes });
+    }
+
+    /// What the machine's clock shows.
+    pub(super) fn instant(&self, host: usize) -> Instant {
+        Instant::from_nanoseconds(self.hosts[host].clock.reading(self.now))
     }
 
     /// All that the pulse has to say, and its timer.
     fn drain_pulse(&mut self, host: usize) {
-        let now = Instant::from_nanoseconds(self.now);
+        let now = self.instant(host);
         let mut buffer = [0_u8; HEARTBEAT_BYTES];
         while let Some(transmit) = self.hosts[host]
             .alive
@@ -170,6 +195,7 @@ impl Cluster {
         {
             self.send(host, transmit.to, &buffer[..transmit.length]);
         }
+        let clock = self.hosts[host].clock;
         let Some(alive) = self.hosts[host].alive.as_mut() else {
             return;
         };
@@ -178,13 +204,16 @@ impl Cluster {
                 alive.queue.push_back(EngineInput::Report(report));
             }
         }
-        let due = alive.pulse.next_deadline().map(Instant::as_nanoseconds);
+        let due = alive
+            .pulse
+            .next_deadline()
+            .map(|due| clock.time_of(due.as_nanoseconds()));
         let life = alive.life;
         if alive.pulse_timer != due && alive.pulse_timer != Some(u64::MAX) {
             alive.pulse_timer = due;
             if let Some(due) = due {
                 let late = self
-                    .chance
+                    .lateness
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
@@ -204,7 +233,7 @@ impl Cluster {
         if !alive.queue.is_empty() && !alive.engine_is_due {
             alive.engine_is_due = true;
             let life = alive.life;
-            let late = self.chance.exponential(engine_delay_mean_us * 1_000);
+            let late = self.lateness.exponential(engine_delay_mean_us * 1_000);
             self.queue
                 .push(self.now + late, Occurrence::EngineRun { host, life });
         }
@@ -212,7 +241,7 @@ impl Cluster {
 
     /// All that the node has to say, in the order of its contract, and its timer.
     pub(super) fn drain_node(&mut self, host: usize) {
-        let now = Instant::from_nanoseconds(self.now);
+        let now = self.instant(host);
         let mut buffer = [0_u8; DATAGRAM_BYTES_MAX];
         while let Some(transmit) = self.hosts[host]
             .alive
@@ -227,19 +256,20 @@ impl Cluster {
             }
         }
         self.take_events(host);
+        let clock = self.hosts[host].clock;
         let Some(alive) = self.hosts[host].alive.as_mut() else {
             return;
         };
         let due = alive
             .node
             .next_deadline()
-            .map(|(due, _)| due.as_nanoseconds());
+            .map(|(due, _)| clock.time_of(due.as_nanoseconds()));
         let life = alive.life;
         if alive.engine_timer != due && alive.engine_timer != Some(u64::MAX) {
             alive.engine_timer = due;
             if let Some(due) = due {
                 let late = self
-                    .chance
+                    .lateness
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
@@ -256,6 +286,13 @@ impl Cluster {
                 return;
             };
             let Some(event) = alive.node.poll_event() else {
+                return;
+            };
+            let loses_one = &mut self.hosts[host].loses_one;
+            if matches!(event, Event::Deliver { .. }) && std::mem::take(loses_one) {
+                continue;
+            }
+            let Some(alive) = self.hosts[host].alive.as_deref_mut() else {
                 return;
             };
             let note = record(self.now, alive, event, &mut self.lists, &mut self.trace);

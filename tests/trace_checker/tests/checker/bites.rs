@@ -97,7 +97,7 @@ const FAULTS: &[Fault] = &[
             story.tell(stranger, EventKind::View(alone));
             story.message(4, A, 7, &[A, C_AGAIN]);
         },
-        breaks: &["M6"],
+        breaks: &["M6rt"],
     },
     Fault {
         what: "a crashed node suspects another one",
@@ -399,7 +399,116 @@ const FAULTS: &[Fault] = &[
         },
         breaks: &["L5"],
     },
+    Fault {
+        what: "a node that is up and connected is put out",
+        spoil: |story| {
+            story.tell(NODE_1, EventKind::Suspect { subject: 2 });
+            let fewer = [NODE_1, NODE_3_AGAIN];
+            story.cluster_view(5, &fewer, &[], &[(NODE_2, Reason::Failed)]);
+            story.expect(Expectation::Kept {
+                members: vec![NODE_1, NODE_2, NODE_3_AGAIN],
+                since: story.now() - 3 * MS,
+            });
+        },
+        breaks: &["L6"],
+    },
+    Fault {
+        what: "a node that is up and connected begins a new life",
+        spoil: |story| {
+            let since = story.now();
+            story.tell(NODE_2, EventKind::Stop);
+            story.tell(member(2, 0, 21), EventKind::Start);
+            let members = vec![NODE_1, NODE_2, NODE_3_AGAIN];
+            story.expect(Expectation::Kept { members, since });
+        },
+        breaks: &["L6"],
+    },
+    Fault {
+        what: "a node that stood still accuses one that did not",
+        spoil: |story| {
+            let since = story.now();
+            story.tell(NODE_2, EventKind::Accuse { subject: 1 });
+            story.expect(Expectation::Unaccused {
+                by: 2,
+                members: vec![NODE_1, NODE_3_AGAIN],
+                since,
+                bound: MS,
+            });
+        },
+        breaks: &["L7"],
+    },
+    Fault {
+        what: "a member of a settled view is not allowed to send",
+        spoil: |story| {
+            let since = story.now();
+            story.message(4, A, 7, &[A, C_AGAIN]);
+            story.expect(Expectation::Sending {
+                group: Arc::from(GROUP),
+                members: vec![A, C_AGAIN],
+                since,
+                bound: 10 * MS,
+            });
+        },
+        breaks: &["L8"],
+    },
+    Fault {
+        what: "a member of a settled view is allowed to send too late",
+        spoil: |story| {
+            let since = story.now();
+            story.message(4, A, 7, &[A, C_AGAIN]);
+            story.message(4, A, 8, &[A, C_AGAIN]);
+            story.message(4, C_AGAIN, 2, &[A, C_AGAIN]);
+            story.expect(Expectation::Sending {
+                group: Arc::from(GROUP),
+                members: vec![A, C_AGAIN],
+                since,
+                bound: 5 * MS,
+            });
+        },
+        breaks: &["L8"],
+    },
+    Fault {
+        what: "a steady fault makes views come and go",
+        spoil: |story| {
+            let since = story.now();
+            let rest = [NODE_1, NODE_2, NODE_3_AGAIN];
+            story.cluster_view(5, &rest, &[], &[]);
+            story.cluster_view(6, &rest, &[], &[]);
+            story.expect(Expectation::Steady { since, views: 1 });
+        },
+        breaks: &["L9"],
+    },
 ];
+
+#[test]
+fn what_was_kept_is_not_reported() {
+    let mut story = good();
+    let since = story.now();
+    story.tell(NODE_2, EventKind::Accuse { subject: 4 });
+    story.message(4, A, 7, &[A, C_AGAIN]);
+    story.message(4, C_AGAIN, 2, &[A, C_AGAIN]);
+    let rest = [NODE_1, NODE_2, NODE_3_AGAIN];
+    story.cluster_view(5, &rest, &[], &[]);
+    let members = rest.to_vec();
+    story.expect(Expectation::Kept {
+        members: members.clone(),
+        since,
+    });
+    story.expect(Expectation::Unaccused {
+        by: 2,
+        members,
+        since,
+        bound: 100 * MS,
+    });
+    story.expect(Expectation::Sending {
+        group: Arc::from(GROUP),
+        members: vec![A, C_AGAIN],
+        since,
+        bound: 5 * MS,
+    });
+    story.expect(Expectation::Steady { since, views: 1 });
+    assert_eq!(story.broken(), BTreeSet::new());
+}
 
 #[test]
 fn the_good_story_breaks_nothing() {

@@ -3,12 +3,14 @@
 //! Traces as text: what is written is read back, whatever the order of the lines, and what is no
 //! trace is refused with the line's number.
 
+use std::sync::Arc;
+
 use trace_checker::check;
 use trace_checker::line::{write, Reader};
-use trace_checker::trace::{EventKind, TraceEvent};
+use trace_checker::trace::{EventKind, Expectation, TraceEvent};
 use trace_checker::Options;
 
-use super::story::good;
+use super::story::{good, Story, GROUP, NODE_1, NODE_2};
 
 fn read(text: &str) -> Result<Vec<TraceEvent>, String> {
     let mut events = Vec::new();
@@ -30,6 +32,50 @@ fn what_is_written_is_read_back() {
     let text = written(&story.events);
     assert_eq!(text.lines().count(), story.events.len());
     assert_eq!(read(&text), Ok(story.events));
+}
+
+#[test]
+fn expectations_of_every_kind_are_read_back() {
+    let members = vec![NODE_1, NODE_2];
+    let group: Arc<str> = Arc::from(GROUP);
+    let mut story = Story::default();
+    for expectation in [
+        Expectation::Together {
+            group: Some(Arc::clone(&group)),
+            members: members.clone(),
+            since: 1,
+            bound: 2,
+        },
+        Expectation::Gone {
+            members: members.clone(),
+            since: 3,
+            bound: 4,
+            at_once: true,
+        },
+        Expectation::Kept {
+            members: members.clone(),
+            since: 5,
+        },
+        Expectation::Unaccused {
+            by: 9,
+            members: members.clone(),
+            since: 6,
+            bound: 7,
+        },
+        Expectation::Sending {
+            group,
+            members,
+            since: 8,
+            bound: 9,
+        },
+        Expectation::Steady {
+            since: 10,
+            views: 11,
+        },
+    ] {
+        story.expect(expectation);
+    }
+    assert_eq!(read(&written(&story.events)), Ok(story.events));
 }
 
 #[test]

@@ -160,6 +160,11 @@ impl Story {
         self.tell(member(0, 0, 0), EventKind::Expect(expectation));
     }
 
+    /// What must have happened by now.
+    pub(crate) fn expect(&mut self, expectation: Expectation) {
+        self.tell(member(0, 0, 0), EventKind::Expect(expectation));
+    }
+
     /// The time of the last event.
     pub(crate) fn now(&self) -> u64 {
         self.events.last().map_or(0, |event| event.t)

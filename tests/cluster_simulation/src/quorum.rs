@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whether a quorum is left if some machines go: without one nothing is promised but silence, so that
+//! faults that would take it are left out.
+
+use trace_checker::trace::Member;
+
+use crate::cluster::Cluster;
+use crate::host::Host;
+use crate::network::Impairment;
+use crate::reference_model::is_one_view;
+
+/// Whether the newest views keep a majority of members that are there if `victims` go too, even if
+/// the next one has all who asked to come in and are gone again.
+///
+/// The view before the newest one counts as long as somebody holds it: the change to the newest one
+/// is still going on there.
+pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
+    let newest = (cluster.hosts.iter())
+        .filter_map(|host| host.alive.as_ref())
+        .map(|alive| alive.view_number)
+        .max()
+        .unwrap_or(0);
+    if newest == 0 {
+        return false;
+    }
+    let ghosts = ghosts(cluster, victims);
+    let mut seen = Vec::new();
+    (cluster.hosts.iter())
+        .filter_map(|host| host.alive.as_ref())
+        .filter(|alive| !alive.members.is_empty() && alive.view_number + 1 >= newest)
+        .all(|alive| {
+            if seen.contains(&alive.view_number) {
+                return true;
+            }
+            seen.push(alive.view_number);
+            let there = (alive.members.iter())
+                .filter(|member| is_there(cluster, member, victims))
+                .count();
+            2 * there > alive.members.len() + ghosts
+        })
+}
+
+/// Whether a quorum is left if this goes wrong in the network as well.
+///
+/// A part with more than half of all machines must keep a quorum of the newest views. Or no part has so
+/// many: then all wait, and go on as they were, as long as nobody forgets anything meanwhile. So all must be
+/// up and together, and nothing else may be wrong.
+pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
+    let away = cluster.network.cut_off_with(impairment);
+    if away.len() == cluster.hosts.len() {
+        let is_undisturbed = |host: &Host| {
+            host.alive.as_ref().is_some_and(|alive| !alive.is_leaving)
+                && host.frozen_until <= cluster.now()
+        };
+        return !cluster.network.is_impaired()
+            && cluster.hosts.iter().all(is_undisturbed)
+            && is_one_view(cluster);
+    }
+    away.is_empty() || may_lose(cluster, &away)
+}
+
+/// Whether this life of the node can vote once `victims` are gone.
+fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
+    let number = usize::from(member.node) - 1;
+    let host = &cluster.hosts[number];
+    host.alive.as_ref().is_some_and(|alive| {
+        alive.identity.incarnation.0 == member.incarnation
+            && !alive.is_leaving
+            && host.frozen_until <= cluster.now()
+            && !cluster.network.is_cut_off(number)
+            && !victims.contains(&number)
+    })
+}
+
+/// How many may still be let in although they are gone, or are about to go.
+fn ghosts(cluster: &Cluster, victims: &[usize]) -> usize {
+    let is_joining = |host: usize| {
+        let alive = cluster.hosts[host].alive.as_ref();
+        alive.is_some_and(|alive| alive.members.is_empty())
+    };
+    (0..cluster.hosts.len())
+        .filter(|&host| {
+            cluster.hosts[host].ghost_until > cluster.now()
+                || (victims.contains(&host) && is_joining(host))
+        })
+        .count()
+}

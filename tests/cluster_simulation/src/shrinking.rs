@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Makes a failing run smaller until a person can read it: fewer faults, fewer nodes, plainer options, for as
+//! long as the same promise is broken. Lists are cut down in halves, then in smaller pieces, as delta
+//! debugging does (Zeller and Hildebrandt 2002).
+//!
+//! A smaller run draws its delays and losses anew, and a bug that needs luck may hide. So each is tried with
+//! a few seeds.
+
+use std::time::{Duration, Instant};
+
+use kcgcs_protocol::protocol::random::mix;
+
+use crate::broken::Broken;
+use crate::plan::Plan;
+use crate::scenario::{run, Outcome};
+
+/// With how many seeds a smaller run is tried.
+const SEEDS_PER_TRY: u64 = 3;
+
+/// What shrinking came to.
+pub struct Shrunk {
+    /// The smallest run that was found.
+    pub plan: Plan,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How many runs were tried.
+    pub runs: u64,
+    /// Whether nothing smaller is known, rather than that the time was over.
+    pub is_smallest: bool,
+}
+
+/// Looks for a run that is smaller than `plan` and breaks `promise` as it does, for no longer than `limit`.
+pub fn shrink(plan: &Plan, promise: &str, limit: Duration) -> Shrunk {
+    let mut shrinker = Shrinker {
+        best: plan.clone(),
+        promise: promise.to_owned(),
+        deadline: Instant::now() + limit,
+        runs: 0,
+    };
+    let mut is_smallest = false;
+    while !shrinker.is_over() && !is_smallest {
+        let before = shrinker.best.clone();
+        shrinker.plainer_options();
+        shrinker.fewer_faults();
+        shrinker.fewer_hosts();
+        shrinker.plainer_faults();
+        is_smallest = !shrinker.is_over() && shrinker.best == before;
+    }
+    let outcome = run(&shrinker.best);
+    Shrunk {
+        plan: shrinker.best,
+        outcome,
+        runs: shrinker.runs,
+        is_smallest,
+    }
+}
+
+/// Whether this promise is among the broken ones.
+pub fn breaks(broken: &[Broken], promise: &str) -> bool {
+    broken.iter().any(|one| one.promise == promise)
+}
+
+struct Shrinker {
+    best: Plan,
+    promise: String,
+    deadline: Instant,
+    runs: u64,
+}
+
+impl Shrinker {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Goes on with the smaller plan if it fails in the same way.
+    fn accept(&mut self, smaller: Plan) -> bool {
+        for luck in 0..SEEDS_PER_TRY {
+            if self.is_over() {
+                return false;
+            }
+            let mut plan = smaller.clone();
+            if luck > 0 {
+                plan.seed = mix(plan.seed ^ mix(luck)) >> 32;
+            }
+            self.runs += 1;
+            if breaks(&run(&plan).broken, &self.promise) {
+                self.best = plan;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn plainer_options(&mut self) {
+        self.each_of(Plan::plainer_options);
+    }
+
+    fn plainer_faults(&mut self) {
+        let mut place = 0;
+        while place < self.best.faults.len() {
+            self.each_of(|plan| plan.plainer_fault(place));
+            place += 1;
+        }
+    }
+
+    /// Tries each of the plans that are offered; what is taken is not offered again.
+    fn each_of(&mut self, offered: impl Fn(&Plan) -> Vec<Plan>) {
+        let mut next = 0;
+        while let Some(plan) = offered(&self.best).into_iter().nth(next) {
+            if self.is_over() {
+                return;
+            }
+            if !self.accept(plan) {
+                next += 1;
+            }
+        }
+    }
+
+    fn fewer_faults(&mut self) {
+        self.fewer(
+            |plan| plan.faults.len(),
+            |plan, gone| Some(plan.with_faults(|place| !gone.contains(&place))),
+        );
+    }
+
+    fn fewer_hosts(&mut self) {
+        self.fewer(Plan::hosts, Plan::without_hosts);
+    }
+
+    /// Leaves out half of the list, a quarter, and so on down to single entries.
+    fn fewer(
+        &mut self,
+        length: impl Fn(&Plan) -> usize,
+        without: impl Fn(&Plan, &[usize]) -> Option<Plan>,
+    ) {
+        let mut piece = length(&self.best);
+        while piece > 0 {
+            let mut start = 0;
+            while start < length(&self.best) && !self.is_over() {
+                let end = (start + piece).min(length(&self.best));
+                let gone: Vec<usize> = (start..end).collect();
+                let smaller = without(&self.best, &gone);
+                if !smaller.is_some_and(|plan| self.accept(plan)) {
+                    start += piece;
+                }
+            }
+            piece /= 2;
+        }
+    }
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A plan in words: what somebody needs to know who wants to understand a run.
+
+use crate::network::{LinkQuality, NetworkOptions};
+use crate::plan::{Fault, Plan, Trial, Victim};
+
+/// The plan, one line for each thing that is not as plain as can be.
+pub fn tell(plan: &Plan) -> Vec<String> {
+    let mut lines = vec![head(plan)];
+    if plan.network != NetworkOptions::PERFECT {
+        lines.push(format!("network: {}", network(&plan.network)));
+    }
+    if (plan.engine_delay_mean_us, plan.timer_delay_mean_us) != (20, 20) {
+        lines.push(format!(
+            "work items are late by {} us on average, timers by {} us",
+            plan.engine_delay_mean_us, plan.timer_delay_mean_us
+        ));
+    }
+    if !plan.clock_rates_ppm.is_empty() {
+        lines.push(format!(
+            "clocks of nodes 1, 2 ... are too fast by {:?} millionths",
+            plan.clock_rates_ppm
+        ));
+    }
+    if plan.groups > 0 {
+        lines.push(format!(
+            "consumers of {} groups do something every {} ms on average",
+            plan.groups, plan.work_interval_ms
+        ));
+    }
+    if let Some(bug) = plan.sabotage {
+        lines.push(format!("all nodes have the bug {bug:?}"));
+    }
+    if plan.starts_ms.iter().any(|at_ms| *at_ms > 0) {
+        lines.push(format!(
+            "nodes 1, 2 ... are switched on at {:?} ms",
+            plan.starts_ms
+        ));
+    }
+    for planned in &plan.faults {
+        let at = format!("{}.{:03}", planned.at_us / 1_000, planned.at_us % 1_000);
+        lines.push(format!("at {at} ms {}", fault(&planned.fault)));
+    }
+    lines.push(format!("at {} ms all faults end", plan.healing_at_ms));
+    let down: Vec<usize> = nodes((0..plan.hosts()).filter(|host| plan.stays_down[*host]));
+    if !down.is_empty() && !plan.faults.is_empty() {
+        lines.push(format!(
+            "then stay down, if they are and the rest is a quorum, nodes {down:?}"
+        ));
+    }
+    if let Some(one) = plan.trial {
+        lines.push(format!("when all have settled {}", trial(one)));
+    }
+    if !plan.victims.is_empty() {
+        lines.push(format!(
+            "at the end crash at once, if the rest is a quorum, nodes {:?}",
+            nodes(plan.victims.iter().copied())
+        ));
+    }
+    lines
+}
+
+/// The numbers of the nodes on these hosts.
+fn nodes(hosts: impl Iterator<Item = usize>) -> Vec<usize> {
+    hosts.map(|host| host + 1).collect()
+}
+
+fn head(plan: &Plan) -> String {
+    let settings: Vec<String> = (plan.settings.iter())
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    format!(
+        "{} nodes, {}, seed {}",
+        plan.hosts(),
+        if settings.is_empty() {
+            "default settings".to_owned()
+        } else {
+            settings.join(" ")
+        },
+        plan.seed
+    )
+}
+
+fn network(options: &NetworkOptions) -> String {
+    let mut parts = vec![format!(
+        "delay {} us and {} more on average",
+        options.delay_min_us, options.delay_mean_us
+    )];
+    for (per_mille, what) in [
+        (options.loss_per_mille, "lost"),
+        (options.duplication_per_mille, "doubled"),
+        (options.reordering_per_mille, "free to overtake"),
+        (options.damage_per_mille, "damaged"),
+    ] {
+        if per_mille > 0 {
+            parts.push(format!("{}.{} % {what}", per_mille / 10, per_mille % 10));
+        }
+    }
+    parts.join(", ")
+}
+
+fn fault(fault: &Fault) -> String {
+    match fault {
+        Fault::Crash(victims) => {
+            let each: Vec<String> = victims.iter().map(victim).collect();
+            format!("crash at once: {}", each.join(", "))
+        }
+        Fault::CrashCoordinator {
+            rank,
+            in_view_change,
+            back_after_ms,
+        } => format!(
+            "{}the coordinator of rank {rank} crashes{}",
+            if *in_view_change {
+                "somebody waits for a view change; when it has begun "
+            } else {
+                ""
+            },
+            back(*back_after_ms)
+        ),
+        Fault::Leave(one) => format!("leaves: {}", victim(one)),
+        Fault::Freeze { host, for_ms } => {
+            format!("node {} stands still for {for_ms} ms", host + 1)
+        }
+        Fault::SlowEngine {
+            host,
+            mean_us,
+            for_ms,
+        } => format!(
+            "work items of node {} are late by {mean_us} us on average for {for_ms} ms",
+            host + 1
+        ),
+        Fault::Storm {
+            network: options,
+            for_ms,
+        } => format!(
+            "the network gets worse for {for_ms} ms: {}",
+            network(options)
+        ),
+        Fault::Parts { sides, for_ms } => {
+            let most = sides.iter().copied().max().unwrap_or(0);
+            let parts: Vec<String> = (0..=most)
+                .map(|side| nodes((0..sides.len()).filter(|host| sides[*host] == side)))
+                .filter(|part| !part.is_empty())
+                .map(|part| format!("{part:?}"))
+                .collect();
+            format!(
+                "the network falls into parts for {for_ms} ms: {}",
+                parts.join(" ")
+            )
+        }
+        Fault::Between {
+            from,
+            to,
+            quality,
+            flapping_ms,
+            for_ms,
+        } => between(from, to, *quality, *flapping_ms, *for_ms),
+    }
+}
+
+fn between(
+    from: &[usize],
+    to: &[usize],
+    quality: LinkQuality,
+    flapping_ms: Option<(u64, u64)>,
+    for_ms: u64,
+) -> String {
+    let what = if quality.blocks() {
+        "nothing comes through".to_owned()
+    } else {
+        format!(
+            "{}.{} % are lost and all come {} us later and {} us more on average",
+            quality.loss_per_mille / 10,
+            quality.loss_per_mille % 10,
+            quality.delay_us,
+            quality.jitter_mean_us
+        )
+    };
+    let turns = flapping_ms.map_or(String::new(), |(bad_ms, good_ms)| {
+        format!(", in turns: {bad_ms} ms so, {good_ms} ms as usual")
+    });
+    format!(
+        "from nodes {:?} to nodes {:?} {what} for {for_ms} ms{turns}",
+        nodes(from.iter().copied()),
+        nodes(to.iter().copied())
+    )
+}
+
+fn victim(victim: &Victim) -> String {
+    format!("node {}{}", victim.host + 1, back(victim.back_after_ms))
+}
+
+fn back(after_ms: Option<u64>) -> String {
+    after_ms.map_or(String::new(), |ms| format!(" (back after {ms} ms)"))
+}
+
+fn trial(trial: Trial) -> String {
+    match trial {
+        Trial::Stall { host, for_ms } => {
+            format!("node {} stands still for {for_ms} ms", host + 1)
+        }
+        Trial::OneWay { from, to } => format!(
+            "nothing comes through from node {} to node {}",
+            from + 1,
+            to + 1
+        ),
+        Trial::Pair { one, other } => {
+            format!(
+                "nodes {} and {} do not reach each other",
+                one + 1,
+                other + 1
+            )
+        }
+        Trial::Deaf { host } => format!("node {} hears nobody", host + 1),
+        Trial::Mute { host } => format!("nobody hears node {}", host + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tell;
+    use crate::plan::{DrawOptions, Plan};
+
+    #[test]
+    fn each_fault_has_its_line() {
+        for seed in 1..=200 {
+            let plan = Plan::draw(seed, &DrawOptions::default());
+            let told = tell(&plan);
+            let faults = told
+                .iter()
+                .filter(|line| line.starts_with("at ") && line.contains('.'))
+                .count();
+            assert!(faults >= plan.faults.len(), "seed {seed}: {told:?}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a settled cluster is put to, in a network without flaws: one machine stands still, one link does
+//! not work, one node is deaf or mute. It is known exactly what must come of each (docs/faults.md), so that
+//! accuracy, and that views do not flap, are checked to the letter: L6, L7 and L9.
+
+use kcgcs_protocol::protocol::configuration::Configuration;
+use trace_checker::trace::{Expectation, Member};
+
+use crate::cluster::Cluster;
+use crate::network::{Impairment, LinkQuality};
+use crate::plan::Trial;
+use crate::quorum::may_lose;
+use crate::recorder::node_member;
+use crate::reference_model::{expect, expect_together, expected_nodes, is_one_view};
+use crate::timing::{conclusion_ns, convergence_ns, deafness_ns, detection_ns, MS, SECOND};
+
+/// How long a fault of links lasts after the time in which it may have its consequences.
+const STEADY_NS: u64 = 5 * SECOND;
+/// With fewer nodes "all but a few" is nobody.
+const NODES_MIN: usize = 4;
+
+/// Carries it out, unless the machines that it is about are down, or no quorum would be left. Where one
+/// accuser is enough to put a node out (`confirmations`), nothing is promised about links.
+pub fn carry_out(cluster: &mut Cluster, trial: Trial) {
+    let is_up = |host: &usize| cluster.hosts[*host].alive.is_some();
+    let is_about_links = !matches!(trial, Trial::Stall { .. });
+    let confirmations = cluster.options().configuration.confirmations;
+    if expected_nodes(cluster).len() < NODES_MIN
+        || !trial.hosts().iter().all(is_up)
+        || (is_about_links && confirmations < 2)
+    {
+        return;
+    }
+    let all: Vec<usize> = (0..cluster.hosts.len()).collect();
+    match trial {
+        Trial::Stall { host, for_ms } if may_lose(cluster, &[host]) => {
+            stall(cluster, host, for_ms * MS);
+        }
+        Trial::OneWay { from, to } => links(cluster, &[(&[from], &[to])], None),
+        Trial::Pair { one, other } => {
+            links(cluster, &[(&[one], &[other]), (&[other], &[one])], None);
+        }
+        Trial::Deaf { host } if may_lose(cluster, &[host]) => {
+            links(cluster, &[(&all, &[host])], Some(host));
+        }
+        Trial::Mute { host } if may_lose(cluster, &[host]) => {
+            links(cluster, &[(&[host], &all)], Some(host));
+        }
+        Trial::Stall { .. } | Trial::Deaf { .. } | Trial::Mute { .. } => {}
+    }
+}
+
+/// The shortest time after which a machine that stands still may be put out: its slack, and the probes but
+/// the last, whose answer must come in time.
+fn unnoticed_ns(configuration: &Configuration) -> u64 {
+    let probes = u64::from(configuration.probe_count).saturating_sub(1);
+    let answers = probes * u64::from(configuration.probe_interval_ms);
+    (u64::from(configuration.heartbeat_slack_ms) + answers) * MS
+}
+
+fn stall(cluster: &mut Cluster, host: usize, span: u64) {
+    let configuration = cluster.options().configuration;
+    let since = cluster.now();
+    let is_unnoticed = span < unnoticed_ns(&configuration);
+    let others = others(cluster, host);
+    cluster.freeze(host, since + span);
+    cluster.run_until(since + span);
+    cluster.run_for(2 * detection_ns(&configuration));
+    expect(
+        cluster,
+        Expectation::Unaccused {
+            by: cluster.hosts[host].id,
+            members: others.clone(),
+            since: since + span,
+            bound: detection_ns(&configuration),
+        },
+    );
+    let members = if is_unnoticed {
+        expected_nodes(cluster)
+    } else {
+        others
+    };
+    cluster.run_for(conclusion_ns(&configuration));
+    settle(cluster, since + span);
+    expect(cluster, Expectation::Kept { members, since });
+    let views = if is_unnoticed { 0 } else { 2 };
+    expect(cluster, Expectation::Steady { since, views });
+}
+
+/// Nothing comes through from some hosts to some others, for a while. `out` is who may be put out for that.
+fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option<usize>) {
+    let configuration = cluster.options().configuration;
+    let since = cluster.now();
+    let members = match out {
+        Some(host) => others(cluster, host),
+        None => expected_nodes(cluster),
+    };
+    let numbers: Vec<u64> = directions
+        .iter()
+        .map(|(from, to)| {
+            cluster.impair(Impairment::Between {
+                from: from.to_vec(),
+                to: to.to_vec(),
+                quality: LinkQuality::NOTHING,
+                flapping: None,
+            })
+        })
+        .collect();
+    let consequences = deafness_ns(&configuration) + detection_ns(&configuration) + SECOND;
+    cluster.run_for(consequences + STEADY_NS);
+    let views = u64::from(out.is_some());
+    expect(cluster, Expectation::Steady { since, views });
+    let healed = cluster.now();
+    for number in numbers {
+        cluster.mend(number);
+    }
+    cluster.run_for(conclusion_ns(&configuration));
+    settle(cluster, healed);
+    expect(cluster, Expectation::Kept { members, since });
+    let views = 2 * u64::from(out.is_some());
+    expect(cluster, Expectation::Steady { since, views });
+}
+
+/// All come together again.
+fn settle(cluster: &mut Cluster, since: u64) {
+    let bound = convergence_ns(&cluster.options().configuration, cluster.hosts.len());
+    cluster.run_until_true(2 * bound, is_one_view);
+    cluster.run_for(SECOND);
+    expect_together(cluster, since, 2 * bound);
+}
+
+fn others(cluster: &Cluster, host: usize) -> Vec<Member> {
+    let own = cluster.hosts[host].alive.as_ref();
+    let own = own.map(|alive| node_member(alive.identity));
+    let mut members = expected_nodes(cluster);
+    members.retain(|member| Some(*member) != own);
+    members
+}
