@@ -10,6 +10,8 @@ pub const PEERS_MAX: usize = 1024;
 pub const RINGS_MAX: usize = 8;
 /// Nodes that one node watches, or sends heartbeats to: one for each ring.
 pub const WATCHED_MAX: usize = RINGS_MAX;
+/// Buckets of a histogram of delays: the last one has all from 4.2 seconds on.
+pub const DELAY_BUCKETS: usize = 24;
 /// Coordinators of a view.
 pub const COORDINATORS_MAX: usize = 9;
 

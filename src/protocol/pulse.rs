@@ -4,8 +4,8 @@
 //!
 //! This half of the protocol runs in soft-interrupt context and shares nothing with the engine but
 //! three small values: the engine hands it a [`PulseAssignment`] for each view, it hands the engine
-//! [`PulseReport`]s, and it sorts out which datagrams are the engine's. It is of fixed size, never
-//! allocates, and every call costs O([`WATCHED_MAX`]).
+//! [`PulseReport`]s, and it sorts out which datagrams are the engine's. All its memory is had when it is
+//! made, and every call costs O([`WATCHED_MAX`]).
 //!
 //! Each watched node (a *source*) goes through
 //!
@@ -23,6 +23,7 @@
 //! moves by as much as it was late, so that a machine that was stopped or starved accuses nobody
 //! for what it could not have heard.
 
+mod delays;
 mod receiving;
 mod source;
 mod target;
@@ -32,8 +33,10 @@ mod values;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod whole_tests;
 
+pub use delays::{DelayHistogram, NeighbourDelays};
 pub use values::{PulseAssignment, PulsePeer, PulseReport, PulseVerdict};
 
+use self::delays::Delays;
 use self::source::{Silence, SilenceRules, Source};
 use self::target::{aligned_after, Target};
 use super::configuration::ValidConfiguration;
@@ -45,13 +48,14 @@ use super::random::Random;
 use super::time::{Duration, Instant};
 use super::wire::pulse::{PulseBody, NEVER_HEARD};
 use super::wire::{write_datagram, Header, Kind};
+use crate::platform::OutOfMemory;
 
 /// Answers to probes that wait to be sent: one for each node that watches this one.
 const ANSWERS_MAX: usize = WATCHED_MAX;
 /// Reports that wait for the engine: all that the sources can have to say at once, and some others.
 const REPORTS_MAX: usize = 2 * WATCHED_MAX + 8;
 
-/// Heartbeats and probes of one node. No allocation; every call is O(WATCHED_MAX).
+/// Heartbeats and probes of one node. Allocates only when it is made; every call is O(WATCHED_MAX).
 pub struct Pulse {
     counters: Counters,
     cluster: u32,
@@ -72,6 +76,7 @@ pub struct Pulse {
     sources: [Option<Source>; WATCHED_MAX],
     answers: [Option<(PeerAddress, u32)>; ANSWERS_MAX],
     reports: [Option<PulseReport>; REPORTS_MAX],
+    delays: Delays,
     /// Not before this time is another view reported again.
     other_view_after: Instant,
     /// When anything came from anybody who has a view.
@@ -81,12 +86,21 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// A silent pulse. Nothing is allocated. `seed` places the first heartbeat in its interval.
-    pub fn new(own: Identity, configuration: &ValidConfiguration, now: Instant, seed: u64) -> Self {
+    /// A silent pulse. `seed` places the first heartbeat in its interval. May sleep in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Memory could not be had: there is no pulse.
+    pub fn new(
+        own: Identity,
+        configuration: &ValidConfiguration,
+        now: Instant,
+        seed: u64,
+    ) -> Result<Self, OutOfMemory> {
         let settings = configuration.settings();
         let interval = configuration.heartbeat_interval();
         let offset = Random::new(seed).below(interval.as_nanoseconds());
-        Self {
+        Ok(Self {
             counters: Counters::new(),
             cluster: configuration.cluster(),
             own,
@@ -107,10 +121,11 @@ impl Pulse {
             sources: [None; WATCHED_MAX],
             answers: [None; ANSWERS_MAX],
             reports: [None; REPORTS_MAX],
+            delays: Delays::new()?,
             other_view_after: now,
             heard_anybody_at: now,
             deafness: configuration.deafness(),
-        }
+        })
     }
 
     /// Starts, changes or ends (view zero) the pulse of a view. Peers that stay keep their state, but who
@@ -154,6 +169,7 @@ impl Pulse {
                             peer,
                             last_counter: 0,
                             last_heard: now,
+                            last_heartbeat: None,
                             misses: 0,
                             silence: Silence::Watching,
                             deadline: first_deadline,
@@ -163,6 +179,11 @@ impl Pulse {
                     },
                 );
         }
+        let identity = |peer: &PulsePeer| peer.identity;
+        self.delays.install(
+            assignment.sources.iter().flatten().map(identity),
+            assignment.targets.iter().flatten().map(identity),
+        );
         // What was said of nodes that are not watched any more does not matter any more.
         let sources = &self.sources;
         for report in self.reports.iter_mut() {
@@ -259,6 +280,7 @@ impl Pulse {
             .find(|target| target.next_send <= now)?;
         target.number = target.number.wrapping_add(1);
         target.last_sent = now;
+        let lateness = now.since(target.next_send);
         target.next_send = aligned_after(now, phase, interval, target.place, rings);
         let (peer, number) = (target.peer, target.number);
         let age = self
@@ -267,6 +289,7 @@ impl Pulse {
             .flatten()
             .find(|source| source.peer.identity == peer.identity)
             .map_or(NEVER_HEARD, |source| age_ms(now, source.last_heard));
+        self.delays.sent(peer.identity, lateness);
         self.counters.count(Counter::HeartbeatsSent);
         self.write(buffer, peer.address, Kind::Heartbeat, number, age)
     }
@@ -359,6 +382,12 @@ impl Pulse {
         for source in self.sources.iter().flatten() {
             each(source.peer, now.since(source.last_heard));
         }
+    }
+
+    /// How late the heartbeats of the neighbour in this place are, and those to it; `None` behind the last
+    /// one. Places change with the view.
+    pub fn neighbour_delays(&self, place: usize) -> Option<&NeighbourDelays> {
+        self.delays.at(place)
     }
 }
 

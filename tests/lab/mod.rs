@@ -104,7 +104,7 @@ impl Lab {
         let make = || ValidConfiguration::new(settings, b"lab", own, &peers).unwrap();
         let seed = u64::from(number) << 32 | incarnation;
         let host = Host {
-            pulse: Pulse::new(identity, &make(), self.now, seed),
+            pulse: Pulse::new(identity, &make(), self.now, seed).unwrap(),
             node: Node::new(identity, own, make(), self.now, seed).unwrap(),
             events: Vec::new(),
             is_up: true,

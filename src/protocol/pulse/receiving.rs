@@ -94,11 +94,17 @@ impl Pulse {
             return Err(Counter::DroppedDuplicate);
         }
         source.last_counter = header.counter;
+        let came_before = source.last_heartbeat.replace(now);
         source.last_heard = now;
         source.misses = source.misses.wrapping_shl(1);
         source.deadline = next_miss;
+        let subject = source.peer.identity;
         let heard = source.hear();
         self.counters.count(Counter::HeartbeatsReceived);
+        if let Some(before) = came_before {
+            let due = before.after(self.interval);
+            self.delays.received(subject, now.since(due));
+        }
         if let Some(report) = heard {
             self.report(report);
         }

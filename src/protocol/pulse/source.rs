@@ -26,6 +26,8 @@ pub(super) struct Source {
     /// Counter of its latest datagram: older ones and copies do not count.
     pub(super) last_counter: u64,
     pub(super) last_heard: Instant,
+    /// When a heartbeat of it came, in whatever view; answers to probes do not count here.
+    pub(super) last_heartbeat: Option<Instant>,
     /// One bit for each of the latest heartbeats that were due, the newest lowest; 1 is a miss.
     pub(super) misses: u32,
     pub(super) silence: Silence,

@@ -62,7 +62,7 @@ impl Bench {
     pub(super) fn silent(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
         let valid = ValidConfiguration::new(settings, b"bench", address(1), &[])?;
         Ok(Self {
-            pulse: Pulse::new(identity(1), &valid, now, 7),
+            pulse: Pulse::new(identity(1), &valid, now, 7)?,
             cluster: valid.cluster(),
         })
     }

@@ -288,6 +288,72 @@ mod tests {
         Ok(())
     }
 
+    /// The buckets of a neighbour that count anything, as (bucket, count): received, sent.
+    fn delays(bench: &Bench, number: u16) -> [[Option<(usize, u32)>; 4]; 2] {
+        let known = (0..).map_while(|place| bench.pulse.neighbour_delays(place));
+        let known = known
+            .into_iter()
+            .find(|known| known.identity == identity(number));
+        [
+            known.and_then(|known| known.received),
+            known.and_then(|known| known.sent),
+        ]
+        .map(|histogram| {
+            let mut filled = [None; 4];
+            let buckets = histogram.map_or([0; 24], |histogram| histogram.buckets);
+            let counts = buckets.into_iter().enumerate().filter(|(_, n)| *n > 0);
+            for (place, count) in filled.iter_mut().zip(counts) {
+                *place = Some(count);
+            }
+            filled
+        })
+    }
+
+    #[test]
+    fn heartbeats_are_counted_by_how_late_they_come() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        // Nothing is due before the first one; one on time, one early, one 8 ms late, one lost.
+        for (now_ms, counter) in [
+            (1010, 1),
+            (1170, 2),
+            (1320, 3),
+            (1488, 4),
+            (1648, 5),
+            (1968, 6),
+        ] {
+            bench.hear(at(now_ms), 2, counter);
+            // Copies count for nothing.
+            bench.hear(at(now_ms), 2, counter);
+        }
+        let [received, _] = delays(&bench, 2);
+        assert_eq!(received, [Some((0, 3)), Some((13, 1)), Some((18, 1)), None]);
+        assert_eq!(delays(&bench, 3), [[None; 4]; 2]);
+        Ok(())
+    }
+
+    #[test]
+    fn an_answer_to_a_probe_is_no_late_heartbeat_and_makes_none_early() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        bench.hear(at(1000), 2, 1);
+        bench.run(at(1180))?;
+        assert_eq!(bench.answer(at(1200), 2, 2, 1), PulseVerdict::Consumed);
+        assert_eq!(delays(&bench, 2)[0], [None; 4]);
+        bench.hear(at(1288), 2, 3);
+        assert_eq!(delays(&bench, 2)[0], [Some((17, 1)), None, None, None]);
+        Ok(())
+    }
+
+    #[test]
+    fn own_heartbeats_are_counted_by_how_late_they_are_sent() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        while bench.sent(at(1000)).is_some() {}
+        let due = bench.pulse.next_deadline().ok_or(Unexpected)?;
+        while bench.sent(due.after(span(4))).is_some() {}
+        let [_, sent] = delays(&bench, 2);
+        assert_eq!(sent, [Some((0, 1)), Some((12, 1)), None, None]);
+        Ok(())
+    }
+
     #[test]
     fn watched_nodes_are_listed_with_their_silence() -> TestResult {
         let mut bench = Bench::new(at(1000), DEFAULT)?;

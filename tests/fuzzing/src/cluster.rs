@@ -79,7 +79,7 @@ fn machine(place: usize, incarnation: u64, now: Instant) -> Machine {
     };
     let seed = incarnation << 8 | place as u64;
     Machine {
-        pulse: Pulse::new(identity, &settings(), now, seed),
+        pulse: Pulse::new(identity, &settings(), now, seed).expect("there is memory"),
         node: Node::new(identity, address(place), settings(), now, seed).expect("there is memory"),
         endpoints: BTreeSet::new(),
         incarnation,

@@ -54,7 +54,8 @@ impl Cluster {
             incarnation: Incarnation(incarnation),
         };
         let pulse = Pulse::new(identity, &configuration, now, seed);
-        let Ok(node) = Node::new(identity, machine.address, configuration, now, seed) else {
+        let node = Node::new(identity, machine.address, configuration, now, seed);
+        let (Ok(pulse), Ok(node)) = (pulse, node) else {
             panic!("no memory for a node");
         };
         machine.last_incarnation = incarnation;
