@@ -36,6 +36,7 @@ use super::{
         WorkQueue, //
     }, //
 };
+use crate::platform::OutOfMemory;
 use crate::protocol::{
     configuration::{
         Configuration,
@@ -50,6 +51,7 @@ use crate::protocol::{
     },
     limits::HEARTBEAT_BYTES,
     pulse::{
+        NeighbourDelays,
         Pulse,
         PulseAssignment,
         PulseReport,
@@ -206,8 +208,12 @@ impl Instance {
         configuration: &ValidConfiguration,
         now: Instant,
     ) -> Result<KBox<Pulse>> {
-        let pulse = Pulse::new(identity, configuration, now, clock::random_seed());
-        Ok(KBox::new(pulse, GFP_KERNEL)?)
+        let seed = clock::random_seed();
+        let room = KBox::new_uninit(GFP_KERNEL)?;
+        match Pulse::new(identity, configuration, now, seed) {
+            Ok(pulse) => Ok(KBox::write(room, pulse)),
+            Err(OutOfMemory) => Err(ENOMEM),
+        }
     }
 
     /// Refuses consumers from now on. False if somebody stops the node already.
@@ -386,6 +392,11 @@ impl Instance {
     /// No heartbeat is sent or looked at any more.
     pub(super) fn silence(&self) {
         self.beating.lock().is_stopped = true;
+    }
+
+    /// How late the heartbeats of a neighbour are, and those to it.
+    pub(super) fn neighbour_delays(&self, place: usize) -> Option<NeighbourDelays> {
+        self.beating.lock().pulse.neighbour_delays(place).copied()
     }
 
     /// What the pulse has counted.

@@ -96,6 +96,8 @@ int kcgcs_put_u8(struct sk_buff *skb, int attribute, u8 value);
 int kcgcs_put_u16(struct sk_buff *skb, int attribute, u16 value);
 int kcgcs_put_u32(struct sk_buff *skb, int attribute, u32 value);
 int kcgcs_put_u64(struct sk_buff *skb, int attribute, u64 value);
+int kcgcs_put_numbers(struct sk_buff *skb, int attribute, const u32 *numbers,
+		      u32 count);
 int kcgcs_put_text(struct sk_buff *skb, int attribute, const u8 *text,
 		   u32 length);
 int kcgcs_put_pair(struct sk_buff *skb, int attribute, const u8 *name,

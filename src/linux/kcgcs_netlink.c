@@ -140,7 +140,7 @@ static int kcgcs_node_get(struct sk_buff *skb, struct genl_info *info)
 }
 
 /*
- * One member or group in each message, from cb->args[0] on.  A list that has
+ * One member, group or neighbour in each message, from cb->args[0] on.  A list that has
  * changed since the last part of the dump is marked as such.
  */
 static int kcgcs_dump(struct sk_buff *skb, struct netlink_callback *cb)
@@ -210,6 +210,13 @@ static const struct genl_split_ops kcgcs_operations[] = {
 		.maxattr = 0,
 		.flags = GENL_CMD_CAP_DUMP,
 	},
+	{
+		.cmd = KCGCS_CMD_DELAY_GET,
+		.dumpit = kcgcs_dump,
+		.policy = kcgcs_no_policy,
+		.maxattr = 0,
+		.flags = GENL_CMD_CAP_DUMP,
+	},
 };
 
 static struct genl_family kcgcs_family __ro_after_init = {
@@ -242,6 +249,12 @@ int kcgcs_put_u32(struct sk_buff *skb, int attribute, u32 value)
 int kcgcs_put_u64(struct sk_buff *skb, int attribute, u64 value)
 {
 	return nla_put_u64_64bit(skb, attribute, value, KCGCS_ATTR_PAD);
+}
+
+int kcgcs_put_numbers(struct sk_buff *skb, int attribute, const u32 *numbers,
+		      u32 count)
+{
+	return nla_put(skb, attribute, count * sizeof(*numbers), numbers);
 }
 
 /* The text's end is marked by a zero in the message. */

@@ -32,6 +32,8 @@ pub enum Command {
     Status,
     /// Show the present cluster view
     View,
+    /// Show how late the heartbeats of the node's neighbours come, and those to them are sent
+    Delays,
     /// Show the groups that the node knows
     Groups,
     /// Be a member of a group: prints views and messages, multicasts the lines of standard input

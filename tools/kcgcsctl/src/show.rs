@@ -2,6 +2,10 @@
 
 //! Tables, sentences and JSON objects for what the kernel told.
 
+mod delays;
+
+pub use delays::{delays_json, delays_text};
+
 use std::io::{self, Write};
 
 use comfy_table::{presets, CellAlignment, Row, Table};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that ask the kernel once: up, down, status, view and groups.
+//! Commands that ask the kernel once: up, down, status, view, delays and groups.
 
 use serde_json::json;
 
@@ -60,6 +60,16 @@ pub(super) fn view(json: bool) -> Result<(), Failure> {
         // No event, so no line of a trace.
         (None, true) => Ok(()),
         (None, false) => show::print_line(&format!("no view: {}", node.state)),
+    }
+}
+
+pub(super) fn delays(json: bool) -> Result<(), Failure> {
+    let neighbours = Connection::open()?.delays()?;
+    if json {
+        let mut objects = neighbours.iter().map(show::delays_json);
+        objects.try_for_each(|object| show::print_json(&object))
+    } else {
+        show::print(&show::delays_text(&neighbours))
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) enum Command {
     NodeGet = 3,
     ViewGet = 4,
     GroupGet = 5,
+    DelayGet = 6,
 }
 
 /// Whether one answer is wanted, or a list.
