@@ -117,11 +117,12 @@ impl Membership {
             self.request_view(now, from, outbox);
             return;
         }
-        if view == ViewNumber::default() || !self.has_quorum() {
+        let is_member = self.view.has(sender);
+        // Without a quorum nobody is put out; but who has missed this view may be the one that it lacks.
+        if view == ViewNumber::default() || (!self.has_quorum() && !is_member) {
             return;
         }
         let pause = self.configuration.retransmit();
-        let is_member = self.view.has(sender);
         // Just after a change the coordinator's own announcement is on its way.
         if is_member && now < self.installed_at.after(pause) {
             return;
@@ -248,7 +249,8 @@ impl Membership {
                 if !body.is_empty() {
                     return Err(Counter::DroppedLength);
                 }
-                if header.view >= self.view.number || !self.has_quorum() {
+                let may_have_it = self.has_quorum() || self.view.has(sender);
+                if header.view >= self.view.number || !may_have_it {
                     return Err(Counter::DroppedUnexpected);
                 }
                 self.transfers.begin(from);
