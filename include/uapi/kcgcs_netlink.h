@@ -58,6 +58,7 @@ enum kcgcs_attribute {
 	 */
 	KCGCS_ATTR_RECEIVED_DELAYS,
 	KCGCS_ATTR_SENT_DELAYS,
+	KCGCS_ATTR_DETECTOR,		/* string: ring or gossip */
 	__KCGCS_ATTR_MAX,
 };
 #define KCGCS_ATTR_MAX (__KCGCS_ATTR_MAX - 1)

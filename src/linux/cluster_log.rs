@@ -103,5 +103,6 @@ pub(super) fn refusal(reason: RefusalReason) -> &'static str {
         RefusalReason::Confirmations => "number of confirmations differs",
         RefusalReason::Coordinators => "number of coordinators differs",
         RefusalReason::ViewFull => "view is full",
+        RefusalReason::Detector => "detector differs",
     }
 }

@@ -40,6 +40,7 @@ use crate::platform::OutOfMemory;
 use crate::protocol::{
     configuration::{
         Configuration,
+        DetectorKind,
         ValidConfiguration, //
     },
     errors::Counters,
@@ -49,7 +50,10 @@ use crate::protocol::{
         NodeId,
         PeerAddress, //
     },
-    limits::HEARTBEAT_BYTES,
+    limits::{
+        HEARTBEAT_BYTES,
+        PULSE_BYTES_MAX, //
+    },
     pulse::{
         NeighbourDelays,
         Pulse,
@@ -57,7 +61,8 @@ use crate::protocol::{
         PulseReport,
         PulseVerdict, //
     },
-    time::Instant, //
+    time::Instant,
+    view::MemberRecord, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -344,17 +349,9 @@ impl Instance {
 
     /// Sends what the pulse has to send, sets its timer, and tells the engine if there is a report.
     fn drive_pulse(&self, now: Instant) {
-        let mut buffer = [0; HEARTBEAT_BYTES];
-        loop {
-            // Sending is outside of the lock: it may take long, and may come back here.
-            let transmit = self.beating.lock().pulse.poll_transmit(now, &mut buffer);
-            let Some(transmit) = transmit else {
-                break;
-            };
-            let bytes = buffer.get(..transmit.length).unwrap_or_default();
-            trace_points::heartbeat_send(self.node, transmit.to, bytes.len());
-            // A datagram that cannot be sent is one that the network lost.
-            let _ = self.socket.transmit(transmit.to, bytes, true);
+        match self.configuration.detector {
+            DetectorKind::Ring => self.send_pulse(now, &mut [0; HEARTBEAT_BYTES]),
+            DetectorKind::Gossip => self.send_gossip(now),
         }
         let has_reports = {
             let mut beating = self.beating.lock();
@@ -378,14 +375,41 @@ impl Instance {
         }
     }
 
+    /// Heartbeats shall not pay for a buffer that only gossip needs.
+    #[inline(never)]
+    fn send_gossip(&self, now: Instant) {
+        self.send_pulse(now, &mut [0; PULSE_BYTES_MAX]);
+    }
+
+    fn send_pulse(&self, now: Instant, buffer: &mut [u8]) {
+        loop {
+            // Sending is outside of the lock: it may take long, and may come back here.
+            let transmit = self.beating.lock().pulse.poll_transmit(now, buffer);
+            let Some(transmit) = transmit else {
+                return;
+            };
+            let bytes = buffer.get(..transmit.length).unwrap_or_default();
+            trace_points::heartbeat_send(self.node, transmit.to, bytes.len());
+            // A datagram that cannot be sent is one that the network lost.
+            let _ = self.socket.transmit(transmit.to, bytes, true);
+        }
+    }
+
     /// The next report of the pulse, for the engine.
     pub(super) fn take_report(&self) -> Option<PulseReport> {
         self.beating.lock().pulse.poll_report()
     }
 
-    /// Tells the pulse whom to send to and whom to watch.
-    pub(super) fn assign(&self, now: Instant, assignment: &PulseAssignment) {
-        self.beating.lock().pulse.install(now, assignment);
+    /// Tells the pulse whom to send to and whom to watch, in a view of these members.
+    pub(super) fn assign(
+        &self,
+        now: Instant,
+        assignment: &PulseAssignment,
+        members: &[MemberRecord],
+    ) {
+        let mut beating = self.beating.lock();
+        beating.pulse.install(now, assignment, members);
+        drop(beating);
         self.drive_pulse(now);
     }
 

@@ -54,6 +54,7 @@ void kcgcs_received(void *context);
 #define KCGCS_SETTING_UNREADABLE 0xfffffffeU
 
 const char *kcgcs_parameter_cluster(void);
+const char *kcgcs_parameter_detector(void);
 const char *kcgcs_parameter_address(void);
 const char *kcgcs_parameter_peers(void);
 unsigned int *kcgcs_parameter_setting(const char *name);
@@ -83,6 +84,7 @@ struct kcgcs_request {
 	const char *cluster;
 	const char *address;
 	const char *peers;
+	const char *detector;
 	u32 node_id;
 	u32 setting_count;
 	struct kcgcs_request_setting settings[KCGCS_REQUEST_SETTINGS_MAX];

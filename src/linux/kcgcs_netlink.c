@@ -16,6 +16,7 @@
 #define KCGCS_CLUSTER_TEXT_MAX 32
 #define KCGCS_ADDRESS_TEXT_MAX 64
 #define KCGCS_SETTING_NAME_MAX 32
+#define KCGCS_DETECTOR_TEXT_MAX 32
 /* Room for settings, counters and a long list of peers. */
 #define KCGCS_NODE_ANSWER_SIZE (16 * 1024)
 
@@ -35,6 +36,8 @@ static const struct nla_policy kcgcs_start_policy[KCGCS_ATTR_MAX + 1] = {
 				 .len = KCGCS_ADDRESS_TEXT_MAX },
 	[KCGCS_ATTR_PEERS] = { .type = NLA_NUL_STRING },
 	[KCGCS_ATTR_SETTING] = NLA_POLICY_NESTED(kcgcs_setting_policy),
+	[KCGCS_ATTR_DETECTOR] = { .type = NLA_NUL_STRING,
+				  .len = KCGCS_DETECTOR_TEXT_MAX },
 };
 
 static const struct nla_policy kcgcs_no_policy[1] = {};
@@ -92,6 +95,7 @@ static int kcgcs_node_start(struct sk_buff *skb, struct genl_info *info)
 	request->cluster = kcgcs_text(info->attrs[KCGCS_ATTR_CLUSTER]);
 	request->address = kcgcs_text(info->attrs[KCGCS_ATTR_ADDRESS]);
 	request->peers = kcgcs_text(info->attrs[KCGCS_ATTR_PEERS]);
+	request->detector = kcgcs_text(info->attrs[KCGCS_ATTR_DETECTOR]);
 	if (info->attrs[KCGCS_ATTR_NODE_ID])
 		request->node_id = nla_get_u16(info->attrs[KCGCS_ATTR_NODE_ID]);
 	error = kcgcs_netlink_start(genl_info_net(info), request, message);

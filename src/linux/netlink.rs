@@ -19,7 +19,10 @@ use super::{
     text_buffer::TextBuffer, //
 };
 use crate::protocol::{
-    configuration::Configuration,
+    configuration::{
+        Configuration,
+        DetectorKind, //
+    },
     errors::Counter,
     identity::PeerAddress,
     limits::DELAY_BUCKETS,
@@ -167,9 +170,10 @@ unsafe extern "C" fn kcgcs_netlink_start(
             })?;
         }
         // SAFETY: The texts are strings of the request, or NULL.
-        let (cluster, address, peers) = unsafe {
+        let (cluster, detector, address, peers) = unsafe {
             (
                 c_bytes(request.cluster),
+                c_bytes(request.detector),
                 c_bytes(request.address),
                 c_bytes(request.peers),
             )
@@ -180,6 +184,7 @@ unsafe extern "C" fn kcgcs_netlink_start(
             address: address.unwrap_or_default(),
             peers: peers.unwrap_or_default(),
             settings,
+            detector: detector.unwrap_or(DetectorKind::default().name().as_bytes()),
             unreadable: |_| None,
         })?;
         registry::start(net_of(net)?, settings)
@@ -282,6 +287,8 @@ fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
             )?;
         }
     }
+    let detector = instance.configuration.detector;
+    answer.text(ffi::KCGCS_ATTR_DETECTOR, detector.name().as_bytes())?;
     let mut settings = instance.configuration;
     for name in SETTING_NAMES {
         if let Some(value) = setting(&mut settings, name.to_bytes()) {

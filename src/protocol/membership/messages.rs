@@ -591,6 +591,8 @@ fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalRea
         Some(RefusalReason::Confirmations)
     } else if theirs.coordinators != ours.coordinators {
         Some(RefusalReason::Coordinators)
+    } else if theirs.detector != ours.detector {
+        Some(RefusalReason::Detector)
     } else {
         None
     }

@@ -98,7 +98,7 @@ mod tests {
                 ..DEFAULT
             };
             let mut bench = Bench::silent(at(1000), settings)?;
-            bench.pulse.install(at(1000), &assignment(&[], &[2]));
+            bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
             let mut now = at(1000);
             for (counter, event) in pattern.iter().enumerate() {
                 // At the deadline it is either heard just in time or missed.
@@ -153,7 +153,7 @@ mod tests {
         let late = span(15).plus(Duration::from_nanoseconds(1));
         for (lateness, is_late) in [(span(15), false), (late, true), (span(60_000), true)] {
             let mut bench = Bench::silent(at(1000), DEFAULT)?;
-            bench.pulse.install(at(1000), &assignment(&[], &[2]));
+            bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
             let now = FIRST_MISS.after(lateness);
             bench.pulse.handle_timer(now);
             assert_eq!(bench.sent(now).is_none(), is_late);
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_timer_that_is_early_does_nothing() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
-        bench.pulse.install(at(1000), &assignment(&[], &[2]));
+        bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
         for wait_ms in 0..335 {
             bench.pulse.handle_timer(at(1000 + wait_ms));
             assert!(bench.sent(at(1000 + wait_ms)).is_none());
@@ -186,7 +186,9 @@ mod tests {
     #[test]
     fn each_target_gets_one_heartbeat_in_each_interval() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
-        bench.pulse.install(at(1000), &assignment(&[2, 3, 4], &[]));
+        bench
+            .pulse
+            .install(at(1000), &assignment(&[2, 3, 4], &[]), &[]);
         let mut counts = [0_u32; 3];
         let mut now = at(1000);
         let mut last_counter = 0;
@@ -231,7 +233,7 @@ mod tests {
         bench.run(FIRST_MISS.after(span(50)))?;
         let mut next = assignment(&[3, 2], &[4, 2, 3]);
         next.view = ViewNumber(6);
-        bench.pulse.install(FIRST_MISS.after(span(60)), &next);
+        bench.pulse.install(FIRST_MISS.after(span(60)), &next, &[]);
         // In the middle of the probes: from the beginning, 4 times 25 ms.
         let told = bench.run(FIRST_MISS.after(span(160)))?;
         assert_eq!(told, dead(435 + 60));
@@ -241,14 +243,16 @@ mod tests {
     #[test]
     fn what_was_said_of_nodes_that_are_gone_is_forgotten() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
-        bench.pulse.install(at(1000), &assignment(&[], &[2, 3]));
+        bench
+            .pulse
+            .install(at(1000), &assignment(&[], &[2, 3]), &[]);
         for _ in 0..2 {
             let now = bench.pulse.next_deadline().ok_or(Unexpected)?;
             bench.pulse.handle_timer(now);
             while bench.sent(now).is_some() {}
         }
         assert!(bench.pulse.has_reports());
-        bench.pulse.install(at(2000), &assignment(&[], &[3]));
+        bench.pulse.install(at(2000), &assignment(&[], &[3]), &[]);
         let subject = identity(3);
         let report = bench.pulse.poll_report();
         assert!(
@@ -262,7 +266,7 @@ mod tests {
     fn without_a_view_there_is_no_pulse() -> TestResult {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
         let silent = PulseAssignment::silent(life(1, 2));
-        bench.pulse.install(at(1100), &silent);
+        bench.pulse.install(at(1100), &silent, &[]);
         assert_eq!(bench.pulse.next_deadline(), None);
         bench.pulse.handle_timer(at(9000));
         assert!(bench.sent(at(9000)).is_none() && !bench.pulse.has_reports());
@@ -275,7 +279,7 @@ mod tests {
         let first = bench.sent(at(1000)).ok_or(Unexpected)?;
         let mut next = assignment(&[2], &[]);
         next.own = life(1, 2);
-        bench.pulse.install(at(2000), &next);
+        bench.pulse.install(at(2000), &next, &[]);
         let second = bench.sent(at(2000)).ok_or(Unexpected)?;
         assert_eq!(
             (first.header.sender, first.header.counter),

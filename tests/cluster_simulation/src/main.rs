@@ -17,6 +17,7 @@ use std::thread;
 use clap::Parser;
 use cluster_simulation::scenario::{run, Outcome, RunOptions};
 use cluster_simulation::statistics::Summary;
+use kcgcs_protocol::protocol::configuration::DetectorKind;
 use kcgcs_protocol::protocol::limits::NODES_MAX;
 
 /// Broken promises of one seed that are shown.
@@ -48,12 +49,19 @@ struct Arguments {
     /// Nothing goes wrong but one crash at the end.
     #[arg(long)]
     without_faults: bool,
+    /// How silence is found out: ring or gossip.
+    #[arg(long, default_value = "ring", value_parser = parse_detector)]
+    detector: DetectorKind,
     /// One line of numbers for each seed.
     #[arg(long, short)]
     verbose: bool,
     /// Threads; 0: as many as processors.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+}
+
+fn parse_detector(text: &str) -> Result<DetectorKind, String> {
+    DetectorKind::from_name(text.as_bytes()).ok_or_else(|| "ring or gossip".to_owned())
 }
 
 fn parse_nodes(text: &str) -> Result<RangeInclusive<usize>, String> {
@@ -77,6 +85,7 @@ fn main() -> ExitCode {
         groups: !arguments.without_groups,
         partitions: arguments.partitions,
         faults: !arguments.without_faults,
+        detector: arguments.detector,
     };
     let threads = match arguments.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
@@ -173,6 +182,10 @@ fn command(arguments: &Arguments, seed: u64) -> String {
         (arguments.partitions, " --partitions"),
         (arguments.without_groups, " --without-groups"),
         (arguments.without_faults, " --without-faults"),
+        (
+            arguments.detector == DetectorKind::Gossip,
+            " --detector gossip",
+        ),
     ] {
         if is_given {
             command.push_str(flag);

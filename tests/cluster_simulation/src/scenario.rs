@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Instant as WallTime;
 
-use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
 use trace_checker::trace::TraceEvent;
 
 use crate::chance::Chance;
@@ -20,7 +20,9 @@ use crate::reference_model::{
     leaves_without_end,
 };
 use crate::statistics::{settings_in_words, spans_to_view, Statistics};
-use crate::timing::{conclusion_ns, convergence_ns, many_crash_to_view_ns, MS, SECOND};
+use crate::timing::{
+    conclusion_ns, convergence_ns, detection_ns, many_crash_to_view_ns, MS, SECOND,
+};
 use crate::workload::Workload;
 
 /// How long a settled cluster is watched for doing nothing.
@@ -39,6 +41,8 @@ pub struct RunOptions {
     pub partitions: bool,
     /// Whether anything goes wrong before the measured crash.
     pub faults: bool,
+    /// How silence is found out.
+    pub detector: DetectorKind,
 }
 
 /// What came of a run.
@@ -98,7 +102,15 @@ pub fn run(seed: u64, options: &RunOptions) -> Outcome {
 fn draw(seed: u64, options: &RunOptions, chance: &mut Chance) -> Draw {
     let (low, high) = (*options.nodes.start() as u64, *options.nodes.end() as u64);
     let nodes = chance.between(low, high) as usize;
-    let configuration = draw_configuration(chance);
+    let mut configuration = draw_configuration(chance);
+    if options.detector == DetectorKind::Gossip {
+        // What its times are computed from; the default is the same.
+        configuration.expected_nodes = nodes as u32;
+        configuration.detector = options.detector;
+        // Nobody shall give up a view before it is found out who is dead.
+        let detection_ms = (2 * detection_ns(&configuration) / MS) as u32;
+        configuration.blocked_timeout_ms = configuration.blocked_timeout_ms.max(detection_ms);
+    }
     let network = if options.faults {
         draw_network(chance)
     } else {

@@ -102,13 +102,15 @@ pub fn node_text(node: &NodeStatus) -> String {
     let slot = node.slot.map_or("none".to_owned(), |slot| slot.to_string());
     format!(
         "node         {}\ncluster      {}\naddress      {}\nincarnation  {}\nstate        {}\n\
-         view         {view}\nslot         {slot}\ncoordinator  {}\n\n{}\n{}",
+         view         {view}\nslot         {slot}\ncoordinator  {}\n\
+         detector     {}\n\n{}\n{}",
         node.node,
         printable(&node.cluster),
         node.address,
         node.incarnation,
         node.state,
         yes_or_no(node.is_coordinator),
+        printable(&node.detector),
         pairs("SETTING", &node.settings),
         pairs("COUNTER", &node.counters),
     )
@@ -133,6 +135,7 @@ pub fn node_json(node: &NodeStatus) -> Value {
         "members": node.members,
         "slot": node.slot,
         "coordinator": node.is_coordinator,
+        "detector": node.detector,
         "settings": object(&node.settings),
         "counters": object(&node.counters),
     })
@@ -221,6 +224,7 @@ mod tests {
             members: 5,
             slot: Some(2),
             is_coordinator: false,
+            detector: "gossip".to_owned(),
             settings: vec![("rings".to_owned(), 3)],
             counters: vec![("bytes_sent".to_owned(), 12345)],
         }
@@ -232,6 +236,7 @@ mod tests {
         assert!(text.contains("view         view 7 of coordinator 1, primary, 5 members\n"));
         assert!(text.contains("cluster      demo\\u{1b}[2J\n"));
         assert!(text.contains("state        member\n"));
+        assert!(text.contains("detector     gossip\n"));
         let setting = text.lines().find(|line| line.starts_with("rings"));
         assert_eq!(setting.unwrap().split_whitespace().last(), Some("3"));
         assert!(text.lines().all(|line| line.trim_end() == line));
@@ -253,6 +258,7 @@ mod tests {
         assert_eq!(json["counters"]["bytes_sent"], 12345);
         assert_eq!(json["view"], json!([7, 1]));
         assert_eq!(json["state"], "member");
+        assert_eq!(json["detector"], "gossip");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 //! Finding a cluster: what a node that joins says, and what it is told.
 
-use crate::protocol::configuration::SharedSettings;
+use crate::protocol::configuration::{DetectorKind, SharedSettings};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Incarnation, PeerAddress};
 use crate::protocol::outputs::RefusalReason;
@@ -41,6 +41,7 @@ pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
         rings: reader.u32()?,
         confirmations: reader.u32()?,
         coordinators: reader.u32()?,
+        detector: DetectorKind::from_number(reader.u8()?).ok_or(Counter::DroppedValue)?,
     };
     let has_heard = match reader.u8()? {
         0 => false,
@@ -61,6 +62,7 @@ pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> 
     writer.u32(settings.rings)?;
     writer.u32(settings.confirmations)?;
     writer.u32(settings.coordinators)?;
+    writer.u8(settings.detector.number())?;
     writer.u8(u8::from(request.has_heard))
 }
 
@@ -79,6 +81,7 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
             4 => RefusalReason::Confirmations,
             5 => RefusalReason::Coordinators,
             6 => RefusalReason::ViewFull,
+            7 => RefusalReason::Detector,
             _ => return Err(Counter::DroppedValue),
         }),
         3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
@@ -105,6 +108,7 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
                 RefusalReason::Confirmations => 4,
                 RefusalReason::Coordinators => 5,
                 RefusalReason::ViewFull => 6,
+                RefusalReason::Detector => 7,
             })
         }
         JoinAnswer::StaleIncarnation(incarnation) => {
@@ -125,9 +129,10 @@ mod tests {
         rings: 3,
         confirmations: 2,
         coordinators: u32::MAX,
+        detector: DetectorKind::Gossip,
     };
 
-    const ANSWERS: [JoinAnswer; 10] = [
+    const ANSWERS: [JoinAnswer; 11] = [
         JoinAnswer::Forming,
         JoinAnswer::Known {
             coordinator: address(7),
@@ -138,6 +143,7 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::Confirmations),
         JoinAnswer::Refused(RefusalReason::Coordinators),
         JoinAnswer::Refused(RefusalReason::ViewFull),
+        JoinAnswer::Refused(RefusalReason::Detector),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
     ];
@@ -175,7 +181,7 @@ mod tests {
         for kind in 4..=u8::MAX {
             assert_eq!(parse_join_answer(&[kind]), Err(Counter::DroppedValue));
         }
-        for reason in [0, 7, 255] {
+        for reason in [0, 8, 255] {
             assert_eq!(parse_join_answer(&[2, reason]), Err(Counter::DroppedValue));
         }
         let without_port = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];

@@ -20,10 +20,7 @@ use trace_checker::trace::{EventKind, GroupScope};
 use super::{Cluster, CLUSTER_NAME};
 use crate::host::{Alive, Endpoint, WakeupCount};
 use crate::recorder::accepted_message;
-use crate::timing::SECOND;
-
-/// For so long those who let nodes in may still try to let in one that is gone again.
-const GHOST_NS: u64 = 3 * SECOND;
+use crate::timing::aftermath_ns;
 
 impl Cluster {
     /// Starts the node of a machine that is down, under a new incarnation.
@@ -93,7 +90,8 @@ impl Cluster {
         }
     }
 
-    /// A life is about to end; if it had no view, one may still be made with it.
+    /// A life is about to end; if it had no view, one may still be made with it: for a while those who let
+    /// nodes in may still try.
     fn note_ghost(&mut self, host: usize) {
         let machine = &mut self.hosts[host];
         if machine
@@ -101,7 +99,7 @@ impl Cluster {
             .as_ref()
             .is_some_and(|alive| alive.members.is_empty())
         {
-            machine.ghost_until = self.now + GHOST_NS;
+            machine.ghost_until = self.now + aftermath_ns(&self.options.configuration);
         }
     }
 

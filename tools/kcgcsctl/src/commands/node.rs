@@ -18,6 +18,7 @@ pub(super) fn up(wishes: &Up, json: bool) -> Result<(), Failure> {
         address: wishes.address.clone(),
         peers: wishes.peers.clone(),
         settings: wishes.settings.clone(),
+        detector: wishes.detector.clone(),
     })?;
     let node = connection.node()?;
     if json {

@@ -179,6 +179,7 @@ mod tests {
             members: 0,
             slot: None,
             is_coordinator: false,
+            detector: "ring".to_owned(),
             settings: Vec::new(),
             counters: Vec::new(),
         }

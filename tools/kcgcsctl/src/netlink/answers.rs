@@ -81,6 +81,8 @@ pub struct NodeStatus {
     pub slot: Option<u16>,
     /// Whether it is one of the view's coordinators.
     pub is_coordinator: bool,
+    /// How silence is found out.
+    pub detector: String,
     /// Settings in force.
     pub settings: Vec<(String, u64)>,
     /// Counters since its start.
@@ -156,6 +158,7 @@ pub(super) fn node(bytes: &[u8]) -> Result<NodeStatus, Failure> {
         members: read.u16(kind::MEMBERS)?.unwrap_or(0),
         slot: read.u16(kind::SLOT)?,
         is_coordinator: read.flag(kind::IS_COORDINATOR)?.unwrap_or(false),
+        detector: needed(read.text(kind::DETECTOR), "detector")?,
         settings: read.pairs(kind::SETTING)?,
         counters: read.pairs(kind::COUNTER)?,
     })

@@ -30,6 +30,7 @@ pub(super) mod kind {
     pub(crate) const LOG_ENTRIES: u16 = 21;
     pub(crate) const RECEIVED_DELAYS: u16 = 22;
     pub(crate) const SENT_DELAYS: u16 = 23;
+    pub(crate) const DETECTOR: u16 = 24;
 }
 
 /// Longest value: the length of an attribute is 16 bits with a header of four bytes.
