@@ -392,6 +392,32 @@ fn a_node_that_decides_on_its_own_leave_stays_until_the_others_know() {
 }
 
 #[test]
+fn who_missed_a_view_gets_it_from_a_part_that_has_no_quorum_without_it() {
+    let (mut lab, _) = formed(6);
+    // Node 4 promises, and is cut off before it hears what became of that.
+    lab.filter = Box::new(|from, to, bytes| {
+        (from != 4 && to != 4) || bytes.get(3) < Some(&(Kind::Commit as u8))
+    });
+    let now = lab.now;
+    lab.host(6).node.leave_cluster(now);
+    lab.run_until(1_000, "a view without the leaver", |lab| {
+        [1, 2, 3, 5]
+            .iter()
+            .all(|number| lab.members(*number) == [1, 2, 3, 4, 5])
+    });
+    assert_eq!(lab.members(4).len(), 6);
+    lab.filter = Box::new(|from, to, _| from != 4 && to != 4);
+    // The two that are left are no quorum of five, but three are.
+    lab.crash(3);
+    lab.crash(5);
+    lab.run_until(5_000, "the quorum is lost", |lab| {
+        [1, 2].iter().all(|n| !lab.hosts[n].node.has_quorum())
+    });
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_until(3_000, "three go on together", |lab| lab.agree(&[1, 2, 4]));
+}
+
+#[test]
 fn a_leave_is_a_view_change_with_that_reason() {
     let (mut lab, _) = formed(5);
     let now = lab.now;

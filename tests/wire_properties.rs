@@ -3,15 +3,17 @@
 //! Properties of the format on the wire: no bytes make a parser panic, and what was written is read
 //! back equal. The boundary tables stand beside the parsers; here chance looks for what they forgot.
 
-use kcgcs_protocol::protocol::configuration::SharedSettings;
+use kcgcs_protocol::protocol::configuration::{DetectorKind, SharedSettings};
 use kcgcs_protocol::protocol::identity::{
     EndpointId, GroupId, Identity, Incarnation, NodeId, PeerAddress, Slot, ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::{
-    DEPARTURES_IN_PART_MAX, FRAGMENT_BYTES_MAX, HEADER_BYTES, NODES_MAX, PART_ENTRIES_MAX,
+    DEPARTURES_IN_PART_MAX, FRAGMENT_BYTES_MAX, GOSSIP_ENTRIES_MAX, HEADER_BYTES, NODES_MAX,
+    PART_ENTRIES_MAX,
 };
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Order, RefusalReason};
 use kcgcs_protocol::protocol::view::MemberRecord;
+use kcgcs_protocol::protocol::wire::gossip::GossipBody;
 use kcgcs_protocol::protocol::wire::group::{
     parse_acknowledge, parse_data, parse_fetch, parse_handover, parse_ordered, parse_positions,
     parse_query, parse_report, parse_request, read_group, write_fragment, Fragment, Part,
@@ -27,6 +29,9 @@ use proptest::sample::select;
 /// Hands a body to every parser and reads all lists to their ends.
 fn parse_with_all(body: &[u8]) {
     let _ = PulseBody::parse(body);
+    if let Ok(gossip) = GossipBody::parse(body) {
+        assert!(gossip.counters().count() <= GOSSIP_ENTRIES_MAX);
+    }
     let _ = parse_join(body);
     let _ = parse_join_answer(body);
     let _ = parse_ballot(body);
@@ -150,6 +155,7 @@ fn join_answer() -> impl Strategy<Value = JoinAnswer> {
             RefusalReason::Coordinators,
             RefusalReason::EvenSplit,
             RefusalReason::ViewFull,
+            RefusalReason::Detector,
         ])
         .prop_map(JoinAnswer::Refused),
         any::<u64>().prop_map(|later| JoinAnswer::StaleIncarnation(Incarnation(later))),
@@ -204,17 +210,20 @@ proptest! {
         number: u32,
         heard_age_ms: u16,
         settings in any::<[u32; 5]>(),
+        has_gossip: bool,
         answer in join_answer(),
     ) {
         let pulse = PulseBody { number, heard_age_ms };
         prop_assert_eq!(PulseBody::parse(&written(|writer| pulse.write(writer))), Ok(pulse));
         let [heartbeat_interval_ms, rings, confirmations, coordinators, even_split] = settings;
+        let detector = DetectorKind::ALL[usize::from(has_gossip)];
         let settings = SharedSettings {
             heartbeat_interval_ms,
             rings,
             confirmations,
             coordinators,
             even_split,
+            detector,
         };
         let last_view = ViewNumber(u64::from(number));
         let join = JoinRequest { settings, has_heard: rings % 2 == 0, last_view };

@@ -22,6 +22,11 @@ enum kcgcs_command {
 	KCGCS_CMD_EVICT,
 	/* No view changes for SPAN_MS; 0 ends that. CAP_NET_ADMIN. */
 	KCGCS_CMD_PIN,
+	/*
+	 * Dump: one neighbour in each message, which the node watches or sends
+	 * heartbeats to.
+	 */
+	KCGCS_CMD_DELAY_GET,
 	__KCGCS_CMD_MAX,
 };
 #define KCGCS_CMD_MAX (__KCGCS_CMD_MAX - 1)
@@ -51,9 +56,20 @@ enum kcgcs_attribute {
 	KCGCS_ATTR_LOG_ENTRIES,		/* u32 */
 	KCGCS_ATTR_SPAN_MS,		/* u32: how long, or how much longer */
 	KCGCS_ATTR_PINNED_BY,		/* u16: the node that views are pinned at */
+	/*
+	 * How late a neighbour's heartbeats came, and those to it were sent:
+	 * KCGCS_DELAY_BUCKETS numbers of 32 bits. The first counts those of
+	 * less than one microsecond, number k those from 2^(k-1) up to 2^k
+	 * microseconds, the last one all that were longer.
+	 */
+	KCGCS_ATTR_RECEIVED_DELAYS,
+	KCGCS_ATTR_SENT_DELAYS,
+	KCGCS_ATTR_DETECTOR,		/* string: ring or gossip */
 	__KCGCS_ATTR_MAX,
 };
 #define KCGCS_ATTR_MAX (__KCGCS_ATTR_MAX - 1)
+
+#define KCGCS_DELAY_BUCKETS 24
 
 enum kcgcs_node_state {
 	KCGCS_STATE_JOINING = 1,	/* looks for its cluster */

@@ -107,5 +107,6 @@ pub(super) fn refusal(reason: RefusalReason) -> &'static str {
         RefusalReason::Coordinators => "number of coordinators differs",
         RefusalReason::EvenSplit => "rule for equal halves (even_split) differs",
         RefusalReason::ViewFull => "view is full",
+        RefusalReason::Detector => "detector differs",
     }
 }

@@ -408,7 +408,9 @@ impl Engine {
             }
             if let Some(assignment) = self.node.poll_assignment() {
                 is_quiet = false;
-                instance.assign(now, &assignment);
+                let view = self.node.view();
+                let members = view.map_or(&[][..], |view| view.members());
+                instance.assign(now, &assignment, members);
             }
             while let Some(event) = self.node.poll_event() {
                 is_quiet = false;

@@ -37,9 +37,11 @@ use super::{
         WorkQueue, //
     }, //
 };
+use crate::platform::OutOfMemory;
 use crate::protocol::{
     configuration::{
         Configuration,
+        DetectorKind,
         ValidConfiguration, //
     },
     errors::Counters,
@@ -49,14 +51,19 @@ use crate::protocol::{
         NodeId,
         PeerAddress, //
     },
-    limits::HEARTBEAT_BYTES,
+    limits::{
+        HEARTBEAT_BYTES,
+        PULSE_BYTES_MAX, //
+    },
     pulse::{
+        NeighbourDelays,
         Pulse,
         PulseAssignment,
         PulseReport,
         PulseVerdict, //
     },
-    time::Instant, //
+    time::Instant,
+    view::MemberRecord, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -217,8 +224,12 @@ impl Instance {
         configuration: &ValidConfiguration,
         now: Instant,
     ) -> Result<KBox<Pulse>> {
-        let pulse = Pulse::new(identity, configuration, now, clock::random_seed());
-        Ok(KBox::new(pulse, GFP_KERNEL)?)
+        let seed = clock::random_seed();
+        let room = KBox::new_uninit(GFP_KERNEL)?;
+        match Pulse::new(identity, configuration, now, seed) {
+            Ok(pulse) => Ok(KBox::write(room, pulse)),
+            Err(OutOfMemory) => Err(ENOMEM),
+        }
     }
 
     /// Refuses consumers from now on. False if somebody stops the node already.
@@ -356,17 +367,9 @@ impl Instance {
 
     /// Sends what the pulse has to send, sets its timer, and tells the engine if there is a report.
     fn drive_pulse(&self, now: Instant) {
-        let mut buffer = [0; HEARTBEAT_BYTES];
-        loop {
-            // Sending is outside of the lock: it may take long, and may come back here.
-            let transmit = self.beating.lock().pulse.poll_transmit(now, &mut buffer);
-            let Some(transmit) = transmit else {
-                break;
-            };
-            let bytes = buffer.get(..transmit.length).unwrap_or_default();
-            trace_points::heartbeat_send(self.node, transmit.to, bytes.len());
-            // A datagram that cannot be sent is one that the network lost.
-            let _ = self.socket.transmit(transmit.to, bytes, true);
+        match self.configuration.detector {
+            DetectorKind::Ring => self.send_pulse(now, &mut [0; HEARTBEAT_BYTES]),
+            DetectorKind::Gossip => self.send_gossip(now),
         }
         let has_reports = {
             let mut beating = self.beating.lock();
@@ -390,20 +393,52 @@ impl Instance {
         }
     }
 
+    /// Heartbeats shall not pay for a buffer that only gossip needs.
+    #[inline(never)]
+    fn send_gossip(&self, now: Instant) {
+        self.send_pulse(now, &mut [0; PULSE_BYTES_MAX]);
+    }
+
+    fn send_pulse(&self, now: Instant, buffer: &mut [u8]) {
+        loop {
+            // Sending is outside of the lock: it may take long, and may come back here.
+            let transmit = self.beating.lock().pulse.poll_transmit(now, buffer);
+            let Some(transmit) = transmit else {
+                return;
+            };
+            let bytes = buffer.get(..transmit.length).unwrap_or_default();
+            trace_points::heartbeat_send(self.node, transmit.to, bytes.len());
+            // A datagram that cannot be sent is one that the network lost.
+            let _ = self.socket.transmit(transmit.to, bytes, true);
+        }
+    }
+
     /// The next report of the pulse, for the engine.
     pub(super) fn take_report(&self) -> Option<PulseReport> {
         self.beating.lock().pulse.poll_report()
     }
 
-    /// Tells the pulse whom to send to and whom to watch.
-    pub(super) fn assign(&self, now: Instant, assignment: &PulseAssignment) {
-        self.beating.lock().pulse.install(now, assignment);
+    /// Tells the pulse whom to send to and whom to watch, in a view of these members.
+    pub(super) fn assign(
+        &self,
+        now: Instant,
+        assignment: &PulseAssignment,
+        members: &[MemberRecord],
+    ) {
+        let mut beating = self.beating.lock();
+        beating.pulse.install(now, assignment, members);
+        drop(beating);
         self.drive_pulse(now);
     }
 
     /// No heartbeat is sent or looked at any more.
     pub(super) fn silence(&self) {
         self.beating.lock().is_stopped = true;
+    }
+
+    /// How late the heartbeats of a neighbour are, and those to it.
+    pub(super) fn neighbour_delays(&self, place: usize) -> Option<NeighbourDelays> {
+        self.beating.lock().pulse.neighbour_delays(place).copied()
     }
 
     /// What the pulse has counted.

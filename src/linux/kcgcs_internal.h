@@ -54,6 +54,7 @@ void kcgcs_received(void *context);
 #define KCGCS_SETTING_UNREADABLE 0xfffffffeU
 
 const char *kcgcs_parameter_cluster(void);
+const char *kcgcs_parameter_detector(void);
 const char *kcgcs_parameter_address(void);
 const char *kcgcs_parameter_peers(void);
 unsigned int *kcgcs_parameter_setting(const char *name);
@@ -83,6 +84,7 @@ struct kcgcs_request {
 	const char *cluster;
 	const char *address;
 	const char *peers;
+	const char *detector;
 	u32 node_id;
 	u32 setting_count;
 	struct kcgcs_request_setting settings[KCGCS_REQUEST_SETTINGS_MAX];
@@ -96,6 +98,8 @@ int kcgcs_put_u8(struct sk_buff *skb, int attribute, u8 value);
 int kcgcs_put_u16(struct sk_buff *skb, int attribute, u16 value);
 int kcgcs_put_u32(struct sk_buff *skb, int attribute, u32 value);
 int kcgcs_put_u64(struct sk_buff *skb, int attribute, u64 value);
+int kcgcs_put_numbers(struct sk_buff *skb, int attribute, const u32 *numbers,
+		      u32 count);
 int kcgcs_put_text(struct sk_buff *skb, int attribute, const u8 *text,
 		   u32 length);
 int kcgcs_put_pair(struct sk_buff *skb, int attribute, const u8 *name,

@@ -16,6 +16,7 @@
 #define KCGCS_CLUSTER_TEXT_MAX 32
 #define KCGCS_ADDRESS_TEXT_MAX 64
 #define KCGCS_SETTING_NAME_MAX 32
+#define KCGCS_DETECTOR_TEXT_MAX 32
 /* Room for settings, counters and a long list of peers. */
 #define KCGCS_NODE_ANSWER_SIZE (16 * 1024)
 
@@ -35,6 +36,8 @@ static const struct nla_policy kcgcs_start_policy[KCGCS_ATTR_MAX + 1] = {
 				 .len = KCGCS_ADDRESS_TEXT_MAX },
 	[KCGCS_ATTR_PEERS] = { .type = NLA_NUL_STRING },
 	[KCGCS_ATTR_SETTING] = NLA_POLICY_NESTED(kcgcs_setting_policy),
+	[KCGCS_ATTR_DETECTOR] = { .type = NLA_NUL_STRING,
+				  .len = KCGCS_DETECTOR_TEXT_MAX },
 };
 
 static const struct nla_policy kcgcs_evict_policy[KCGCS_ATTR_NODE_ID + 1] = {
@@ -100,6 +103,7 @@ static int kcgcs_node_start(struct sk_buff *skb, struct genl_info *info)
 	request->cluster = kcgcs_text(info->attrs[KCGCS_ATTR_CLUSTER]);
 	request->address = kcgcs_text(info->attrs[KCGCS_ATTR_ADDRESS]);
 	request->peers = kcgcs_text(info->attrs[KCGCS_ATTR_PEERS]);
+	request->detector = kcgcs_text(info->attrs[KCGCS_ATTR_DETECTOR]);
 	if (info->attrs[KCGCS_ATTR_NODE_ID])
 		request->node_id = nla_get_u16(info->attrs[KCGCS_ATTR_NODE_ID]);
 	error = kcgcs_netlink_start(genl_info_net(info), request, message);
@@ -178,7 +182,7 @@ static int kcgcs_node_get(struct sk_buff *skb, struct genl_info *info)
 }
 
 /*
- * One member or group in each message, from cb->args[0] on.  A list that has
+ * One member, group or neighbour in each message, from cb->args[0] on.  A list that has
  * changed since the last part of the dump is marked as such.
  */
 static int kcgcs_dump(struct sk_buff *skb, struct netlink_callback *cb)
@@ -261,6 +265,13 @@ static const struct genl_split_ops kcgcs_operations[] = {
 		.maxattr = KCGCS_ATTR_SPAN_MS,
 		.flags = GENL_CMD_CAP_DO | GENL_UNS_ADMIN_PERM,
 	},
+	{
+		.cmd = KCGCS_CMD_DELAY_GET,
+		.dumpit = kcgcs_dump,
+		.policy = kcgcs_no_policy,
+		.maxattr = 0,
+		.flags = GENL_CMD_CAP_DUMP,
+	},
 };
 
 static struct genl_family kcgcs_family __ro_after_init = {
@@ -293,6 +304,12 @@ int kcgcs_put_u32(struct sk_buff *skb, int attribute, u32 value)
 int kcgcs_put_u64(struct sk_buff *skb, int attribute, u64 value)
 {
 	return nla_put_u64_64bit(skb, attribute, value, KCGCS_ATTR_PAD);
+}
+
+int kcgcs_put_numbers(struct sk_buff *skb, int attribute, const u32 *numbers,
+		      u32 count)
+{
+	return nla_put(skb, attribute, count * sizeof(*numbers), numbers);
 }
 
 /* The text's end is marked by a zero in the message. */

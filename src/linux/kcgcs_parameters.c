@@ -76,6 +76,8 @@ static const struct kernel_param_ops kcgcs_text_ops = {
 
 KCGCS_TEXT(cluster, "kcgcs",
 	   "Name of the cluster, 1 to 32 bytes (default kcgcs)");
+KCGCS_TEXT(detector, "ring",
+	   "How silence is found out: ring or gossip, the same on all nodes (default ring)");
 KCGCS_TEXT(address, "",
 	   "Own address: IP[:port], IPv6 with a port as [IP]:port (default port 5407)");
 KCGCS_TEXT(peers, "",
@@ -219,6 +221,11 @@ MODULE_PARM_DESC(live_objects, "Read only: objects of this module that exist now
 const char *kcgcs_parameter_cluster(void)
 {
 	return kcgcs_text_cluster.text;
+}
+
+const char *kcgcs_parameter_detector(void)
+{
+	return kcgcs_text_detector.text;
 }
 
 const char *kcgcs_parameter_address(void)

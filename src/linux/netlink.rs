@@ -21,7 +21,10 @@ use super::{
     text_buffer::TextBuffer, //
 };
 use crate::protocol::{
-    configuration::Configuration,
+    configuration::{
+        Configuration,
+        DetectorKind, //
+    },
     errors::{
         CommandError,
         Counter, //
@@ -30,7 +33,10 @@ use crate::protocol::{
         NodeId,
         PeerAddress, //
     },
-    limits::PIN_SPAN_MS_MAX,
+    limits::{
+        DELAY_BUCKETS,
+        PIN_SPAN_MS_MAX, //
+    },
     node::{
         GroupSummary,
         Node, //
@@ -77,6 +83,14 @@ impl Answer {
     fn u64(&self, attribute: u32, value: u64) -> Result {
         // SAFETY: See `u8`.
         to_result(unsafe { ffi::kcgcs_put_u64(self.0.as_ptr(), attribute as c_int, value) })
+    }
+
+    fn numbers(&self, attribute: u32, numbers: &[u32]) -> Result {
+        let count = u32::try_from(numbers.len()).map_err(|_| EMSGSIZE)?;
+        // SAFETY: See `u8`; there are so many numbers, and they are copied.
+        to_result(unsafe {
+            ffi::kcgcs_put_numbers(self.0.as_ptr(), attribute as c_int, numbers.as_ptr(), count)
+        })
     }
 
     fn text(&self, attribute: u32, text: &[u8]) -> Result {
@@ -177,9 +191,10 @@ unsafe extern "C" fn kcgcs_netlink_start(
             })?;
         }
         // SAFETY: The texts are strings of the request, or NULL.
-        let (cluster, address, peers) = unsafe {
+        let (cluster, detector, address, peers) = unsafe {
             (
                 c_bytes(request.cluster),
+                c_bytes(request.detector),
                 c_bytes(request.address),
                 c_bytes(request.peers),
             )
@@ -190,6 +205,7 @@ unsafe extern "C" fn kcgcs_netlink_start(
             address: address.unwrap_or_default(),
             peers: peers.unwrap_or_default(),
             settings,
+            detector: detector.unwrap_or(DetectorKind::default().name().as_bytes()),
             unreadable: |_| None,
         })?;
         registry::start(net_of(net)?, settings)
@@ -299,6 +315,7 @@ unsafe extern "C" fn kcgcs_netlink_put(
             match u32::from(command) {
                 ffi::KCGCS_CMD_NODE_GET => put_node(&answer, instance, engine),
                 ffi::KCGCS_CMD_VIEW_GET => put_member(&answer, instance, engine, index),
+                ffi::KCGCS_CMD_DELAY_GET => put_delays(&answer, instance, index),
                 ffi::KCGCS_CMD_GROUP_GET => put_group(&answer, engine, index),
                 _ => Err(EOPNOTSUPP),
             }
@@ -359,6 +376,8 @@ fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
         answer.u32(ffi::KCGCS_ATTR_SPAN_MS, left_ms)?;
         answer.u16(ffi::KCGCS_ATTR_PINNED_BY, by.number())?;
     }
+    let detector = instance.configuration.detector;
+    answer.text(ffi::KCGCS_ATTR_DETECTOR, detector.name().as_bytes())?;
     let mut settings = instance.configuration;
     for name in SETTING_NAMES {
         if let Some(value) = setting(&mut settings, name.to_bytes()) {
@@ -406,4 +425,24 @@ fn put_group(answer: &Answer, engine: &Engine, index: usize) -> Result {
     answer.u16(ffi::KCGCS_ATTR_MEMBERS, group.members)?;
     answer.u16(ffi::KCGCS_ATTR_LOCAL_MEMBERS, group.local_members)?;
     answer.u32(ffi::KCGCS_ATTR_LOG_ENTRIES, group.log_entries)
+}
+
+const _: () = assert!(DELAY_BUCKETS == ffi::KCGCS_DELAY_BUCKETS as usize);
+
+fn put_delays(answer: &Answer, instance: &Instance, index: usize) -> Result {
+    let neighbour = instance.neighbour_delays(index).ok_or(ENODATA)?;
+    answer.u16(ffi::KCGCS_ATTR_NODE_ID, neighbour.identity.node.number())?;
+    answer.u64(
+        ffi::KCGCS_ATTR_INCARNATION,
+        neighbour.identity.incarnation.0,
+    )?;
+    for (attribute, histogram) in [
+        (ffi::KCGCS_ATTR_RECEIVED_DELAYS, neighbour.received),
+        (ffi::KCGCS_ATTR_SENT_DELAYS, neighbour.sent),
+    ] {
+        if let Some(histogram) = histogram {
+            answer.numbers(attribute, &histogram.buckets)?;
+        }
+    }
+    Ok(())
 }

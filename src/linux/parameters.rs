@@ -73,9 +73,10 @@ pub(crate) fn wishes() -> Wishes<'static> {
     let node_id = number(NODE_ID, 0);
     // SAFETY: The functions have no requirements; what they return is NULL or a string that the
     // kernel keeps until the module is gone.
-    let (cluster, address, peers) = unsafe {
+    let (cluster, detector, address, peers) = unsafe {
         (
             c_bytes(ffi::kcgcs_parameter_cluster()),
+            c_bytes(ffi::kcgcs_parameter_detector()),
             c_bytes(ffi::kcgcs_parameter_address()),
             c_bytes(ffi::kcgcs_parameter_peers()),
         )
@@ -86,6 +87,7 @@ pub(crate) fn wishes() -> Wishes<'static> {
         address: address.unwrap_or_default(),
         peers: peers.unwrap_or_default(),
         settings,
+        detector: detector.unwrap_or_default(),
         unreadable,
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         configuration::{
             Configuration,
             ConfigurationError,
+            DetectorKind,
             ValidConfiguration, //
         },
         identity::{
@@ -179,6 +180,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) address: &'a [u8],
     pub(crate) peers: &'a [u8],
     pub(crate) settings: Configuration,
+    /// The name of a detector.
+    pub(crate) detector: &'a [u8],
     /// What was written for a number of this name and is none.
     pub(crate) unreadable: fn(&str) -> Option<&'static [u8]>,
 }
@@ -195,14 +198,25 @@ impl Wishes<'_> {
         address: PeerAddress,
         peers: &[PeerAddress],
     ) -> Result<ValidConfiguration, Complaint> {
-        ValidConfiguration::new(self.settings, cluster.as_bytes(), address, peers).map_err(
-            |error| match error {
+        let detector = DetectorKind::from_name(self.detector).ok_or_else(|| {
+            let shown = self.detector.get(..40).unwrap_or(self.detector);
+            invalid(format_args!(
+                "detector={:?}: ring or gossip is allowed",
+                Shown(shown)
+            ))
+        })?;
+        let settings = Configuration {
+            detector,
+            ..self.settings
+        };
+        ValidConfiguration::new(settings, cluster.as_bytes(), address, peers).map_err(|error| {
+            match error {
                 ConfigurationError::OutOfMemory => Complaint::out_of_memory(),
                 ConfigurationError::Setting(setting) => {
                     self.wrong_number(setting.parameter, setting.value, setting.min, setting.max)
                 }
-            },
-        )
+            }
+        })
     }
 
     /// That a number is not within its bounds, or none at all.

@@ -6,6 +6,10 @@
 //! Everything behind this file takes only the second kind. Timing never comes from a peer: a peer
 //! whose timing differs is refused.
 
+mod detector;
+
+pub use detector::{DetectorKind, GossipTiming};
+
 use super::identity::{cluster_number, PeerAddress};
 use super::limits::{COORDINATORS_MAX, NODES_MAX, PEERS_MAX, RINGS_MAX};
 use super::time::Duration;
@@ -67,6 +71,8 @@ pub struct Configuration {
     /// Whether of two equal halves of a view the one with its lowest node goes on; otherwise neither does.
     /// 0 or 1, default 1.
     pub even_split: u32,
+    /// How silence is found out. Default: on rings.
+    pub detector: DetectorKind,
 }
 
 impl Configuration {
@@ -91,6 +97,7 @@ impl Configuration {
         expected_nodes: 0,
         wait_for_all: 0,
         even_split: 1,
+        detector: DetectorKind::Ring,
     };
 
     /// For machines that share few processors and run late by 100 ms and more.
@@ -155,6 +162,8 @@ pub struct SharedSettings {
     pub coordinators: u32,
     /// See [`Configuration::even_split`].
     pub even_split: u32,
+    /// See [`Configuration::detector`].
+    pub detector: DetectorKind,
 }
 
 /// A configuration that was checked.
@@ -258,7 +267,7 @@ impl ValidConfiguration {
     }
 
     /// Nodes that the first view waits for, for a while or, if it waits for all, for ever.
-    pub fn expected(&self) -> usize {
+    pub fn expected_nodes(&self) -> usize {
         match self.settings.expected_nodes {
             0 => self.peers.len().saturating_add(1),
             given => given as usize,
@@ -268,9 +277,9 @@ impl ValidConfiguration {
     /// Nodes that must be present before the first view is formed: a majority of the expected ones, or all.
     pub fn formation_quorum(&self) -> usize {
         if self.settings.wait_for_all == 1 {
-            return self.expected();
+            return self.expected_nodes();
         }
-        (self.expected() / 2).saturating_add(1)
+        (self.expected_nodes() / 2).saturating_add(1)
     }
 
     /// What all nodes of the cluster must have in common.
@@ -281,6 +290,7 @@ impl ValidConfiguration {
             confirmations: self.settings.confirmations,
             coordinators: self.settings.coordinators,
             even_split: self.settings.even_split,
+            detector: self.settings.detector,
         }
     }
 
@@ -289,16 +299,35 @@ impl ValidConfiguration {
         Duration::from_milliseconds(u64::from(self.settings.heartbeat_interval_ms))
     }
 
-    /// From a crash to the accusation by a watcher at the latest: the heartbeats that are missed, the
-    /// slack, and the probes.
+    /// What a heartbeat may be late.
+    pub fn heartbeat_slack(&self) -> Duration {
+        Duration::from_milliseconds(u64::from(self.settings.heartbeat_slack_ms))
+    }
+
+    /// When a node gossips. It sends as many datagrams in an interval as on rings.
+    pub fn gossip_timing(&self) -> GossipTiming {
+        GossipTiming {
+            round: self
+                .heartbeat_interval()
+                .divided_by(u64::from(self.settings.rings)),
+            slack: self.heartbeat_slack(),
+        }
+    }
+
+    /// From a crash to the accusation by a watcher at the latest: the heartbeats that are missed and the
+    /// slack, or the rounds of gossip among as many nodes as are expected (twice, since the last news of a
+    /// node may be on its way for as long as its counter may stand still), and the probes.
     pub fn detection(&self) -> Duration {
         let settings = &self.settings;
-        let span = |count: u32, milliseconds: u32| {
-            Duration::from_milliseconds(u64::from(milliseconds)).times(u64::from(count))
+        let silence = match settings.detector {
+            DetectorKind::Ring => self
+                .heartbeat_interval()
+                .times(u64::from(settings.window_misses))
+                .plus(self.heartbeat_slack()),
+            DetectorKind::Gossip => self.gossip_timing().silence(self.expected_nodes()).times(2),
         };
-        span(settings.window_misses, settings.heartbeat_interval_ms)
-            .plus(span(1, settings.heartbeat_slack_ms))
-            .plus(span(settings.probe_count, settings.probe_interval_ms))
+        let probe_interval = Duration::from_milliseconds(u64::from(settings.probe_interval_ms));
+        silence.plus(probe_interval.times(u64::from(settings.probe_count)))
     }
 
     /// How long a node may hear nobody before it keeps silent itself: by then a view change would have
@@ -483,11 +512,37 @@ mod tests {
         assert_eq!(shared.confirmations, WIDE.confirmations);
         assert_eq!(shared.coordinators, WIDE.coordinators);
         assert_eq!(shared.even_split, WIDE.even_split);
+        assert_eq!(shared.detector, WIDE.detector);
         assert_eq!(valid.settings(), &WIDE);
         let hash = fnv1a_64(b"test");
         assert_eq!(valid.cluster(), (hash >> 32) as u32 ^ hash as u32);
         assert_eq!(valid.heartbeat_interval().as_milliseconds(), 160);
         assert_eq!(valid.retransmit().as_milliseconds(), 30);
+        Ok(())
+    }
+
+    #[test]
+    fn a_crash_is_found_within_what_the_detector_needs() -> TestResult {
+        let peers = [1, 2, 3, 4, 5, 6, 7].map(address);
+        // Rings, window_misses, probe_count, milliseconds.
+        for (detector, rings, window_misses, probe_count, expected_ms) in [
+            (DetectorKind::Ring, 3, 1, 4, 275),
+            (DetectorKind::Ring, 1, 2, 0, 335),
+            // Eight nodes: three doublings and twelve rounds more, each a ring's share of the interval.
+            (DetectorKind::Gossip, 4, 1, 4, 2 * (15 * 40 + 15) + 100),
+            (DetectorKind::Gossip, 1, 2, 0, 2 * (15 * 160 + 15)),
+        ] {
+            let settings = Configuration {
+                window_heartbeats: 2,
+                detector,
+                rings,
+                window_misses,
+                probe_count,
+                ..Configuration::DEFAULT
+            };
+            let valid = ValidConfiguration::new(settings, b"test", address(9), &peers)?;
+            assert_eq!(valid.detection().as_milliseconds(), expected_ms);
+        }
         Ok(())
     }
 }

@@ -10,6 +10,8 @@ pub const PEERS_MAX: usize = 1024;
 pub const RINGS_MAX: usize = 8;
 /// Nodes that one node watches, or sends heartbeats to: one for each ring.
 pub const WATCHED_MAX: usize = RINGS_MAX;
+/// Buckets of a histogram of delays: the last one has all from 4.2 seconds on.
+pub const DELAY_BUCKETS: usize = 24;
 /// Coordinators of a view.
 pub const COORDINATORS_MAX: usize = 9;
 
@@ -17,6 +19,10 @@ pub const COORDINATORS_MAX: usize = 9;
 pub const HEADER_BYTES: usize = 56;
 /// Bytes of UDP payload of a heartbeat, a probe or an answer to a probe.
 pub const HEARTBEAT_BYTES: usize = 64;
+/// Counters in one datagram of gossip; a larger view is told in parts.
+pub const GOSSIP_ENTRIES_MAX: usize = 256;
+/// Bytes of UDP payload of any datagram of the pulse's: the largest gossip. The soft interrupt has it on its stack.
+pub const PULSE_BYTES_MAX: usize = HEADER_BYTES + 8 + GOSSIP_ENTRIES_MAX * 4;
 /// Bytes of UDP payload of any datagram: with IPv6 and UDP headers it fits an Ethernet frame.
 pub const DATAGRAM_BYTES_MAX: usize = 1400;
 
@@ -72,6 +78,7 @@ pub const EVENT_QUEUE_MAX: usize = 4 * NODES_MAX;
 pub const EVENTS_KEPT_FOR_MEMBERSHIP: usize = 2 * NODES_MAX + 64;
 
 const _: () = assert!(HEADER_BYTES < HEARTBEAT_BYTES);
+const _: () = assert!(HEARTBEAT_BYTES <= PULSE_BYTES_MAX && PULSE_BYTES_MAX <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(FRAGMENT_BYTES_MAX + HEADER_BYTES + 64 <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(MESSAGE_FRAGMENTS_MAX <= ENDPOINT_WINDOW_FRAGMENTS_MAX);
 const _: () = assert!(ENDPOINT_WINDOW_FRAGMENTS_MAX * 4 <= GROUP_LOG_ENTRIES_MAX);

@@ -85,6 +85,8 @@ pub enum RefusalReason {
     EvenSplit,
     /// The view is full.
     ViewFull,
+    /// The other one finds silence out in another way.
+    Detector,
 }
 
 /// Something that happened, in the order it happened.

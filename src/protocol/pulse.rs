@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pulse of a node: heartbeats out, heartbeats in, probes, and the silence between them.
+//! The pulse of a node: signs of life out, signs of life in, probes, and the silence between them.
 //!
 //! This half of the protocol runs in soft-interrupt context and shares nothing with the engine but
 //! three small values: the engine hands it a [`PulseAssignment`] for each view, it hands the engine
-//! [`PulseReport`]s, and it sorts out which datagrams are the engine's. It is of fixed size, never
-//! allocates, and every call costs O([`WATCHED_MAX`]).
+//! [`PulseReport`]s, and it sorts out which datagrams are the engine's. All its memory is had when it is
+//! made, and every call costs O([`WATCHED_MAX`]), or where gossip comes in or goes out as many counters as
+//! a datagram has. What a sign of life is, a heartbeat on a ring or a counter that grows, is the
+//! detector's to know; all that silence leads to is here.
 //!
 //! Each watched node (a *source*) goes through
 //!
@@ -13,16 +15,22 @@
 //!             m misses in a window of n            probe unanswered
 //!  Watching ----------------------------> Doubted ------------------> Silent (told: Silent)
 //!     ^                                      |                          |
-//!     |   heartbeat or answer to a probe     |                          | all probes unanswered
+//!     | sign of life or answer to a probe    |                          | all probes unanswered
 //!     +--------------------------------------+--------------------------+
 //!     ^                                                                 v
-//!     +------------- heartbeat or answer (told: Heard) ------------ Dead (told: Dead)
+//!     +----------- sign of life or answer (told: Heard) ----------- Dead (told: Dead)
 //! ```
 //!
 //! Silence counts only while this node itself is awake: when its timer fires late, every deadline
 //! moves by as much as it was late, so that a machine that was stopped or starved accuses nobody
 //! for what it could not have heard.
 
+mod delays;
+mod detector;
+mod gossip;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod gossip_tests;
+mod heartbeats;
 mod receiving;
 mod source;
 mod target;
@@ -32,46 +40,45 @@ mod values;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod whole_tests;
 
+pub use delays::{DelayHistogram, NeighbourDelays};
 pub use values::{PulseAssignment, PulsePeer, PulseReport, PulseVerdict};
 
+use self::delays::Delays;
+use self::detector::Detector;
 use self::source::{Silence, SilenceRules, Source};
-use self::target::{aligned_after, Target};
 use super::configuration::ValidConfiguration;
 use super::errors::{Counter, Counters};
 use super::identity::{Identity, PeerAddress, ViewNumber};
-use super::limits::{HEARTBEAT_BYTES, WATCHED_MAX};
+use super::limits::WATCHED_MAX;
 use super::outputs::Transmit;
 use super::random::Random;
 use super::time::{Duration, Instant};
+use super::view::MemberRecord;
 use super::wire::pulse::{PulseBody, NEVER_HEARD};
-use super::wire::{write_datagram, Header, Kind};
+use super::wire::{write_datagram, Header, Kind, Writer};
+use crate::platform::{BoundedVec, OutOfMemory};
 
 /// Answers to probes that wait to be sent: one for each node that watches this one.
 const ANSWERS_MAX: usize = WATCHED_MAX;
 /// Reports that wait for the engine: all that the sources can have to say at once, and some others.
 const REPORTS_MAX: usize = 2 * WATCHED_MAX + 8;
 
-/// Heartbeats and probes of one node. No allocation; every call is O(WATCHED_MAX).
+/// Signs of life and probes of one node. Allocates only when it is made.
 pub struct Pulse {
     counters: Counters,
     cluster: u32,
     own: Identity,
     view: ViewNumber,
     counter: u64,
-    interval: Duration,
     slack: Duration,
-    window_mask: u32,
-    window_misses: u32,
-    probe_count: u32,
-    probe_interval: Duration,
+    rules: SilenceRules,
     other_view_pause: Duration,
-    /// The moment that phases of targets count from.
-    phase: Instant,
-    rings: u64,
-    targets: [Option<Target>; WATCHED_MAX],
+    detector: Detector,
     sources: [Option<Source>; WATCHED_MAX],
     answers: [Option<(PeerAddress, u32)>; ANSWERS_MAX],
-    reports: [Option<PulseReport>; REPORTS_MAX],
+    /// The oldest first.
+    reports: BoundedVec<PulseReport>,
+    delays: Delays,
     /// Not before this time is another view reported again.
     other_view_after: Instant,
     /// When anything came from anybody who has a view.
@@ -81,107 +88,82 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// A silent pulse. Nothing is allocated. `seed` places the first heartbeat in its interval.
-    pub fn new(own: Identity, configuration: &ValidConfiguration, now: Instant, seed: u64) -> Self {
-        let settings = configuration.settings();
+    /// A silent pulse. `seed` places the first heartbeat in its interval. May sleep in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Memory could not be had: there is no pulse.
+    pub fn new(
+        own: Identity,
+        configuration: &ValidConfiguration,
+        now: Instant,
+        seed: u64,
+    ) -> Result<Self, OutOfMemory> {
         let interval = configuration.heartbeat_interval();
-        let offset = Random::new(seed).below(interval.as_nanoseconds());
-        Self {
+        let mut random = Random::new(seed);
+        let offset = random.below(interval.as_nanoseconds());
+        let phase = now.after(Duration::from_nanoseconds(offset));
+        Ok(Self {
             counters: Counters::new(),
             cluster: configuration.cluster(),
             own,
             view: ViewNumber::default(),
             counter: 0,
-            interval,
-            slack: Duration::from_milliseconds(u64::from(settings.heartbeat_slack_ms)),
-            window_mask: u32::MAX
-                .checked_shr(32_u32.saturating_sub(settings.window_heartbeats))
-                .unwrap_or(1),
-            window_misses: settings.window_misses,
-            probe_count: settings.probe_count,
-            probe_interval: Duration::from_milliseconds(u64::from(settings.probe_interval_ms)),
+            slack: configuration.heartbeat_slack(),
+            rules: SilenceRules::new(configuration),
             other_view_pause: configuration.retransmit(),
-            phase: now.after(Duration::from_nanoseconds(offset)),
-            rings: u64::from(settings.rings),
-            targets: [None; WATCHED_MAX],
+            detector: Detector::new(configuration, phase, random.next_u64())?,
             sources: [None; WATCHED_MAX],
             answers: [None; ANSWERS_MAX],
-            reports: [None; REPORTS_MAX],
+            reports: BoundedVec::with_capacity(REPORTS_MAX)?,
+            delays: Delays::new()?,
             other_view_after: now,
             heard_anybody_at: now,
             deafness: configuration.deafness(),
-        }
+        })
     }
 
-    /// Starts, changes or ends (view zero) the pulse of a view. Peers that stay keep their state, but who
-    /// was found silent is probed anew: what is said of it in this view shall be true now.
-    pub fn install(&mut self, now: Instant, assignment: &PulseAssignment) {
+    /// Starts, changes or ends (view zero) the pulse of a view with these members, sorted by node. Peers
+    /// that stay keep their state, but who was found silent is probed anew: what is said of it in this view
+    /// shall be true now.
+    pub fn install(
+        &mut self,
+        now: Instant,
+        assignment: &PulseAssignment,
+        members: &[MemberRecord],
+    ) {
         if self.own != assignment.own {
             self.own = assignment.own;
             self.counter = 0;
         }
         self.view = assignment.view;
         self.heard_anybody_at = now;
-        let old_targets = self.targets;
-        for (place, (slot, peer)) in self
-            .targets
-            .iter_mut()
-            .zip(assignment.targets.iter())
-            .enumerate()
-        {
-            *slot =
-                peer.map(
-                    |peer| match old_targets.iter().flatten().find(|old| old.peer == peer) {
-                        Some(old) => Target { place, ..*old },
-                        None => Target {
-                            peer,
-                            number: 0,
-                            last_sent: now,
-                            next_send: now,
-                            place,
-                        },
-                    },
-                );
-        }
-        let first_deadline = now.after(self.interval.times(2)).after(self.slack);
+        self.detector
+            .install(now, assignment, members, &mut self.delays);
         let old_sources = self.sources;
         for (slot, peer) in self.sources.iter_mut().zip(assignment.sources.iter()) {
-            *slot =
-                peer.map(
-                    |peer| match old_sources.iter().flatten().find(|old| old.peer == peer) {
-                        Some(old) => old.in_new_view(now, self.probe_interval),
-                        None => Source {
-                            peer,
-                            last_counter: 0,
-                            last_heard: now,
-                            misses: 0,
-                            silence: Silence::Watching,
-                            deadline: first_deadline,
-                            probes_sent: 0,
-                            probe_due: false,
-                        },
-                    },
-                );
+            *slot = peer.map(|peer| {
+                let Some(old) = old_sources.iter().flatten().find(|old| old.peer == peer) else {
+                    return Source::new(peer, now, self.detector.first_deadline(now));
+                };
+                let mut source = old.in_new_view(now, self.rules.probe_interval);
+                if source.silence == Silence::Watching {
+                    source.deadline = self.detector.deadline_in_new_view(now, source.deadline);
+                }
+                source
+            });
         }
         // What was said of nodes that are not watched any more does not matter any more.
         let sources = &self.sources;
-        for report in self.reports.iter_mut() {
-            let subject = match report {
-                Some(
-                    PulseReport::Silent { subject, .. }
-                    | PulseReport::Heard { subject }
-                    | PulseReport::Dead { subject, .. },
-                ) => *subject,
-                _ => continue,
-            };
-            if !sources
+        self.reports.retain(|report| match report {
+            PulseReport::Silent { subject, .. }
+            | PulseReport::Heard { subject }
+            | PulseReport::Dead { subject, .. } => sources
                 .iter()
                 .flatten()
-                .any(|source| source.peer.identity == subject)
-            {
-                *report = None;
-            }
-        }
+                .any(|source| source.peer.identity == *subject),
+            PulseReport::OtherView { .. } => true,
+        });
     }
 
     /// The timer fired, or might have: being early is harmless.
@@ -202,14 +184,7 @@ impl Pulse {
         for place in 0..WATCHED_MAX {
             let report = match self.sources.get_mut(place) {
                 Some(Some(source)) if source.deadline <= now => {
-                    let rules = SilenceRules {
-                        interval: self.interval,
-                        window_mask: self.window_mask,
-                        window_misses: self.window_misses,
-                        probe_count: self.probe_count,
-                        probe_interval: self.probe_interval,
-                    };
-                    source.wait_is_over(now, &rules)
+                    source.wait_is_over(now, &self.rules)
                 }
                 _ => continue,
             };
@@ -224,18 +199,21 @@ impl Pulse {
         }
     }
 
-    /// The next heartbeat, probe or answer to send; to be polled after every input until `None`.
-    pub fn poll_transmit(
-        &mut self,
-        now: Instant,
-        buffer: &mut [u8; HEARTBEAT_BYTES],
-    ) -> Option<Transmit> {
+    /// The next sign of life, probe or answer to send; to be polled after every input until `None`. `buffer` has
+    /// room for `HEARTBEAT_BYTES` bytes with rings, for `PULSE_BYTES_MAX` with gossip.
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         if self.view == ViewNumber::default() {
             return None;
         }
         if let Some((to, number)) = self.answers.iter_mut().find_map(Option::take) {
             self.counters.count(Counter::ProbesAnswered);
-            return self.write(buffer, to, Kind::ProbeReply, number, NEVER_HEARD);
+            let heard_age_ms = NEVER_HEARD;
+            let body = PulseBody {
+                number,
+                heard_age_ms,
+            };
+            let header = self.header(Kind::ProbeReply);
+            return self.finish(buffer, to, &header, |writer| body.write(writer));
         }
         if let Some(source) = self
             .sources
@@ -245,30 +223,31 @@ impl Pulse {
         {
             source.probe_due = false;
             source.probes_sent = source.probes_sent.saturating_add(1);
-            let (to, number) = (source.peer.address, source.probes_sent);
-            let age = age_ms(now, source.last_heard);
+            let to = source.peer.address;
+            let body = PulseBody {
+                number: source.probes_sent,
+                heard_age_ms: age_ms(now, source.last_heard),
+            };
             self.counters.count(Counter::ProbesSent);
-            return self.write(buffer, to, Kind::Probe, number, age);
+            let header = self.header(Kind::Probe);
+            return self.finish(buffer, to, &header, |writer| body.write(writer));
         }
         self.withhold_heartbeats_if_deaf(now);
-        let (interval, phase, rings) = (self.interval, self.phase, self.rings);
-        let target = self
-            .targets
-            .iter_mut()
-            .flatten()
-            .find(|target| target.next_send <= now)?;
-        target.number = target.number.wrapping_add(1);
-        target.last_sent = now;
-        target.next_send = aligned_after(now, phase, interval, target.place, rings);
-        let (peer, number) = (target.peer, target.number);
-        let age = self
-            .sources
-            .iter()
-            .flatten()
-            .find(|source| source.peer.identity == peer.identity)
-            .map_or(NEVER_HEARD, |source| age_ms(now, source.last_heard));
+        let sign = self.detector.take_due(now, self.own)?;
+        self.delays.sent(sign.counted_for, sign.lateness);
         self.counters.count(Counter::HeartbeatsSent);
-        self.write(buffer, peer.address, Kind::Heartbeat, number, age)
+        let header = self.header(sign.kind());
+        let age_of = |identity| {
+            let mut sources = self.sources.iter().flatten();
+            sources
+                .find(|source| source.peer.identity == identity)
+                .map_or(NEVER_HEARD, |source| age_ms(now, source.last_heard))
+        };
+        let detector = &self.detector;
+        let length = write_datagram(buffer, &header, |writer| {
+            detector.write(&sign, age_of, writer)
+        })?;
+        Some(self.count_sent(sign.to, length))
     }
 
     /// A node that hears nobody at all has no news of the cluster and takes no part in it: its heartbeats
@@ -284,62 +263,51 @@ impl Pulse {
         if !is_deaf {
             return;
         }
-        let (interval, phase, rings) = (self.interval, self.phase, self.rings);
-        for target in self.targets.iter_mut().flatten() {
-            if target.next_send <= now {
-                target.next_send = aligned_after(now, phase, interval, target.place, rings);
-                self.counters.count(Counter::HeartbeatsWithheld);
-            }
-        }
+        let withheld = self.detector.skip_due(now);
+        self.counters.add(Counter::HeartbeatsWithheld, withheld);
     }
 
-    fn write(
-        &mut self,
-        buffer: &mut [u8; HEARTBEAT_BYTES],
-        to: PeerAddress,
-        kind: Kind,
-        number: u32,
-        heard_age_ms: u16,
-    ) -> Option<Transmit> {
+    fn header(&mut self, kind: Kind) -> Header {
         self.counter = self.counter.wrapping_add(1);
-        let header = Header {
+        Header {
             kind,
             cluster: self.cluster,
             sender: self.own,
             view: self.view,
             counter: self.counter,
-        };
-        let body = PulseBody {
-            number,
-            heard_age_ms,
-        };
-        let length = write_datagram(buffer, &header, |writer| body.write(writer))?;
+        }
+    }
+
+    fn finish(
+        &mut self,
+        buffer: &mut [u8],
+        to: PeerAddress,
+        header: &Header,
+        body: impl FnOnce(&mut Writer<'_>) -> Option<()>,
+    ) -> Option<Transmit> {
+        let length = write_datagram(buffer, header, body)?;
+        Some(self.count_sent(to, length))
+    }
+
+    fn count_sent(&mut self, to: PeerAddress, length: usize) -> Transmit {
         self.counters.count(Counter::DatagramsSent);
         self.counters.add(Counter::BytesSent, length as u64);
-        Some(Transmit { to, length })
+        Transmit { to, length }
     }
 
     /// The next report for the engine; to be polled after every input until `None`.
     pub fn poll_report(&mut self) -> Option<PulseReport> {
-        let report = self.reports.first_mut()?.take();
-        // The oldest stands first.
-        self.reports.rotate_left(1);
-        if report.is_some() {
-            return report;
-        }
-        let place = self.reports.iter().position(Option::is_some)?;
-        self.reports.rotate_left(place);
-        self.reports.first_mut()?.take()
+        self.reports.remove(0)
     }
 
     /// Whether [`Self::poll_report`] has something.
     pub fn has_reports(&self) -> bool {
-        self.reports.iter().any(Option::is_some)
+        !self.reports.is_empty()
     }
 
     /// When the timer shall fire; `None` while silent.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let sends = self.targets.iter().flatten().map(|target| target.next_send);
+        let sends = self.detector.next_send().into_iter();
         let waits = self
             .sources
             .iter()
@@ -359,6 +327,12 @@ impl Pulse {
         for source in self.sources.iter().flatten() {
             each(source.peer, now.since(source.last_heard));
         }
+    }
+
+    /// How late the heartbeats of the neighbour in this place are, and those to it; `None` behind the last
+    /// one. Places change with the view.
+    pub fn neighbour_delays(&self, place: usize) -> Option<&NeighbourDelays> {
+        self.delays.at(place)
     }
 }
 

@@ -16,6 +16,7 @@
 //! Writing is done to a buffer that the caller lends and fails where it ends.
 
 mod bytes;
+pub mod gossip;
 pub mod group;
 pub mod membership;
 pub mod pulse;
@@ -41,6 +42,8 @@ pub enum Kind {
     Probe = 2,
     /// "I am."
     ProbeReply = 3,
+    /// "So far have all counters come."
+    Gossip = 4,
     /// A node looks for its cluster.
     Join = 8,
     /// What it is told.
@@ -101,6 +104,7 @@ impl Kind {
             1 => Self::Heartbeat,
             2 => Self::Probe,
             3 => Self::ProbeReply,
+            4 => Self::Gossip,
             8 => Self::Join,
             9 => Self::JoinAnswer,
             10 => Self::Report,
@@ -132,7 +136,10 @@ impl Kind {
 
     /// Whether the soft interrupt deals with it.
     pub const fn is_pulse(self) -> bool {
-        matches!(self, Self::Heartbeat | Self::Probe | Self::ProbeReply)
+        matches!(
+            self,
+            Self::Heartbeat | Self::Probe | Self::ProbeReply | Self::Gossip
+        )
     }
 
     /// Whether it belongs to a group.
@@ -265,7 +272,7 @@ mod tests {
                 continue;
             };
             assert_eq!(kind as u8, number);
-            assert_eq!(kind.is_pulse(), (1..=3).contains(&number));
+            assert_eq!(kind.is_pulse(), (1..=4).contains(&number));
             assert_eq!(kind.is_group(), number >= 32);
             let header = Header { kind, ..HEADER };
             let mut buffer = [0xff; 100];
@@ -298,7 +305,7 @@ mod tests {
             (2, 0, Counter::DroppedVersion),
             (2, 2, Counter::DroppedVersion),
             (3, 0, Counter::DroppedKind),
-            (3, 4, Counter::DroppedKind),
+            (3, 5, Counter::DroppedKind),
             (3, 23, Counter::DroppedKind),
             (3, 255, Counter::DroppedKind),
             (4, 0x13, Counter::DroppedCluster),

@@ -15,7 +15,7 @@ use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::identity::{
     fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress,
 };
-use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, PULSE_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::{Event, Order};
 use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
@@ -104,7 +104,7 @@ impl Lab {
         let make = || ValidConfiguration::new(settings, b"lab", own, &peers).unwrap();
         let seed = u64::from(number) << 32 | incarnation;
         let host = Host {
-            pulse: Pulse::new(identity, &make(), self.now, seed),
+            pulse: Pulse::new(identity, &make(), self.now, seed).unwrap(),
             node: Node::new(identity, own, make(), self.now, seed).unwrap(),
             events: Vec::new(),
             is_up: true,
@@ -237,7 +237,7 @@ impl Lab {
         let now = self.now;
         let mut out = Vec::new();
         let host = self.hosts.get_mut(&number).unwrap();
-        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; HEARTBEAT_BYTES]);
+        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; PULSE_BYTES_MAX]);
         loop {
             let mut is_quiet = true;
             while let Some(report) = host.pulse.poll_report() {
@@ -246,7 +246,8 @@ impl Lab {
             }
             if let Some(assignment) = host.node.poll_assignment() {
                 is_quiet = false;
-                host.pulse.install(now, &assignment);
+                let members = host.node.view().map_or(&[][..], |view| view.members());
+                host.pulse.install(now, &assignment, members);
             }
             while let Some(transmit) = host.node.poll_transmit(&mut buffer) {
                 is_quiet = false;

@@ -276,7 +276,7 @@ impl Joining {
             return false;
         }
         let present = self.candidates(now).count().saturating_add(1);
-        present >= configuration.expected()
+        present >= configuration.expected_nodes()
             || (self.round > PATIENCE_ROUNDS && present >= configuration.formation_quorum())
     }
 }

@@ -620,6 +620,8 @@ fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalRea
         Some(RefusalReason::Coordinators)
     } else if theirs.even_split != ours.even_split {
         Some(RefusalReason::EvenSplit)
+    } else if theirs.detector != ours.detector {
+        Some(RefusalReason::Detector)
     } else {
         None
     }

@@ -2,11 +2,14 @@
 
 //! Datagrams that come in: whether they count, and what they say of who sent them.
 
+use super::detector::Detector;
 use super::source::Silence;
 use super::{Pulse, PulseReport, PulseVerdict};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{PeerAddress, ViewNumber};
+use crate::protocol::limits::WATCHED_MAX;
 use crate::protocol::time::Instant;
+use crate::protocol::wire::gossip::GossipBody;
 use crate::protocol::wire::pulse::PulseBody;
 use crate::protocol::wire::{Datagram, Header, Kind};
 
@@ -45,14 +48,14 @@ impl Pulse {
         if !header.kind.is_pulse() {
             return Ok(PulseVerdict::ForEngine);
         }
+        if header.kind == Kind::Gossip {
+            let body = GossipBody::parse(datagram.body)?;
+            self.look_at_view(now, &header, from)?;
+            self.receive_gossip(now, &header, from, &body)?;
+            return Ok(PulseVerdict::Consumed);
+        }
         let body = PulseBody::parse(datagram.body)?;
-        if self.view == ViewNumber::default() {
-            // Without a view there is nobody to listen to.
-            return Err(Counter::DroppedNonMember);
-        }
-        if header.view != self.view {
-            self.report_other_view(now, &header, from);
-        }
+        self.look_at_view(now, &header, from)?;
         match header.kind {
             Kind::Heartbeat => self.receive_heartbeat(now, &header, from)?,
             Kind::Probe => self.receive_probe(&header, from, body.number)?,
@@ -61,19 +64,82 @@ impl Pulse {
         Ok(PulseVerdict::Consumed)
     }
 
+    /// Without a view there is nobody to listen to; another one is told to the engine.
+    fn look_at_view(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        from: PeerAddress,
+    ) -> Result<(), Counter> {
+        if self.view == ViewNumber::default() {
+            return Err(Counter::DroppedNonMember);
+        }
+        if header.view != self.view {
+            self.report_other_view(now, header, from);
+        }
+        Ok(())
+    }
+
+    /// A table of counters: all watched nodes whose counters have grown are well.
+    fn receive_gossip(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        from: PeerAddress,
+        body: &GossipBody<'_>,
+    ) -> Result<(), Counter> {
+        let Detector::Gossip(gossip) = &mut self.detector else {
+            return Err(Counter::DroppedUnexpected);
+        };
+        if header.view != self.view {
+            return Err(Counter::DroppedOtherView);
+        }
+        gossip.merge(header.sender, from, body)?;
+        self.counters.count(Counter::HeartbeatsReceived);
+        for place in 0..WATCHED_MAX {
+            let has_grown = match &mut self.detector {
+                Detector::Gossip(gossip) => gossip.has_grown(place),
+                Detector::Ring(_) => false,
+            };
+            if has_grown {
+                self.note_sign_of_life(now, place);
+            }
+        }
+        Ok(())
+    }
+
+    /// The watched node in this place has given a sign of life.
+    fn note_sign_of_life(&mut self, now: Instant, place: usize) {
+        let next_miss = self.detector.next_miss(now);
+        let Some(Some(source)) = self.sources.get_mut(place) else {
+            return;
+        };
+        source.last_heard = now;
+        source.misses = source.misses.wrapping_shl(1);
+        source.deadline = next_miss;
+        if let Some(before) = source.last_heartbeat.replace(now) {
+            let due = before.after(self.detector.period());
+            self.delays.received(source.peer.identity, now.since(due));
+        }
+        if let Some(report) = source.hear() {
+            self.report(report);
+        }
+    }
+
     fn receive_heartbeat(
         &mut self,
         now: Instant,
         header: &Header,
         from: PeerAddress,
     ) -> Result<(), Counter> {
+        if let Detector::Gossip(_) = self.detector {
+            return Err(Counter::DroppedUnexpected);
+        }
         let other_view = header.view != self.view;
-        let next_miss = now.after(self.interval).after(self.slack);
-        let Some(source) = self
-            .sources
-            .iter_mut()
-            .flatten()
-            .find(|source| source.peer.identity.node == header.sender.node)
+        let watched = self.sources.iter_mut().enumerate();
+        let mut watched = watched.filter_map(|(place, source)| Some((place, source.as_mut()?)));
+        let Some((place, source)) =
+            watched.find(|(_, source)| source.peer.identity.node == header.sender.node)
         else {
             return Err(if other_view {
                 Counter::DroppedOtherView
@@ -94,14 +160,8 @@ impl Pulse {
             return Err(Counter::DroppedDuplicate);
         }
         source.last_counter = header.counter;
-        source.last_heard = now;
-        source.misses = source.misses.wrapping_shl(1);
-        source.deadline = next_miss;
-        let heard = source.hear();
         self.counters.count(Counter::HeartbeatsReceived);
-        if let Some(report) = heard {
-            self.report(report);
-        }
+        self.note_sign_of_life(now, place);
         Ok(())
     }
 
@@ -113,13 +173,11 @@ impl Pulse {
         from: PeerAddress,
         number: u32,
     ) -> Result<(), Counter> {
-        let known = self
-            .targets
-            .iter()
-            .flatten()
-            .map(|target| target.peer)
-            .chain(self.sources.iter().flatten().map(|source| source.peer))
-            .find(|peer| peer.identity.node == header.sender.node);
+        let node = header.sender.node;
+        let known = self.detector.peer(node).or_else(|| {
+            let mut sources = self.sources.iter().flatten().map(|source| source.peer);
+            sources.find(|peer| peer.identity.node == node)
+        });
         match known {
             Some(peer) if peer.identity.incarnation > header.sender.incarnation => {
                 return Err(Counter::DroppedStaleIncarnation);
@@ -147,7 +205,7 @@ impl Pulse {
         from: PeerAddress,
         number: u32,
     ) -> Result<(), Counter> {
-        let next_miss = now.after(self.interval).after(self.slack);
+        let next_miss = self.detector.next_miss(now);
         let Some(source) = self
             .sources
             .iter_mut()
@@ -203,9 +261,7 @@ impl Pulse {
     /// Queues a report. There is room for what all sources can say; an `OtherView` without room is
     /// lost, the next heartbeat repeats it.
     pub(super) fn report(&mut self, report: PulseReport) {
-        if let Some(free) = self.reports.iter_mut().find(|place| place.is_none()) {
-            *free = Some(report);
-        }
+        let _ = self.reports.push(report);
     }
 }
 
@@ -512,8 +568,8 @@ mod tests {
     #[test]
     fn reports_without_room_are_left_out_and_the_first_ones_kept_in_order() -> TestResult {
         let mut bench = bench()?;
-        bench.pulse.install(at(1000), &assignment(&[], &[]));
-        let places = bench.pulse.reports.len() as u64;
+        bench.pulse.install(at(1000), &assignment(&[], &[]), &[]);
+        let places = bench.pulse.reports.capacity() as u64;
         for number in 0..places + 5 {
             let now = at(1000 + 30 * number);
             let head = (Kind::Heartbeat, identity(9), ViewNumber(100 + number));

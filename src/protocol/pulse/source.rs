@@ -4,6 +4,7 @@
 //! [`super`]).
 
 use super::{PulsePeer, PulseReport};
+use crate::protocol::configuration::{DetectorKind, ValidConfiguration};
 use crate::protocol::time::{Duration, Instant};
 
 /// Where the silence of a source stands.
@@ -26,6 +27,8 @@ pub(super) struct Source {
     /// Counter of its latest datagram: older ones and copies do not count.
     pub(super) last_counter: u64,
     pub(super) last_heard: Instant,
+    /// When a heartbeat of it came, in whatever view; answers to probes do not count here.
+    pub(super) last_heartbeat: Option<Instant>,
     /// One bit for each of the latest heartbeats that were due, the newest lowest; 1 is a miss.
     pub(super) misses: u32,
     pub(super) silence: Silence,
@@ -37,6 +40,7 @@ pub(super) struct Source {
 }
 
 /// The settings that turn silence into an accusation.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct SilenceRules {
     pub(super) interval: Duration,
     pub(super) window_mask: u32,
@@ -45,7 +49,43 @@ pub(super) struct SilenceRules {
     pub(super) probe_interval: Duration,
 }
 
+impl SilenceRules {
+    /// What an operator set. By gossip there is no window of misses: a counter that stands still for as long as
+    /// is waited has been missed in many rounds.
+    pub(super) fn new(configuration: &ValidConfiguration) -> Self {
+        let settings = configuration.settings();
+        let (window_heartbeats, window_misses) = match settings.detector {
+            DetectorKind::Ring => (settings.window_heartbeats, settings.window_misses),
+            DetectorKind::Gossip => (1, 1),
+        };
+        Self {
+            interval: configuration.heartbeat_interval(),
+            window_mask: u32::MAX
+                .checked_shr(32_u32.saturating_sub(window_heartbeats))
+                .unwrap_or(1),
+            window_misses,
+            probe_count: settings.probe_count,
+            probe_interval: Duration::from_milliseconds(u64::from(settings.probe_interval_ms)),
+        }
+    }
+}
+
 impl Source {
+    /// A node that has not been watched before, to be missed at `deadline`.
+    pub(super) fn new(peer: PulsePeer, now: Instant, deadline: Instant) -> Self {
+        Self {
+            peer,
+            last_counter: 0,
+            last_heard: now,
+            last_heartbeat: None,
+            misses: 0,
+            silence: Silence::Watching,
+            deadline,
+            probes_sent: 0,
+            probe_due: false,
+        }
+    }
+
     /// The same node in the next view: if it was found silent, that has to be found out again.
     pub(super) fn in_new_view(self, now: Instant, probe_interval: Duration) -> Self {
         match self.silence {

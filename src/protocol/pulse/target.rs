@@ -11,7 +11,6 @@ pub(super) struct Target {
     pub(super) peer: PulsePeer,
     /// Heartbeats sent to it.
     pub(super) number: u32,
-    pub(super) last_sent: Instant,
     pub(super) next_send: Instant,
     /// Its place in the list of targets, which fixes its phase.
     pub(super) place: usize,

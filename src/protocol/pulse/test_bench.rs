@@ -6,7 +6,7 @@ use super::{Pulse, PulseAssignment, PulsePeer, PulseReport, PulseVerdict};
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
-use crate::protocol::limits::HEARTBEAT_BYTES;
+use crate::protocol::limits::{HEARTBEAT_BYTES, PULSE_BYTES_MAX};
 use crate::protocol::test_support::{address, identity, TestResult, Unexpected};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::pulse::PulseBody;
@@ -54,7 +54,7 @@ impl Bench {
     /// A pulse at `now`, in the view of the bench.
     pub(super) fn new(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
         let mut bench = Self::silent(now, settings)?;
-        bench.pulse.install(now, &assignment(&[2], &[2, 3]));
+        bench.pulse.install(now, &assignment(&[2], &[2, 3]), &[]);
         Ok(bench)
     }
 
@@ -62,7 +62,7 @@ impl Bench {
     pub(super) fn silent(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
         let valid = ValidConfiguration::new(settings, b"bench", address(1), &[])?;
         Ok(Self {
-            pulse: Pulse::new(identity(1), &valid, now, 7),
+            pulse: Pulse::new(identity(1), &valid, now, 7)?,
             cluster: valid.cluster(),
         })
     }
@@ -112,7 +112,7 @@ impl Bench {
 
     /// The next datagram that is sent.
     pub(super) fn sent(&mut self, now: Instant) -> Option<Sent> {
-        let mut buffer = [0; HEARTBEAT_BYTES];
+        let mut buffer = [0; PULSE_BYTES_MAX];
         let transmit = self.pulse.poll_transmit(now, &mut buffer)?;
         let datagram = Datagram::parse(buffer.get(..transmit.length)?, self.cluster).ok()?;
         Some(Sent {

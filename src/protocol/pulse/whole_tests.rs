@@ -98,7 +98,7 @@ mod tests {
                 ..DEFAULT
             };
             let mut bench = Bench::silent(at(1000), settings)?;
-            bench.pulse.install(at(1000), &assignment(&[], &[2]));
+            bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
             let mut now = at(1000);
             for (counter, event) in pattern.iter().enumerate() {
                 // At the deadline it is either heard just in time or missed.
@@ -153,7 +153,7 @@ mod tests {
         let late = span(15).plus(Duration::from_nanoseconds(1));
         for (lateness, is_late) in [(span(15), false), (late, true), (span(60_000), true)] {
             let mut bench = Bench::silent(at(1000), DEFAULT)?;
-            bench.pulse.install(at(1000), &assignment(&[], &[2]));
+            bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
             let now = FIRST_MISS.after(lateness);
             bench.pulse.handle_timer(now);
             assert_eq!(bench.sent(now).is_none(), is_late);
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_timer_that_is_early_does_nothing() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
-        bench.pulse.install(at(1000), &assignment(&[], &[2]));
+        bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
         for wait_ms in 0..335 {
             bench.pulse.handle_timer(at(1000 + wait_ms));
             assert!(bench.sent(at(1000 + wait_ms)).is_none());
@@ -186,7 +186,9 @@ mod tests {
     #[test]
     fn each_target_gets_one_heartbeat_in_each_interval() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
-        bench.pulse.install(at(1000), &assignment(&[2, 3, 4], &[]));
+        bench
+            .pulse
+            .install(at(1000), &assignment(&[2, 3, 4], &[]), &[]);
         let mut counts = [0_u32; 3];
         let mut now = at(1000);
         let mut last_counter = 0;
@@ -231,7 +233,7 @@ mod tests {
         bench.run(FIRST_MISS.after(span(50)))?;
         let mut next = assignment(&[3, 2], &[4, 2, 3]);
         next.view = ViewNumber(6);
-        bench.pulse.install(FIRST_MISS.after(span(60)), &next);
+        bench.pulse.install(FIRST_MISS.after(span(60)), &next, &[]);
         // In the middle of the probes: from the beginning, 4 times 25 ms.
         let told = bench.run(FIRST_MISS.after(span(160)))?;
         assert_eq!(told, dead(435 + 60));
@@ -241,14 +243,16 @@ mod tests {
     #[test]
     fn what_was_said_of_nodes_that_are_gone_is_forgotten() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
-        bench.pulse.install(at(1000), &assignment(&[], &[2, 3]));
+        bench
+            .pulse
+            .install(at(1000), &assignment(&[], &[2, 3]), &[]);
         for _ in 0..2 {
             let now = bench.pulse.next_deadline().ok_or(Unexpected)?;
             bench.pulse.handle_timer(now);
             while bench.sent(now).is_some() {}
         }
         assert!(bench.pulse.has_reports());
-        bench.pulse.install(at(2000), &assignment(&[], &[3]));
+        bench.pulse.install(at(2000), &assignment(&[], &[3]), &[]);
         let subject = identity(3);
         let report = bench.pulse.poll_report();
         assert!(
@@ -262,7 +266,7 @@ mod tests {
     fn without_a_view_there_is_no_pulse() -> TestResult {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
         let silent = PulseAssignment::silent(life(1, 2));
-        bench.pulse.install(at(1100), &silent);
+        bench.pulse.install(at(1100), &silent, &[]);
         assert_eq!(bench.pulse.next_deadline(), None);
         bench.pulse.handle_timer(at(9000));
         assert!(bench.sent(at(9000)).is_none() && !bench.pulse.has_reports());
@@ -275,7 +279,7 @@ mod tests {
         let first = bench.sent(at(1000)).ok_or(Unexpected)?;
         let mut next = assignment(&[2], &[]);
         next.own = life(1, 2);
-        bench.pulse.install(at(2000), &next);
+        bench.pulse.install(at(2000), &next, &[]);
         let second = bench.sent(at(2000)).ok_or(Unexpected)?;
         assert_eq!(
             (first.header.sender, first.header.counter),
@@ -285,6 +289,72 @@ mod tests {
             (second.header.sender, second.header.counter),
             (life(1, 2), 1)
         );
+        Ok(())
+    }
+
+    /// The buckets of a neighbour that count anything, as (bucket, count): received, sent.
+    fn delays(bench: &Bench, number: u16) -> [[Option<(usize, u32)>; 4]; 2] {
+        let known = (0..).map_while(|place| bench.pulse.neighbour_delays(place));
+        let known = known
+            .into_iter()
+            .find(|known| known.identity == identity(number));
+        [
+            known.and_then(|known| known.received),
+            known.and_then(|known| known.sent),
+        ]
+        .map(|histogram| {
+            let mut filled = [None; 4];
+            let buckets = histogram.map_or([0; 24], |histogram| histogram.buckets);
+            let counts = buckets.into_iter().enumerate().filter(|(_, n)| *n > 0);
+            for (place, count) in filled.iter_mut().zip(counts) {
+                *place = Some(count);
+            }
+            filled
+        })
+    }
+
+    #[test]
+    fn heartbeats_are_counted_by_how_late_they_come() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        // Nothing is due before the first one; one on time, one early, one 8 ms late, one lost.
+        for (now_ms, counter) in [
+            (1010, 1),
+            (1170, 2),
+            (1320, 3),
+            (1488, 4),
+            (1648, 5),
+            (1968, 6),
+        ] {
+            bench.hear(at(now_ms), 2, counter);
+            // Copies count for nothing.
+            bench.hear(at(now_ms), 2, counter);
+        }
+        let [received, _] = delays(&bench, 2);
+        assert_eq!(received, [Some((0, 3)), Some((13, 1)), Some((18, 1)), None]);
+        assert_eq!(delays(&bench, 3), [[None; 4]; 2]);
+        Ok(())
+    }
+
+    #[test]
+    fn an_answer_to_a_probe_is_no_late_heartbeat_and_makes_none_early() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        bench.hear(at(1000), 2, 1);
+        bench.run(at(1180))?;
+        assert_eq!(bench.answer(at(1200), 2, 2, 1), PulseVerdict::Consumed);
+        assert_eq!(delays(&bench, 2)[0], [None; 4]);
+        bench.hear(at(1288), 2, 3);
+        assert_eq!(delays(&bench, 2)[0], [Some((17, 1)), None, None, None]);
+        Ok(())
+    }
+
+    #[test]
+    fn own_heartbeats_are_counted_by_how_late_they_are_sent() -> TestResult {
+        let mut bench = Bench::new(at(1000), DEFAULT)?;
+        while bench.sent(at(1000)).is_some() {}
+        let due = bench.pulse.next_deadline().ok_or(Unexpected)?;
+        while bench.sent(due.after(span(4))).is_some() {}
+        let [_, sent] = delays(&bench, 2);
+        assert_eq!(sent, [Some((0, 1)), Some((12, 1)), None, None]);
         Ok(())
     }
 

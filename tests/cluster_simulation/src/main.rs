@@ -24,6 +24,7 @@ use cluster_simulation::scenario::{catch_panics, run, Outcome};
 use cluster_simulation::shrinking::shrink;
 use cluster_simulation::statistics::Summary;
 use cluster_simulation::story;
+use kcgcs_protocol::protocol::configuration::DetectorKind;
 use kcgcs_protocol::protocol::limits::NODES_MAX;
 
 /// Broken promises of one seed that are shown.
@@ -72,12 +73,19 @@ struct Arguments {
     /// Where plans of smaller runs are written to.
     #[arg(long, default_value = ".")]
     shrunk: PathBuf,
+    /// How silence is found out: ring or gossip.
+    #[arg(long, default_value = "ring", value_parser = parse_detector)]
+    detector: DetectorKind,
     /// One line of numbers for each seed.
     #[arg(long, short)]
     verbose: bool,
     /// Threads; 0: as many as processors.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+}
+
+fn parse_detector(text: &str) -> Result<DetectorKind, String> {
+    DetectorKind::from_name(text.as_bytes()).ok_or_else(|| "ring or gossip".to_owned())
 }
 
 fn parse_nodes(text: &str) -> Result<RangeInclusive<usize>, String> {
@@ -95,12 +103,17 @@ fn parse_nodes(text: &str) -> Result<RangeInclusive<usize>, String> {
 }
 
 impl Arguments {
+    fn is_gossip(&self) -> bool {
+        self.detector == DetectorKind::Gossip
+    }
+
     fn draw_options(&self) -> DrawOptions {
         DrawOptions {
             nodes: self.nodes.clone(),
             groups: !self.without_groups,
             cuts: self.partitions,
             faults: !self.without_faults,
+            gossip: self.is_gossip(),
             sabotage: self.sabotage,
         }
     }
@@ -113,6 +126,7 @@ impl Arguments {
             (self.partitions, " --partitions"),
             (self.without_groups, " --without-groups"),
             (self.without_faults, " --without-faults"),
+            (self.is_gossip(), " --detector gossip"),
         ] {
             if is_given {
                 command.push_str(flag);

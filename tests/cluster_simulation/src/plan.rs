@@ -8,12 +8,13 @@
 
 use std::collections::BTreeMap;
 
-use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterOptions;
 use crate::network::{LinkQuality, NetworkOptions};
 use crate::sabotage::Sabotage;
+use crate::timing::{detection_ns, MS};
 
 mod draw;
 mod smaller;
@@ -29,6 +30,9 @@ pub struct Plan {
     pub starts_ms: Vec<u64>,
     /// Settings that are not the default ones.
     pub settings: BTreeMap<String, u32>,
+    /// Silence is found out by gossip, not on rings.
+    #[serde(default)]
+    pub gossip: bool,
     /// The network while nothing special is wrong with it.
     pub network: NetworkOptions,
     /// The mean time from an input to the engine's work item.
@@ -208,6 +212,14 @@ impl Plan {
             if let Some(value) = self.settings.get(name) {
                 *field(&mut configuration) = *value;
             }
+        }
+        if self.gossip {
+            // What its times are computed from; the default is the same.
+            configuration.expected_nodes = self.hosts() as u32;
+            configuration.detector = DetectorKind::Gossip;
+            // Nobody shall give up a view before it is found out who is dead.
+            let detection_ms = (2 * detection_ns(&configuration) / MS) as u32;
+            configuration.blocked_timeout_ms = configuration.blocked_timeout_ms.max(detection_ms);
         }
         configuration
     }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use kcgcs_protocol::protocol::configuration::Configuration;
+use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
 use trace_checker::trace::{EventKind, Member, TraceEvent};
 
 use crate::faults::FaultCounts;
@@ -15,11 +15,21 @@ const DEFAULT_SETTINGS: &str = "default settings";
 
 /// The settings that runs draw, in words.
 pub fn settings_in_words(settings: &Configuration) -> String {
-    if *settings == Configuration::DEFAULT {
-        return DEFAULT_SETTINGS.to_owned();
+    let usual = Configuration {
+        detector: settings.detector,
+        expected_nodes: settings.expected_nodes,
+        blocked_timeout_ms: settings.blocked_timeout_ms,
+        ..Configuration::DEFAULT
+    };
+    let detector = match settings.detector {
+        DetectorKind::Ring => "",
+        DetectorKind::Gossip => ", gossip",
+    };
+    if *settings == usual {
+        return format!("{DEFAULT_SETTINGS}{detector}");
     }
     format!(
-        "rings={} confirmations={} coordinators={} heartbeat_interval_ms={} window={}/{} probe_count={} batching_ms={}",
+        "rings={} confirmations={} coordinators={} heartbeat_interval_ms={} window={}/{} probe_count={} batching_ms={}{detector}",
         settings.rings,
         settings.confirmations,
         settings.coordinators,
@@ -156,7 +166,7 @@ impl Summary {
             self.detection_many_ns.extend(&one.detection_ns);
         }
         self.convergence_ns.push(one.convergence_ns);
-        if one.settings == DEFAULT_SETTINGS {
+        if one.settings.starts_with(DEFAULT_SETTINGS) {
             self.idle_max = self.idle_max.max(one.idle_per_second.1);
         }
         self.exclusions += one.exclusions;

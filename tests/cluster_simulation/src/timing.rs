@@ -2,8 +2,8 @@
 
 //! How long things may take, computed from a configuration. Tests use twice these bounds.
 
-use kcgcs_protocol::protocol::configuration::Configuration;
-use kcgcs_protocol::protocol::limits::REJOIN_PAUSE_ROUNDS_MAX;
+use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
+use kcgcs_protocol::protocol::limits::{GOSSIP_ENTRIES_MAX, REJOIN_PAUSE_ROUNDS_MAX};
 
 /// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
@@ -11,13 +11,29 @@ pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1_000 * MS;
 
 /// From a crash to the accusation by a watcher: the heartbeats that are missed, the slack, and the
-/// probes.
+/// probes. With gossip a counter must stand still, after the last news of it has come.
 pub fn detection_ns(configuration: &Configuration) -> u64 {
-    let misses = u64::from(configuration.window_misses);
-    let missed = misses * u64::from(configuration.heartbeat_interval_ms)
-        + u64::from(configuration.heartbeat_slack_ms);
+    let silence = match configuration.detector {
+        DetectorKind::Ring => {
+            let misses = u64::from(configuration.window_misses);
+            let missed = misses * u64::from(configuration.heartbeat_interval_ms);
+            (missed + u64::from(configuration.heartbeat_slack_ms)) * MS
+        }
+        DetectorKind::Gossip => 2 * gossip_silence_ns(configuration),
+    };
     let probes = u64::from(configuration.probe_count) * u64::from(configuration.probe_interval_ms);
-    (missed + probes) * MS
+    silence + probes * MS
+}
+
+/// How long a counter may stand still among as many nodes as are expected.
+fn gossip_silence_ns(configuration: &Configuration) -> u64 {
+    let nodes = u64::from(configuration.expected_nodes);
+    assert!(nodes > 0, "the number of nodes is not set");
+    let doublings = u64::from((nodes - 1).checked_ilog2().map_or(0, |log| log + 1));
+    let parts = nodes.div_ceil(GOSSIP_ENTRIES_MAX as u64);
+    let interval = u64::from(configuration.heartbeat_interval_ms) * MS;
+    let round = interval / u64::from(configuration.rings);
+    (doublings + 12) * parts * round + u64::from(configuration.heartbeat_slack_ms) * MS
 }
 
 /// How long a node may hear nobody before it keeps silent itself.
@@ -25,6 +41,12 @@ pub fn deafness_ns(configuration: &Configuration) -> u64 {
     let takeovers = u64::from(configuration.coordinators) + 2;
     let takeover = takeovers * u64::from(configuration.takeover_ms) * MS;
     detection_ns(configuration) + u64::from(configuration.confirmation_timeout_ms) * MS + takeover
+}
+
+/// How long what went wrong may still have its effect: three seconds, or where it takes longer to find a
+/// crash, two detections.
+pub fn aftermath_ns(configuration: &Configuration) -> u64 {
+    (3 * SECOND).max(2 * detection_ns(configuration))
 }
 
 /// From the end of a fault of the network until nothing is concluded from it any more: probes that were

@@ -8,7 +8,7 @@ use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration}
 use kcgcs_protocol::protocol::identity::{
     EndpointId, Identity, Incarnation, NodeId, PeerAddress, ViewNumber,
 };
-use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES, NODES_MAX};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, NODES_MAX, PULSE_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
@@ -79,7 +79,7 @@ fn machine(place: usize, incarnation: u64, now: Instant) -> Machine {
     };
     let seed = incarnation << 8 | place as u64;
     Machine {
-        pulse: Pulse::new(identity, &settings(), now, seed),
+        pulse: Pulse::new(identity, &settings(), now, seed).expect("there is memory"),
         node: Node::new(identity, address(place), settings(), now, seed).expect("there is memory"),
         endpoints: BTreeSet::new(),
         incarnation,
@@ -207,7 +207,7 @@ impl Cluster {
         let mut sent = Vec::new();
         let mut told = 0;
         let machine = &mut self.machines[place];
-        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; HEARTBEAT_BYTES]);
+        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; PULSE_BYTES_MAX]);
         loop {
             let mut is_quiet = true;
             while let Some(report) = machine.pulse.poll_report() {
@@ -216,7 +216,9 @@ impl Cluster {
             }
             if let Some(assignment) = machine.node.poll_assignment() {
                 is_quiet = false;
-                machine.pulse.install(now, &assignment);
+                let view = machine.node.view();
+                let members = view.map_or(&[][..], |view| view.members());
+                machine.pulse.install(now, &assignment, members);
             }
             while let Some(transmit) = machine.node.poll_transmit(&mut buffer) {
                 is_quiet = false;

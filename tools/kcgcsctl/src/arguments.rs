@@ -32,6 +32,8 @@ pub enum Command {
     Status,
     /// Show the present cluster view
     View,
+    /// Show how late the heartbeats of the node's neighbours come, and those to them are sent
+    Delays,
     /// Show the groups that the node knows
     Groups,
     /// Be a member of a group: prints views and messages, multicasts the lines of standard input
@@ -84,6 +86,10 @@ pub struct Up {
     /// Addresses of nodes to ask, comma separated
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS,...")]
     pub peers: Vec<String>,
+
+    /// How silence is found out: ring or gossip, the same on all nodes
+    #[arg(long, value_name = "NAME")]
+    pub detector: Option<String>,
 
     /// A setting other than its default; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
@@ -167,6 +173,8 @@ mod tests {
             "10.0.0.3",
             "--peers",
             "10.0.0.1,10.0.0.2:99",
+            "--detector",
+            "gossip",
             "--set",
             "rings=2",
             "--set",
@@ -180,6 +188,7 @@ mod tests {
             panic!("not a start");
         };
         assert_eq!(up.node_id, 3);
+        assert_eq!(up.detector.as_deref(), Some("gossip"));
         assert_eq!(up.peers, ["10.0.0.1", "10.0.0.2:99"]);
         let wanted = [("rings".to_owned(), 2), ("coordinators".to_owned(), 3)];
         assert_eq!(up.settings, wanted);

@@ -26,6 +26,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Down => node::down(json),
         Command::Status => node::status(json),
         Command::View => node::view(json),
+        Command::Delays => node::delays(json),
         Command::Groups => node::groups(json),
         Command::Join(wishes) => join::run(wishes, json),
         Command::Watch(wishes) => watch::run(wishes, json),

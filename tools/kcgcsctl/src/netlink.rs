@@ -5,9 +5,11 @@
 mod answers;
 mod attributes;
 mod connection;
+mod delays;
 mod extended_ack;
 mod message;
 
 pub use answers::{GroupStatus, MemberStatus, NodeState, NodeStatus, ViewStatus};
 pub use connection::Connection;
+pub use delays::{Histogram, NeighbourDelays};
 pub use message::StartRequest;

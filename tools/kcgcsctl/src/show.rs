@@ -2,6 +2,10 @@
 
 //! Tables, sentences and JSON objects for what the kernel told.
 
+mod delays;
+
+pub use delays::{delays_json, delays_text};
+
 use std::io::{self, Write};
 
 use comfy_table::{presets, CellAlignment, Row, Table};
@@ -101,13 +105,15 @@ pub fn node_text(node: &NodeStatus) -> String {
     });
     format!(
         "node         {}\ncluster      {}\naddress      {}\nincarnation  {}\nstate        {}\n\
-         view         {view}\npinned       {pinned}\nslot         {slot}\ncoordinator  {}\n\n{}\n{}",
+         view         {view}\npinned       {pinned}\nslot         {slot}\ncoordinator  {}\n\
+         detector     {}\n\n{}\n{}",
         node.node,
         printable(&node.cluster),
         node.address,
         node.incarnation,
         node.state,
         yes_or_no(node.is_coordinator),
+        printable(&node.detector),
         pairs("SETTING", &node.settings),
         pairs("COUNTER", &node.counters),
     )
@@ -134,6 +140,7 @@ pub fn node_json(node: &NodeStatus) -> Value {
         "pinned_by": node.pinned.map(|(_, by)| by),
         "slot": node.slot,
         "coordinator": node.is_coordinator,
+        "detector": node.detector,
         "settings": object(&node.settings),
         "counters": object(&node.counters),
     })
@@ -223,6 +230,7 @@ mod tests {
             slot: Some(2),
             is_coordinator: false,
             pinned: None,
+            detector: "gossip".to_owned(),
             settings: vec![("rings".to_owned(), 3)],
             counters: vec![("bytes_sent".to_owned(), 12345)],
         }
@@ -234,6 +242,7 @@ mod tests {
         assert!(text.contains("view         view 7 of coordinator 1, primary, 5 members\n"));
         assert!(text.contains("cluster      demo\\u{1b}[2J\n"));
         assert!(text.contains("state        member\n"));
+        assert!(text.contains("detector     gossip\n"));
         let setting = text.lines().find(|line| line.starts_with("rings"));
         assert_eq!(setting.unwrap().split_whitespace().last(), Some("3"));
         assert!(text.lines().all(|line| line.trim_end() == line));
@@ -269,6 +278,7 @@ mod tests {
         assert_eq!(json["counters"]["bytes_sent"], 12345);
         assert_eq!(json["view"], json!([7, 1]));
         assert_eq!(json["state"], "member");
+        assert_eq!(json["detector"], "gossip");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 //! Finding a cluster: what a node that joins says, and what it is told.
 
-use crate::protocol::configuration::SharedSettings;
+use crate::protocol::configuration::{DetectorKind, SharedSettings};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Incarnation, PeerAddress, ViewNumber};
 use crate::protocol::outputs::RefusalReason;
@@ -47,6 +47,7 @@ pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
         confirmations: reader.u32()?,
         coordinators: reader.u32()?,
         even_split: reader.u32()?,
+        detector: DetectorKind::from_number(reader.u8()?).ok_or(Counter::DroppedValue)?,
     };
     let has_heard = match reader.u8()? {
         0 => false,
@@ -70,6 +71,7 @@ pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> 
     writer.u32(settings.confirmations)?;
     writer.u32(settings.coordinators)?;
     writer.u32(settings.even_split)?;
+    writer.u8(settings.detector.number())?;
     writer.u8(u8::from(request.has_heard))?;
     writer.u64(request.last_view.0)
 }
@@ -92,6 +94,7 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
             5 => RefusalReason::Coordinators,
             6 => RefusalReason::ViewFull,
             8 => RefusalReason::EvenSplit,
+            7 => RefusalReason::Detector,
             _ => return Err(Counter::DroppedValue),
         }),
         3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
@@ -122,6 +125,7 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
                 RefusalReason::Coordinators => 5,
                 RefusalReason::ViewFull => 6,
                 RefusalReason::EvenSplit => 8,
+                RefusalReason::Detector => 7,
             })
         }
         JoinAnswer::StaleIncarnation(incarnation) => {
@@ -143,9 +147,10 @@ mod tests {
         confirmations: 2,
         coordinators: u32::MAX,
         even_split: 1,
+        detector: DetectorKind::Gossip,
     };
 
-    const ANSWERS: [JoinAnswer; 11] = [
+    const ANSWERS: [JoinAnswer; 12] = [
         JoinAnswer::Forming {
             last_view: ViewNumber(u64::MAX),
         },
@@ -159,6 +164,7 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::Coordinators),
         JoinAnswer::Refused(RefusalReason::ViewFull),
         JoinAnswer::Refused(RefusalReason::EvenSplit),
+        JoinAnswer::Refused(RefusalReason::Detector),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
     ];
@@ -197,7 +203,7 @@ mod tests {
         for kind in 4..=u8::MAX {
             assert_eq!(parse_join_answer(&[kind]), Err(Counter::DroppedValue));
         }
-        for reason in [0, 7, 255] {
+        for reason in [0, 8, 255] {
             assert_eq!(parse_join_answer(&[2, reason]), Err(Counter::DroppedValue));
         }
         let without_port = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];

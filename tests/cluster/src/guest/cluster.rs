@@ -41,6 +41,8 @@ pub struct Plan {
     pub loss: Option<u32>,
     /// Settings other than the defaults.
     pub settings: Vec<(String, u64)>,
+    /// How silence is found out, if not in the default way.
+    pub detector: Option<String>,
 }
 
 impl Plan {
@@ -52,6 +54,7 @@ impl Plan {
             ipv6: false,
             loss: None,
             settings: Vec::new(),
+            detector: None,
         }
     }
 }
@@ -126,6 +129,7 @@ impl Cluster {
             address: self.address(node),
             peers: self.all().into_iter().map(|n| self.address(n)).collect(),
             settings: self.plan.settings.clone(),
+            detector: self.plan.detector.clone(),
         }
     }
 

@@ -107,6 +107,10 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
             ipv6: true,
             ..Plan::of(8)
         }),
+        "8-nodes-gossip" => story(Plan {
+            detector: Some("gossip".to_string()),
+            ..Plan::of(8)
+        }),
         "32-nodes" => story(Plan::of(32)),
         "lossy" => story(Plan {
             loss: Some(10),

@@ -22,10 +22,7 @@ use crate::host::{Alive, Endpoint, WakeupCount};
 use crate::network::Impairment;
 use crate::recorder::accepted_message;
 use crate::sabotage::Sabotage;
-use crate::timing::SECOND;
-
-/// For so long those who let nodes in may still try to let in one that is gone again.
-const GHOST_NS: u64 = 3 * SECOND;
+use crate::timing::aftermath_ns;
 
 impl Cluster {
     /// Starts the node of a machine that is down, under a new incarnation.
@@ -59,7 +56,8 @@ impl Cluster {
             incarnation: Incarnation(incarnation),
         };
         let pulse = Pulse::new(identity, &configuration, now, seed);
-        let Ok(node) = Node::new(identity, machine.address, configuration, now, seed) else {
+        let node = Node::new(identity, machine.address, configuration, now, seed);
+        let (Ok(pulse), Ok(node)) = (pulse, node) else {
             panic!("no memory for a node");
         };
         machine.last_incarnation = incarnation;
@@ -97,7 +95,8 @@ impl Cluster {
         }
     }
 
-    /// A life is about to end; if it had no view, one may still be made with it.
+    /// A life is about to end; if it had no view, one may still be made with it: for a while those who let
+    /// nodes in may still try.
     fn note_ghost(&mut self, host: usize) {
         let machine = &mut self.hosts[host];
         if machine
@@ -105,7 +104,7 @@ impl Cluster {
             .as_ref()
             .is_some_and(|alive| alive.members.is_empty())
         {
-            machine.ghost_until = self.now + GHOST_NS;
+            machine.ghost_until = self.now + aftermath_ns(&self.options.configuration);
         }
     }
 

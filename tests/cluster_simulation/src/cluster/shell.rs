@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use kcgcs_protocol::protocol::identity::PeerAddress;
-use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, HEARTBEAT_BYTES};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, PULSE_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::pulse::PulseVerdict;
@@ -16,10 +16,7 @@ use trace_checker::trace::{EventKind, TraceEvent};
 use super::{Cluster, Occurrence, OnWire};
 use crate::host::{host_at, Alive, EngineInput, ENGINE_QUEUE_MAX};
 use crate::recorder::{record, Note};
-use crate::timing::SECOND;
-
-/// So long after it was hindered a node may still learn that it was put out.
-const HINDERED_FOR_NS: u64 = 3 * SECOND;
+use crate::timing::aftermath_ns;
 
 impl Cluster {
     pub(super) fn command(&mut self, host: usize, run: impl FnOnce(&mut Node, Instant)) {
@@ -187,7 +184,7 @@ impl Cluster {
     /// All that the pulse has to say, and its timer.
     fn drain_pulse(&mut self, host: usize) {
         let now = self.instant(host);
-        let mut buffer = [0_u8; HEARTBEAT_BYTES];
+        let mut buffer = [0_u8; PULSE_BYTES_MAX];
         while let Some(transmit) = self.hosts[host]
             .alive
             .as_mut()
@@ -252,7 +249,9 @@ impl Cluster {
         }
         if let Some(alive) = self.hosts[host].alive.as_mut() {
             while let Some(assignment) = alive.node.poll_assignment() {
-                alive.pulse.install(now, &assignment);
+                let view = alive.node.view();
+                let members = view.map_or(&[][..], |view| view.members());
+                alive.pulse.install(now, &assignment, members);
             }
         }
         self.take_events(host);
@@ -302,10 +301,12 @@ impl Cluster {
                 Some(Note::Prepare) => self.prepares += 1,
                 Some(Note::Excluded) => {
                     self.exclusions += 1;
+                    // It may learn late that it was put out.
+                    let aftermath = aftermath_ns(&self.options.configuration);
                     let machine = &mut self.hosts[host];
                     let hindered = self.network.is_hindered(host)
                         || machine.engine_delay_mean_us > self.options.engine_delay_mean_us
-                        || machine.hindered_until + HINDERED_FOR_NS > self.now;
+                        || machine.hindered_until + aftermath > self.now;
                     self.false_exclusions += u64::from(!hindered);
                     if incarnation <= machine.last_incarnation {
                         let what = format!("excluded, and goes on under {incarnation} again");

@@ -25,6 +25,8 @@ pub struct DrawOptions {
     pub cuts: bool,
     /// Whether anything goes wrong before the measured crash.
     pub faults: bool,
+    /// Whether silence is found out by gossip.
+    pub gossip: bool,
     /// A bug that all nodes have.
     pub sabotage: Option<Sabotage>,
 }
@@ -36,6 +38,7 @@ impl Default for DrawOptions {
             groups: true,
             cuts: false,
             faults: true,
+            gossip: false,
             sabotage: None,
         }
     }
@@ -112,6 +115,7 @@ impl Plan {
             seed,
             starts_ms,
             settings,
+            gossip: options.gossip,
             network,
             engine_delay_mean_us: chance.between(5, 500),
             timer_delay_mean_us: chance.between(5, 500),

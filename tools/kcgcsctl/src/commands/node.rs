@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that ask the kernel once: up, down, status, view and groups.
+//! Commands that ask the kernel once: up, down, status, view, delays and groups.
 
 use serde_json::json;
 
@@ -18,6 +18,7 @@ pub(super) fn up(wishes: &Up, json: bool) -> Result<(), Failure> {
         address: wishes.address.clone(),
         peers: wishes.peers.clone(),
         settings: wishes.settings.clone(),
+        detector: wishes.detector.clone(),
     })?;
     let node = connection.node()?;
     if json {
@@ -60,6 +61,16 @@ pub(super) fn view(json: bool) -> Result<(), Failure> {
         // No event, so no line of a trace.
         (None, true) => Ok(()),
         (None, false) => show::print_line(&format!("no view: {}", node.state)),
+    }
+}
+
+pub(super) fn delays(json: bool) -> Result<(), Failure> {
+    let neighbours = Connection::open()?.delays()?;
+    if json {
+        let mut objects = neighbours.iter().map(show::delays_json);
+        objects.try_for_each(|object| show::print_json(&object))
+    } else {
+        show::print(&show::delays_text(&neighbours))
     }
 }
 

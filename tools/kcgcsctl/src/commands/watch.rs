@@ -180,6 +180,7 @@ mod tests {
             slot: None,
             is_coordinator: false,
             pinned: None,
+            detector: "ring".to_owned(),
             settings: Vec::new(),
             counters: Vec::new(),
         }

@@ -87,6 +87,8 @@ pub struct NodeStatus {
     pub is_coordinator: bool,
     /// For how many milliseconds no view is agreed on, and since which node's administrator wants it so.
     pub pinned: Option<(u32, u16)>,
+    /// How silence is found out.
+    pub detector: String,
     /// Settings in force.
     pub settings: Vec<(String, u64)>,
     /// Counters since its start.
@@ -163,6 +165,7 @@ pub(super) fn node(bytes: &[u8]) -> Result<NodeStatus, Failure> {
         slot: read.u16(kind::SLOT)?,
         is_coordinator: read.flag(kind::IS_COORDINATOR)?.unwrap_or(false),
         pinned: read.u32(kind::SPAN_MS)?.zip(read.u16(kind::PINNED_BY)?),
+        detector: needed(read.text(kind::DETECTOR), "detector")?,
         settings: read.pairs(kind::SETTING)?,
         counters: read.pairs(kind::COUNTER)?,
     })

@@ -30,6 +30,9 @@ pub(super) mod kind {
     pub(crate) const LOG_ENTRIES: u16 = 21;
     pub(crate) const SPAN_MS: u16 = 22;
     pub(crate) const PINNED_BY: u16 = 23;
+    pub(crate) const RECEIVED_DELAYS: u16 = 24;
+    pub(crate) const SENT_DELAYS: u16 = 25;
+    pub(crate) const DETECTOR: u16 = 26;
 }
 
 /// Longest value: the length of an attribute is 16 bits with a header of four bytes.
@@ -129,6 +132,23 @@ impl<'a> Attributes<'a> {
     /// A number, if it is there.
     pub(super) fn u64(&self, kind: u16) -> Result<Option<u64>, Failure> {
         Ok(self.number(kind)?.map(u64::from_ne_bytes))
+    }
+
+    /// A list of numbers, if it is there.
+    pub(super) fn numbers(&self, kind: u16) -> Result<Option<Vec<u32>>, Failure> {
+        let Some(value) = self.find(kind) else {
+            return Ok(None);
+        };
+        let numbers = value.chunks(4).map(|bytes| {
+            let number = bytes.try_into().map(u32::from_ne_bytes);
+            number.map_err(|_| {
+                Failure::BadAnswer(format!(
+                    "attribute {kind} has {} bytes, no whole numbers",
+                    value.len()
+                ))
+            })
+        });
+        numbers.collect::<Result<_, _>>().map(Some)
     }
 
     /// A text, if it is there. What is no UTF-8 is replaced: names are whatever bytes somebody gave.

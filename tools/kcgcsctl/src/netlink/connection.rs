@@ -16,6 +16,7 @@ use nix::errno::Errno;
 
 use super::answers::{self, GroupStatus, NodeStatus, ViewStatus};
 use super::attributes::{kind, u16_attribute, u32_attribute};
+use super::delays::{self, NeighbourDelays};
 use super::extended_ack;
 use super::message::{body_of, request, take, Body, Command, StartRequest, Wanted, FAMILY};
 use crate::failure::Failure;
@@ -129,6 +130,21 @@ impl Connection {
         let bodies = self.ask_for_list(Command::GroupGet)?;
         let groups = bodies.iter().map(|body| answers::group(&body.attributes));
         groups.collect()
+    }
+
+    /// How late heartbeats are, for each neighbour of the node, by their numbers.
+    ///
+    /// # Errors
+    ///
+    /// No node, or an answer that makes no sense.
+    pub fn delays(&mut self) -> Result<Vec<NeighbourDelays>, Failure> {
+        let bodies = self.ask_for_list(Command::DelayGet)?;
+        let read = bodies
+            .iter()
+            .map(|body| delays::neighbour(&body.attributes));
+        let mut neighbours = read.collect::<Result<Vec<_>, _>>()?;
+        neighbours.sort_by_key(|neighbour| neighbour.node);
+        Ok(neighbours)
     }
 
     /// All entries of a list as they were at one time.

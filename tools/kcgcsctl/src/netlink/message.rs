@@ -27,6 +27,7 @@ pub(super) enum Command {
     GroupGet = 5,
     Evict = 6,
     Pin = 7,
+    DelayGet = 8,
 }
 
 /// Whether one answer is wanted, or a list.
@@ -141,6 +142,8 @@ pub struct StartRequest {
     pub peers: Vec<String>,
     /// Settings other than their defaults.
     pub settings: Vec<(String, u64)>,
+    /// How silence is found out, if it is not the kernel's default.
+    pub detector: Option<String>,
 }
 
 impl StartRequest {
@@ -152,6 +155,9 @@ impl StartRequest {
         ];
         if !self.peers.is_empty() {
             attributes.push(text_attribute(kind::PEERS, &self.peers.join(","))?);
+        }
+        if let Some(detector) = &self.detector {
+            attributes.push(text_attribute(kind::DETECTOR, detector)?);
         }
         for (name, value) in &self.settings {
             attributes.push(pair_attribute(kind::SETTING, name, *value)?);
@@ -172,6 +178,7 @@ mod tests {
             address: "10.0.0.3:5407".to_owned(),
             peers: vec!["10.0.0.1".to_owned(), "10.0.0.2".to_owned()],
             settings: vec![("rings".to_owned(), 2)],
+            detector: Some("gossip".to_owned()),
         }
     }
 
@@ -191,6 +198,7 @@ mod tests {
         assert_eq!(read.u16(kind::NODE_ID).unwrap(), Some(3));
         assert_eq!(read.text(kind::ADDRESS).as_deref(), Some("10.0.0.3:5407"));
         assert_eq!(read.text(kind::PEERS).as_deref(), Some("10.0.0.1,10.0.0.2"));
+        assert_eq!(read.text(kind::DETECTOR).as_deref(), Some("gossip"));
         assert_eq!(
             read.pairs(kind::SETTING).unwrap(),
             [("rings".to_owned(), 2)]
@@ -198,14 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn without_peers_none_are_sent() {
+    fn what_was_not_given_is_not_sent() {
         let mut start = start();
         start.peers.clear();
+        start.detector = None;
         let attributes = start.attributes().unwrap();
         let bytes = request(20, 1, Command::NodeStart, Wanted::Answer, &attributes);
         let body = body_of(take(&bytes).unwrap().0.payload).unwrap();
         let read = Attributes::parse(&body.attributes).unwrap();
         assert_eq!(read.text(kind::PEERS), None);
+        assert_eq!(read.text(kind::DETECTOR), None);
     }
 
     #[test]

@@ -181,6 +181,14 @@ fn wrong_texts(remarks: &mut Vec<String>) -> Result<(), String> {
             vec!["address=", "fe80::1", routed],
         ),
         (
+            format!("{NODE} detector=tree"),
+            vec!["detector=", "tree", "ring or gossip is allowed"],
+        ),
+        (
+            "detector=".into(),
+            vec!["detector=", "ring or gossip is allowed"],
+        ),
+        (
             format!("{NODE} peers=10.0.0.1,there"),
             vec!["peers=", "there", forms],
         ),
@@ -229,7 +237,7 @@ fn edges(surroundings: Surroundings) -> Result<(), String> {
 }
 
 fn sysfs() -> Result<(), String> {
-    let given = "cluster=blue node_id=7 address=127.0.0.1:6000 peers=127.0.0.1:6000 rings=2";
+    let given = "cluster=blue node_id=7 address=127.0.0.1:6000 peers=127.0.0.1:6000 rings=2 detector=gossip";
     modules::load("kcgcs", given).map_err(|errno| format!("{given}: {errno}"))?;
     let outcome = compare_sysfs();
     modules::unload("kcgcs").map_err(|errno| format!("unload: {errno}"))?;
@@ -247,6 +255,7 @@ fn compare_sysfs() -> Result<(), String> {
     });
     let texts = [
         ("cluster", "blue".to_string()),
+        ("detector", "gossip".to_string()),
         ("node_id", "7".to_string()),
         ("address", "127.0.0.1:6000".to_string()),
         ("peers", "127.0.0.1:6000".to_string()),
@@ -301,7 +310,14 @@ fn modinfo() -> Result<(), String> {
             return Err(format!("{name}: no {missing:?} in {text:?}"));
         }
     }
-    for name in ["cluster", "node_id", "address", "peers", "live_objects"] {
+    for name in [
+        "cluster",
+        "node_id",
+        "address",
+        "peers",
+        "detector",
+        "live_objects",
+    ] {
         text_of(name)?;
     }
     Ok(())

@@ -46,6 +46,7 @@ fn request() -> StartRequest {
         address: "10.77.0.1".to_string(),
         peers: vec!["10.77.0.1".to_string()],
         settings: Vec::new(),
+        detector: None,
     }
 }
 
@@ -96,11 +97,21 @@ fn every_refusal(network: &Network) -> Result<(), String> {
         &|w| w.settings = vec![("ring".into(), 1)],
         "ring: no such setting",
     )?;
+    refused(
+        &|w| w.detector = Some("rings".into()),
+        "detector=rings: ring or gossip is allowed",
+    )?;
 
     let no_node = "no node in this network namespace";
     expect("stop", connection.stop(), Errno::ENODEV, no_node)?;
     expect("node", connection.node().map(drop), Errno::ENODEV, no_node)?;
     expect("view", connection.view().map(drop), Errno::ENODEV, no_node)?;
+    expect(
+        "delays",
+        connection.delays().map(drop),
+        Errno::ENODEV,
+        no_node,
+    )?;
     expect(
         "groups",
         connection.groups().map(drop),

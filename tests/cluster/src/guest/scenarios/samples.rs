@@ -41,6 +41,7 @@ fn greet(surroundings: Surroundings) -> Result<(), String> {
             address: "127.0.0.1".to_string(),
             peers: vec!["127.0.0.1".to_string()],
             settings: Vec::new(),
+            detector: None,
         })
         .map_err(|failure| failure.to_string())?;
     let mut log = KernelLog::from_now()?;

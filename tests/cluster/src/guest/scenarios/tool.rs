@@ -34,6 +34,10 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         Test::new("kcgcsctl_starts_shows_and_stops_nodes", move |_| {
             with_names(|| show(&Tool { limit }))
         }),
+        Test::new(
+            "kcgcsctl_delays_counts_while_neighbours_stay",
+            move |remarks| with_names(|| delays(&Tool { limit }, remarks)),
+        ),
         Test::new("kcgcsctl_join_prints_what_members_say", move |_| {
             with_names(|| talk(&Tool { limit }))
         }),
@@ -249,6 +253,57 @@ fn show(tool: &Tool) -> Result<(), String> {
     contains("groups", &groups, &["GROUP", "COORDINATOR"])?;
     tool.all_down()?;
     tool.expect(1, &["view"], 1).map(drop)
+}
+
+/// How many heartbeats node 1 has counted from and to each neighbour.
+fn delay_counts(tool: &Tool) -> Result<Vec<(u64, u64, u64)>, String> {
+    let told = tool.expect(1, &["--json", "delays"], 0)?;
+    let counts = told.lines().map(|line| {
+        let neighbour = json(line)?;
+        let number = |value: &Value| value.as_u64().ok_or(format!("delays: {neighbour}"));
+        let sum = |word: &str| -> Result<u64, String> {
+            let histogram = &neighbour[word];
+            let buckets = histogram["buckets"].as_array().map(Vec::as_slice);
+            let buckets = buckets.unwrap_or_default().iter();
+            let sum: u64 = buckets.filter_map(Value::as_u64).sum();
+            if number(&histogram["count"])? != sum || histogram["buckets"][23].is_null() {
+                return Err(format!("delays: {neighbour}"));
+            }
+            Ok(sum)
+        };
+        Ok((number(&neighbour["node"])?, sum("received")?, sum("sent")?))
+    });
+    counts.collect()
+}
+
+fn delays(tool: &Tool, remarks: &mut Vec<String>) -> Result<(), String> {
+    tool.expect(1, &["delays"], 1)?;
+    tool.all_up()?;
+    let before = wait_for_every(LOOK_EVERY, "heartbeats are counted", tool.limit, || {
+        let counts = delay_counts(tool)?;
+        match counts.as_slice() {
+            [(2, a, b), (3, c, d)] if [a, b, c, d].iter().all(|count| **count >= 5) => Ok(counts),
+            _ => Err(format!("{counts:?}")),
+        }
+    })?;
+    let text = tool.expect(1, &["delays"], 0)?;
+    contains("delays", &text, &["NODE", "received", "sent", "P99"])?;
+    remarks.extend(text.lines().map(str::to_owned));
+    // Node 3 goes; what is counted of node 2 stays through the change of view.
+    tool.expect(3, &["down"], 0)?;
+    let after = wait_for_every(LOOK_EVERY, "node 3 is gone", tool.limit, || {
+        let counts = delay_counts(tool)?;
+        match counts.as_slice() {
+            [(2, ..)] => Ok(counts),
+            _ => Err(format!("{counts:?}")),
+        }
+    })?;
+    let is_kept = after[0].1 >= before[0].1 && after[0].2 >= before[0].2;
+    if !is_kept {
+        return Err(format!("{before:?} became {after:?}"));
+    }
+    tool.expect(1, &["down"], 0)?;
+    tool.expect(2, &["down"], 0).map(drop)
 }
 
 fn say(child: &mut Child, text: &str) -> Result<(), String> {

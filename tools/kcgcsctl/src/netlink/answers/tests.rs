@@ -43,6 +43,7 @@ fn node_without_view() -> Vec<DefaultNla> {
         number(kind::INCARNATION, &1764u64.to_ne_bytes()),
         text_attribute(kind::ADDRESS, "10.0.0.3:5407").unwrap(),
         number(kind::STATE, &[1]),
+        text_attribute(kind::DETECTOR, "ring").unwrap(),
         pair_attribute(kind::SETTING, "rings", 3).unwrap(),
         pair_attribute(kind::COUNTER, "bytes_sent", 1 << 40).unwrap(),
     ]
@@ -53,6 +54,7 @@ fn a_node_that_joins_has_no_view() {
     let node = node(&bytes_of(&node_without_view())).unwrap();
     assert_eq!(node.cluster, "demo");
     assert_eq!(node.state, NodeState::Joining);
+    assert_eq!(node.detector, "ring");
     assert_eq!((node.view, node.slot, node.primary), (None, None, false));
     assert_eq!(node.settings, [("rings".to_owned(), 3)]);
     assert_eq!(node.counters, [("bytes_sent".to_owned(), 1 << 40)]);
@@ -77,7 +79,7 @@ fn a_node_in_a_view_tells_its_place() {
 
 #[test]
 fn what_a_node_must_tell_may_not_be_missing() {
-    for left_out in 0..5 {
+    for left_out in 0..6 {
         let mut attributes = node_without_view();
         attributes.remove(left_out);
         assert!(node(&bytes_of(&attributes)).is_err(), "{left_out}");
