@@ -68,8 +68,17 @@ pub(super) fn of_sixty_four(surroundings: Surroundings) -> Vec<Test> {
                 |formed, remarks| neighbours(formed, &LARGE, remarks),
             ),
             ("all_but_a_quorum_that_crash_at_once_go_in_one_view", all_but_a_quorum),
-            ("each_step_of_a_rolling_restart_is_one_view", rolling_restart),
         ],
+    )
+}
+
+/// The tests of the suite `restarts-64`, which takes long.
+pub(super) fn restarts_of_sixty_four(surroundings: Surroundings) -> Vec<Test> {
+    tests_of_one_cluster(
+        "restarts-64",
+        Plan::of(64),
+        surroundings,
+        &[("each_step_of_a_rolling_restart_is_one_view", rolling_restart)],
     )
 }
 

@@ -17,7 +17,7 @@ const LIMIT_MS: u64 = 60_000;
 /// Members that send at once where all need not.
 const SENDERS_MAX: usize = 8;
 /// Under load each member sends as long as the kernel takes it, at one look at the cluster at most so often.
-const BURST: usize = 6;
+const BURST: usize = 2;
 
 /// The cluster.
 pub(super) struct Formed {
