@@ -55,7 +55,9 @@ pub fn correct(events: &mut [TraceEvent]) -> Result<(), String> {
         if let Some(&(sender, sequence)) = delivered.get(&words(message)) {
             if sender.incarnation != message.sender.incarnation {
                 // In that life it was sent as soon as the member was in.
-                event.t = event.t.max(begins.get(&sender).map_or(0, |begin| begin + 1));
+                event.t = event
+                    .t
+                    .max(begins.get(&sender).map_or(0, |begin| begin + 1));
                 event.incarnation = sender.incarnation;
             }
             message.sender = sender;

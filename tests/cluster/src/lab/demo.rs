@@ -365,7 +365,10 @@ fn stand_still_shortly(story: &mut Story) -> Result<String, String> {
         }
     }
     speak(story, &[subject], &all, "never-away").map(|spoken| {
-        format!("view {} is still that of all nodes; {spoken}", before.number)
+        format!(
+            "view {} is still that of all nodes; {spoken}",
+            before.number
+        )
     })
 }
 
@@ -377,9 +380,9 @@ fn stand_still_for_long(story: &mut Story) -> Result<String, String> {
     let others: Vec<u16> = all.iter().copied().filter(|&n| n != subject).collect();
     let old = cluster.node(subject).clone();
     let stopped_at = cluster.stop(subject)?;
-    cluster
-        .narrator
-        .say(&format!("    machine {subject} stands still, and its clocks do"));
+    cluster.narrator.say(&format!(
+        "    machine {subject} stands still, and its clocks do"
+    ));
     cluster.listen("the view without it", CRASH_LIMIT, |cluster| {
         cluster.one_view_of(&others)?;
         cluster.one_group_view_of(&others)

@@ -37,8 +37,14 @@ pub(super) fn of_eight(surroundings: Surroundings) -> Vec<Test> {
                 "every_number_of_neighbours_below_half_that_crash_at_once_goes_in_one_view",
                 |formed, remarks| neighbours(formed, &[1, 2, 3], remarks),
             ),
-            ("all_but_a_quorum_that_crash_at_once_go_in_one_view", all_but_a_quorum),
-            ("each_step_of_a_rolling_restart_is_one_view", rolling_restart),
+            (
+                "all_but_a_quorum_that_crash_at_once_go_in_one_view",
+                all_but_a_quorum,
+            ),
+            (
+                "each_step_of_a_rolling_restart_is_one_view",
+                rolling_restart,
+            ),
         ],
     )
 }
@@ -67,7 +73,10 @@ pub(super) fn of_sixty_four(surroundings: Surroundings) -> Vec<Test> {
                 "neighbours_that_crash_at_once_go_in_one_view",
                 |formed, remarks| neighbours(formed, &LARGE, remarks),
             ),
-            ("all_but_a_quorum_that_crash_at_once_go_in_one_view", all_but_a_quorum),
+            (
+                "all_but_a_quorum_that_crash_at_once_go_in_one_view",
+                all_but_a_quorum,
+            ),
         ],
     )
 }
@@ -78,7 +87,10 @@ pub(super) fn restarts_of_sixty_four(surroundings: Surroundings) -> Vec<Test> {
         "restarts-64",
         Plan::of(64),
         surroundings,
-        &[("each_step_of_a_rolling_restart_is_one_view", rolling_restart)],
+        &[(
+            "each_step_of_a_rolling_restart_is_one_view",
+            rolling_restart,
+        )],
     )
 }
 
@@ -211,7 +223,9 @@ fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), Strin
         victims.push(proposer);
     }
     if victims.len() < 2 + PROPOSERS_MIN {
-        return Err(format!("only {victims:?} have crashed before a view was agreed upon"));
+        return Err(format!(
+            "only {victims:?} have crashed before a view was agreed upon"
+        ));
     }
     let survivors = cluster.all_but(&victims);
     let after = cluster.wait_for_view(&survivors)?.number;
@@ -273,7 +287,9 @@ fn rolling_restart(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(),
         formed.all_work_again()?;
         let after = formed.view_number()?;
         if after != before + 2 {
-            return Err(format!("with node {node} view {before} became view {after}"));
+            return Err(format!(
+                "with node {node} view {before} became view {after}"
+            ));
         }
     }
     remarks.push(format!(

@@ -36,7 +36,10 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         &[
             ("a_link_of_two_that_comes_and_goes_changes_no_view", of_two),
             ("a_node_that_is_away_shortly_again_and_again_stays", shortly),
-            ("a_node_that_is_away_for_long_again_and_again_goes_alone_and_waits_longer", for_long),
+            (
+                "a_node_that_is_away_for_long_again_and_again_goes_alone_and_waits_longer",
+                for_long,
+            ),
         ],
     )
 }
@@ -124,7 +127,9 @@ fn for_long(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String
     )?;
     formed.all_work_again()?;
     let views = formed.view_number()? - before;
-    remarks.push(format!("it was away {times} times, which cost {views} views"));
+    remarks.push(format!(
+        "it was away {times} times, which cost {views} views"
+    ));
     if !(2..=VIEWS_MAX).contains(&views) {
         return Err(format!("{views} views, not 2 to {VIEWS_MAX}"));
     }

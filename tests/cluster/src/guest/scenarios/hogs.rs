@@ -73,7 +73,11 @@ fn check(
     ));
     let mut grown = Vec::new();
     for ((name, before), now) in names.iter().zip(counts).zip(now) {
-        remarks.push(format!("{name}: {} more at {} nodes", now - before, all.len()));
+        remarks.push(format!(
+            "{name}: {} more at {} nodes",
+            now - before,
+            all.len()
+        ));
         grown.push(now - before);
     }
     if starved + TOLERANCE < BUSY {
@@ -131,7 +135,12 @@ fn keep_busy() -> Result<Duration, String> {
     let ready = Barrier::new(processors);
     thread::scope(|scope| {
         let hogs: Vec<_> = (0..processors)
-            .map(|processor| scope.spawn({ let ready = &ready; move || hog(processor, ready) }))
+            .map(|processor| {
+                scope.spawn({
+                    let ready = &ready;
+                    move || hog(processor, ready)
+                })
+            })
             .collect();
         let mut longest = Duration::ZERO;
         while hogs.iter().any(|hog| !hog.is_finished()) {

@@ -65,7 +65,10 @@ fn part(formed: &mut Formed, parts: &[&[u16]], remarks: &mut Vec<String>) -> Res
     let after = formed.wait_under_load("one view of the first part", |cluster| {
         cluster.common_view(rest)
     })?;
-    remarks.push(format!("a new view after {} ms", begin.elapsed().as_millis()));
+    remarks.push(format!(
+        "a new view after {} ms",
+        begin.elapsed().as_millis()
+    ));
     if after.number != before + 1 {
         return Err(format!("view {before} became view {}", after.number));
     }
@@ -91,7 +94,10 @@ fn part_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Resu
         lives.push(formed.cluster.status(node)?.incarnation);
     }
     multicast(formed)?;
-    formed.cluster.network.part(&[&[1, 2, 3], &[4, 5, 6], &[7, 8]])?;
+    formed
+        .cluster
+        .network
+        .part(&[&[1, 2, 3], &[4, 5, 6], &[7, 8]])?;
     let begin = Instant::now();
     formed.wait_under_load("all nodes see no quorum", |cluster| {
         for &node in &all {
@@ -138,6 +144,9 @@ fn heal(formed: &mut Formed, sent: usize, remarks: &mut Vec<String>) -> Result<(
     ));
     let begin = Instant::now();
     formed.work(&all)?;
-    remarks.push(format!("all was delivered {} ms later", begin.elapsed().as_millis()));
+    remarks.push(format!(
+        "all was delivered {} ms later",
+        begin.elapsed().as_millis()
+    ));
     Ok(())
 }
