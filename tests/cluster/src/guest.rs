@@ -8,6 +8,7 @@ pub mod kernel_log;
 pub mod member;
 pub mod modules;
 pub mod network;
+pub mod numbering;
 pub mod packet;
 pub mod recording;
 pub mod route;

@@ -14,7 +14,7 @@ use kcgcsctl::netlink::{Connection, NodeState, NodeStatus, StartRequest, ViewSta
 use nix::errno::Errno;
 use trace_checker::trace::EventKind;
 
-use super::member::{Delivery, Member};
+use super::member::Member;
 use super::network::{address4, address6, Network};
 use super::trace::Trace;
 use super::wait::wait_for_every;
@@ -74,8 +74,8 @@ pub struct Cluster {
     group: Arc<str>,
     trace: Trace,
     messages: usize,
-    /// Of each sender the life and the number of the last message that was not waited for yet.
-    awaited: BTreeMap<u16, (u64, u64)>,
+    /// Of each sender the words of the last message that was not waited for yet.
+    awaited: BTreeMap<u16, String>,
     limit: Duration,
 }
 
@@ -279,13 +279,19 @@ impl Cluster {
             .members
             .get_mut(&node)
             .ok_or_else(|| format!("node {node} has no member"))?;
+        // A message is numbered in the life that the member knows of, so it must know of the last one.
+        self.trace.add(member.pump()?);
         if member.send(&payload)? != Written::Taken {
             return Ok(None);
         }
-        let last = (member.address().incarnation, member.sent());
-        self.awaited.insert(node, last);
+        self.awaited.insert(node, words.clone());
         self.messages += 1;
         Ok(Some(words))
+    }
+
+    /// How many messages the kernels have taken.
+    pub fn messages_sent(&self) -> usize {
+        self.messages
     }
 
     /// Members of `senders` send `rounds` messages each, by turns, each as soon as the kernel takes it.
@@ -407,16 +413,11 @@ impl Cluster {
         let nodes = nodes.to_vec();
         self.wait("every message at every member", |cluster| {
             for &receiver in &nodes {
-                let deliveries = cluster.member(receiver)?.deliveries();
-                for (sender, (incarnation, last)) in &awaited {
-                    let is_last = |(node, _, life, sequence): &Delivery| {
-                        (node, life, sequence) == (sender, incarnation, last)
-                    };
+                let texts = cluster.member(receiver)?.texts();
+                for words in awaited.values() {
                     // What is awaited came lately.
-                    if !deliveries.iter().rev().any(is_last) {
-                        return Err(format!(
-                            "node {receiver} lacks message {last} of node {sender}"
-                        ));
+                    if !texts.iter().rev().any(|text| text == words) {
+                        return Err(format!("node {receiver} lacks {words:?}"));
                     }
                 }
             }

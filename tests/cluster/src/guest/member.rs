@@ -225,11 +225,6 @@ impl Member {
         }
     }
 
-    /// How many messages it has sent in its present life.
-    pub fn sent(&self) -> u64 {
-        self.last_sequence
-    }
-
     /// Leaves the group; gives the last events.
     pub fn leave(mut self) -> Result<Vec<TraceEvent>, String> {
         let mut events = self.pump()?;

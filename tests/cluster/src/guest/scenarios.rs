@@ -3,13 +3,18 @@
 //! The tests, by suite. A suite is a list of tests that run one after another in one machine; a test is
 //! a name that says what must hold, and a function that says what was wrong.
 
+mod crashes;
 mod fence;
+mod flapping;
+mod formed;
 mod frozen;
+mod hogs;
 mod hostile;
 mod lifetimes;
 mod links;
 pub mod network;
 mod parameters;
+mod partitions;
 mod refusals;
 mod samples;
 mod story;
@@ -101,6 +106,13 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         "hostile" => hostile::tests(surroundings),
         "lifetimes" => lifetimes::tests(surroundings),
         "loads" => lifetimes::loads(surroundings),
+        "crashes-8" => crashes::of_eight(surroundings),
+        "crashes-16" => crashes::of_sixteen(surroundings),
+        "crashes-64" => crashes::of_sixty_four(surroundings),
+        "restarts-64" => crashes::restarts_of_sixty_four(surroundings),
+        "partitions" => partitions::tests(surroundings),
+        "flapping" => flapping::tests(surroundings),
+        "hogs" => hogs::tests(surroundings),
         "links" => links::tests(surroundings),
         "3-nodes" => story(Plan::of(3)),
         "8-nodes" => story(Plan {

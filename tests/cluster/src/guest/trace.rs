@@ -16,6 +16,8 @@ use trace_checker::trace::{
 };
 use trace_checker::Options;
 
+use super::numbering;
+
 /// Broken promises that a failure shows.
 const SHOWN_VIOLATIONS: usize = 3;
 
@@ -239,6 +241,7 @@ impl Trace {
             sends: count(|kind| matches!(kind, EventKind::Send(_))),
             deliveries: count(|kind| matches!(kind, EventKind::Deliver(_))),
         };
+        numbering::correct(&mut self.events)?;
         let violations = trace_checker::check(&mut self.events, Options::default());
         if violations.is_empty() {
             return Ok(totals);

@@ -32,6 +32,10 @@ pub struct NodeState {
     pub release: Option<String>,
     /// The node's incarnation, once it has started.
     pub incarnation: Option<u64>,
+    /// How often it has heard of a later view without itself.
+    pub times_excluded: usize,
+    /// How often the member was told that it is in no view of its group.
+    pub times_out: usize,
     /// The last cluster view.
     pub view: Option<LoggedView>,
     /// How many cluster views there were.
@@ -113,11 +117,7 @@ impl Cluster {
 
     /// Gives a machine's shell a line.
     pub fn order(&mut self, number: u16, line: &str) -> Result<(), String> {
-        let machine = self
-            .machines
-            .get_mut(&number)
-            .ok_or_else(|| format!("machine {number} is off"))?;
-        machine.order(line)
+        self.machine(number)?.order(line)
     }
 
     /// Kills a machine and says when.
@@ -125,6 +125,46 @@ impl Cluster {
         let at = Instant::now();
         drop(self.machines.remove(&number));
         at
+    }
+
+    /// Lets a machine stand still: it computes nothing, and none of its clocks goes on.
+    pub fn stop(&mut self, number: u16) -> Result<Instant, String> {
+        self.machine(number)?.stop()?;
+        Ok(Instant::now())
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&mut self, number: u16) -> Result<(), String> {
+        self.machine(number)?.go_on()
+    }
+
+    fn machine(&mut self, number: u16) -> Result<&mut Machine, String> {
+        self.machines
+            .get_mut(&number)
+            .ok_or_else(|| format!("machine {number} is off"))
+    }
+
+    /// Follows the consoles for a while.
+    pub fn listen_for(&mut self, what: &str, length: Duration) -> Result<(), String> {
+        let begin = Instant::now();
+        self.listen(what, length * 2, |_| {
+            if begin.elapsed() >= length {
+                Ok(())
+            } else {
+                Err(what.to_string())
+            }
+        })
+    }
+
+    /// Milliseconds or a number of kcgcs.ko that the machines have: the last one given, or `default`.
+    pub fn parameter(&self, name: &str, default: u64) -> u64 {
+        let settings = self.model.parameters.split_whitespace();
+        let values = settings.filter_map(|setting| setting.split_once('='));
+        values
+            .filter(|(known, _)| *known == name)
+            .filter_map(|(_, value)| value.parse().ok())
+            .last()
+            .unwrap_or(default)
     }
 
     /// Follows the consoles until `complete`, which says what is missing; fails after `limit`, or as soon
@@ -194,6 +234,10 @@ impl Cluster {
         match told {
             Some(Told::Ready { release }) => node.release = Some(release),
             Some(Told::Started { incarnation }) => node.incarnation = Some(incarnation),
+            Some(Told::Excluded { incarnation }) => {
+                node.times_excluded += 1;
+                node.incarnation = Some(incarnation);
+            }
             Some(Told::ClusterView {
                 number,
                 members,
@@ -208,7 +252,10 @@ impl Cluster {
                 });
             }
             Some(Told::Suspects { node: subject }) => node.suspected.push(subject),
-            Some(Told::GroupView { number, members }) => node.group_view = Some((number, members)),
+            Some(Told::GroupView { number, members }) => {
+                node.times_out += usize::from(members.is_empty());
+                node.group_view = Some((number, members));
+            }
             Some(Told::Message {
                 sequence,
                 sender,

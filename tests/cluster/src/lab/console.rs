@@ -11,6 +11,11 @@ pub enum Told {
         /// Its incarnation.
         incarnation: u64,
     },
+    /// The node has heard of a later view without itself, and goes on in a new life.
+    Excluded {
+        /// Its new incarnation.
+        incarnation: u64,
+    },
     /// A cluster view was installed.
     ClusterView {
         /// Its number.
@@ -71,6 +76,11 @@ pub fn told(line: &str) -> Option<Told> {
     if let Some(rest) = text.strip_prefix("started, incarnation ") {
         let incarnation = leading_number(rest)?;
         return Some(Told::Started { incarnation });
+    }
+    if let Some(rest) = text.strip_prefix("excluded by view ") {
+        let (_, incarnation) = rest.split_once(", new incarnation ")?;
+        let incarnation = leading_number(incarnation)?;
+        return Some(Told::Excluded { incarnation });
     }
     if let Some(rest) = text.strip_prefix("suspects node ") {
         let node = u16::try_from(leading_number(rest)?).ok()?;
@@ -145,6 +155,29 @@ mod tests {
                 sequence: 4,
                 sender: 2,
                 text: "hello 4".to_string()
+            })
+        );
+    }
+
+    #[test]
+    fn an_exclusion_is_read_with_the_new_life() {
+        let line = "[ 1.0] kcgcs: node 4: excluded by view 9, new incarnation 17672256";
+        assert_eq!(
+            told(line),
+            Some(Told::Excluded {
+                incarnation: 17_672_256
+            })
+        );
+    }
+
+    #[test]
+    fn a_group_view_without_members_is_read() {
+        let line = "[ 1.0] kcgcs_test_member: group demo view 9 has 0 members:";
+        assert_eq!(
+            told(line),
+            Some(Told::GroupView {
+                number: 9,
+                members: Vec::new()
             })
         );
     }

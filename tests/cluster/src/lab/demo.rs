@@ -17,6 +17,9 @@ const TALK_LIMIT: Duration = Duration::from_secs(120);
 const CRASH_LIMIT: Duration = Duration::from_secs(120);
 const END_LIMIT: Duration = Duration::from_secs(180);
 
+/// How long the machines are watched where nothing is to happen.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// Messages that each speaker multicasts.
 const MESSAGES_EACH: usize = 8;
 
@@ -24,7 +27,7 @@ const MESSAGES_EACH: usize = 8;
 type Step = (&'static str, fn(&mut Story) -> Result<String, String>);
 
 /// The steps, in order.
-pub const STEPS: [Step; 8] = [
+pub const STEPS: [Step; 10] = [
     ("all_machines_boot_the_stock_kernel", boot),
     ("the_nodes_form_one_view_and_say_who_coordinates", form),
     ("a_kernel_consumer_on_each_machine_joins_the_group", join),
@@ -41,6 +44,14 @@ pub const STEPS: [Step; 8] = [
         kill_coordinator,
     ),
     ("both_machines_come_back_under_new_incarnations", come_back),
+    (
+        "a_machine_that_stands_still_for_less_than_a_detection_stays",
+        stand_still_shortly,
+    ),
+    (
+        "a_machine_that_stands_still_for_longer_finds_out_and_comes_back",
+        stand_still_for_long,
+    ),
     ("all_kernels_are_healthy_at_the_end", end),
 ];
 
@@ -260,21 +271,7 @@ fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
 }
 
 fn kill_member(story: &mut Story) -> Result<String, String> {
-    let view = story
-        .cluster
-        .node(1)
-        .view
-        .clone()
-        .ok_or("there is no view")?;
-    let plain = view
-        .members
-        .iter()
-        .rev()
-        .find(|n| !view.coordinators.contains(n));
-    let victim = plain
-        .or(view.members.last())
-        .copied()
-        .ok_or("the view is empty")?;
+    let victim = plain_member(&story.cluster)?;
     kill(story, victim)
 }
 
@@ -328,6 +325,99 @@ fn come_back(story: &mut Story) -> Result<String, String> {
         "all {} nodes are in one view again{told}",
         all.len()
     ))
+}
+
+/// A member that does not coordinate, if there is one.
+fn plain_member(cluster: &Cluster) -> Result<u16, String> {
+    let view = cluster.node(1).view.clone().ok_or("there is no view")?;
+    let plain = view
+        .members
+        .iter()
+        .rev()
+        .find(|n| !view.coordinators.contains(n));
+    plain
+        .or(view.members.last())
+        .copied()
+        .ok_or_else(|| "the view is empty".to_string())
+}
+
+/// For a part of the time that it takes to accuse somebody.
+fn stand_still_shortly(story: &mut Story) -> Result<String, String> {
+    let cluster = &mut story.cluster;
+    let all = cluster.all();
+    let subject = plain_member(cluster)?;
+    let detection_ms = cluster.parameter("heartbeat_interval_ms", 160)
+        + cluster.parameter("heartbeat_slack_ms", 15)
+        + cluster.parameter("probe_count", 4) * cluster.parameter("probe_interval_ms", 25);
+    let before = cluster.node(1).view.clone().ok_or("there is no view")?;
+    let views_before: Vec<usize> = all.iter().map(|&n| cluster.node(n).views_seen).collect();
+    let stopped_at = cluster.stop(subject)?;
+    std::thread::sleep(Duration::from_millis(detection_ms * 2 / 5));
+    cluster.go_on(subject)?;
+    let stood_ms = stopped_at.elapsed().as_millis();
+    cluster.narrator.say(&format!(
+        "    machine {subject} stood still for {stood_ms} ms; to accuse it would take {detection_ms} ms"
+    ));
+    cluster.listen_for("whether anything comes of it", QUIET)?;
+    for (&number, views) in all.iter().zip(views_before) {
+        if cluster.node(number).views_seen != views {
+            return Err(format!("node {number} has another view"));
+        }
+    }
+    speak(story, &[subject], &all, "never-away").map(|spoken| {
+        format!(
+            "view {} is still that of all nodes; {spoken}",
+            before.number
+        )
+    })
+}
+
+/// Until the others have gone on without it.
+fn stand_still_for_long(story: &mut Story) -> Result<String, String> {
+    let cluster = &mut story.cluster;
+    let all = cluster.all();
+    let subject = plain_member(cluster)?;
+    let others: Vec<u16> = all.iter().copied().filter(|&n| n != subject).collect();
+    let old = cluster.node(subject).clone();
+    let stopped_at = cluster.stop(subject)?;
+    cluster.narrator.say(&format!(
+        "    machine {subject} stands still, and its clocks do"
+    ));
+    cluster.listen("the view without it", CRASH_LIMIT, |cluster| {
+        cluster.one_view_of(&others)?;
+        cluster.one_group_view_of(&others)
+    })?;
+    let stood_ms = stopped_at.elapsed().as_millis();
+    cluster.go_on(subject)?;
+    cluster.narrator.say(&format!(
+        "    machine {subject} goes on after {stood_ms} ms"
+    ));
+    cluster.listen("the view of all nodes", FORM_LIMIT, |cluster| {
+        cluster.one_view_of(&all)?;
+        cluster.one_group_view_of(&all)
+    })?;
+    let node = cluster.node(subject);
+    if node.times_excluded != old.times_excluded + 1 {
+        return Err(format!(
+            "node {subject} has found out {} times that it is out",
+            node.times_excluded - old.times_excluded
+        ));
+    }
+    if node.times_out == old.times_out {
+        return Err(format!(
+            "the consumer on node {subject} was not told that it is out"
+        ));
+    }
+    if node.incarnation <= old.incarnation {
+        return Err(format!("node {subject} is still the old incarnation"));
+    }
+    let told = format!(
+        "node {subject} found out that it was out, told its consumer and came back, \
+         incarnation {} after {}",
+        node.incarnation.unwrap_or(0),
+        old.incarnation.unwrap_or(0)
+    );
+    speak(story, &[subject], &all, "back").map(|spoken| format!("{told}; {spoken}"))
 }
 
 fn end(story: &mut Story) -> Result<String, String> {

@@ -5,10 +5,14 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long QEMU may take to do what its monitor is told.
+const MONITOR_LIMIT: Duration = Duration::from_secs(20);
 
 /// A line of a console, with the moment it arrived here.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub struct Model {
 pub struct Machine {
     process: Child,
     orders: ChildStdin,
+    /// The socket that QEMU's monitor (QMP) listens on.
+    monitor: PathBuf,
     /// Where its console is written.
     pub log: PathBuf,
 }
@@ -71,7 +77,12 @@ impl Machine {
     ) -> Result<Self, String> {
         let log = model.logs.join(format!("node{number}-life{life}.log"));
         let mut file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        // The path of a socket must be short.
+        let monitor = format!("kcgcs-lab-{}-{number}-{life}", std::process::id());
+        let monitor = std::env::temp_dir().join(monitor);
         let mut process = command(model, number)
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", monitor.display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file.try_clone().map_err(|error| error.to_string())?)
@@ -103,6 +114,7 @@ impl Machine {
         Ok(Self {
             process,
             orders,
+            monitor,
             log,
         })
     }
@@ -115,11 +127,50 @@ impl Machine {
             .map_err(|error| format!("the machine takes no orders: {error}"))
     }
 
+    /// Lets the machine stand still, its clocks too.
+    pub fn stop(&mut self) -> Result<(), String> {
+        self.tell_monitor("stop")
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&mut self) -> Result<(), String> {
+        self.tell_monitor("cont")
+    }
+
+    /// Has QEMU carry out one command. Its monitor takes one conversation at a time.
+    fn tell_monitor(&self, command: &str) -> Result<(), String> {
+        let what = |error: std::io::Error| format!("the monitor, told to {command}: {error}");
+        let mut monitor = UnixStream::connect(&self.monitor).map_err(what)?;
+        monitor
+            .set_read_timeout(Some(MONITOR_LIMIT))
+            .map_err(what)?;
+        let mut answers = BufReader::new(monitor.try_clone().map_err(what)?);
+        for command in ["qmp_capabilities", command] {
+            let line = format!("{{\"execute\": \"{command}\"}}\n");
+            monitor.write_all(line.as_bytes()).map_err(what)?;
+            // The greeting and what QEMU tells unasked come before the answer.
+            loop {
+                let mut answer = String::new();
+                if answers.read_line(&mut answer).map_err(what)? == 0 {
+                    return Err(format!("the monitor, told to {command}, hung up"));
+                }
+                if answer.contains("\"error\"") {
+                    return Err(format!("the monitor, told to {command}: {answer}"));
+                }
+                if answer.contains("\"return\"") {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Ends the machine without a word to anybody, as a power failure does.
     pub fn kill(&mut self) {
         // An error says that it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = std::fs::remove_file(&self.monitor);
     }
 }
 

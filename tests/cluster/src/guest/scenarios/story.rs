@@ -28,7 +28,7 @@ const ROUNDS_OF_MANY: usize = 4;
 /// Members that send at once.
 const SENDERS_MAX: usize = 8;
 /// How long a cluster with losses must stay in its view, on the stock and on the debug kernel.
-const STEADY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+const STEADY: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(10));
 
 /// What the steps share.
 struct Story {
