@@ -203,7 +203,7 @@ mod tests {
         for kind in 4..=u8::MAX {
             assert_eq!(parse_join_answer(&[kind]), Err(Counter::DroppedValue));
         }
-        for reason in [0, 8, 255] {
+        for reason in [0, 9, 255] {
             assert_eq!(parse_join_answer(&[2, reason]), Err(Counter::DroppedValue));
         }
         let without_port = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
