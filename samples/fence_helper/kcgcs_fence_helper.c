@@ -36,12 +36,12 @@ static DEFINE_MUTEX(guard_lock);
 
 static int fence_run(void *context, const struct kcgcs_member *node)
 {
-	static char *environment[] = {
+	char *environment[3] = {
 		"HOME=/", "PATH=/sbin:/usr/sbin:/bin:/usr/bin", NULL
 	};
 	char number[8];
 	char incarnation[24];
-	char *arguments[] = { helper, number, incarnation, NULL };
+	char *arguments[4] = { helper, number, incarnation, NULL };
 	int ret;
 
 	snprintf(number, sizeof(number), "%u", node->node);

@@ -15,7 +15,6 @@ use super::{
     Engine, //
 };
 use crate::protocol::time::Instant;
-use kernel::prelude::*;
 
 impl Engine {
     /// Looks for consumers that do not return from a callback, or do again.
