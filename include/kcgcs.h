@@ -215,7 +215,8 @@ int kcgcs_leave(struct kcgcs_group *group);
  * Context: Any context but NMI; where sleeping is not allowed, with GFP_ATOMIC.
  * Return: 0 when the message is queued; it will be delivered to all members of
  * the view that it becomes part of, unless the sender's node crashes or is
- * excluded.  -EAGAIN the window is full (the writable callback follows),
+ * excluded; one that waits meanwhile may go out when the node is back.
+ * -EAGAIN the window is full (the writable callback follows),
  * -EMSGSIZE too long, -ENOTCONN no view yet or no quorum, -EINVAL, -ENOMEM,
  * -EOPNOTSUPP for KCGCS_SAFE, -ESHUTDOWN the node is gone.
  */
