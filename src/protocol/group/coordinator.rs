@@ -221,7 +221,10 @@ impl Group {
         let reason = |member: MemberId| departed_reason(departed, member);
         let mut holders = BoundedVec::with_capacity(sequencer.reports.len())?;
         for report in sequencer.reports.iter() {
-            if report.accepted(decision.previous).is_some() {
+            // Whom the others let in while it held only what was before that has not got so far: its members
+            // are new.
+            let held = report.accepted(decision.previous);
+            if held.is_some_and(|held| held.accepted >= decision.last) {
                 let _ = holders.push(report.node);
             }
         }
