@@ -64,11 +64,14 @@ pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
 fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
     let number = usize::from(member.node) - 1;
     let host = &cluster.hosts[number];
+    // Then a bad link is as good as a crash.
+    let may_be_put_out_by_one = cluster.options().configuration.confirmations == 1;
     host.alive.as_ref().is_some_and(|alive| {
         alive.identity.incarnation.0 == member.incarnation
             && !alive.is_leaving
             && host.frozen_until <= cluster.now()
             && !cluster.network.is_cut_off(number)
+            && !(may_be_put_out_by_one && cluster.network.is_hindered(number))
             && !victims.contains(&number)
     })
 }
