@@ -175,9 +175,9 @@ KCGCS_SETTING(blocked_timeout_ms,
 KCGCS_SETTING(expected_nodes,
 	      "Nodes of which a majority forms the first view, 0 to 1024; 0: this node and its peers (default 0)");
 KCGCS_SETTING(wait_for_all,
-	      "1: the first view waits for all expected nodes, not for a majority of them (default 0)");
+	      "Whether the first view waits for all expected nodes instead of a majority, 0 to 1 (default 0)");
 KCGCS_SETTING(even_split,
-	      "Of two equal halves of a view 1: the one with the lowest node goes on, 0: neither does (default 1)");
+	      "Whether of two equal halves of a view the one with the lowest node goes on, 0 to 1 (default 1)");
 
 static struct kcgcs_setting *kcgcs_settings[] = {
 	&kcgcs_setting_node_id,
