@@ -113,7 +113,7 @@ fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String>
         ),
         ("a key", "dropped_version", vec![(fields::KEY, vec![0, 1])]),
         ("kind 0", "dropped_kind", vec![(fields::KIND, vec![0])]),
-        ("kind 4", "dropped_kind", vec![(fields::KIND, vec![4])]),
+        ("kind 5", "dropped_kind", vec![(fields::KIND, vec![5])]),
         ("kind 255", "dropped_kind", vec![(fields::KIND, vec![255])]),
         (
             "cluster",
