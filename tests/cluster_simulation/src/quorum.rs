@@ -65,13 +65,17 @@ fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
     let number = usize::from(member.node) - 1;
     let host = &cluster.hosts[number];
     // Then a bad link is as good as a crash.
-    let may_be_put_out_by_one = cluster.options().configuration.confirmations == 1;
+    let needs_good_links = cluster.options().configuration.confirmations == 1;
+    let can_be_reached = if needs_good_links {
+        !cluster.network.is_hindered(number) && !cluster.network.is_cut_off(number)
+    } else {
+        !cluster.network.is_cut_off(number)
+    };
     host.alive.as_ref().is_some_and(|alive| {
         alive.identity.incarnation.0 == member.incarnation
             && !alive.is_leaving
             && host.frozen_until <= cluster.now()
-            && !cluster.network.is_cut_off(number)
-            && !(may_be_put_out_by_one && cluster.network.is_hindered(number))
+            && can_be_reached
             && !victims.contains(&number)
     })
 }
