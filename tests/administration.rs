@@ -4,7 +4,9 @@
 
 mod lab;
 
-use kcgcs_protocol::protocol::configuration::Configuration;
+use std::cell::Cell;
+use std::rc::Rc;
+
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::identity::NodeId;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event};
@@ -13,18 +15,6 @@ use lab::Lab;
 
 fn node(number: u16) -> NodeId {
     NodeId::new(number).unwrap()
-}
-
-fn formed(count: u16) -> (Lab, Vec<u16>) {
-    let all: Vec<u16> = (1..=count).collect();
-    let mut lab = Lab::new(count, Configuration::DEFAULT);
-    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
-    lab.run_for(1_000);
-    (lab, all)
-}
-
-fn view_number(lab: &Lab, number: u16) -> u64 {
-    lab.hosts[&number].node.view().unwrap().number.0
 }
 
 fn is_eviction_of(subject: u16) -> impl Fn(&Event) -> bool {
@@ -48,15 +38,15 @@ fn an_evicted_node_goes_in_one_view_everywhere_and_stays_out() {
             if by == subject {
                 continue;
             }
-            let (mut lab, mut rest) = formed(count);
+            let (mut lab, mut rest) = Lab::formed(count);
             rest.retain(|number| *number != subject);
-            let before = view_number(&lab, by);
+            let before = lab.view_number(by);
             let result = lab.command(by, |each, now| each.evict(now, node(subject)));
             assert_eq!(result, Ok(()));
             lab.run_until(200, "a view without it", |lab| lab.agree(&rest));
             lab.run_for(20_000);
             assert!(lab.agree(&rest), "{count} nodes, {by} evicts {subject}");
-            assert_eq!(view_number(&lab, by), before + 1);
+            assert_eq!(lab.view_number(by), before + 1);
             for number in rest {
                 assert!(lab.was_told(number, is_eviction_of(subject)));
             }
@@ -70,7 +60,7 @@ fn an_evicted_node_goes_in_one_view_everywhere_and_stays_out() {
 
 #[test]
 fn who_was_evicted_may_come_back_when_it_is_started_anew() {
-    let (mut lab, all) = formed(5);
+    let (mut lab, all) = Lab::formed(5);
     let _ = lab.command(1, |each, now| each.evict(now, node(3)));
     lab.run_until(200, "a view without it", |lab| lab.agree(&[1, 2, 4, 5]));
     lab.run_for(1_000);
@@ -80,7 +70,7 @@ fn who_was_evicted_may_come_back_when_it_is_started_anew() {
 
 #[test]
 fn a_node_that_was_cut_off_when_it_was_evicted_hears_of_it_later() {
-    let (mut lab, _) = formed(5);
+    let (mut lab, _) = Lab::formed(5);
     lab.filter = Box::new(|from, to, _| from != 4 && to != 4);
     let _ = lab.command(2, |each, now| each.evict(now, node(4)));
     lab.run_until(500, "a view without it", |lab| lab.agree(&[1, 2, 3, 5]));
@@ -95,7 +85,7 @@ fn a_node_that_was_cut_off_when_it_was_evicted_hears_of_it_later() {
 
 #[test]
 fn an_eviction_needs_no_coordinator_that_hears_of_it() {
-    let (mut lab, _) = formed(8);
+    let (mut lab, _) = Lab::formed(8);
     lab.filter = Box::new(|_, _, bytes| !is_report(bytes));
     let _ = lab.command(8, |each, now| each.evict(now, node(1)));
     lab.run_until(2_000, "a view without it", |lab| {
@@ -105,7 +95,7 @@ fn an_eviction_needs_no_coordinator_that_hears_of_it() {
 
 #[test]
 fn the_groups_of_an_evicted_node_end_and_the_others_go_on() {
-    let (mut lab, _) = formed(3);
+    let (mut lab, _) = Lab::formed(3);
     let endpoints: Vec<_> = (1..=3).map(|number| lab.join(number, b"g")).collect();
     lab.run_for(1_000);
     let _ = lab.command(1, |each, now| each.evict(now, node(2)));
@@ -131,14 +121,14 @@ fn the_groups_of_an_evicted_node_end_and_the_others_go_on() {
 
 #[test]
 fn only_other_members_can_be_evicted_and_only_with_a_quorum() {
-    let (mut lab, _) = formed(3);
-    let before = view_number(&lab, 1);
+    let (mut lab, _) = Lab::formed(3);
+    let before = lab.view_number(1);
     for subject in [1, 4, 9] {
         let result = lab.command(1, |each, now| each.evict(now, node(subject)));
         assert_eq!(result, Err(CommandError::NoSuchMember));
     }
     lab.run_for(1_000);
-    assert_eq!(view_number(&lab, 1), before);
+    assert_eq!(lab.view_number(1), before);
     lab.crash(2);
     lab.crash(3);
     lab.run_for(3_000);
@@ -150,8 +140,8 @@ fn only_other_members_can_be_evicted_and_only_with_a_quorum() {
 
 #[test]
 fn while_views_are_pinned_nobody_goes_and_nobody_comes() {
-    let (mut lab, mut rest) = formed(8);
-    let before = view_number(&lab, 1);
+    let (mut lab, mut rest) = Lab::formed(8);
+    let before = lab.view_number(1);
     assert_eq!(lab.command(5, |each, now| each.pin(now, 30_000)), Ok(()));
     lab.run_for(1_000);
     lab.crash(3);
@@ -161,7 +151,7 @@ fn while_views_are_pinned_nobody_goes_and_nobody_comes() {
     lab.start(7, 2);
     lab.run_for(20_000);
     for number in &rest {
-        assert_eq!(view_number(&lab, *number), before);
+        assert_eq!(lab.view_number(*number), before);
         assert!(lab.hosts[number].node.has_quorum());
         let (left, by) = lab.hosts[number].node.pinned(lab.now).unwrap();
         assert!(by == node(5) && left.as_milliseconds() >= 7_900);
@@ -171,12 +161,12 @@ fn while_views_are_pinned_nobody_goes_and_nobody_comes() {
         lab.agree(&[1, 2, 4, 5, 6, 7, 8])
     });
     assert!(lab.was_told(1, |event| matches!(event, Event::Unpinned)));
-    assert_eq!(view_number(&lab, 1), before + 1);
+    assert_eq!(lab.view_number(1), before + 1);
 }
 
 #[test]
 fn a_pin_can_be_ended_from_any_node() {
-    let (mut lab, mut rest) = formed(5);
+    let (mut lab, mut rest) = Lab::formed(5);
     let _ = lab.command(1, |each, now| each.pin(now, 3_600_000));
     lab.run_for(500);
     lab.crash(4);
@@ -190,8 +180,8 @@ fn a_pin_can_be_ended_from_any_node() {
 
 #[test]
 fn a_node_that_is_away_while_views_are_pinned_is_back_without_a_view() {
-    let (mut lab, all) = formed(5);
-    let before = view_number(&lab, 1);
+    let (mut lab, all) = Lab::formed(5);
+    let before = lab.view_number(1);
     let _ = lab.command(2, |each, now| each.pin(now, 20_000));
     lab.run_for(300);
     lab.filter = Box::new(|from, to, _| from != 4 && to != 4);
@@ -199,12 +189,12 @@ fn a_node_that_is_away_while_views_are_pinned_is_back_without_a_view() {
     lab.filter = Box::new(|_, _, _| true);
     lab.run_for(30_000);
     assert!(lab.agree(&all));
-    assert_eq!(view_number(&lab, 1), before);
+    assert_eq!(lab.view_number(1), before);
 }
 
 #[test]
 fn a_pin_reaches_everybody_although_half_of_the_datagrams_are_lost() {
-    let (mut lab, _) = formed(5);
+    let (mut lab, _) = Lab::formed(5);
     let mut number = 0_u32;
     lab.filter = Box::new(move |_, _, bytes| {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -222,7 +212,7 @@ fn a_pin_reaches_everybody_although_half_of_the_datagrams_are_lost() {
 
 #[test]
 fn the_later_pin_counts() {
-    let (mut lab, all) = formed(3);
+    let (mut lab, all) = Lab::formed(3);
     let _ = lab.command(1, |each, now| each.pin(now, 60_000));
     lab.run_for(100);
     let _ = lab.command(2, |each, now| each.pin(now, 5_000));
@@ -234,5 +224,42 @@ fn the_later_pin_counts() {
     lab.run_for(2_000);
     for number in &all {
         assert!(lab.hosts[number].node.pinned(lab.now).is_none());
+    }
+}
+
+#[test]
+fn who_is_pinned_knows_it_although_a_view_was_on_its_way_before() {
+    let (mut lab, all) = Lab::formed(3);
+    let before = lab.view_number(1);
+    // A ballot is promised, and its proposer does not hear so before the pin comes.
+    let coordinator = Rc::new(Cell::new(0_u16));
+    let (heard, is_open) = (coordinator.clone(), Rc::new(Cell::new(false)));
+    let open = is_open.clone();
+    lab.filter = Box::new(move |from, to, bytes| {
+        if bytes.get(3) == Some(&(Kind::Prepare as u8)) {
+            heard.set(from);
+        }
+        open.get() || bytes.get(3) != Some(&(Kind::Promise as u8)) || to != heard.get()
+    });
+    lab.start(4, 1);
+    lab.run_until(3_000, "a ballot", |_| coordinator.get() != 0);
+    lab.run_for(5);
+    let other = all
+        .iter()
+        .copied()
+        .find(|number| *number != coordinator.get());
+    let other = other.unwrap();
+    assert_eq!(
+        lab.command(other, |each, now| each.pin(now, 60_000)),
+        Ok(())
+    );
+    // It has been told often enough by the time at which the view comes.
+    lab.run_for(10_000);
+    is_open.set(true);
+    lab.run_until(5_000, "a view of four", |lab| lab.agree(&[1, 2, 3, 4]));
+    assert_eq!(lab.view_number(1), before + 1);
+    for number in all {
+        let pinned = lab.hosts[&number].node.pinned(lab.now);
+        assert_eq!(pinned.map(|(_, by)| by), Some(node(other)), "node {number}");
     }
 }

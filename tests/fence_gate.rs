@@ -4,7 +4,6 @@
 
 mod lab;
 
-use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::identity::Identity;
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::time::Duration;
@@ -14,9 +13,7 @@ const TIMEOUT: Duration = Duration::from_milliseconds(30_000);
 
 /// A cluster whose nodes all have a handler.
 fn guarded(count: u16) -> (Lab, Vec<u16>) {
-    let all: Vec<u16> = (1..=count).collect();
-    let mut lab = Lab::new(count, Configuration::DEFAULT);
-    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+    let (mut lab, all) = Lab::formed(count);
     for number in &all {
         lab.command(*number, |node, now| {
             node.set_fence_timeout(now, Some(TIMEOUT))
@@ -43,10 +40,6 @@ fn wanted(lab: &Lab) -> Vec<(u16, Identity)> {
         .collect()
 }
 
-fn view_number(lab: &Lab, number: u16) -> u64 {
-    lab.hosts[&number].node.view().unwrap().number.0
-}
-
 fn without(all: &[u16], gone: &[u16]) -> Vec<u16> {
     all.iter()
         .copied()
@@ -59,11 +52,11 @@ fn nobody_is_left_out_before_the_handler_has_confirmed() {
     for victim in [1, 3, 5] {
         let (mut lab, all) = guarded(5);
         let rest = without(&all, &[victim]);
-        let before = view_number(&lab, rest[0]);
+        let before = lab.view_number(rest[0]);
         lab.crash(victim);
         lab.run_for(20_000);
         for number in &rest {
-            assert_eq!(view_number(&lab, *number), before, "{victim} crashed");
+            assert_eq!(lab.view_number(*number), before, "{victim} crashed");
             assert!(lab.hosts[number].node.has_quorum());
         }
         let asked = wanted(&lab);
@@ -79,7 +72,7 @@ fn nobody_is_left_out_before_the_handler_has_confirmed() {
         }
         lab.command(handler, |node, now| node.answer_fence(now, subject, true));
         lab.run_until(100, "a view without it", |lab| lab.agree(&rest));
-        assert_eq!(view_number(&lab, rest[0]), before + 1);
+        assert_eq!(lab.view_number(rest[0]), before + 1);
     }
 }
 
@@ -87,7 +80,7 @@ fn nobody_is_left_out_before_the_handler_has_confirmed() {
 fn several_are_fenced_side_by_side_and_go_in_one_view() {
     let (mut lab, all) = guarded(8);
     let rest = without(&all, &[2, 5, 6]);
-    let before = view_number(&lab, 1);
+    let before = lab.view_number(1);
     for victim in [2, 5, 6] {
         lab.crash(victim);
     }
@@ -95,11 +88,11 @@ fn several_are_fenced_side_by_side_and_go_in_one_view() {
     let asked = wanted(&lab);
     assert_eq!(asked.len(), 3, "{asked:?}");
     for (handler, subject) in asked {
-        assert_eq!(view_number(&lab, 1), before);
+        assert_eq!(lab.view_number(1), before);
         lab.command(handler, |node, now| node.answer_fence(now, subject, true));
     }
     lab.run_until(100, "a view without them", |lab| lab.agree(&rest));
-    assert_eq!(view_number(&lab, 1), before + 1);
+    assert_eq!(lab.view_number(1), before + 1);
 }
 
 #[test]
@@ -114,13 +107,13 @@ fn a_handler_that_fails_is_asked_again_and_one_that_is_too_slow_is_not_awaited()
         lab.run_for(1_200);
         assert_eq!(wanted(&lab).len(), times);
     }
-    let before = view_number(&lab, 1);
+    let before = lab.view_number(1);
     let at = lab.run_until(31_000, "a view without it", |lab| lab.agree(&rest));
     assert!(lab.was_told(handler, |event| matches!(
         event,
         Event::FenceTimedOut { .. }
     )));
-    assert_eq!(view_number(&lab, 1), before + 1);
+    assert_eq!(lab.view_number(1), before + 1);
     let crashed = lab.hosts[&handler]
         .events
         .iter()
@@ -215,4 +208,67 @@ fn while_a_handler_works_little_is_sent() {
     // Heartbeats, and what keeps the others from taking over: the most that a proposer may send is 90 ms apart.
     let per_node_and_second = (sent(&lab) - before) / 70;
     assert!(per_node_and_second <= 60, "{per_node_and_second}");
+}
+
+#[test]
+fn another_handler_is_asked_although_the_one_before_it_was() {
+    let (mut lab, _) = guarded(9);
+    lab.crash(4);
+    lab.run_for(2_000);
+    let (first, subject) = wanted(&lab)[0];
+    // Others take over, and the first one hears of it.
+    lab.filter = Box::new(move |from, to, _| from != first && to != first);
+    lab.run_for(1_500);
+    let (second, _) = *wanted(&lab).last().unwrap();
+    assert_ne!(second, first);
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_for(1_000);
+    assert!(!lab.hosts[&first].node.wants_fence(subject));
+    // It gets another handler, and is the one that proposes again.
+    for timeout in [None, Some(TIMEOUT)] {
+        lab.command(first, |node, now| node.set_fence_timeout(now, timeout));
+    }
+    lab.filter = Box::new(move |from, to, _| {
+        let may_propose = |number| number == first || number > 4;
+        may_propose(from) && may_propose(to)
+    });
+    lab.run_until(5_000, "the first one to propose again", |lab| {
+        lab.hosts[&first].node.wants_fence(subject)
+    });
+    let asked = wanted(&lab);
+    let of_first = asked.iter().filter(|asked| **asked == (first, subject));
+    assert_eq!(of_first.count(), 2, "{asked:?}");
+}
+
+#[test]
+fn who_is_heard_again_while_a_handler_works_for_another_one_is_not_fenced() {
+    let (mut lab, all) = guarded(7);
+    lab.crash(4);
+    lab.filter = Box::new(|from, to, _| from != 5 && to != 5);
+    lab.run_for(10_000);
+    let asked = wanted(&lab);
+    let (handler, dead) = asked[0];
+    let back = lab.hosts[&5].node.identity();
+    assert!(asked.contains(&(handler, back)), "{asked:?}");
+    lab.filter = Box::new(|_, _, _| true);
+    lab.run_for(1_000);
+    // The ballot is looked at again and again; in none of these moments somebody is fenced who is there.
+    for _ in 0..1_000 {
+        for number in without(&all, &[4]) {
+            for other in without(&all, &[4]) {
+                let other = lab.hosts[&other].node.identity();
+                assert!(!lab.hosts[&number].node.wants_fence(other));
+            }
+        }
+        lab.run_for(10);
+    }
+    for number in without(&all, &[4]) {
+        if lab.hosts[&number].node.wants_fence(dead) {
+            lab.command(number, |node, now| node.answer_fence(now, dead, true));
+        }
+    }
+    let rest = without(&all, &[4]);
+    lab.run_until(1_000, "a view without the dead one only", |lab| {
+        lab.agree(&rest)
+    });
 }

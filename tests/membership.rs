@@ -14,14 +14,6 @@ use kcgcs_protocol::protocol::pulse::PulseReport;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::{address, Lab};
 
-fn formed(count: u16) -> (Lab, Vec<u16>) {
-    let all: Vec<u16> = (1..=count).collect();
-    let mut lab = Lab::new(count, Configuration::DEFAULT);
-    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
-    lab.run_for(1_000);
-    (lab, all)
-}
-
 #[test]
 fn a_node_without_peers_forms_a_view_of_its_own_at_once() {
     let mut lab = Lab::new(1, Configuration::DEFAULT);
@@ -36,11 +28,7 @@ fn nodes_started_together_form_one_first_view() {
         let all: Vec<u16> = (1..=count).collect();
         let mut lab = Lab::new(count, Configuration::DEFAULT);
         lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
-        assert_eq!(
-            lab.hosts[&1].node.view().unwrap().number.0,
-            1,
-            "{count} nodes"
-        );
+        assert_eq!(lab.view_number(1), 1, "{count} nodes");
     }
 }
 
@@ -94,7 +82,7 @@ fn a_cluster_that_waits_for_all_forms_nothing_before_all_are_there() {
 #[test]
 fn the_numbers_of_views_grow_although_most_nodes_have_lost_their_memory() {
     for keeper in [1, 3] {
-        let (mut lab, all) = formed(3);
+        let (mut lab, all) = Lab::formed(3);
         for _ in 0..4 {
             let victim = keeper % 3 + 1;
             lab.crash(victim);
@@ -103,7 +91,7 @@ fn the_numbers_of_views_grow_although_most_nodes_have_lost_their_memory() {
             lab.start(victim, incarnation);
             lab.run_until(2_000, "a view of all", |lab| lab.agree(&all));
         }
-        let before = lab.hosts[&keeper].node.view().unwrap().number.0;
+        let before = lab.view_number(keeper);
         assert!(before >= 9);
         for victim in 1..=3 {
             if victim != keeper {
@@ -115,7 +103,7 @@ fn the_numbers_of_views_grow_although_most_nodes_have_lost_their_memory() {
         lab.run_until(20_000, "a first view of all", |lab| {
             lab.agree(&all) && lab.hosts[&keeper].node.identity().incarnation.0 > 1
         });
-        let after = lab.hosts[&keeper].node.view().unwrap().number.0;
+        let after = lab.view_number(keeper);
         assert!(after > before, "view {before} became view {after}");
     }
 }
@@ -151,9 +139,9 @@ fn of_two_equal_halves_the_one_with_the_lowest_node_goes_on_or_neither() {
 fn a_crash_leads_to_one_view_without_the_node_within_300_ms() {
     for count in [3, 5, 8, 16, 32, 64] {
         for victim in [1, count / 2 + 1, count] {
-            let (mut lab, mut rest) = formed(count);
+            let (mut lab, mut rest) = Lab::formed(count);
             rest.retain(|number| *number != victim);
-            let before = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+            let before = lab.view_number(rest[0]);
             let crashed_at = lab.now;
             lab.crash(victim);
             let at = lab.run_until(2_000, "a view without it", |lab| lab.agree(&rest));
@@ -162,7 +150,7 @@ fn a_crash_leads_to_one_view_without_the_node_within_300_ms() {
                 milliseconds <= 300,
                 "{count} nodes, {victim} crashed: {milliseconds} ms"
             );
-            let after = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+            let after = lab.view_number(rest[0]);
             assert_eq!(after, before + 1, "{count} nodes, {victim} crashed");
         }
     }
@@ -176,15 +164,15 @@ fn nodes_that_crash_together_go_in_one_view() {
         vec![1, 4, 7, 10],
         vec![5, 6, 7, 8, 9, 10],
     ] {
-        let (mut lab, mut rest) = formed(16);
+        let (mut lab, mut rest) = Lab::formed(16);
         rest.retain(|number| !victims.contains(number));
-        let before = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+        let before = lab.view_number(rest[0]);
         for victim in &victims {
             lab.crash(*victim);
         }
         lab.run_until(3_000, "a view without them", |lab| lab.agree(&rest));
         lab.run_for(1_000);
-        let after = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+        let after = lab.view_number(rest[0]);
         assert_eq!(after, before + 1, "{victims:?}");
     }
 }
@@ -202,14 +190,14 @@ fn neighbours_on_a_single_ring_that_crash_together_go_in_one_view() {
             let mut lab = Lab::new(16, settings);
             lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
             lab.run_for(1_000);
-            let before = lab.hosts[&16].node.view().unwrap().number.0;
+            let before = lab.view_number(16);
             let victims = first..first + count;
             for victim in victims.clone() {
                 lab.crash(victim);
             }
             let rest: Vec<u16> = all.into_iter().filter(|n| !victims.contains(n)).collect();
             lab.run_until(3_000, "a view without them", |lab| lab.agree(&rest));
-            let after = lab.hosts[&rest[0]].node.view().unwrap().number.0;
+            let after = lab.view_number(rest[0]);
             assert_eq!(after, before + 1, "{victims:?}");
         }
     }
@@ -219,7 +207,7 @@ fn neighbours_on_a_single_ring_that_crash_together_go_in_one_view() {
 fn a_member_that_only_the_proposer_does_not_reach_stays() {
     let mut tried = 0;
     for unreached in 2..=15_u16 {
-        let (mut lab, _) = formed(16);
+        let (mut lab, _) = Lab::formed(16);
         lab.filter = Box::new(move |from, to, _| {
             (from, to) != (1, unreached) && (from, to) != (unreached, 1)
         });
@@ -244,7 +232,7 @@ fn a_member_that_only_the_proposer_does_not_reach_stays() {
 
 #[test]
 fn while_a_cluster_blocks_nobody_forms_another() {
-    let (mut lab, all) = formed(7);
+    let (mut lab, all) = Lab::formed(7);
     // The cluster shrinks to three of seven, which then do not reach each other.
     lab.crash(7);
     lab.crash(6);
@@ -300,7 +288,7 @@ fn an_old_join_does_not_bring_back_who_has_gone() {
 
 #[test]
 fn all_coordinators_may_crash_at_once() {
-    let (mut lab, mut rest) = formed(16);
+    let (mut lab, mut rest) = Lab::formed(16);
     let view = lab.hosts[&1].node.view().unwrap();
     let coordinators: Vec<u16> = view
         .coordinators(5)
@@ -318,7 +306,7 @@ fn all_coordinators_may_crash_at_once() {
 fn a_coordinator_that_dies_in_any_phase_does_not_stop_the_change() {
     // The first coordinator dies after it has sent so many datagrams of the change.
     for allowed in 0..30 {
-        let (mut lab, mut rest) = formed(5);
+        let (mut lab, mut rest) = Lab::formed(5);
         rest.retain(|number| ![1, 4].contains(number));
         lab.crash(4);
         let mut left = allowed;
@@ -343,7 +331,7 @@ fn a_coordinator_that_dies_in_any_phase_does_not_stop_the_change() {
 
 #[test]
 fn two_that_somebody_accuses_do_not_outbid_each_other_without_pause() {
-    let (mut lab, _) = formed(3);
+    let (mut lab, _) = Lab::formed(3);
     let before: u64 = lab.hosts.values().map(|host| host.datagrams_sent).sum();
     // One was cut off and could be heard again just when both sides had enough of each other: both of
     // the others have something to propose, and neither counts on the other.
@@ -369,7 +357,7 @@ fn two_that_somebody_accuses_do_not_outbid_each_other_without_pause() {
 
 #[test]
 fn a_node_that_decides_on_its_own_leave_stays_until_the_others_know() {
-    let (mut lab, _) = formed(2);
+    let (mut lab, _) = Lab::formed(2);
     // Nobody hears that it wants to go, so it proposes that itself in the end, with the vote that makes
     // a quorum of two. Of what it says then the first few datagrams are lost.
     let commits = Rc::new(RefCell::new(0));
@@ -393,7 +381,7 @@ fn a_node_that_decides_on_its_own_leave_stays_until_the_others_know() {
 
 #[test]
 fn who_missed_a_view_gets_it_from_a_part_that_has_no_quorum_without_it() {
-    let (mut lab, _) = formed(6);
+    let (mut lab, _) = Lab::formed(6);
     // Node 4 promises, and is cut off before it hears what became of that.
     lab.filter = Box::new(|from, to, bytes| {
         (from != 4 && to != 4) || bytes.get(3) < Some(&(Kind::Commit as u8))
@@ -419,7 +407,7 @@ fn who_missed_a_view_gets_it_from_a_part_that_has_no_quorum_without_it() {
 
 #[test]
 fn a_leave_is_a_view_change_with_that_reason() {
-    let (mut lab, _) = formed(5);
+    let (mut lab, _) = Lab::formed(5);
     let now = lab.now;
     lab.host(3).node.leave_cluster(now);
     let rest = [1, 2, 4, 5];
@@ -438,18 +426,18 @@ fn a_leave_is_a_view_change_with_that_reason() {
 
 #[test]
 fn a_restarted_node_replaces_its_earlier_life_in_one_view() {
-    let (mut lab, all) = formed(5);
-    let before = lab.hosts[&1].node.view().unwrap().number.0;
+    let (mut lab, all) = Lab::formed(5);
+    let before = lab.view_number(1);
     lab.start(4, 2);
     lab.run_until(2_000, "a view with the new life", |lab| {
-        lab.agree(&all) && lab.hosts[&1].node.view().unwrap().number.0 > before
+        lab.agree(&all) && lab.view_number(1) > before
     });
-    assert_eq!(lab.hosts[&1].node.view().unwrap().number.0, before + 1);
+    assert_eq!(lab.view_number(1), before + 1);
 }
 
 #[test]
 fn a_node_that_was_cut_off_finds_out_and_comes_back_as_another() {
-    let (mut lab, all) = formed(5);
+    let (mut lab, all) = Lab::formed(5);
     lab.filter = Box::new(|from, to, _| (from == 2) == (to == 2));
     lab.run_until(2_000, "the others go on", |lab| lab.agree(&[1, 3, 4, 5]));
     lab.filter = Box::new(|_, _, _| true);
@@ -463,7 +451,7 @@ fn a_node_that_was_cut_off_finds_out_and_comes_back_as_another() {
 
 #[test]
 fn a_minority_blocks_and_says_so_and_joins_again_after_the_cut() {
-    let (mut lab, all) = formed(5);
+    let (mut lab, all) = Lab::formed(5);
     let is_minority = |number: u16| number <= 2;
     lab.filter = Box::new(move |from, to, _| is_minority(from) == is_minority(to));
     lab.run_until(3_000, "the majority goes on", |lab| lab.agree(&[3, 4, 5]));
@@ -478,7 +466,7 @@ fn a_minority_blocks_and_says_so_and_joins_again_after_the_cut() {
 
 #[test]
 fn three_parts_without_a_quorum_block_and_go_on_when_joined_again() {
-    let (mut lab, all) = formed(8);
+    let (mut lab, all) = Lab::formed(8);
     let part = |number: u16| number % 3;
     lab.filter = Box::new(move |from, to, _| part(from) == part(to));
     lab.run_until(4_000, "all block", |lab| {
@@ -490,7 +478,7 @@ fn three_parts_without_a_quorum_block_and_go_on_when_joined_again() {
 
 #[test]
 fn settings_that_differ_are_refused_by_name() {
-    let (mut lab, all) = formed(3);
+    let (mut lab, all) = Lab::formed(3);
     let settings = Configuration {
         heartbeat_interval_ms: 200,
         ..Configuration::DEFAULT
@@ -519,7 +507,7 @@ fn settings_that_differ_are_refused_by_name() {
 #[test]
 fn an_idle_cluster_sends_no_more_than_twenty_packets_per_node_and_second() {
     for count in [2, 5, 16, 64] {
-        let (mut lab, all) = formed(count);
+        let (mut lab, all) = Lab::formed(count);
         let before: Vec<u64> = all.iter().map(|n| lab.hosts[n].datagrams_sent).collect();
         lab.run_for(10_000);
         for (number, before) in all.iter().zip(before) {
@@ -535,7 +523,7 @@ fn an_idle_cluster_sends_no_more_than_twenty_packets_per_node_and_second() {
 
 #[test]
 fn malformed_datagrams_are_counted_and_change_nothing() {
-    let (mut lab, all) = formed(3);
+    let (mut lab, all) = Lab::formed(3);
     let view = lab.hosts[&1].node.view().unwrap().number;
     let mut header = vec![0_u8; 56];
     lab.inject(address(2), 1, header.clone());
@@ -558,7 +546,7 @@ fn an_accusation_that_is_taken_back_changes_no_view() {
     let all: Vec<u16> = (1..=8).collect();
     for victim in all.clone() {
         for watcher in all.iter().copied().filter(|watcher| *watcher != victim) {
-            let (mut lab, _) = formed(8);
+            let (mut lab, _) = Lab::formed(8);
             let view = lab.hosts[&1].node.view().unwrap().number;
             // The watcher hears neither heartbeats nor answers of the victim for a while.
             lab.filter = Box::new(move |from, to, bytes| {

@@ -13,11 +13,13 @@
 //! ```
 //!
 //! This type dispatches; each part of the work has its file: [`joining`] looks for a cluster,
-//! [`watch`] says what the pulse has found out, [`changes`] and [`doubts`] collect what a view has
-//! to change, [`inquiry`] asks who is accused, [`agreement`] decides on it, [`announcement`] and
-//! [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that have missed a lot, [`spared`] those who were accused
-//! and answered, [`pinning`] that an administrator wants no views for a while, [`fencing`] who must be fenced first.
+//! [`admission`] answers who does, [`watch`] says what the pulse has found out, [`changes`] and [`doubts`]
+//! collect what a view has to change, [`inquiry`] asks who is accused, [`agreement`] decides on it,
+//! [`announcement`] and [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that
+//! have missed a lot, [`spared`] those who were accused and answered, [`pinning`] that an administrator wants
+//! no views for a while, [`fencing`] who must be fenced first.
 
+mod admission;
 mod agreement;
 mod announcement;
 mod changes;
@@ -349,7 +351,7 @@ impl Membership {
             .filter(|subject| *subject != self.own)
             .ok_or(CommandError::NoSuchMember)?;
         // Should no coordinator hear of it, this node proposes it itself when its turn comes.
-        self.changes.add_eviction(now, subject);
+        self.changes.add_leaver(now, subject, ChangeReason::Evicted);
         self.tell_coordinators(&ReportRecord::Evict(subject), outbox);
         self.advance(now, outbox);
         Ok(())
@@ -362,7 +364,7 @@ impl Membership {
             Phase::Member if self.view.count() <= 1 => self.finish_leaving(outbox),
             Phase::Member => {
                 self.phase = Phase::Leaving;
-                self.changes.add_leave(now, self.own);
+                self.changes.add_leaver(now, self.own, ChangeReason::Leave);
                 self.farewell = Some(Farewell {
                     give_up_at: now.after(LEAVE_TIMEOUT),
                     send_at: now,

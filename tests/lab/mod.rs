@@ -74,6 +74,15 @@ impl Lab {
         lab
     }
 
+    /// Nodes 1 to `count` in one view, which has been quiet for a while; and their numbers.
+    pub(crate) fn formed(count: u16) -> (Self, Vec<u16>) {
+        let all: Vec<u16> = (1..=count).collect();
+        let mut lab = Self::new(count, Configuration::DEFAULT);
+        lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+        lab.run_for(1_000);
+        (lab, all)
+    }
+
     /// A network for `count` nodes, none of them started.
     pub(crate) fn without_nodes(count: u16, settings: Configuration) -> Self {
         Self {
@@ -132,6 +141,11 @@ impl Lab {
                 .map(|member| member.identity.node.number())
                 .collect()
         })
+    }
+
+    /// The number of this node's view, which it must have.
+    pub(crate) fn view_number(&self, number: u16) -> u64 {
+        self.hosts[&number].node.view().unwrap().number.0
     }
 
     /// Whether all of `numbers` have a view of exactly themselves, and the same one.

@@ -471,6 +471,11 @@ impl Proposer {
         self.look_at = until;
     }
 
+    /// Until when even those are awaited that are accused.
+    pub(super) fn short_until(&self) -> Instant {
+        self.short_until
+    }
+
     /// Whether a fencing is awaited.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()

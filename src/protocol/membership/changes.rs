@@ -19,9 +19,8 @@ pub(super) struct Changes {
     /// Who may be dead.
     pub(super) doubts: Doubts,
     joins: BoundedVec<(Identity, PeerAddress)>,
-    leaves: BoundedVec<Identity>,
-    /// Whom an administrator wants out.
-    evictions: BoundedVec<Identity>,
+    /// Who goes without being dead: by its own wish, or since an administrator wants it out.
+    leavers: BoundedVec<(Identity, ChangeReason)>,
     /// When the oldest of the present changes came.
     since: Option<Instant>,
     batching: Duration,
@@ -39,8 +38,7 @@ impl Changes {
         Ok(Self {
             doubts,
             joins: BoundedVec::with_capacity(NODES_MAX)?,
-            leaves: BoundedVec::with_capacity(NODES_MAX)?,
-            evictions: BoundedVec::with_capacity(NODES_MAX)?,
+            leavers: BoundedVec::with_capacity(NODES_MAX)?,
             since: None,
             batching,
             settling,
@@ -51,8 +49,7 @@ impl Changes {
     pub(super) fn clear(&mut self) {
         self.doubts.clear();
         self.joins.clear();
-        self.leaves.clear();
-        self.evictions.clear();
+        self.leavers.clear();
         self.since = None;
     }
 
@@ -65,8 +62,7 @@ impl Changes {
     ) {
         // Watchers say again what they still have to say.
         self.doubts.clear();
-        self.leaves.retain(|subject| view.has(*subject));
-        self.evictions.retain(|subject| view.has(*subject));
+        self.leavers.retain(|(subject, _)| view.has(*subject));
         self.joins.retain(|(joiner, _)| {
             !has_gone(*joiner)
                 && view
@@ -87,10 +83,7 @@ impl Changes {
 
     /// Whether there is anything to be changed.
     fn is_any(&self) -> bool {
-        !self.joins.is_empty()
-            || !self.leaves.is_empty()
-            || !self.evictions.is_empty()
-            || self.doubts.has_confirmed()
+        !self.joins.is_empty() || !self.leavers.is_empty() || self.doubts.has_confirmed()
     }
 
     /// A node wants to come in.
@@ -110,21 +103,16 @@ impl Changes {
         self.update(now);
     }
 
-    /// A member wants to go. Whether that is news.
-    pub(super) fn add_leave(&mut self, now: Instant, subject: Identity) -> bool {
-        let news = !self.leaves.contains(&subject);
+    /// A member wants to go, or is to. Whether that is news.
+    pub(super) fn add_leaver(
+        &mut self,
+        now: Instant,
+        subject: Identity,
+        reason: ChangeReason,
+    ) -> bool {
+        let news = !self.is_leaving(subject);
         if news {
-            let _ = self.leaves.push(subject);
-        }
-        self.update(now);
-        news
-    }
-
-    /// An administrator wants a member out. Whether that is news.
-    pub(super) fn add_eviction(&mut self, now: Instant, subject: Identity) -> bool {
-        let news = !self.evictions.contains(&subject);
-        if news {
-            let _ = self.evictions.push(subject);
+            let _ = self.leavers.push((subject, reason));
         }
         self.update(now);
         news
@@ -132,12 +120,18 @@ impl Changes {
 
     /// Whether the member wants to go, or is to.
     pub(super) fn is_leaving(&self, subject: Identity) -> bool {
-        self.leaves.contains(&subject) || self.is_evicted(subject)
+        self.leaver_reason(subject).is_some()
     }
 
     /// Whether an administrator wants the member out.
     pub(super) fn is_evicted(&self, subject: Identity) -> bool {
-        self.evictions.contains(&subject)
+        self.leaver_reason(subject) == Some(ChangeReason::Evicted)
+    }
+
+    fn leaver_reason(&self, subject: Identity) -> Option<ChangeReason> {
+        let mut leavers = self.leavers.iter();
+        let found = leavers.find(|(known, _)| *known == subject);
+        found.map(|(_, reason)| *reason)
     }
 
     /// When the collected changes are to be proposed, by the first in line.
@@ -159,15 +153,8 @@ impl Changes {
         is_dead: impl Fn(Identity) -> bool,
     ) {
         let gone = |subject: Identity| {
-            if self.leaves.contains(&subject) {
-                Some(ChangeReason::Leave)
-            } else if self.is_evicted(subject) {
-                Some(ChangeReason::Evicted)
-            } else if is_dead(subject) {
-                Some(ChangeReason::Failed)
-            } else {
-                None
-            }
+            let failed = || is_dead(subject).then_some(ChangeReason::Failed);
+            self.leaver_reason(subject).or_else(failed)
         };
         let mut free_slots = FreeSlots::new();
         let mut count = view.count();
@@ -312,8 +299,8 @@ mod tests {
         let mut changes = changes()?;
         changes.add_join(at(100), identity(9), address(9));
         changes.add_join(at(105), identity(4), address(4));
-        assert!(changes.add_leave(at(106), identity(2)));
-        assert!(!changes.add_leave(at(107), identity(2)));
+        assert!(changes.add_leaver(at(106), identity(2), ChangeReason::Leave));
+        assert!(!changes.add_leaver(at(107), identity(2), ChangeReason::Leave));
         assert!(changes.is_leaving(identity(2)) && !changes.is_leaving(identity(3)));
         confirm(&mut changes, identity(3));
         // The first of them began the wait.
@@ -334,7 +321,7 @@ mod tests {
     #[test]
     fn while_somebody_is_suspected_the_others_wait_a_little() -> TestResult {
         let mut changes = changes()?;
-        changes.add_leave(at(100), identity(2));
+        changes.add_leaver(at(100), identity(2), ChangeReason::Leave);
         changes.doubts.suspect(at(101), identity(3), node(1));
         assert_eq!(changes.due_at(), Some(at(100 + SETTLING_MS)));
         changes.doubts.take_back(identity(3), node(1));
@@ -413,7 +400,7 @@ mod tests {
         let mut changes = changes()?;
         changes.add_join(at(100), identity(4), address(4));
         changes.add_join(at(100), identity(5), address(5));
-        changes.add_leave(at(100), identity(2));
+        changes.add_leaver(at(100), identity(2), ChangeReason::Leave);
         confirm(&mut changes, identity(3));
         // The view had everything but node 5.
         changes.install(at(150), &view([1, 4])?, |_| false);

@@ -108,6 +108,12 @@ impl Fencing {
         }
     }
 
+    /// Forgets who is not to be left out any more, since it was heard again: should it fail once more, the
+    /// handler is asked anew, and has all of its time.
+    fn keep(&mut self, is_left_out: impl Fn(Identity) -> bool) {
+        self.fenced.retain(|fenced| is_left_out(fenced.subject));
+    }
+
     /// The handler has done its work, or failed.
     fn answer(&mut self, now: Instant, subject: Identity, is_fenced: bool) {
         let mut known = self.fenced.as_mut_slice().iter_mut();
@@ -151,6 +157,8 @@ impl Membership {
         outbox: &mut Outbox,
     ) {
         self.fencing.timeout = timeout;
+        // Another handler knows nothing of what this one was asked.
+        self.fencing.fenced.clear();
         self.advance(now, outbox);
     }
 
@@ -175,30 +183,29 @@ impl Membership {
     /// Whether the proposal that this node has just made may be sent. If not, it is taken back, and the
     /// ballot is held: it is made anew when the handler has answered.
     pub(super) fn may_propose(&mut self, now: Instant, outbox: &mut Outbox) -> bool {
-        let mut closed = None;
         let changes = self
             .acceptor
             .accepted()
             .map_or(&[][..], |own| own.changes());
-        for change in changes {
-            let Change::Remove { subject, reason } = *change else {
-                continue;
-            };
-            let is_gone_anyway = reason != ChangeReason::Failed
-                || changes.iter().any(|other| {
-                    matches!(other, Change::Add(member) if member.identity.node == subject.node)
-                });
-            if !is_gone_anyway && !self.fencing.is_open(now, subject, outbox) {
+        let all_may_have_answered = self.proposer.short_until();
+        let mut closed = None;
+        for subject in failed(changes) {
+            // Nobody is fenced before it has had the time to answer this ballot.
+            let may_ask = now >= all_may_have_answered || self.fencing.timeout.is_none();
+            if !may_ask || !self.fencing.is_open(now, subject, outbox) {
                 closed = closed.or(Some(subject));
             }
         }
+        self.fencing
+            .keep(|subject| failed(changes).any(|failed| failed == subject));
         let Some(subject) = closed else {
             self.proposer.release();
             return true;
         };
         self.acceptor.withdraw_own();
-        let until = self.fencing.next_deadline().unwrap_or(now);
-        self.proposer.hold(subject, until);
+        let until = self.fencing.next_deadline().into_iter();
+        let until = until.chain(Some(all_may_have_answered).filter(|at| *at > now));
+        self.proposer.hold(subject, until.min().unwrap_or(now));
         self.troubled_since = None;
         self.regain_quorum(outbox);
         false
@@ -222,5 +229,92 @@ impl Membership {
             self.fencing.awaited = Some(subject);
             outbox.event(Event::FenceAwaited { subject, by });
         }
+    }
+}
+
+/// Who is left out since it failed, but for those that have begun a later life.
+fn failed(changes: &[Change]) -> impl Iterator<Item = Identity> + '_ {
+    let comes_back = |node| {
+        let mut others = changes.iter();
+        others.any(|other| matches!(other, Change::Add(member) if member.identity.node == node))
+    };
+    changes.iter().filter_map(move |change| match *change {
+        Change::Remove { subject, reason } if reason == ChangeReason::Failed => {
+            (!comes_back(subject.node)).then_some(subject)
+        }
+        _ => None,
+    })
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_fencing))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{at, identity, outbox, span, TestResult, Unexpected};
+
+    const DEAD: Identity = identity(3);
+
+    /// Whether the gate is open for the dead node, and whether the handler was asked.
+    fn look(fencing: &mut Fencing, now_ms: u64) -> Result<(bool, bool), Unexpected> {
+        let mut outbox = outbox()?;
+        let is_open = fencing.is_open(at(now_ms), DEAD, &mut outbox);
+        let mut has_asked = false;
+        while let Some(event) = outbox.poll_event() {
+            has_asked |= matches!(event, Event::FenceWanted { subject } if subject == DEAD);
+        }
+        Ok((is_open, has_asked))
+    }
+
+    fn guarded() -> Result<Fencing, Unexpected> {
+        let mut fencing = Fencing::new()?;
+        fencing.timeout = Some(span(10_000));
+        Ok(fencing)
+    }
+
+    #[test]
+    fn the_handler_is_asked_once_and_its_answer_opens_the_gate() -> TestResult {
+        let mut fencing = guarded()?;
+        assert_eq!(look(&mut fencing, 0)?, (false, true));
+        assert_eq!(look(&mut fencing, 9_999)?, (false, false));
+        fencing.answer(at(9_999), DEAD, true);
+        assert_eq!(look(&mut fencing, 9_999)?, (true, false));
+        // A late word changes nothing any more.
+        fencing.answer(at(9_999), DEAD, false);
+        assert_eq!(look(&mut fencing, 9_999)?, (true, false));
+        Ok(())
+    }
+
+    #[test]
+    fn a_handler_that_failed_is_asked_again_and_not_for_ever() -> TestResult {
+        let mut fencing = guarded()?;
+        assert_eq!(look(&mut fencing, 0)?, (false, true));
+        fencing.answer(at(100), DEAD, false);
+        assert_eq!(fencing.next_deadline(), Some(at(1_100)));
+        assert_eq!(look(&mut fencing, 1_099)?, (false, false));
+        assert_eq!(look(&mut fencing, 1_100)?, (false, true));
+        assert_eq!(fencing.next_deadline(), Some(at(10_000)));
+        assert_eq!(look(&mut fencing, 10_000)?, (true, false));
+        Ok(())
+    }
+
+    #[test]
+    fn who_was_heard_again_and_fails_once_more_has_all_of_the_time() -> TestResult {
+        let mut fencing = guarded()?;
+        assert_eq!(look(&mut fencing, 0)?, (false, true));
+        fencing.keep(|subject| subject == DEAD);
+        assert_eq!(look(&mut fencing, 1)?, (false, false));
+        fencing.keep(|_| false);
+        assert_eq!(fencing.next_deadline(), None);
+        assert_eq!(look(&mut fencing, 9_000)?, (false, true));
+        assert_eq!(look(&mut fencing, 18_999)?, (false, false));
+        assert_eq!(look(&mut fencing, 19_000)?, (true, false));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_handler_the_gate_is_open() -> TestResult {
+        let mut fencing = Fencing::new()?;
+        assert_eq!(look(&mut fencing, 0)?, (true, false));
+        Ok(())
     }
 }

@@ -6,18 +6,15 @@
 use super::agreement::Stage;
 use super::watch::send_report;
 use super::{Membership, Phase};
-use crate::protocol::configuration::SharedSettings;
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewNumber};
-use crate::protocol::limits::NODES_MAX;
+use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewNumber};
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outputs::{Event, RefusalReason};
+use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
     parse_ballot, parse_commit, parse_hold, parse_identity, parse_join, parse_join_answer,
     parse_not_member, parse_number, parse_promise, parse_propose, parse_reports, parse_view_part,
-    write_ballot, write_join, write_join_answer, write_not_member, write_number, JoinAnswer,
-    JoinRequest, ReportRecord,
+    write_ballot, write_not_member, write_number, ReportRecord,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -362,156 +359,6 @@ impl Membership {
         Ok(())
     }
 
-    // ---- joins --------------------------------------------------------------------------------
-
-    fn handle_join(
-        &mut self,
-        now: Instant,
-        joiner: Identity,
-        from: PeerAddress,
-        request: JoinRequest,
-        outbox: &mut Outbox,
-    ) {
-        if let Some(reason) = mismatch(&request.settings, &self.configuration.shared()) {
-            self.refuse(joiner, from, reason, outbox);
-            return;
-        }
-        if joiner.node == self.own.node {
-            if from == self.address {
-                // An earlier life of this node.
-                return;
-            }
-            self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
-            return;
-        }
-        match self.phase {
-            Phase::Joining => {
-                let news = self
-                    .joining
-                    .add_candidate(now, joiner, from, request.last_view);
-                if news {
-                    let last_view = self.joining.last_view();
-                    answer_join(from, &JoinAnswer::Forming { last_view }, outbox);
-                }
-            }
-            Phase::Member | Phase::Leaving if self.has_quorum() => {
-                self.answer_joiner(now, joiner, request.has_heard, from, outbox);
-            }
-            // Nobody is let in now, but nobody shall form another cluster either.
-            Phase::Member | Phase::Leaving => {
-                let coordinator = self.address;
-                answer_join(from, &JoinAnswer::Known { coordinator }, outbox);
-            }
-            Phase::Gone => {}
-        }
-    }
-
-    /// A node without a view asks this one, which has one.
-    fn answer_joiner(
-        &mut self,
-        now: Instant,
-        joiner: Identity,
-        has_heard: bool,
-        from: PeerAddress,
-        outbox: &mut Outbox,
-    ) {
-        if let Some(member) = self.view.member(joiner.node) {
-            let (known, address) = (member.identity, member.address);
-            if known == joiner && address == from {
-                // It is in and has not heard it yet.
-                self.transfers.begin(from);
-                return;
-            }
-            if known.incarnation > joiner.incarnation && address == from {
-                let answer = JoinAnswer::StaleIncarnation(known.incarnation);
-                answer_join(from, &answer, outbox);
-                return;
-            }
-            if address != from && !self.changes.doubts.is_confirmed(known) {
-                self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
-                return;
-            }
-        } else if let Some(last) = self
-            .departures
-            .last_life(joiner)
-            .filter(|last| *last >= joiner.incarnation)
-        {
-            // It was in, perhaps without hearing of it, or this is an old datagram.
-            answer_join(from, &JoinAnswer::StaleIncarnation(last), outbox);
-            return;
-        } else if self.view.count() >= NODES_MAX {
-            self.refuse(joiner, from, RefusalReason::ViewFull, outbox);
-            return;
-        }
-        let coordinator = self
-            .arc_coordinator(joiner.node)
-            .map_or(self.address, |member| member.address);
-        let answer = JoinAnswer::Known { coordinator };
-        answer_join(from, &answer, outbox);
-        // Who hears nothing would only be put out again.
-        if has_heard && self.is_arc_coordinator(joiner.node) {
-            self.changes.add_join(now, joiner, from);
-            self.relay(&ReportRecord::Join(joiner, from), outbox);
-        }
-    }
-
-    fn refuse(
-        &mut self,
-        joiner: Identity,
-        from: PeerAddress,
-        reason: RefusalReason,
-        outbox: &mut Outbox,
-    ) {
-        answer_join(from, &JoinAnswer::Refused(reason), outbox);
-        outbox.event(Event::RefusedOther {
-            subject: joiner,
-            address: from,
-            reason,
-        });
-    }
-
-    fn handle_join_answer(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        from: PeerAddress,
-        answer: &JoinAnswer,
-        outbox: &mut Outbox,
-    ) -> Result<(), Counter> {
-        if self.phase != Phase::Joining {
-            return Err(Counter::DroppedUnexpected);
-        }
-        if header.view != ViewNumber::default() && !matches!(answer, JoinAnswer::Known { .. }) {
-            // Whatever it says, who has a view knows of a cluster.
-            self.joining.learn(now, from);
-        }
-        match *answer {
-            JoinAnswer::Forming { last_view } => {
-                self.joining
-                    .add_candidate(now, header.sender, from, last_view);
-            }
-            JoinAnswer::Known { coordinator } => {
-                if self.joining.learn(now, coordinator) {
-                    let request = self.joining.request(now, &self.configuration);
-                    outbox.send([&coordinator], Kind::Join, |writer| {
-                        write_join(writer, &request)
-                    });
-                }
-            }
-            JoinAnswer::Refused(reason) => {
-                outbox.event(Event::Refused { by: from, reason });
-            }
-            JoinAnswer::StaleIncarnation(later) => {
-                if later < self.own.incarnation {
-                    return Err(Counter::DroppedUnexpected);
-                }
-                let incarnation = Incarnation(later.0.saturating_add(1));
-                self.start_new_life(now, incarnation, header.view, outbox);
-            }
-        }
-        Ok(())
-    }
-
     // ---- reports ------------------------------------------------------------------------------
 
     /// A member of the present view, maybe this node, tells of another one.
@@ -557,12 +404,10 @@ impl Membership {
                 self.take_contradiction(now, subject, sender, outbox);
             }
             ReportRecord::Leave(subject) if self.view.has(subject) => {
-                let is_news = self.changes.add_leave(now, subject);
-                self.relay_for(is_news, subject, &record, outbox);
+                self.take_leaver(now, subject, ChangeReason::Leave, &record, outbox);
             }
             ReportRecord::Evict(subject) if self.view.has(subject) => {
-                let is_news = self.changes.add_eviction(now, subject);
-                self.relay_for(is_news, subject, &record, outbox);
+                self.take_leaver(now, subject, ChangeReason::Evicted, &record, outbox);
             }
             ReportRecord::Pin(subject, pin) if subject == sender => {
                 self.take_pin(now, sender, pin, outbox);
@@ -576,6 +421,19 @@ impl Membership {
             _ => {}
         }
         self.changes.update(now);
+    }
+
+    /// A member wants to go, or is to.
+    fn take_leaver(
+        &mut self,
+        now: Instant,
+        subject: Identity,
+        reason: ChangeReason,
+        record: &ReportRecord,
+        outbox: &mut Outbox,
+    ) {
+        let is_news = self.changes.add_leaver(now, subject, reason);
+        self.relay_for(is_news, subject, record, outbox);
     }
 
     /// Tells the other coordinators, if this one collects for the subject's arc.
@@ -599,30 +457,5 @@ impl Membership {
 
     fn is_other_member(&self, subject: Identity) -> bool {
         subject != self.own && self.view.has(subject)
-    }
-}
-
-fn answer_join(to: PeerAddress, answer: &JoinAnswer, outbox: &mut Outbox) {
-    outbox.send([&to], Kind::JoinAnswer, |writer| {
-        write_join_answer(writer, answer)
-    });
-}
-
-/// The first setting in which two nodes differ.
-fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalReason> {
-    if theirs.heartbeat_interval_ms != ours.heartbeat_interval_ms {
-        Some(RefusalReason::HeartbeatInterval)
-    } else if theirs.rings != ours.rings {
-        Some(RefusalReason::Rings)
-    } else if theirs.confirmations != ours.confirmations {
-        Some(RefusalReason::Confirmations)
-    } else if theirs.coordinators != ours.coordinators {
-        Some(RefusalReason::Coordinators)
-    } else if theirs.even_split != ours.even_split {
-        Some(RefusalReason::EvenSplit)
-    } else if theirs.detector != ours.detector {
-        Some(RefusalReason::Detector)
-    } else {
-        None
     }
 }

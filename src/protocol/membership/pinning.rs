@@ -12,8 +12,9 @@
 //!
 //! Each member keeps the latest pin that it has heard of; whoever was asked by the administrator tells all
 //! others several times. A pinned member starts no ballot and promises none, so while a quorum is pinned no
-//! view is agreed on. Pins are counted within a view, as all reports are. What should change meanwhile is collected and comes in one view afterwards. A ballot
-//! that this node had promised before goes on: it may have been decided already.
+//! view is agreed on. What should change meanwhile is collected and comes in one view afterwards. A ballot
+//! that this node had promised before goes on: it may have been decided already. Pins are counted within a
+//! view, as all reports are.
 
 use super::Membership;
 use crate::protocol::errors::CommandError;
@@ -34,8 +35,8 @@ const TIMES_TOLD: u32 = 8;
 pub(super) struct Pinning {
     /// Number and node of the latest pin: what comes with a lower pair is older.
     latest: (u32, Option<NodeId>),
-    /// Until when views are pinned, if they are.
-    until: Option<Instant>,
+    /// Until when views are pinned, if they are, and at which node that was said.
+    pinned: Option<(Instant, NodeId)>,
     /// When this node tells its own pin again, and how often it has.
     telling: Option<(Instant, u32)>,
 }
@@ -45,20 +46,20 @@ impl Pinning {
     pub(super) const fn new() -> Self {
         Self {
             latest: (0, None),
-            until: None,
+            pinned: None,
             telling: None,
         }
     }
 
     /// Until when views are pinned.
     pub(super) fn until(&self) -> Option<Instant> {
-        self.until
+        self.pinned.map(|(until, _)| until)
     }
 
     /// When something here is to be done.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let telling = self.telling.map(|(at, _)| at);
-        self.until.into_iter().chain(telling).min()
+        self.until().into_iter().chain(telling).min()
     }
 
     /// A view was installed: its members count pins anew, all from the same number on.
@@ -75,7 +76,7 @@ impl Pinning {
         }
         self.latest = name;
         let span = Duration::from_milliseconds(u64::from(pin.span_ms.min(PIN_SPAN_MS_MAX)));
-        self.until = (pin.span_ms > 0).then(|| now.after(span));
+        self.pinned = (pin.span_ms > 0).then(|| (now.after(span), by));
         true
     }
 }
@@ -88,8 +89,8 @@ impl Membership {
 
     /// How much longer views are pinned, and since which node asked for it.
     pub(in crate::protocol) fn pin(&self, now: Instant) -> Option<(Duration, NodeId)> {
-        let left = self.pinning.until?.since(now);
-        Some((left, self.pinning.latest.1?))
+        let (until, by) = self.pinning.pinned?;
+        Some((until.since(now), by))
     }
 
     /// An administrator wants no views for `span_ms` from now on; zero: wants them again.
@@ -118,12 +119,12 @@ impl Membership {
 
     /// Somebody tells of a pin.
     pub(super) fn take_pin(&mut self, now: Instant, by: Identity, pin: Pin, outbox: &mut Outbox) {
-        let was_pinned = self.pinning.until.is_some();
+        let was_pinned = self.pinning.pinned.is_some();
         if !self.pinning.take(now, by.node, pin) {
             return;
         }
         self.pinning.telling = None;
-        if self.pinning.until.is_some() {
+        if self.pinning.pinned.is_some() {
             outbox.event(Event::Pinned {
                 by: by.node,
                 span_ms: u64::from(pin.span_ms),
@@ -145,17 +146,15 @@ impl Membership {
                     (next < TIMES_TOLD).then(|| (now.after(wait.times(factor)), next));
             }
         }
-        if self.pinning.until.is_some_and(|until| now >= until) {
-            self.pinning.until = None;
+        if self.pinning.until().is_some_and(|until| now >= until) {
+            self.pinning.pinned = None;
             outbox.event(Event::Unpinned);
         }
     }
 
     fn tell_pin(&self, now: Instant, outbox: &mut Outbox) {
-        let left = self
-            .pinning
-            .until
-            .map_or(0, |until| until.since(now).as_milliseconds());
+        let until = self.pinning.until();
+        let left = until.map_or(0, |until| until.since(now).as_milliseconds());
         let pin = Pin {
             sequence: self.pinning.latest.0,
             span_ms: u32::try_from(left).unwrap_or(u32::MAX),

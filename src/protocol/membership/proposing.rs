@@ -38,6 +38,7 @@ impl Membership {
             let is_new = self.proposer.found().is_none();
             self.fill_proposal(now);
             if !is_new || self.may_propose(now, outbox) {
+                self.remember_spared(now);
                 self.proposer.propose(now, self.own);
             }
         }
@@ -214,6 +215,17 @@ impl Membership {
         })
     }
 
+    /// A proposal is made: whoever would go by it and has answered stays this time.
+    fn remember_spared(&mut self, now: Instant) {
+        let memory = self.blocked_timeout();
+        let doubts = &self.changes.doubts;
+        let voters = self.proposer.voters().iter();
+        let answering =
+            voters.filter(|voter| voter.promised && doubts.is_confirmed(voter.identity));
+        self.spared
+            .remember(now, memory, answering.map(|voter| voter.identity));
+    }
+
     /// Accepts, as the first, the value that this node proposes: one that may have been decided
     /// already, or what was collected.
     pub(super) fn fill_proposal(&mut self, now: Instant) {
@@ -232,13 +244,7 @@ impl Membership {
             let mut voters = proposer.voters().iter();
             voters.any(|voter| voter.identity == subject && voter.promised)
         };
-        if !is_first {
-            let members = view.members().iter().map(|member| member.identity);
-            let answering = members
-                .filter(|subject| changes.doubts.is_confirmed(*subject) && has_answered(*subject));
-            let memory = self.blocked_timeout();
-            self.spared.decide(now, memory, quorum_lost, answering);
-        }
+        let memory = self.blocked_timeout();
         let spared = &self.spared;
         let number = match is_first {
             true => self.joining.first_number(now),
@@ -270,7 +276,8 @@ impl Membership {
                     // Whom too few accuse to be sure is dead if it does not answer this node
                     // either.
                     if changes.doubts.is_confirmed(subject) {
-                        !spared.has(subject)
+                        let may_spare = quorum_lost || !spared.has(now, memory, subject);
+                        !(may_spare && has_answered(subject))
                     } else if changes.doubts.is_accused(subject) {
                         !has_answered(subject)
                     } else {

@@ -12,15 +12,16 @@
 //!
 //! What a network did for a while is not held against those who are back: after a partition everybody is
 //! accused by somebody. But whom its watchers do not hear again and again would cost a view each time.
+//! A ballot that is held up has cost none yet, so it may spare the same ones as often as it is looked at.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::Identity;
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
 
-/// Who was spared lately, when, and whether it is spared in the present ballot.
+/// Who was spared lately, and when.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
-pub(super) struct Spared(BoundedVec<(Identity, Instant, bool)>);
+pub(super) struct Spared(BoundedVec<(Identity, Instant)>);
 
 impl Spared {
     /// Nobody was spared.
@@ -28,36 +29,25 @@ impl Spared {
         Ok(Self(BoundedVec::with_capacity(NODES_MAX)?))
     }
 
-    /// Decides for a ballot about those who are accused by enough and have answered it. `all`: also those
-    /// who were spared before, since the network is at fault. That somebody was spared is remembered for
-    /// `memory`.
-    pub(super) fn decide(
+    /// Whether the subject was spared within `memory`.
+    pub(super) fn has(&self, now: Instant, memory: Duration, subject: Identity) -> bool {
+        let mut spared = self.0.iter();
+        spared.any(|(known, at)| *known == subject && now < at.after(memory))
+    }
+
+    /// These are spared in a proposal that is made now.
+    pub(super) fn remember(
         &mut self,
         now: Instant,
         memory: Duration,
-        all: bool,
-        answering: impl Iterator<Item = Identity>,
+        subjects: impl Iterator<Item = Identity>,
     ) {
-        self.0.retain(|(_, at, _)| now < at.after(memory));
-        for (_, _, is_spared) in self.0.as_mut_slice() {
-            *is_spared = false;
-        }
-        for subject in answering {
-            let known = self.0.as_mut_slice().iter_mut();
-            match known.into_iter().find(|(known, _, _)| *known == subject) {
-                Some(known) => known.2 = all,
-                None => {
-                    let _ = self.0.push((subject, now, true));
-                }
+        self.0.retain(|(_, at)| now < at.after(memory));
+        for subject in subjects {
+            if !self.has(now, memory, subject) {
+                let _ = self.0.push((subject, now));
             }
         }
-    }
-
-    /// Whether the subject is spared in the present ballot.
-    pub(super) fn has(&self, subject: Identity) -> bool {
-        self.0
-            .iter()
-            .any(|(known, _, is_spared)| *known == subject && *is_spared)
     }
 }
 
@@ -70,31 +60,20 @@ mod tests {
     const MEMORY: Duration = span(5000);
 
     #[test]
-    fn who_answers_is_spared_once_in_a_while() -> TestResult {
+    fn that_somebody_was_spared_is_remembered_for_a_while() -> TestResult {
         let mut spared = Spared::new()?;
-        spared.decide(at(0), MEMORY, false, [identity(1), identity(2)].into_iter());
-        assert!(spared.has(identity(1)) && spared.has(identity(2)));
-        assert!(!spared.has(identity(3)));
-        spared.decide(
-            at(4999),
-            MEMORY,
-            false,
-            [identity(1), identity(3)].into_iter(),
-        );
-        assert!(!spared.has(identity(1)) && !spared.has(identity(2)));
-        assert!(spared.has(identity(3)));
-        spared.decide(at(5000), MEMORY, false, [identity(1)].into_iter());
-        assert!(spared.has(identity(1)) && !spared.has(identity(3)));
-        Ok(())
-    }
-
-    #[test]
-    fn where_the_network_is_at_fault_all_that_answer_are_spared() -> TestResult {
-        let mut spared = Spared::new()?;
-        for now in [0, 1, 2] {
-            spared.decide(at(now), MEMORY, true, [identity(1)].into_iter());
-            assert!(spared.has(identity(1)));
+        let subjects = || [identity(1), identity(2)].into_iter();
+        assert!(!spared.has(at(0), MEMORY, identity(1)));
+        spared.remember(at(0), MEMORY, subjects());
+        // Whoever is spared again meanwhile is remembered since the first time.
+        spared.remember(at(1000), MEMORY, subjects());
+        for number in 1..=2 {
+            assert!(spared.has(at(4999), MEMORY, identity(number)));
+            assert!(!spared.has(at(5000), MEMORY, identity(number)));
         }
+        assert!(!spared.has(at(1000), MEMORY, identity(3)));
+        spared.remember(at(5000), MEMORY, [identity(3)].into_iter());
+        assert!(spared.has(at(5000), MEMORY, identity(3)));
         Ok(())
     }
 }

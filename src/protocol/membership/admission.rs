@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who looks for a cluster: what it is answered by those who have one, and by those who look for one too.
+
+use super::{Membership, Phase};
+use crate::protocol::configuration::SharedSettings;
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
+use crate::protocol::limits::NODES_MAX;
+use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::{Event, RefusalReason};
+use crate::protocol::time::Instant;
+use crate::protocol::wire::membership::{
+    write_join, write_join_answer, JoinAnswer, JoinRequest, ReportRecord,
+};
+use crate::protocol::wire::{Header, Kind};
+
+impl Membership {
+    /// Somebody looks for a cluster.
+    pub(super) fn handle_join(
+        &mut self,
+        now: Instant,
+        joiner: Identity,
+        from: PeerAddress,
+        request: JoinRequest,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(reason) = mismatch(&request.settings, &self.configuration.shared()) {
+            self.refuse(joiner, from, reason, outbox);
+            return;
+        }
+        if joiner.node == self.own.node {
+            if from == self.address {
+                // An earlier life of this node.
+                return;
+            }
+            self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
+            return;
+        }
+        match self.phase {
+            Phase::Joining => {
+                let news = self
+                    .joining
+                    .add_candidate(now, joiner, from, request.last_view);
+                if news {
+                    let last_view = self.joining.last_view();
+                    answer_join(from, &JoinAnswer::Forming { last_view }, outbox);
+                }
+            }
+            Phase::Member | Phase::Leaving if self.has_quorum() => {
+                self.answer_joiner(now, joiner, request.has_heard, from, outbox);
+            }
+            // Nobody is let in now, but nobody shall form another cluster either.
+            Phase::Member | Phase::Leaving => {
+                let coordinator = self.address;
+                answer_join(from, &JoinAnswer::Known { coordinator }, outbox);
+            }
+            Phase::Gone => {}
+        }
+    }
+
+    /// A node without a view asks this one, which has one.
+    fn answer_joiner(
+        &mut self,
+        now: Instant,
+        joiner: Identity,
+        has_heard: bool,
+        from: PeerAddress,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(member) = self.view.member(joiner.node) {
+            let (known, address) = (member.identity, member.address);
+            if known == joiner && address == from {
+                // It is in and has not heard it yet.
+                self.transfers.begin(from);
+                return;
+            }
+            if known.incarnation > joiner.incarnation && address == from {
+                let answer = JoinAnswer::StaleIncarnation(known.incarnation);
+                answer_join(from, &answer, outbox);
+                return;
+            }
+            if address != from && !self.changes.doubts.is_confirmed(known) {
+                self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
+                return;
+            }
+        } else if let Some(last) = self
+            .departures
+            .last_life(joiner)
+            .filter(|last| *last >= joiner.incarnation)
+        {
+            // It was in, perhaps without hearing of it, or this is an old datagram.
+            answer_join(from, &JoinAnswer::StaleIncarnation(last), outbox);
+            return;
+        } else if self.view.count() >= NODES_MAX {
+            self.refuse(joiner, from, RefusalReason::ViewFull, outbox);
+            return;
+        }
+        let coordinator = self
+            .arc_coordinator(joiner.node)
+            .map_or(self.address, |member| member.address);
+        let answer = JoinAnswer::Known { coordinator };
+        answer_join(from, &answer, outbox);
+        // Who hears nothing would only be put out again.
+        if has_heard && self.is_arc_coordinator(joiner.node) {
+            self.changes.add_join(now, joiner, from);
+            self.relay(&ReportRecord::Join(joiner, from), outbox);
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        joiner: Identity,
+        from: PeerAddress,
+        reason: RefusalReason,
+        outbox: &mut Outbox,
+    ) {
+        answer_join(from, &JoinAnswer::Refused(reason), outbox);
+        outbox.event(Event::RefusedOther {
+            subject: joiner,
+            address: from,
+            reason,
+        });
+    }
+
+    /// Somebody answers this node, which looks for one.
+    pub(super) fn handle_join_answer(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        from: PeerAddress,
+        answer: &JoinAnswer,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        if self.phase != Phase::Joining {
+            return Err(Counter::DroppedUnexpected);
+        }
+        if header.view != ViewNumber::default() && !matches!(answer, JoinAnswer::Known { .. }) {
+            // Whatever it says, who has a view knows of a cluster.
+            self.joining.learn(now, from);
+        }
+        match *answer {
+            JoinAnswer::Forming { last_view } => {
+                self.joining
+                    .add_candidate(now, header.sender, from, last_view);
+            }
+            JoinAnswer::Known { coordinator } => {
+                if self.joining.learn(now, coordinator) {
+                    let request = self.joining.request(now, &self.configuration);
+                    outbox.send([&coordinator], Kind::Join, |writer| {
+                        write_join(writer, &request)
+                    });
+                }
+            }
+            JoinAnswer::Refused(reason) => {
+                outbox.event(Event::Refused { by: from, reason });
+            }
+            JoinAnswer::StaleIncarnation(later) => {
+                if later < self.own.incarnation {
+                    return Err(Counter::DroppedUnexpected);
+                }
+                let incarnation = Incarnation(later.0.saturating_add(1));
+                self.start_new_life(now, incarnation, header.view, outbox);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn answer_join(to: PeerAddress, answer: &JoinAnswer, outbox: &mut Outbox) {
+    outbox.send([&to], Kind::JoinAnswer, |writer| {
+        write_join_answer(writer, answer)
+    });
+}
+
+/// The first setting in which two nodes differ.
+fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalReason> {
+    if theirs.heartbeat_interval_ms != ours.heartbeat_interval_ms {
+        Some(RefusalReason::HeartbeatInterval)
+    } else if theirs.rings != ours.rings {
+        Some(RefusalReason::Rings)
+    } else if theirs.confirmations != ours.confirmations {
+        Some(RefusalReason::Confirmations)
+    } else if theirs.coordinators != ours.coordinators {
+        Some(RefusalReason::Coordinators)
+    } else if theirs.even_split != ours.even_split {
+        Some(RefusalReason::EvenSplit)
+    } else if theirs.detector != ours.detector {
+        Some(RefusalReason::Detector)
+    } else {
+        None
+    }
+}
