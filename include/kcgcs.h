@@ -146,7 +146,8 @@ struct kcgcs_message {
  * @get_state: reserved for state transfer, must be NULL in this version
  * @set_state: reserved for state transfer, must be NULL in this version
  * @watchdog_ms: a callback that does not return for so many milliseconds is
- *               reported in the kernel's log, and so is its return; 0: never.
+ *               reported in the kernel's log, and so is its return if it is
+ *               still a member; 0: never.
  *               Heartbeats go on whatever consumers do, so nobody else
  *               would notice
  * @watchdog_leave: such a consumer is put out of its group too: the others get
@@ -328,11 +329,12 @@ struct kcgcs_fence_ops {
  * them needs a handler; only one is called for a failed node, unless that
  * member fails in the middle of it.  Nobody is fenced who leaves, is evicted,
  * or has been started anew; nor is anything fenced by a node without a quorum.
- * While a handler works the groups' messages wait.
+ * While a handler works the groups' messages wait.  A module must take its
+ * handler away before it goes.
  *
  * Context: Process context. May sleep.
- * Return: 0, -ENETDOWN no node in this namespace, -EINVAL, -EBUSY it has a
- * handler already.
+ * Return: 0, -ENETDOWN no node in this namespace, or one that goes away,
+ * -EINVAL, -EBUSY it has a handler already.
  */
 int kcgcs_register_fence(struct net *net, const struct kcgcs_fence_ops *ops,
 			 void *context);

@@ -61,21 +61,22 @@ static int fence_guard(struct net *net, bool wanted)
 	};
 	int ret = 0;
 
-	mutex_lock(&guard_lock);
+	lockdep_assert_held(&guard_lock);
 	if (wanted)
 		ret = kcgcs_register_fence(net, &ops, NULL);
 	else if (state->is_guarded)
 		ret = kcgcs_unregister_fence(net);
 	if (!ret || !wanted)
 		state->is_guarded = wanted;
-	mutex_unlock(&guard_lock);
 	return ret;
 }
 
 /* The namespace goes away, or this module does. */
 static void __net_exit fence_net_exit(struct net *net)
 {
+	mutex_lock(&guard_lock);
 	fence_guard(net, false);
+	mutex_unlock(&guard_lock);
 }
 
 static struct pernet_operations fence_net_operations = {
@@ -84,7 +85,10 @@ static struct pernet_operations fence_net_operations = {
 	.size = sizeof(struct fence_net),
 };
 
-/* Until the module is ready, what insmod was given is only remembered. */
+/*
+ * What insmod was given is only remembered until the module is ready, and a
+ * parameter can still be written to when it is so no more.
+ */
 static bool is_ready;
 static bool guard_at_start;
 
@@ -95,11 +99,13 @@ static int fence_set_guard(const char *text, const struct kernel_param *param)
 
 	if (ret)
 		return ret;
-	if (!is_ready) {
+	mutex_lock(&guard_lock);
+	if (is_ready)
+		ret = fence_guard(current->nsproxy->net_ns, wanted);
+	else
 		guard_at_start = wanted;
-		return 0;
-	}
-	return fence_guard(current->nsproxy->net_ns, wanted);
+	mutex_unlock(&guard_lock);
+	return ret;
 }
 
 static const struct kernel_param_ops guard_ops = {
@@ -114,17 +120,21 @@ static int __init fence_init(void)
 
 	if (ret)
 		return ret;
+	mutex_lock(&guard_lock);
 	if (guard_at_start)
 		ret = fence_guard(current->nsproxy->net_ns, true);
+	is_ready = !ret;
+	mutex_unlock(&guard_lock);
 	if (ret)
 		unregister_pernet_subsys(&fence_net_operations);
-	else
-		is_ready = true;
 	return ret;
 }
 
 static void __exit fence_exit(void)
 {
+	mutex_lock(&guard_lock);
+	is_ready = false;
+	mutex_unlock(&guard_lock);
 	unregister_pernet_subsys(&fence_net_operations);
 }
 

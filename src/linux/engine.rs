@@ -4,6 +4,7 @@
 //! a time, with all outputs carried out before the next one.
 
 mod cluster_events;
+mod fencing;
 mod watchdog;
 
 use super::{
@@ -85,7 +86,7 @@ pub(super) struct Engine {
     /// Differences from the last cluster view, told before the view itself.
     changes: KVec<(Identity, ChangeReason)>,
     cluster_view: Option<Arc<ViewRecord>>,
-    pub(super) log: EventLog,
+    log: EventLog,
     /// Place in `handles` of the one whose message was taken last.
     last_submitter: usize,
     /// When to try again what there was no memory for.
@@ -185,7 +186,9 @@ impl Engine {
     }
 
     fn handle_inputs(&mut self, instance: &Instance) -> bool {
-        self.check_watchdogs(clock::now(), instance);
+        if !self.is_stopped {
+            self.check_watchdogs(clock::now(), instance);
+        }
         for count in 0..INPUTS_PER_RUN {
             if self.is_stopped {
                 return false;

@@ -5,8 +5,6 @@
 
 use super::{
     callback_types::Member,
-    engine::Engine,
-    event_log::log_line,
     ffi,
     instance::Instance,
     ring_buffer::RingBuffer, //
@@ -16,10 +14,7 @@ use crate::{
     protocol::{
         identity::Identity,
         limits::NODES_MAX,
-        time::{
-            Duration,
-            Instant, //
-        }, //
+        time::Duration, //
     }, //
 };
 use kernel::{
@@ -101,8 +96,12 @@ impl FenceGate {
             *handler = Some(Handler { fence, context });
         }
         let timeout = Duration::from_milliseconds(u64::from(ops.timeout_ms));
-        instance.with_engine(|engine, instance| engine.guard(instance, Some(timeout)));
-        Ok(())
+        let guarded = instance.with_engine(|engine, instance| engine.guard(instance, Some(timeout)));
+        if guarded.is_err() {
+            // The node goes away, and asks nobody any more.
+            *instance.fence_gate.handler.lock() = None;
+        }
+        guarded.map_err(|_| ENETDOWN)
     }
 
     /// Takes the handler away; waits for a call of it to end.
@@ -110,7 +109,7 @@ impl FenceGate {
     /// Context: Process context, not from the handler. May sleep.
     pub(super) fn unregister(instance: &Instance) -> Result {
         // Whoever waits for the handler waits no more, so the engine is told first.
-        instance.with_engine(|engine, instance| engine.guard(instance, None));
+        let _ = instance.with_engine(|engine, instance| engine.guard(instance, None));
         let handler = instance.fence_gate.handler.lock().take();
         handler.map(|_| ()).ok_or(ENOENT)
     }
@@ -150,55 +149,5 @@ impl FenceGate {
     /// The node is gone: nobody is called any more.
     pub(super) fn end(&self) {
         *self.handler.lock() = None;
-    }
-}
-
-impl Engine {
-    /// A handler was registered, or is none any more.
-    fn guard(&mut self, instance: &Instance, timeout: Option<Duration>) {
-        let _ = self.administer(instance, |node, now| {
-            node.set_fence_timeout(now, timeout);
-            Ok(())
-        });
-    }
-
-    /// The handler is not called: should it be needed after all, it is asked for again.
-    fn skip_fence(&mut self, instance: &Instance, subject: Identity) {
-        let _ = self.administer(instance, |node, now| {
-            node.answer_fence(now, subject, false);
-            Ok(())
-        });
-    }
-
-    /// The handler has returned.
-    fn answer_fence(&mut self, instance: &Instance, subject: Identity, result: c_int) {
-        let _ = self.administer(instance, |node, now| {
-            node.answer_fence(now, subject, result == 0);
-            Ok(())
-        });
-        let now = super::clock::now();
-        if result == 0 {
-            log_line!(self.log, now, "the fence handler has fenced node {:?}", subject.node);
-        } else {
-            log_line!(
-                self.log,
-                now,
-                "the fence handler cannot fence node {:?}: error {}",
-                subject.node,
-                result
-            );
-        }
-    }
-
-    /// What is to be told of the gate.
-    pub(super) fn want_fence(&mut self, now: Instant, subject: Identity, instance: &Instance) {
-        log_line!(
-            self.log,
-            now,
-            "node {:?} has failed: waits for the fence handler",
-            subject.node
-        );
-        instance.fence_gate.push(subject, self.cluster_member(subject));
-        instance.wake_fence_gate();
     }
 }

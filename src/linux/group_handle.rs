@@ -33,7 +33,6 @@ use super::{
     view_record::ViewRecord,
     work_item::WorkItem, //
 };
-use super::clock;
 use crate::{
     platform::BoundedVec,
     protocol::{
@@ -429,11 +428,11 @@ impl Handle {
                 delivery
             };
             self.calling.store(Task::current_raw() as usize, Relaxed);
-            if self.watchdog.begin(clock::now()) {
+            if self.watchdog.begin() {
                 self.instance.wake_engine();
             }
             self.call_back(delivery);
-            if self.watchdog.end(clock::now()) {
+            if self.watchdog.end() {
                 self.instance.wake_engine();
             }
             self.calling.store(0, Relaxed);

@@ -182,8 +182,8 @@ static int kcgcs_node_get(struct sk_buff *skb, struct genl_info *info)
 }
 
 /*
- * One member, group or neighbour in each message, from cb->args[0] on.  A list that has
- * changed since the last part of the dump is marked as such.
+ * One member, group or neighbour in each message, from cb->args[0] on.  A list
+ * that has changed since the last part of the dump is marked as such.
  */
 static int kcgcs_dump(struct sk_buff *skb, struct netlink_callback *cb)
 {
@@ -251,7 +251,8 @@ static const struct genl_split_ops kcgcs_operations[] = {
 		.policy = kcgcs_no_policy,
 		.maxattr = 0,
 		.flags = GENL_CMD_CAP_DUMP,
-	},	{
+	},
+	{
 		.cmd = KCGCS_CMD_EVICT,
 		.doit = kcgcs_evict,
 		.policy = kcgcs_evict_policy,

@@ -195,7 +195,7 @@ impl Engine {
     }
 
     /// A node as a member of the last cluster view.
-    pub(in super::super) fn cluster_member(&self, subject: Identity) -> Member {
+    pub(super) fn cluster_member(&self, subject: Identity) -> Member {
         let id = node_member(subject);
         self.cluster_view
             .as_ref()

@@ -20,11 +20,15 @@ impl Engine {
     /// Looks for consumers that do not return from a callback, or do again.
     pub(super) fn check_watchdogs(&mut self, now: Instant, instance: &Instance) {
         let mut place: usize = 0;
-        while let Some(handle) = self.handles.get(place).cloned() {
-            let alarm = handle.watchdog.check(now);
+        while let Some(handle) = self.handles.get(place) {
+            place = place.saturating_add(1);
+            let Some(alarm) = handle.watchdog.check(now) else {
+                continue;
+            };
+            let handle = handle.clone();
             let (endpoint, name) = (handle.endpoint().0, handle.name);
             match alarm {
-                Some(Alarm::Hangs { for_ms }) if handle.watchdog.puts_out() => {
+                Alarm::Hangs { for_ms } if handle.watchdog.puts_out() => {
                     log_line!(
                         self.log,
                         now,
@@ -33,11 +37,11 @@ impl Engine {
                         name,
                         for_ms
                     );
-                    // The next one is in its place now.
                     self.put_out(now, &handle, "does not return from it", instance);
-                    continue;
+                    // The next one is in its place now.
+                    place = place.saturating_sub(1);
                 }
-                Some(Alarm::Hangs { for_ms }) => {
+                Alarm::Hangs { for_ms } => {
                     log_line!(
                         self.log,
                         now,
@@ -47,7 +51,7 @@ impl Engine {
                         for_ms
                     );
                 }
-                Some(Alarm::IsBack { after_ms }) => {
+                Alarm::IsBack { after_ms } => {
                     log_line!(
                         self.log,
                         now,
@@ -57,9 +61,7 @@ impl Engine {
                         after_ms
                     );
                 }
-                None => {}
             }
-            place = place.saturating_add(1);
         }
     }
 

@@ -8,11 +8,14 @@
 //!    +------- end -----+
 //! ```
 //!
+//! Who has asked for none pays for none: no clock is read for it.
+//!
 //! The work item that makes callbacks writes, the engine reads; each value is written by one of them only,
 //! and nothing but a report is at stake, so relaxed atomics are enough.
 
 #![forbid(unsafe_code)]
 
+use super::super::clock;
 use crate::protocol::time::{
     Duration,
     Instant, //
@@ -67,18 +70,23 @@ impl Watchdog {
     }
 
     /// A callback begins. Whether the engine is to be woken, so that it looks in time.
-    pub(in crate::linux) fn begin(&self, now: Instant) -> bool {
-        self.began.store(now.as_nanoseconds().max(1), Relaxed);
+    pub(in crate::linux) fn begin(&self) -> bool {
+        if self.span.is_some() {
+            self.began.store(clock::now().as_nanoseconds().max(1), Relaxed);
+        }
         self.span.is_some()
     }
 
     /// It has returned. Whether the engine is to be woken, since that is worth a line.
-    pub(in crate::linux) fn end(&self, now: Instant) -> bool {
+    pub(in crate::linux) fn end(&self) -> bool {
+        if self.span.is_none() {
+            return false;
+        }
         let began = self.began.load(Relaxed);
         self.began.store(0, Relaxed);
         let was_reported = self.reported.load(Relaxed) == began;
         if was_reported {
-            self.returned.store(now.as_nanoseconds(), Relaxed);
+            self.returned.store(clock::now().as_nanoseconds(), Relaxed);
         }
         was_reported
     }
@@ -108,7 +116,8 @@ impl Watchdog {
 
     /// When a callback that runs now hangs, if it runs on.
     pub(in crate::linux) fn deadline(&self) -> Option<Instant> {
-        Some(self.running()?.after(self.span?))
+        let span = self.span?;
+        Some(self.running()?.after(span))
     }
 
     /// The beginning of a callback that runs and was not reported.

@@ -239,9 +239,10 @@ fn failed(changes: &[Change]) -> impl Iterator<Item = Identity> + '_ {
         others.any(|other| matches!(other, Change::Add(member) if member.identity.node == node))
     };
     changes.iter().filter_map(move |change| match *change {
-        Change::Remove { subject, reason } if reason == ChangeReason::Failed => {
-            (!comes_back(subject.node)).then_some(subject)
-        }
+        Change::Remove {
+            subject,
+            reason: ChangeReason::Failed,
+        } => (!comes_back(subject.node)).then_some(subject),
         _ => None,
     })
 }
