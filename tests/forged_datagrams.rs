@@ -12,7 +12,7 @@ use std::rc::Rc;
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
 use kcgcs_protocol::protocol::identity::{
-    cluster_number, Identity, Incarnation, NodeId, PeerAddress, Slot, ViewNumber,
+    cluster_number, Identity, Incarnation, NodeId, PeerAddress, Slot, ViewName, ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::DATAGRAM_BYTES_MAX;
 use kcgcs_protocol::protocol::view::MemberRecord;
@@ -101,6 +101,11 @@ fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names
     let head = ViewPartHead {
         number: ViewNumber(view - 1),
         issuer: victim(1).node,
+        is_primary: true,
+        origin: ViewName {
+            number: ViewNumber(1),
+            issuer: victim(1).node,
+        },
         part: 0,
         parts: 1,
         members_total: 1,

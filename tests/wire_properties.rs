@@ -5,7 +5,7 @@
 
 use kcgcs_protocol::protocol::configuration::{DetectorKind, SharedSettings};
 use kcgcs_protocol::protocol::identity::{
-    EndpointId, GroupId, Identity, Incarnation, NodeId, PeerAddress, Slot, ViewNumber,
+    EndpointId, GroupId, Identity, Incarnation, NodeId, PeerAddress, Slot, ViewName, ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::{
     DEPARTURES_IN_PART_MAX, FRAGMENT_BYTES_MAX, GOSSIP_ENTRIES_MAX, HEADER_BYTES, NODES_MAX,
@@ -35,6 +35,8 @@ fn parse_with_all(body: &[u8]) {
     let _ = parse_join(body);
     let _ = parse_join_answer(body);
     let _ = parse_ballot(body);
+    let _ = parse_prepare(body);
+    let _ = parse_not_member(body);
     let _ = parse_commit(body);
     let _ = parse_number(body);
     if let Ok(reports) = parse_reports(body) {
@@ -137,14 +139,17 @@ fn report() -> impl Strategy<Value = ReportRecord> {
         (identity(), node()).prop_map(|(subject, watcher)| ReportRecord::Accuse(subject, watcher)),
         (identity(), node()).prop_map(|(subject, watcher)| ReportRecord::Clear(subject, watcher)),
         identity().prop_map(ReportRecord::Leave),
-        (identity(), address()).prop_map(|(joiner, from)| ReportRecord::Join(joiner, from)),
+        (identity(), address(), any::<u64>()).prop_map(|(joiner, from, last_view)| {
+            ReportRecord::Join(joiner, from, ViewNumber(last_view))
+        }),
     ]
 }
 
 fn join_answer() -> impl Strategy<Value = JoinAnswer> {
     prop_oneof![
-        any::<u64>().prop_map(|number| JoinAnswer::Forming {
-            last_view: ViewNumber(number)
+        any::<[u64; 2]>().prop_map(|[last_view, primary]| JoinAnswer::Forming {
+            last_view: ViewNumber(last_view),
+            primary: ViewNumber(primary)
         }),
         address().prop_map(|coordinator| JoinAnswer::Known { coordinator }),
         select(vec![
@@ -156,10 +161,31 @@ fn join_answer() -> impl Strategy<Value = JoinAnswer> {
             RefusalReason::EvenSplit,
             RefusalReason::ViewFull,
             RefusalReason::Detector,
+            RefusalReason::Partitionable,
         ])
         .prop_map(JoinAnswer::Refused),
         any::<u64>().prop_map(|later| JoinAnswer::StaleIncarnation(Incarnation(later))),
+        (any::<bool>(), node())
+            .prop_map(|(is_primary, issuer)| JoinAnswer::Part { is_primary, issuer }),
     ]
+}
+
+fn seat() -> impl Strategy<Value = Seat> {
+    (any::<u64>(), any::<u64>(), node()).prop_map(|(birth, number, issuer)| Seat {
+        birth: Incarnation(birth),
+        electorate: ViewName {
+            number: ViewNumber(number),
+            issuer,
+        },
+    })
+}
+
+fn proposal_kind() -> impl Strategy<Value = ProposalKind> {
+    select(vec![
+        ProposalKind::Successor,
+        ProposalKind::First,
+        ProposalKind::Part,
+    ])
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -209,13 +235,16 @@ proptest! {
     fn pulses_and_joins_are_read_as_they_were_written(
         number: u32,
         heard_age_ms: u16,
-        settings in any::<[u32; 5]>(),
+        settings in any::<[u32; 6]>(),
+        primary: u64,
+        seat in seat(),
         has_gossip: bool,
         answer in join_answer(),
     ) {
         let pulse = PulseBody { number, heard_age_ms };
         prop_assert_eq!(PulseBody::parse(&written(|writer| pulse.write(writer))), Ok(pulse));
-        let [heartbeat_interval_ms, rings, confirmations, coordinators, even_split] = settings;
+        let [heartbeat_interval_ms, rings, confirmations, coordinators, even_split, partitionable] =
+            settings;
         let detector = DetectorKind::ALL[usize::from(has_gossip)];
         let settings = SharedSettings {
             heartbeat_interval_ms,
@@ -223,10 +252,13 @@ proptest! {
             confirmations,
             coordinators,
             even_split,
+            partitionable,
             detector,
         };
         let last_view = ViewNumber(u64::from(number));
-        let join = JoinRequest { settings, has_heard: rings % 2 == 0, last_view };
+        let primary = ViewNumber(primary);
+        let has_heard = rings % 2 == 0;
+        let join = JoinRequest { settings, has_heard, last_view, primary, seat };
         prop_assert_eq!(parse_join(&written(|writer| write_join(writer, &join))), Ok(join));
         let body = written(|writer| write_join_answer(writer, &answer));
         prop_assert_eq!(parse_join_answer(&body), Ok(answer));
@@ -245,6 +277,8 @@ proptest! {
         under in ballot(),
         before in ballot(),
         has_groups: bool,
+        seat in seat(),
+        kind in proposal_kind(),
         issuer in node(),
         number in 1..=u64::MAX,
         reporters in vec(any::<u8>(), 0..=NODES_MAX / 8),
@@ -258,6 +292,7 @@ proptest! {
             let head = ProposalHead {
                 issuer,
                 number: ViewNumber(number),
+                kind,
                 part: part as u16,
                 parts: parts as u16,
                 changes_total: changes.len() as u16,
@@ -269,13 +304,14 @@ proptest! {
             });
             let (ballot, alone) = parse_propose(&body).unwrap();
             prop_assert_eq!((ballot, alone.issuer, alone.reporters), (under, issuer, &reporters[..]));
-            prop_assert_eq!(alone.number, head.number);
+            prop_assert_eq!((alone.number, alone.kind), (head.number, kind));
             let body = written(|writer| {
-                write_promise(writer, under, has_groups, Some(before))?;
+                write_promise(writer, under, has_groups, seat, Some(before))?;
                 write_proposal_part(writer, &head, &changes[start..end])
             });
             let promise = parse_promise(&body).unwrap();
-            prop_assert_eq!((promise.ballot, promise.has_groups), (under, has_groups));
+            let Promise { ballot, .. } = promise;
+            prop_assert_eq!((ballot, promise.has_groups, promise.seat), (under, has_groups, seat));
             let (accepted, within) = promise.accepted.unwrap();
             prop_assert_eq!(accepted, before);
             prop_assert!(alone.changes.eq(within.changes));
@@ -288,6 +324,8 @@ proptest! {
     fn views_are_read_as_they_were_written(
         number in 1..=u64::MAX,
         issuer in node(),
+        is_primary: bool,
+        seat in seat(),
         members in btree_map(node(), (member(), any::<bool>()), 1..100),
         departures in vec((identity(), departure_reason()), 0..=DEPARTURES_IN_PART_MAX),
     ) {
@@ -303,6 +341,8 @@ proptest! {
             let head = ViewPartHead {
                 number: ViewNumber(number),
                 issuer,
+                is_primary,
+                origin: seat.electorate,
                 part: part as u16,
                 parts: parts.len() as u16,
                 members_total: members.len() as u16,
@@ -311,6 +351,7 @@ proptest! {
             let body = written(|writer| write_view_part(writer, &head, entries.iter().copied()));
             let read = parse_view_part(&body).unwrap();
             prop_assert_eq!((read.number, read.issuer), (head.number, issuer));
+            prop_assert_eq!((read.is_primary, read.origin), (is_primary, head.origin));
             prop_assert_eq!(read.departures.collect::<Vec<_>>(), &departures[..]);
             prop_assert_eq!(read.members.collect::<Vec<_>>(), entries);
         }
@@ -321,6 +362,7 @@ proptest! {
         let head = ProposalHead {
             issuer: under.coordinator,
             number: ViewNumber(1),
+            kind: ProposalKind::Successor,
             part: 0,
             parts: 1,
             changes_total: changes.len() as u16,
@@ -344,6 +386,7 @@ proptest! {
         let head = ProposalHead {
             issuer: NodeId::new(1).unwrap(),
             number: ViewNumber(1),
+            kind: ProposalKind::Successor,
             part: 0,
             parts: 1,
             changes_total: changes.len() as u16,

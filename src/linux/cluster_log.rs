@@ -106,6 +106,7 @@ pub(super) fn refusal(reason: RefusalReason) -> &'static str {
         RefusalReason::Confirmations => "number of confirmations differs",
         RefusalReason::Coordinators => "number of coordinators differs",
         RefusalReason::EvenSplit => "rule for equal halves (even_split) differs",
+        RefusalReason::Partitionable => "rule for parts without a quorum (partitionable) differs",
         RefusalReason::ViewFull => "view is full",
         RefusalReason::Detector => "detector differs",
     }

@@ -171,13 +171,15 @@ KCGCS_SETTING(takeover_ms,
 KCGCS_SETTING(formation_ms,
 	      "Milliseconds that a starting node collects others, 1 to 60000 (default 250)");
 KCGCS_SETTING(blocked_timeout_ms,
-	      "Milliseconds without a quorum before a node gives up a view of which members have started anew, 100 to 3600000 (default 5000)");
+	      "Milliseconds without a quorum before a node gives up its view, if members have started anew or the cluster is partitionable, 100 to 3600000 (default 5000)");
 KCGCS_SETTING(expected_nodes,
 	      "Nodes of which a majority forms the first view, 0 to 1024; 0: this node and its peers (default 0)");
 KCGCS_SETTING(wait_for_all,
 	      "Whether the first view waits for all expected nodes instead of a majority, 0 to 1 (default 0)");
 KCGCS_SETTING(even_split,
 	      "Whether of two equal halves of a view the one with the lowest node goes on, 0 to 1 (default 1)");
+KCGCS_SETTING(partitionable,
+	      "Whether a part without a quorum goes on with views that are not primary, 0 to 1 (default 0)");
 
 static struct kcgcs_setting *kcgcs_settings[] = {
 	&kcgcs_setting_node_id,
@@ -199,6 +201,7 @@ static struct kcgcs_setting *kcgcs_settings[] = {
 	&kcgcs_setting_expected_nodes,
 	&kcgcs_setting_wait_for_all,
 	&kcgcs_setting_even_split,
+	&kcgcs_setting_partitionable,
 };
 
 static int kcgcs_set_nothing(const char *text, const struct kernel_param *param)

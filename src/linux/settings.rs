@@ -134,6 +134,7 @@ setting_names! {
     expected_nodes
     wait_for_all
     even_split
+    partitionable
 }
 
 /// The name of a cluster.

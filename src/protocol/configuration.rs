@@ -59,8 +59,9 @@ pub struct Configuration {
     /// Milliseconds that a starting node collects others before the first view is formed, and
     /// between two rounds of looking for a cluster. 1 to 60000, default 250.
     pub formation_ms: u32,
-    /// Milliseconds without a quorum after which a node gives up its view if it hears that members have
-    /// started anew, and looks for a cluster under a new incarnation. 100 to 3600000, default 5000.
+    /// Milliseconds without a quorum after which a node gives up its view, if it hears that members have
+    /// started anew or if the cluster is `partitionable`, and looks for a cluster under a new incarnation.
+    /// 100 to 3600000, default 5000.
     pub blocked_timeout_ms: u32,
     /// Nodes of which a majority must be present to form the first view; 0: this node and its
     /// peers. 0 to 1024, default 0.
@@ -71,6 +72,9 @@ pub struct Configuration {
     /// Whether of two equal halves of a view the one with its lowest node goes on; otherwise neither does.
     /// 0 or 1, default 1.
     pub even_split: u32,
+    /// Whether a part of the cluster without a quorum goes on with views of its own, which are not primary,
+    /// and comes back to the others later; otherwise it waits for them. 0 or 1, default 0.
+    pub partitionable: u32,
     /// How silence is found out. Default: on rings.
     pub detector: DetectorKind,
 }
@@ -97,6 +101,7 @@ impl Configuration {
         expected_nodes: 0,
         wait_for_all: 0,
         even_split: 1,
+        partitionable: 0,
         detector: DetectorKind::Ring,
     };
 
@@ -162,6 +167,8 @@ pub struct SharedSettings {
     pub coordinators: u32,
     /// See [`Configuration::even_split`].
     pub even_split: u32,
+    /// See [`Configuration::partitionable`].
+    pub partitionable: u32,
     /// See [`Configuration::detector`].
     pub detector: DetectorKind,
 }
@@ -228,6 +235,7 @@ impl ValidConfiguration {
         in_range("expected_nodes", s.expected_nodes, 0, NODES_MAX as u32)?;
         in_range("wait_for_all", s.wait_for_all, 0, 1)?;
         in_range("even_split", s.even_split, 0, 1)?;
+        in_range("partitionable", s.partitionable, 0, 1)?;
         if peers.len() > PEERS_MAX {
             return Err(ConfigurationError::Setting(InvalidSetting {
                 parameter: "peers",
@@ -290,6 +298,7 @@ impl ValidConfiguration {
             confirmations: self.settings.confirmations,
             coordinators: self.settings.coordinators,
             even_split: self.settings.even_split,
+            partitionable: self.settings.partitionable,
             detector: self.settings.detector,
         }
     }
@@ -341,6 +350,11 @@ impl ValidConfiguration {
             .plus(milliseconds(settings.takeover_ms).times(takeovers))
     }
 
+    /// Time between two rounds of looking for a cluster.
+    pub fn formation_round(&self) -> Duration {
+        Duration::from_milliseconds(u64::from(self.settings.formation_ms))
+    }
+
     /// Time before an unanswered message is sent again.
     pub fn retransmit(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.retransmit_ms))
@@ -364,7 +378,7 @@ mod tests {
     type Set = fn(&mut Configuration, u32);
 
     /// Name, smallest and largest value, how to set it.
-    const LIMITS: [(&str, u32, u32, Set); 18] = [
+    const LIMITS: [(&str, u32, u32, Set); 19] = [
         ("heartbeat_interval_ms", 10, 10_000, |c, v| {
             c.heartbeat_interval_ms = v
         }),
@@ -393,6 +407,7 @@ mod tests {
         ("expected_nodes", 0, 1024, |c, v| c.expected_nodes = v),
         ("wait_for_all", 0, 1, |c, v| c.wait_for_all = v),
         ("even_split", 0, 1, |c, v| c.even_split = v),
+        ("partitionable", 0, 1, |c, v| c.partitionable = v),
     ];
 
     fn check(settings: Configuration) -> Result<(), ConfigurationError> {

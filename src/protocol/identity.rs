@@ -53,6 +53,15 @@ impl ViewNumber {
     }
 }
 
+/// What a cluster view is called: its number, and who issued it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ViewName {
+    /// The view's number; zero: no view.
+    pub number: ViewNumber,
+    /// Its issuer.
+    pub issuer: NodeId,
+}
+
 /// A small number, from 1, that a member keeps for as long as it is a member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);

@@ -86,9 +86,9 @@ const _: () = assert!(ENDPOINT_WINDOW_FRAGMENTS_MAX * 4 <= GROUP_LOG_ENTRIES_MAX
 const _: () = assert!(PARTS_MAX <= 64);
 // The largest part of a proposal in a promise, and of a view, fit a datagram.
 const _: () =
-    assert!(HEADER_BYTES + 14 + 17 + NODES_MAX / 8 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX);
+    assert!(HEADER_BYTES + 32 + 18 + NODES_MAX / 8 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(
-    HEADER_BYTES + 17 + DEPARTURES_IN_PART_MAX * 11 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX
+    HEADER_BYTES + 28 + DEPARTURES_IN_PART_MAX * 11 + PART_ENTRIES_MAX * 31 <= DATAGRAM_BYTES_MAX
 );
 // The largest entry of a group's log, its first one in a cluster view, fits a datagram.
 const _: () = assert!(

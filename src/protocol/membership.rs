@@ -17,7 +17,7 @@
 //! collect what a view has to change, [`inquiry`] asks who is accused, [`agreement`] decides on it,
 //! [`announcement`] and [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that
 //! have missed a lot, [`spared`] those who were accused and answered, [`pinning`] that an administrator wants
-//! no views for a while, [`fencing`] who must be fenced first.
+//! no views for a while, [`fencing`] who must be fenced first, [`parts`] what parts of a partitionable cluster do.
 
 mod admission;
 mod agreement;
@@ -32,6 +32,7 @@ mod inquiry;
 mod installation;
 mod joining;
 mod messages;
+mod parts;
 mod pinning;
 mod proposal;
 mod proposing;
@@ -50,6 +51,7 @@ use self::changes::Changes;
 use self::doubts::Doubts;
 use self::fencing::Fencing;
 use self::joining::Joining;
+use self::parts::Memory;
 use self::pinning::Pinning;
 use self::reminders::Reminders;
 use self::spared::Spared;
@@ -158,6 +160,8 @@ pub(super) struct Membership {
     parting: Option<ViewNumber>,
     pinning: Pinning,
     fencing: Fencing,
+    /// In a partitionable cluster.
+    memory: Option<Memory>,
 }
 
 impl Membership {
@@ -225,6 +229,10 @@ impl Membership {
             parting: None,
             pinning: Pinning::new(),
             fencing: Fencing::new()?,
+            memory: match settings.partitionable {
+                0 => None,
+                _ => Some(Memory::new(own, now)?),
+            },
             configuration,
         })
     }
@@ -381,8 +389,10 @@ impl Membership {
         match self.phase {
             Phase::Gone => return,
             Phase::Joining => {
+                let known = (self.last_primary(), self.seat());
+                let (configuration, random) = (&self.configuration, &mut self.random);
                 self.joining
-                    .begin_round(now, &self.configuration, &mut self.random, outbox);
+                    .begin_round(now, configuration, known, random, outbox);
             }
             Phase::Member | Phase::Leaving => {
                 self.advance_pin(now, outbox);
@@ -390,6 +400,7 @@ impl Membership {
                 self.advance_doubts(now, outbox);
                 self.advance_farewell(now, outbox);
                 self.advance_quorum(now, outbox);
+                self.advance_asking(now, outbox);
             }
         }
         self.advance_ballot(now, outbox);
@@ -401,8 +412,10 @@ impl Membership {
     /// Sends what had to wait for room in the transmit queue.
     pub(super) fn pump(&mut self, outbox: &mut Outbox) {
         if self.proposer.stage() == Stage::Proposing {
-            self.proposer
-                .pump(self.own, self.acceptor.accepted(), outbox);
+            let is_formation = self.phase == Phase::Joining;
+            let memory = self.memory.as_ref().filter(|_| is_formation);
+            let accepted = proposing::accepted(memory, &self.acceptor, self.proposer.ballot());
+            self.proposer.pump(self.own, accepted, outbox);
         }
         self.transfers.pump(&self.view, &self.departures, outbox);
     }
@@ -446,6 +459,7 @@ impl Membership {
                     .map(|farewell| farewell.send_at.min(farewell.give_up_at));
                 add(farewell, DeadlineReason::MembershipRetransmit);
                 add(self.quorum_deadline(), DeadlineReason::Blocked);
+                add(self.ask_elsewhere_at(), DeadlineReason::Formation);
                 add(self.pinning.next_deadline(), DeadlineReason::Pinned);
             }
         }

@@ -83,6 +83,8 @@ pub enum RefusalReason {
     Coordinators,
     /// What becomes of two equal halves differs.
     EvenSplit,
+    /// Whether parts without a quorum go on differs.
+    Partitionable,
     /// The view is full.
     ViewFull,
     /// The other one finds silence out in another way.

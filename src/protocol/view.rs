@@ -6,7 +6,7 @@
 //! Coordinators are spread evenly over the ring of node ids. Each has an arc of it, from its own
 //! place up to the next coordinator's, and collects what happens to the nodes of its arc.
 
-use super::identity::{Identity, NodeId, PeerAddress, Slot, ViewNumber};
+use super::identity::{Identity, NodeId, PeerAddress, Slot, ViewName, ViewNumber};
 use super::limits::NODES_MAX;
 use crate::platform::{BoundedVec, OutOfMemory};
 
@@ -34,6 +34,12 @@ pub struct ClusterView {
     pub number: ViewNumber,
     /// The coordinator that issued it: with `number` it names the view.
     pub issuer: NodeId,
+    /// Whether it is of the one chain of views of which each was decided by a quorum of the one before it. Always,
+    /// but in a partitionable cluster.
+    pub is_primary: bool,
+    /// The view that nodes without one have formed, and that this one has come of by changes: a node of a part that
+    /// finds itself in the view of another one was let in there before it came to its own.
+    pub origin: ViewName,
     members: BoundedVec<MemberRecord>,
     reporters: BoundedVec<bool>,
 }
@@ -45,9 +51,22 @@ impl ClusterView {
         Ok(Self {
             number: ViewNumber::default(),
             issuer,
+            is_primary: true,
+            origin: ViewName {
+                number: ViewNumber::default(),
+                issuer,
+            },
             members: BoundedVec::with_capacity(NODES_MAX)?,
             reporters: BoundedVec::with_capacity(NODES_MAX)?,
         })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> ViewName {
+        ViewName {
+            number: self.number,
+            issuer: self.issuer,
+        }
     }
 
     /// The members, sorted by node id.
@@ -123,6 +142,8 @@ impl ClusterView {
         self.clear();
         self.number = other.number;
         self.issuer = other.issuer;
+        self.is_primary = other.is_primary;
+        self.origin = other.origin;
         self.members.extend_from_slice(&other.members)?;
         self.reporters.extend_from_slice(&other.reporters)
     }

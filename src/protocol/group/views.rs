@@ -45,7 +45,7 @@ pub(super) fn make_group_view(
         number: view.number,
         coordinator: view.coordinator,
         cluster_view: context.view.number,
-        primary: true,
+        primary: context.view.is_primary,
         members,
         joined,
         left,

@@ -20,11 +20,12 @@ impl Membership {
     pub(super) fn handle_join(
         &mut self,
         now: Instant,
-        joiner: Identity,
+        header: &Header,
         from: PeerAddress,
         request: JoinRequest,
         outbox: &mut Outbox,
     ) {
+        let joiner = header.sender;
         if let Some(reason) = mismatch(&request.settings, &self.configuration.shared()) {
             self.refuse(joiner, from, reason, outbox);
             return;
@@ -37,18 +38,23 @@ impl Membership {
             self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
             return;
         }
+        if header.view != ViewNumber::default() {
+            self.answer_other_part(joiner, from, outbox);
+            return;
+        }
         match self.phase {
             Phase::Joining => {
+                let (last_view, primary) = (request.last_view, request.primary);
                 let news = self
                     .joining
-                    .add_candidate(now, joiner, from, request.last_view);
+                    .add_candidate(now, joiner, from, last_view, primary);
                 if news {
-                    let last_view = self.joining.last_view();
-                    answer_join(from, &JoinAnswer::Forming { last_view }, outbox);
+                    let (last_view, primary) = (self.joining.last_view(), self.last_primary());
+                    answer_join(from, &JoinAnswer::Forming { last_view, primary }, outbox);
                 }
             }
             Phase::Member | Phase::Leaving if self.has_quorum() => {
-                self.answer_joiner(now, joiner, request.has_heard, from, outbox);
+                self.answer_joiner(now, joiner, &request, from, outbox);
             }
             // Nobody is let in now, but nobody shall form another cluster either.
             Phase::Member | Phase::Leaving => {
@@ -64,7 +70,7 @@ impl Membership {
         &mut self,
         now: Instant,
         joiner: Identity,
-        has_heard: bool,
+        request: &JoinRequest,
         from: PeerAddress,
         outbox: &mut Outbox,
     ) {
@@ -102,10 +108,16 @@ impl Membership {
         let answer = JoinAnswer::Known { coordinator };
         answer_join(from, &answer, outbox);
         // Who hears nothing would only be put out again.
-        if has_heard && self.is_arc_coordinator(joiner.node) {
-            self.changes.add_join(now, joiner, from);
-            self.relay(&ReportRecord::Join(joiner, from), outbox);
+        if !request.has_heard || !self.is_arc_coordinator(joiner.node) {
+            return;
         }
+        let last_view = request.last_view;
+        if self.could_be_primary(joiner, request) {
+            self.dissolve(now, last_view, outbox);
+            return;
+        }
+        self.changes.add_join(now, joiner, from, last_view);
+        self.relay(&ReportRecord::Join(joiner, from, last_view), outbox);
     }
 
     fn refuse(
@@ -132,6 +144,9 @@ impl Membership {
         answer: &JoinAnswer,
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
+        if let JoinAnswer::Part { is_primary, issuer } = *answer {
+            return self.meet_part(now, header, is_primary, issuer, outbox);
+        }
         if self.phase != Phase::Joining {
             return Err(Counter::DroppedUnexpected);
         }
@@ -140,13 +155,14 @@ impl Membership {
             self.joining.learn(now, from);
         }
         match *answer {
-            JoinAnswer::Forming { last_view } => {
+            JoinAnswer::Forming { last_view, primary } => {
                 self.joining
-                    .add_candidate(now, header.sender, from, last_view);
+                    .add_candidate(now, header.sender, from, last_view, primary);
             }
             JoinAnswer::Known { coordinator } => {
                 if self.joining.learn(now, coordinator) {
-                    let request = self.joining.request(now, &self.configuration);
+                    let known = (self.last_primary(), self.seat());
+                    let request = self.joining.request(now, &self.configuration, known);
                     outbox.send([&coordinator], Kind::Join, |writer| {
                         write_join(writer, &request)
                     });
@@ -155,6 +171,7 @@ impl Membership {
             JoinAnswer::Refused(reason) => {
                 outbox.event(Event::Refused { by: from, reason });
             }
+            JoinAnswer::Part { .. } => {}
             JoinAnswer::StaleIncarnation(later) => {
                 if later < self.own.incarnation {
                     return Err(Counter::DroppedUnexpected);
@@ -185,6 +202,8 @@ fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalRea
         Some(RefusalReason::Coordinators)
     } else if theirs.even_split != ours.even_split {
         Some(RefusalReason::EvenSplit)
+    } else if theirs.partitionable != ours.partitionable {
+        Some(RefusalReason::Partitionable)
     } else if theirs.detector != ours.detector {
         Some(RefusalReason::Detector)
     } else {

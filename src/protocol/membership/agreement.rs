@@ -27,15 +27,18 @@ mod exploration;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod whole_tests;
 
+use core::cmp::Ordering;
+
 use super::proposal::Proposal;
 use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::identity::{Identity, NodeId, PeerAddress};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewName, ViewNumber};
 use crate::protocol::limits::{NODES_MAX, TRANSMIT_BYTES_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::is_quorum;
 use crate::protocol::wire::membership::{
-    write_ballot, write_hold, write_promise, Ballot, Promise, ProposalPart,
+    write_ballot, write_hold, write_prepare, write_promise, Ballot, Prepare, Promise, ProposalPart,
+    Seat,
 };
 use crate::protocol::wire::Kind;
 #[cfg(kcgcs_exploration)]
@@ -93,6 +96,25 @@ impl Acceptor {
         self.accepted.is_complete().then_some(&self.accepted)
     }
 
+    /// What was accepted under exactly this ballot.
+    pub(super) fn accepted_under(&self, ballot: Ballot) -> Option<&Proposal> {
+        self.accepted()
+            .filter(|proposal| proposal.ballot == Some(ballot))
+    }
+
+    /// What was accepted was about something that is decided by now.
+    pub(super) fn forget_accepted(&mut self) {
+        self.accepted.clear();
+        self.incoming.clear();
+    }
+
+    /// Promises what was promised elsewhere, long ago.
+    pub(super) fn resume(&mut self, promised: Option<Ballot>) {
+        self.promised = promised;
+        self.promised_at = Instant::ZERO;
+        self.promised_since = Instant::ZERO;
+    }
+
     /// Promises, unless a higher ballot was promised.
     pub(super) fn promise(&mut self, now: Instant, ballot: Ballot) -> bool {
         #[cfg(kcgcs_exploration)]
@@ -117,16 +139,22 @@ impl Acceptor {
 
     /// Sends the promise, with what was accepted before; or, if a higher ballot was promised, a
     /// refusal that names it.
-    pub(super) fn send_promise(&self, to: PeerAddress, has_groups: bool, outbox: &mut Outbox) {
+    pub(super) fn send_promise(
+        &self,
+        to: PeerAddress,
+        has_groups: bool,
+        seat: Seat,
+        accepted: Option<&Proposal>,
+        outbox: &mut Outbox,
+    ) {
         let Some(ballot) = self.promised else {
             return;
         };
-        let accepted = self.accepted();
         let parts = accepted.map_or(1, Proposal::parts);
         for part in 0..parts {
             outbox.send([&to], Kind::Promise, |writer| {
                 let before = accepted.and_then(|proposal| proposal.ballot);
-                write_promise(writer, ballot, has_groups, before)?;
+                write_promise(writer, ballot, has_groups, seat, before)?;
                 accepted.map_or(Some(()), |proposal| proposal.write_part(writer, part))
             });
         }
@@ -168,8 +196,7 @@ impl Acceptor {
 
     /// Whether the proposal of exactly this ballot was accepted.
     pub(super) fn has_accepted(&self, ballot: Ballot) -> bool {
-        self.accepted()
-            .is_some_and(|proposal| proposal.ballot == Some(ballot))
+        self.accepted_under(ballot).is_some()
     }
 }
 
@@ -185,7 +212,21 @@ pub(super) struct Voter {
     pub(super) promised: bool,
     /// It said that it may hold messages of groups that others lack.
     pub(super) has_groups: bool,
+    /// Whether it votes about the successor of the last primary view.
+    pub(super) vote: Vote,
     accepted: bool,
+}
+
+/// Whether a voter without a view votes about who follows the last primary view ([`super::parts`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
+pub(super) enum Vote {
+    /// It was not in that view, or knows of a later one.
+    None,
+    /// It was in that view and has begun anew since then: its vote is lost for ever.
+    Forgotten,
+    /// It was in that view and remembers.
+    Counts,
 }
 
 /// How many votes decide.
@@ -198,6 +239,24 @@ pub(super) enum QuorumRule {
     MoreThanHalf,
     /// At least so many: the first view.
     AtLeast(usize),
+    /// All that have promised: a part of a cluster.
+    Unanimous,
+    /// The quorum of a view of so many, whose members are the voters that have a vote; exactly half is enough
+    /// if this node is among them.
+    OfPrimary(usize, Option<NodeId>),
+}
+
+/// What a ballot is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    /// Its name.
+    pub(super) ballot: Ballot,
+    /// How many votes decide.
+    pub(super) rule: QuorumRule,
+    /// The view whose successor is to be decided.
+    pub(super) electorate: ViewName,
+    /// The number that the next view has at most.
+    pub(super) number: ViewNumber,
 }
 
 /// Where a proposer stands.
@@ -231,6 +290,10 @@ pub(super) struct Proposer {
     stage: Stage,
     ballot: Ballot,
     rule: QuorumRule,
+    electorate: ViewName,
+    number: ViewNumber,
+    /// A voter knows of a later primary view than this node does.
+    is_behind: bool,
     voters: BoundedVec<Voter>,
     /// The value accepted under the highest ballot that promises told of.
     found: Proposal,
@@ -270,6 +333,12 @@ impl Proposer {
                 coordinator: any,
             },
             rule: QuorumRule::OfView,
+            electorate: ViewName {
+                number: ViewNumber::default(),
+                issuer: any,
+            },
+            number: ViewNumber::default(),
+            is_behind: false,
             voters: BoundedVec::with_capacity(NODES_MAX)?,
             found: Proposal::empty(any)?,
             send_at: Instant::ZERO,
@@ -312,20 +381,23 @@ impl Proposer {
         &mut self,
         now: Instant,
         since: Instant,
-        ballot: Ballot,
-        rule: QuorumRule,
+        attempt: Attempt,
         voters: impl Iterator<Item = (Identity, PeerAddress)>,
         accepted: Option<&Proposal>,
     ) {
         self.stop();
-        self.ballot = ballot;
-        self.rule = rule;
+        self.ballot = attempt.ballot;
+        self.rule = attempt.rule;
+        self.electorate = attempt.electorate;
+        self.number = attempt.number;
+        self.is_behind = false;
         for (identity, address) in voters {
             let _ = self.voters.push(Voter {
                 identity,
                 address,
                 promised: false,
                 has_groups: false,
+                vote: Vote::None,
                 accepted: false,
             });
         }
@@ -362,19 +434,29 @@ impl Proposer {
     }
 
     /// This node's own promise.
-    pub(super) fn promise_own(&mut self, own: Identity, has_groups: bool) {
+    pub(super) fn promise_own(&mut self, own: Identity, has_groups: bool, vote: Vote) {
         if let Some(voter) = self.voter(own) {
             voter.promised = true;
+            voter.vote = vote;
             voter.has_groups = has_groups;
         }
     }
 
-    /// A promise for the present ballot came in.
-    pub(super) fn take_promise(&mut self, from: Identity, promise: &Promise<'_>) {
+    /// A promise for the present ballot came in. `vote` is what it is worth, `order` how the view whose
+    /// successor it is about compares to the one that this node knows.
+    pub(super) fn take_promise(
+        &mut self,
+        from: Identity,
+        promise: &Promise<'_>,
+        vote: Vote,
+        order: Ordering,
+    ) {
         if self.stage != Stage::Preparing || promise.ballot != self.ballot {
             return;
         }
-        if let Some((before, part)) = &promise.accepted {
+        self.is_behind |= order == Ordering::Greater;
+        let accepted = promise.accepted.as_ref();
+        if let Some((before, part)) = accepted.filter(|_| order == Ordering::Equal) {
             self.found.add_part(*before, part);
             if !self.found.is_complete() {
                 return;
@@ -384,7 +466,34 @@ impl Proposer {
         if let Some(voter) = self.voter(from) {
             voter.promised = true;
             voter.has_groups = has_groups;
+            voter.vote = vote;
         }
+    }
+
+    /// How many voters that have promised have such a vote.
+    pub(super) fn promised_votes(&self, vote: Vote) -> usize {
+        let promised = self.voters.iter().filter(|voter| voter.promised);
+        promised.filter(|voter| voter.vote == vote).count()
+    }
+
+    /// Whether a voter knows of a later primary view than this node does.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// The number that the next view has at most.
+    pub(super) fn number(&self) -> ViewNumber {
+        self.number
+    }
+
+    /// From now on these votes decide.
+    pub(super) fn set_rule(&mut self, rule: QuorumRule) {
+        self.rule = rule;
+    }
+
+    /// Whether so many as the rule asks for have promised.
+    pub(super) fn is_promised_by(&self, rule: QuorumRule) -> bool {
+        self.is_met(rule, |voter| voter.promised)
     }
 
     /// An acceptance came in.
@@ -397,10 +506,25 @@ impl Proposer {
     }
 
     fn is_quorum(&self, counts: impl Fn(&Voter) -> bool) -> bool {
+        self.is_met(self.rule, counts)
+    }
+
+    fn is_met(&self, rule: QuorumRule, counts: impl Fn(&Voter) -> bool) -> bool {
         let votes = self.voters.iter().filter(|voter| counts(voter)).count();
         #[cfg(kcgcs_exploration)]
         let votes = votes.saturating_add(usize::from(is_seeded(Fault::SmallQuorum)));
-        match self.rule {
+        match rule {
+            QuorumRule::Unanimous => self
+                .voters
+                .iter()
+                .all(|voter| !voter.promised || counts(voter)),
+            QuorumRule::OfPrimary(all, decider) => {
+                let voting = |voter: &&Voter| voter.vote == Vote::Counts && counts(voter);
+                let votes = self.voters.iter().filter(voting).count();
+                let mut voting = self.voters.iter().filter(voting);
+                let with_decider = voting.any(|voter| Some(voter.identity.node) == decider);
+                is_quorum(votes, all, with_decider)
+            }
             QuorumRule::AtLeast(needed) => votes >= needed,
             QuorumRule::MoreThanHalf => is_quorum(votes, self.voters.len(), false),
             QuorumRule::OfView => {
@@ -549,7 +673,14 @@ impl Proposer {
                     .iter()
                     .filter(|voter| (is_slow || !voter.promised) && voter.identity != own)
                     .map(|voter| &voter.address);
-                outbox.send(asked, Kind::Prepare, |writer| write_ballot(writer, ballot));
+                let prepare = Prepare {
+                    ballot,
+                    electorate: self.electorate,
+                    number: self.number,
+                };
+                outbox.send(asked, Kind::Prepare, |writer| {
+                    write_prepare(writer, &prepare)
+                });
             } else {
                 self.cursor = Some((0, 0));
             }

@@ -6,7 +6,7 @@
 use super::doubts::Doubts;
 use super::proposal::Proposal;
 use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::identity::{Identity, PeerAddress};
+use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub(super) struct Changes {
     /// Who may be dead.
     pub(super) doubts: Doubts,
     joins: BoundedVec<(Identity, PeerAddress)>,
+    /// The latest view that any of those knows of who want to come in.
+    joiners_view: ViewNumber,
     /// Who goes without being dead: by its own wish, or since an administrator wants it out.
     leavers: BoundedVec<(Identity, ChangeReason)>,
     /// When the oldest of the present changes came.
@@ -38,6 +40,7 @@ impl Changes {
         Ok(Self {
             doubts,
             joins: BoundedVec::with_capacity(NODES_MAX)?,
+            joiners_view: ViewNumber::default(),
             leavers: BoundedVec::with_capacity(NODES_MAX)?,
             since: None,
             batching,
@@ -49,6 +52,7 @@ impl Changes {
     pub(super) fn clear(&mut self) {
         self.doubts.clear();
         self.joins.clear();
+        self.joiners_view = ViewNumber::default();
         self.leavers.clear();
         self.since = None;
     }
@@ -87,7 +91,14 @@ impl Changes {
     }
 
     /// A node wants to come in.
-    pub(super) fn add_join(&mut self, now: Instant, joiner: Identity, address: PeerAddress) {
+    pub(super) fn add_join(
+        &mut self,
+        now: Instant,
+        joiner: Identity,
+        address: PeerAddress,
+        last_view: ViewNumber,
+    ) {
+        self.joiners_view = self.joiners_view.max(last_view);
         match self
             .joins
             .as_mut_slice()
@@ -132,6 +143,12 @@ impl Changes {
         let mut leavers = self.leavers.iter();
         let found = leavers.find(|(known, _)| *known == subject);
         found.map(|(_, reason)| *reason)
+    }
+
+    /// The latest view that any of those knows of who want to come in: in a partitionable cluster it may be
+    /// later than the present one.
+    pub(super) fn joiners_view(&self) -> ViewNumber {
+        self.joiners_view
     }
 
     /// When the collected changes are to be proposed, by the first in line.
@@ -241,9 +258,10 @@ mod tests {
     use crate::protocol::test_support::{
         address, at, identity, life, member, node, span, view, TestResult, Unexpected,
     };
-    use crate::protocol::wire::membership::Ballot;
+    use crate::protocol::wire::membership::{Ballot, ProposalKind};
 
     const BATCHING_MS: u64 = 10;
+    const NO_VIEW: ViewNumber = ViewNumber(0);
     const SETTLING_MS: u64 = 200;
 
     fn changes() -> Result<Changes, Unexpected> {
@@ -258,7 +276,8 @@ mod tests {
             round: 1,
             coordinator: node(1),
         };
-        proposal.begin(ballot, node(1), view.number.next());
+        let number = view.number.next();
+        proposal.begin(ballot, node(1), number, ProposalKind::Successor);
         changes.fill(view, &mut proposal, |subject| {
             changes.doubts.is_confirmed(subject)
         });
@@ -297,8 +316,8 @@ mod tests {
     #[test]
     fn changes_that_come_together_are_proposed_together() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), identity(9), address(9));
-        changes.add_join(at(105), identity(4), address(4));
+        changes.add_join(at(100), identity(9), address(9), NO_VIEW);
+        changes.add_join(at(105), identity(4), address(4), NO_VIEW);
         assert!(changes.add_leaver(at(106), identity(2), ChangeReason::Leave));
         assert!(!changes.add_leaver(at(107), identity(2), ChangeReason::Leave));
         assert!(changes.is_leaving(identity(2)) && !changes.is_leaving(identity(3)));
@@ -334,7 +353,7 @@ mod tests {
         for order in [[1, 2], [2, 1]] {
             let mut changes = changes()?;
             for incarnation in order {
-                changes.add_join(at(100), life(9, incarnation), address(9));
+                changes.add_join(at(100), life(9, incarnation), address(9), NO_VIEW);
             }
             let proposal = filled(&changes, &view(1..=2)?)?;
             assert!(proposal.changes() == [added(life(9, 2), 9, 3)]);
@@ -345,7 +364,7 @@ mod tests {
     #[test]
     fn a_later_life_at_the_same_address_replaces_the_earlier() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), life(2, 2), address(2));
+        changes.add_join(at(100), life(2, 2), address(2), NO_VIEW);
         let proposal = filled(&changes, &view(1..=3)?)?;
         let expected = [removed(2, ChangeReason::Failed), added(life(2, 2), 2, 4)];
         assert!(proposal.changes() == expected);
@@ -355,7 +374,7 @@ mod tests {
     #[test]
     fn a_later_life_at_another_address_waits_until_the_member_is_gone() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), life(2, 2), address(9));
+        changes.add_join(at(100), life(2, 2), address(9), NO_VIEW);
         assert!(filled(&changes, &view(1..=3)?)?.changes().is_empty());
         confirm(&mut changes, identity(2));
         let proposal = filled(&changes, &view(1..=3)?)?;
@@ -373,10 +392,10 @@ mod tests {
             ..member(2)
         };
         view.insert(again, false).map_err(|_| Unexpected)?;
-        changes.add_join(at(100), life(2, 5), address(2));
+        changes.add_join(at(100), life(2, 5), address(2), NO_VIEW);
         assert!(filled(&changes, &view)?.changes().is_empty());
         changes.clear();
-        changes.add_join(at(100), life(2, 4), address(2));
+        changes.add_join(at(100), life(2, 4), address(2), NO_VIEW);
         assert!(filled(&changes, &view)?.changes().is_empty());
         Ok(())
     }
@@ -386,9 +405,9 @@ mod tests {
         let most = NODES_MAX as u16;
         let mut changes = changes()?;
         let mut full = view(1..=most)?;
-        changes.add_join(at(100), identity(most + 1), address(1));
+        changes.add_join(at(100), identity(most + 1), address(1), NO_VIEW);
         assert!(filled(&changes, &full)?.changes().is_empty());
-        changes.add_join(at(100), identity(most + 2), address(1));
+        changes.add_join(at(100), identity(most + 2), address(1), NO_VIEW);
         full.remove(identity(7));
         let proposal = filled(&changes, &full)?;
         assert!(proposal.changes() == [added(identity(most + 1), 1, 7)]);
@@ -398,8 +417,8 @@ mod tests {
     #[test]
     fn a_new_view_forgets_what_it_has_carried_out() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), identity(4), address(4));
-        changes.add_join(at(100), identity(5), address(5));
+        changes.add_join(at(100), identity(4), address(4), NO_VIEW);
+        changes.add_join(at(100), identity(5), address(5), NO_VIEW);
         changes.add_leaver(at(100), identity(2), ChangeReason::Leave);
         confirm(&mut changes, identity(3));
         // The view had everything but node 5.
@@ -415,8 +434,8 @@ mod tests {
     #[test]
     fn who_came_and_went_again_while_views_were_missed_does_not_wait_any_more() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), life(4, 1), address(4));
-        changes.add_join(at(100), life(5, 2), address(5));
+        changes.add_join(at(100), life(4, 1), address(4), NO_VIEW);
+        changes.add_join(at(100), life(5, 2), address(5), NO_VIEW);
         changes.install(at(150), &view(1..=3)?, |joiner| joiner == life(4, 1));
         let proposal = filled(&changes, &view(1..=3)?)?;
         assert!(proposal.changes() == [added(life(5, 2), 5, 4)]);

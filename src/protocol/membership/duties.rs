@@ -223,13 +223,14 @@ impl Membership {
 
     /// When a view change takes too long, so that the quorum counts as lost; or, once it does, when the
     /// view is given up: for as long as only silence speaks against it, never, since who is silent may be
-    /// back. But where members have begun later lives, the cluster has lost its memory in this part.
+    /// back. But where members have begun later lives, the cluster has lost its memory in this part; and in a
+    /// partitionable cluster this part goes on by itself.
     pub(super) fn quorum_deadline(&self) -> Option<Instant> {
         let lost_at = self.troubled_since?.after(self.patience());
         if !self.quorum_lost {
             return Some(lost_at);
         }
-        self.has_heard_later_life
+        (self.has_heard_later_life || self.memory.is_some())
             .then(|| lost_at.after(self.blocked_timeout()))
     }
 

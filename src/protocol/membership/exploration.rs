@@ -43,5 +43,6 @@ impl Hash for Membership {
         self.fencing.hash(state);
         self.has_heard_later_life.hash(state);
         self.spared.hash(state);
+        self.memory.hash(state);
     }
 }

@@ -2,6 +2,8 @@
 
 //! Going from one view to the next, and out of the cluster.
 
+use super::parts::change;
+use super::proposing::accepted;
 use super::{Membership, Phase};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
@@ -10,7 +12,7 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::pulse::{PulseAssignment, PulsePeer};
 use crate::protocol::time::Instant;
-use crate::protocol::wire::membership::{write_not_member, Change};
+use crate::protocol::wire::membership::{write_not_member, Ballot, NotMember, ProposalKind};
 use crate::protocol::wire::Kind;
 #[cfg(kcgcs_exploration)]
 use crate::seeded_faults::{is_seeded, Fault};
@@ -23,7 +25,8 @@ impl Membership {
     /// A quorum has accepted this node's proposal: installs it and tells everybody.
     pub(super) fn decide(&mut self, now: Instant, outbox: &mut Outbox) {
         let ballot = self.proposer.ballot();
-        if !self.apply_accepted() {
+        let is_formation = self.memory_without_view().is_some();
+        if (is_formation && self.adopt_decided()) || !self.apply_accepted(ballot) {
             self.proposer.stop();
             return;
         }
@@ -55,11 +58,16 @@ impl Membership {
         for (place, member) in farewells.iter_mut().zip(gone) {
             *place = Some((member.address, self.departures.reason(member.identity)));
         }
-        let number = self.next.number;
+        let (number, is_primary) = (self.next.number, self.next.is_primary);
         self.install_next(now, outbox);
         for (address, reason) in farewells.iter().flatten() {
+            let not_member = NotMember {
+                number,
+                is_primary,
+                reason: *reason,
+            };
             outbox.send([address], Kind::NotMember, |writer| {
-                write_not_member(writer, number, *reason)
+                write_not_member(writer, &not_member)
             });
         }
     }
@@ -73,33 +81,30 @@ impl Membership {
         }
     }
 
-    /// Makes the next view out of the present one and the accepted proposal, and remembers why who
-    /// goes. False if there is none.
-    pub(super) fn apply_accepted(&mut self) -> bool {
-        let Some(proposal) = self.acceptor.accepted() else {
+    /// Makes the next view out of the present one and the proposal accepted under `ballot`, and remembers why
+    /// who goes. False if there is none.
+    pub(super) fn apply_accepted(&mut self, ballot: Ballot) -> bool {
+        let memory = self.memory.as_ref();
+        let memory = memory.filter(|_| self.phase == Phase::Joining);
+        let Some(proposal) = accepted(memory, &self.acceptor, ballot) else {
             return false;
         };
-        if self.next.copy_from(&self.view).is_err() {
+        let has_view = self.view.number != ViewNumber::default();
+        let comes_from_a_view = proposal.kind() == ProposalKind::Successor;
+        if has_view != comes_from_a_view || self.next.copy_from(&self.view).is_err() {
             return false;
         }
-        self.next.number = match self.view.number {
-            ViewNumber(0) => proposal.number(),
-            present => present.next(),
-        };
+        // What was proposed before somebody came from another part may be numbered lower than it has to be.
+        self.next.number = proposal.number().max(self.view.number.next());
         self.next.issuer = proposal.issuer();
+        (self.next.is_primary, self.next.origin) = match proposal.kind() {
+            ProposalKind::Successor => (self.view.is_primary, self.view.origin),
+            ProposalKind::First => (true, self.next.name()),
+            ProposalKind::Part => (false, self.next.name()),
+        };
         self.next.set_reporters(proposal.reporters());
         self.departures.add_all(proposal.changes());
-        for change in proposal.changes() {
-            match *change {
-                Change::Remove { subject, .. } => {
-                    self.next.remove(subject);
-                }
-                // A node that is there already stays as it is: proposals do not contain that.
-                Change::Add(member) => {
-                    let _ = self.next.insert(member, false);
-                }
-            }
-        }
+        change(&mut self.next, proposal);
         true
     }
 
@@ -144,6 +149,7 @@ impl Membership {
             self.phase = Phase::Member;
             self.member_since = now;
         }
+        self.settle_seat(now);
         self.signals.installed = true;
     }
 
@@ -243,8 +249,12 @@ impl Membership {
             ..self.own
         };
         let last_view = self.view.number;
-        let stayed = self.view().map(|_| now.since(self.member_since));
+        // Who comes from a part has nothing to be ashamed of.
+        let view = self.view().filter(|view| view.is_primary);
+        let stayed = view.map(|_| now.since(self.member_since));
+        self.keep_seat();
         self.forget_view(outbox);
+        self.resume_seat();
         outbox.set_identity(self.own);
         self.phase = Phase::Joining;
         self.joining.note_view(last_view.max(later_view));

@@ -17,7 +17,7 @@ use crate::protocol::limits::{NODES_MAX, REJOIN_PAUSE_ROUNDS_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::random::Random;
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::wire::membership::{write_join, JoinRequest};
+use crate::protocol::wire::membership::{write_join, JoinRequest, Seat};
 use crate::protocol::wire::Kind;
 
 /// With more peers than this not all of them are asked in each round.
@@ -46,6 +46,8 @@ pub(super) struct Candidate {
     pub(super) address: PeerAddress,
     /// The latest view that it knows of.
     last_view: ViewNumber,
+    /// The last primary view whose members it knows.
+    primary: ViewNumber,
     heard_at: Instant,
 }
 
@@ -126,10 +128,13 @@ impl Joining {
         identity: Identity,
         address: PeerAddress,
         last_view: ViewNumber,
+        primary: ViewNumber,
     ) -> bool {
         let fresh = self.freshness();
         self.candidates
             .retain(|candidate| now < candidate.heard_at.after(fresh));
+        // Who looks for a cluster is in none, whoever has said so before.
+        self.known = self.known.filter(|(known, _)| *known != address);
         match self
             .candidates
             .as_mut_slice()
@@ -142,6 +147,7 @@ impl Joining {
                 known.identity = identity;
                 known.address = address;
                 known.last_view = known.last_view.max(last_view);
+                known.primary = known.primary.max(primary);
                 known.heard_at = now;
                 news
             }
@@ -151,6 +157,7 @@ impl Joining {
                     identity,
                     address,
                     last_view,
+                    primary,
                     heard_at: now,
                 })
                 .is_ok(),
@@ -174,12 +181,20 @@ impl Joining {
         self.known.is_some_and(|(_, at)| now < at.after(fresh))
     }
 
-    /// What this node has to say to those that it asks.
-    pub(super) fn request(&self, now: Instant, configuration: &ValidConfiguration) -> JoinRequest {
+    /// What this node has to say to those that it asks. `known` is the number of the last primary view whose
+    /// members it knows, and what it remembers.
+    pub(super) fn request(
+        &self,
+        now: Instant,
+        configuration: &ValidConfiguration,
+        known: (ViewNumber, Seat),
+    ) -> JoinRequest {
         JoinRequest {
             settings: configuration.shared(),
             has_heard: self.knows_cluster(now),
             last_view: self.last_view,
+            primary: known.0,
+            seat: known.1,
         }
     }
 
@@ -216,13 +231,14 @@ impl Joining {
         &mut self,
         now: Instant,
         configuration: &ValidConfiguration,
+        known: (ViewNumber, Seat),
         random: &mut Random,
         outbox: &mut Outbox,
     ) -> bool {
         if now < self.next_round {
             return false;
         }
-        let request = self.request(now, configuration);
+        let request = self.request(now, configuration, known);
         let peers = configuration.peers();
         let known = self
             .known
@@ -264,20 +280,25 @@ impl Joining {
         &self,
         now: Instant,
         own_address: PeerAddress,
+        own_primary: ViewNumber,
         configuration: &ValidConfiguration,
     ) -> bool {
         if self.knows_cluster(now) {
             return false;
         }
-        if self
-            .candidates(now)
-            .any(|candidate| candidate.address < own_address)
-        {
+        // Who knows the latest primary view comes first, since nobody else can go on from it.
+        let comes_first = |candidate: &Candidate| {
+            candidate.primary > own_primary
+                || candidate.primary == own_primary && candidate.address < own_address
+        };
+        if self.candidates(now).any(comes_first) {
             return false;
         }
         let present = self.candidates(now).count().saturating_add(1);
         present >= configuration.expected_nodes()
-            || (self.round > PATIENCE_ROUNDS && present >= configuration.formation_quorum())
+            || self.round > PATIENCE_ROUNDS
+                && (present >= configuration.formation_quorum()
+                    || own_primary != ViewNumber::default())
     }
 }
 
@@ -286,9 +307,19 @@ impl Joining {
 mod tests {
     use super::*;
     use crate::protocol::configuration::Configuration;
+    use crate::protocol::identity::{Incarnation, ViewName};
     use crate::protocol::limits::DATAGRAM_BYTES_MAX;
     use crate::protocol::test_support::{
-        address, at, identity, life, outbox, TestResult, Unexpected,
+        address, at, identity, life, node, outbox, TestResult, Unexpected,
+    };
+
+    /// Of a node that remembers nothing.
+    const SEAT: Seat = Seat {
+        birth: Incarnation(1),
+        electorate: ViewName {
+            number: ViewNumber(0),
+            issuer: node(1),
+        },
     };
 
     /// With rounds of 250 ms and as many peers as there are addresses from 1 on, node 1's own
@@ -317,7 +348,7 @@ mod tests {
         number: u16,
         configuration: &ValidConfiguration,
     ) -> bool {
-        joining.may_form(at(now_ms), address(number), configuration)
+        joining.may_form(at(now_ms), address(number), ViewNumber(0), configuration)
     }
 
     /// Begins a round if it is time; how many were asked, `None` if it was not time.
@@ -328,7 +359,9 @@ mod tests {
         asked: &mut [u32],
     ) -> Result<Option<usize>, Unexpected> {
         let mut outbox = outbox()?;
-        let has_begun = joining.begin_round(now, configuration, &mut Random::new(3), &mut outbox);
+        let random = &mut Random::new(3);
+        let known = (ViewNumber(0), SEAT);
+        let has_begun = joining.begin_round(now, configuration, known, random, &mut outbox);
         let mut count = 0;
         while let Some(transmit) = outbox.poll_transmit(&mut [0; DATAGRAM_BYTES_MAX]) {
             let [high, low] = *transmit.to.octets.last_chunk().ok_or(Unexpected)?;
@@ -428,9 +461,21 @@ mod tests {
     fn the_lowest_address_forms_as_soon_as_all_are_there() -> TestResult {
         let configuration = configuration(3, 0)?;
         let mut joining = Joining::new(at(0), &configuration)?;
-        assert!(joining.add_candidate(at(10), identity(2), address(2), ViewNumber(0)));
+        assert!(joining.add_candidate(
+            at(10),
+            identity(2),
+            address(2),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
         assert!(!may_form(&joining, 10, 1, &configuration));
-        assert!(joining.add_candidate(at(10), identity(3), address(3), ViewNumber(0)));
+        assert!(joining.add_candidate(
+            at(10),
+            identity(3),
+            address(3),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
         assert!(may_form(&joining, 10, 1, &configuration));
         // Seen from node 9 there are lower ones.
         assert!(!may_form(&joining, 10, 9, &configuration));
@@ -444,10 +489,10 @@ mod tests {
         for begun in 1..=PATIENCE_ROUNDS + 1 {
             let now = joining.next_deadline();
             assert!(round(&mut joining, now, &configuration, &mut [])?.is_some());
-            joining.add_candidate(now, identity(2), address(2), ViewNumber(0));
-            assert!(!joining.may_form(now, address(1), &configuration));
-            joining.add_candidate(now, identity(3), address(3), ViewNumber(0));
-            let may_form = joining.may_form(now, address(1), &configuration);
+            joining.add_candidate(now, identity(2), address(2), ViewNumber(0), ViewNumber(0));
+            assert!(!joining.may_form(now, address(1), ViewNumber(0), &configuration));
+            joining.add_candidate(now, identity(3), address(3), ViewNumber(0), ViewNumber(0));
+            let may_form = joining.may_form(now, address(1), ViewNumber(0), &configuration);
             assert_eq!(may_form, begun > PATIENCE_ROUNDS);
             joining.candidates.clear();
         }
@@ -470,12 +515,30 @@ mod tests {
     fn candidates_that_fall_silent_do_not_count() -> TestResult {
         let configuration = configuration(2, 0)?;
         let mut joining = Joining::new(at(0), &configuration)?;
-        assert!(joining.add_candidate(at(0), identity(2), address(2), ViewNumber(0)));
-        assert!(!joining.add_candidate(at(100), identity(2), address(2), ViewNumber(0)));
+        assert!(joining.add_candidate(
+            at(0),
+            identity(2),
+            address(2),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
+        assert!(!joining.add_candidate(
+            at(100),
+            identity(2),
+            address(2),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
         assert!(may_form(&joining, 849, 1, &configuration));
         assert!(!may_form(&joining, 850, 1, &configuration));
         assert_eq!(joining.candidates(at(850)).count(), 0);
-        assert!(joining.add_candidate(at(851), identity(2), address(2), ViewNumber(0)));
+        assert!(joining.add_candidate(
+            at(851),
+            identity(2),
+            address(2),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
         Ok(())
     }
 
@@ -483,9 +546,15 @@ mod tests {
     fn of_two_lives_of_a_candidate_the_later_one_counts() -> TestResult {
         let configuration = configuration(2, 0)?;
         let mut joining = Joining::new(at(0), &configuration)?;
-        assert!(joining.add_candidate(at(0), life(2, 2), address(2), ViewNumber(0)));
-        assert!(!joining.add_candidate(at(1), life(2, 1), address(2), ViewNumber(0)));
-        assert!(joining.add_candidate(at(2), life(2, 3), address(2), ViewNumber(0)));
+        assert!(joining.add_candidate(at(0), life(2, 2), address(2), ViewNumber(0), ViewNumber(0)));
+        assert!(!joining.add_candidate(
+            at(1),
+            life(2, 1),
+            address(2),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
+        assert!(joining.add_candidate(at(2), life(2, 3), address(2), ViewNumber(0), ViewNumber(0)));
         let mut candidates = joining.candidates(at(3));
         assert_eq!(candidates.next().map(|one| one.identity), Some(life(2, 3)));
         assert!(candidates.next().is_none());

@@ -13,8 +13,8 @@ use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
     parse_ballot, parse_commit, parse_hold, parse_identity, parse_join, parse_join_answer,
-    parse_not_member, parse_number, parse_promise, parse_propose, parse_reports, parse_view_part,
-    write_ballot, write_not_member, write_number, ReportRecord,
+    parse_not_member, parse_number, parse_prepare, parse_promise, parse_propose, parse_reports,
+    parse_view_part, write_ballot, write_not_member, write_number, NotMember, ReportRecord,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -132,10 +132,13 @@ impl Membership {
         if is_member {
             self.transfers.begin(from);
         } else {
-            let number = self.view.number;
-            let reason = self.departures.reason(sender);
+            let not_member = NotMember {
+                number: self.view.number,
+                is_primary: self.view.is_primary,
+                reason: self.departures.reason(sender),
+            };
             outbox.send([&from], Kind::NotMember, |writer| {
-                write_not_member(writer, number, reason)
+                write_not_member(writer, &not_member)
             });
         }
     }
@@ -162,7 +165,7 @@ impl Membership {
     ) -> Result<(), Counter> {
         let sender = header.sender;
         match header.kind {
-            Kind::Join => self.handle_join(now, sender, from, parse_join(body)?, outbox),
+            Kind::Join => self.handle_join(now, header, from, parse_join(body)?, outbox),
             Kind::JoinAnswer => {
                 let answer = parse_join_answer(body)?;
                 self.handle_join_answer(now, header, from, &answer, outbox)?;
@@ -175,7 +178,8 @@ impl Membership {
                 }
             }
             Kind::Prepare => {
-                let ballot = parse_ballot(body)?;
+                let prepare = parse_prepare(body)?;
+                let ballot = prepare.ballot;
                 if ballot.coordinator != sender.node {
                     return Err(Counter::DroppedValue);
                 }
@@ -187,9 +191,10 @@ impl Membership {
                 self.highest_round = self.highest_round.max(ballot.round);
                 if self.acceptor.promise(now, ballot) {
                     self.proposer.stop();
+                    self.note_promised(now, &prepare);
                     self.freeze(outbox);
                 }
-                self.acceptor.send_promise(from, self.has_groups, outbox);
+                self.answer_prepare(from, outbox);
             }
             Kind::Promise => {
                 let promise = parse_promise(body)?;
@@ -201,7 +206,8 @@ impl Membership {
                 if promise.ballot > self.proposer.ballot() {
                     self.give_way(now);
                 } else {
-                    self.proposer.take_promise(sender, &promise);
+                    let (vote, order) = self.judge(sender, &promise.seat);
+                    self.proposer.take_promise(sender, &promise, vote, order);
                 }
             }
             Kind::Propose => {
@@ -212,16 +218,19 @@ impl Membership {
                 self.check_view(now, header, from, outbox)?;
                 self.check_may_vote(now)?;
                 self.highest_round = self.highest_round.max(ballot.round);
+                if !self.has_heard_request(ballot) {
+                    return Err(Counter::DroppedUnexpected);
+                }
                 if self.acceptor.promise(now, ballot) {
                     self.proposer.stop();
                     self.freeze(outbox);
-                    if self.acceptor.take_part(ballot, &part) {
+                    if self.take_proposal_part(ballot, &part) {
                         outbox.send([&from], Kind::Accepted, |writer| {
                             write_ballot(writer, ballot)
                         });
                     }
                 } else {
-                    self.acceptor.send_promise(from, self.has_groups, outbox);
+                    self.answer_prepare(from, outbox);
                 }
             }
             Kind::Hold => {
@@ -240,10 +249,7 @@ impl Membership {
             Kind::Commit => {
                 let (ballot, number) = parse_commit(body)?;
                 if number > self.view.number {
-                    if self.acceptor.has_accepted(ballot)
-                        && self.apply_accepted()
-                        && number == self.next.number
-                    {
+                    if self.apply_accepted(ballot) && number == self.next.number {
                         self.install_next(now, outbox);
                     } else {
                         self.request_view(now, from, outbox);
@@ -278,12 +284,12 @@ impl Membership {
                 self.take_inquiry_answer(now, sender, outbox)?;
             }
             Kind::NotMember => {
-                let (number, reason) = parse_not_member(body)?;
-                if number <= self.view.number {
+                let told = parse_not_member(body)?;
+                if told.number <= self.view.number || self.outranks(told.is_primary) {
                     return Err(Counter::DroppedOtherView);
                 }
-                self.departures.add(self.own, reason);
-                self.exclude(now, number, outbox);
+                self.departures.add(self.own, told.reason);
+                self.exclude(now, told.number, outbox);
             }
             _ => return Err(Counter::DroppedKind),
         }
@@ -327,10 +333,14 @@ impl Membership {
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
         let part = parse_view_part(body)?;
-        if part.number < self.view.number {
+        let is_older = part.number < self.view.number;
+        if is_older || part.number > self.view.number && self.outranks(part.is_primary) {
             return Err(Counter::DroppedOtherView);
         }
         if part.number == self.view.number {
+            if part.issuer != self.view.issuer {
+                return Err(Counter::DroppedOtherView);
+            }
             // A copy: whoever sent it waits for this.
             self.send_installed(from, outbox);
             return Ok(());
@@ -353,6 +363,11 @@ impl Membership {
         }
         if !is_mine && self.phase == Phase::Joining {
             return Err(Counter::DroppedUnexpected);
+        }
+        if self.is_foreign() {
+            let later_view = self.next.number;
+            self.exclude(now, later_view, outbox);
+            return Ok(());
         }
         self.install_next(now, outbox);
         self.send_installed(from, outbox);
@@ -412,10 +427,10 @@ impl Membership {
             ReportRecord::Pin(subject, pin) if subject == sender => {
                 self.take_pin(now, sender, pin, outbox);
             }
-            ReportRecord::Join(joiner, address)
+            ReportRecord::Join(joiner, address, last_view)
                 if !self.view.has(joiner) && !self.departures.has(joiner) =>
             {
-                self.changes.add_join(now, joiner, address);
+                self.changes.add_join(now, joiner, address, last_view);
             }
             // Of this node itself, or of somebody who is gone or already here.
             _ => {}

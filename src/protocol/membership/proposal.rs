@@ -14,7 +14,7 @@ use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{NodeId, ViewNumber};
 use crate::protocol::limits::{NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
 use crate::protocol::wire::membership::{
-    write_proposal_part, Ballot, Change, ProposalHead, ProposalPart,
+    write_proposal_part, Ballot, Change, ProposalHead, ProposalKind, ProposalPart,
 };
 use crate::protocol::wire::Writer;
 
@@ -28,6 +28,7 @@ pub(super) struct Proposal {
     pub(super) ballot: Option<Ballot>,
     issuer: NodeId,
     number: ViewNumber,
+    kind: ProposalKind,
     parts: u16,
     changes_total: u16,
     /// One bit for each part that is there.
@@ -43,6 +44,7 @@ impl Proposal {
             ballot: None,
             issuer,
             number: ViewNumber::default(),
+            kind: ProposalKind::Successor,
             parts: 0,
             changes_total: 0,
             present: 0,
@@ -62,11 +64,18 @@ impl Proposal {
     }
 
     /// Starts a proposal of one's own: changes and reporters are added, then it is closed.
-    pub(super) fn begin(&mut self, ballot: Ballot, issuer: NodeId, number: ViewNumber) {
+    pub(super) fn begin(
+        &mut self,
+        ballot: Ballot,
+        issuer: NodeId,
+        number: ViewNumber,
+        kind: ProposalKind,
+    ) {
         self.clear();
         self.ballot = Some(ballot);
         self.issuer = issuer;
         self.number = number;
+        self.kind = kind;
     }
 
     /// Adds a change to a proposal that was begun. False: no room, it has to wait for a later view.
@@ -102,6 +111,11 @@ impl Proposal {
         self.number
     }
 
+    /// What the proposed view comes from.
+    pub(super) fn kind(&self) -> ProposalKind {
+        self.kind
+    }
+
     /// How many parts it has.
     pub(super) fn parts(&self) -> u16 {
         self.parts
@@ -130,12 +144,13 @@ impl Proposal {
         if self.ballot != Some(ballot)
             || self.parts != part.parts
             || self.changes_total != part.changes_total
-            || (self.issuer, self.number) != (part.issuer, part.number)
+            || (self.issuer, self.number, self.kind) != (part.issuer, part.number, part.kind)
         {
             self.clear();
             self.ballot = Some(ballot);
             self.issuer = part.issuer;
             self.number = part.number;
+            self.kind = part.kind;
             self.parts = part.parts;
             self.changes_total = part.changes_total;
             // Places are filled in any order.
@@ -166,7 +181,7 @@ impl Proposal {
 
     /// Takes over another one's content under a new ballot.
     pub(super) fn copy_from(&mut self, other: &Proposal, ballot: Ballot) {
-        self.begin(ballot, other.issuer, other.number);
+        self.begin(ballot, other.issuer, other.number, other.kind);
         for change in other.changes() {
             let _ = self.changes.push(*change);
         }
@@ -184,6 +199,7 @@ impl Proposal {
         let head = ProposalHead {
             issuer: self.issuer,
             number: self.number,
+            kind: self.kind,
             part,
             parts: self.parts,
             changes_total: self.changes_total,
@@ -230,7 +246,7 @@ mod tests {
     /// A proposal of so many changes.
     fn proposal(ballot: Ballot, changes: u16) -> Result<Proposal, Unexpected> {
         let mut proposal = Proposal::empty(node(9))?;
-        proposal.begin(ballot, node(7), ViewNumber(3));
+        proposal.begin(ballot, node(7), ViewNumber(3), ProposalKind::Part);
         for number in 1..=changes {
             if !proposal.add(change(number)) {
                 return Err(Unexpected);
@@ -260,6 +276,7 @@ mod tests {
             && one.reporters() == other.reporters()
             && one.issuer() == other.issuer()
             && one.number() == other.number()
+            && one.kind() == other.kind()
             && one.parts() == other.parts()
     }
 
@@ -296,7 +313,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_waits_for_a_later_view() -> TestResult {
         let mut proposal = Proposal::empty(node(1))?;
-        proposal.begin(ballot(1, 1), node(1), ViewNumber(3));
+        proposal.begin(
+            ballot(1, 1),
+            node(1),
+            ViewNumber(3),
+            ProposalKind::Successor,
+        );
         for number in 1..=2048 {
             assert!(proposal.add(change(number)));
         }

@@ -6,15 +6,16 @@
 //! is left out. The first acts as soon as the changes were collected, each further one a takeover
 //! time later, and also where somebody else's ballot has fallen silent.
 
-use super::agreement::{Patience, QuorumRule, Stage, Voter};
-use super::changes::FreeSlots;
+use super::agreement::{Acceptor, Attempt, Patience, QuorumRule, Stage, Voter};
+use super::parts::Memory;
+use super::proposal::Proposal;
 use super::{Membership, Phase};
-use crate::protocol::identity::Identity;
+use crate::protocol::identity::{Identity, Slot, ViewNumber};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::ring::Rings;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::{ClusterView, MemberRecord};
-use crate::protocol::wire::membership::{Ballot, Change};
+use crate::protocol::wire::membership::{Ballot, Change, Prepare, ProposalKind};
 
 impl Membership {
     pub(super) fn advance_ballot(&mut self, now: Instant, outbox: &mut Outbox) {
@@ -34,7 +35,11 @@ impl Membership {
             }
             self.start_ballot(now, outbox);
         }
-        if self.is_prepared(now) {
+        let is_formation = self.memory_without_view().is_some();
+        if is_formation && self.is_prepared(now) {
+            self.fill_formation();
+            self.proposer.propose(now, self.own);
+        } else if self.is_prepared(now) {
             let is_new = self.proposer.found().is_none();
             self.fill_proposal(now);
             if !is_new || self.may_propose(now, outbox) {
@@ -46,13 +51,14 @@ impl Membership {
             self.decide(now, outbox);
             return;
         }
-        self.proposer
-            .send_due(now, self.own, self.acceptor.accepted(), outbox);
+        let memory = self.memory.as_ref().filter(|_| is_formation);
+        let accepted = accepted(memory, &self.acceptor, self.proposer.ballot());
+        self.proposer.send_due(now, self.own, accepted, outbox);
     }
 
     /// How long an attempt to form a first view is kept up among the same voters.
     pub(super) fn forming_timeout(&self) -> Duration {
-        Duration::from_milliseconds(u64::from(self.configuration.settings().formation_ms)).times(3)
+        self.configuration.formation_round().times(3)
     }
 
     pub(super) fn may_form(&self, now: Instant) -> bool {
@@ -65,7 +71,7 @@ impl Membership {
                 .is_none_or(|(_, at)| now >= at.after(patience))
             && self
                 .joining
-                .may_form(now, self.address, &self.configuration)
+                .may_form(now, self.address, self.last_primary(), &self.configuration)
     }
 
     /// Whether this node should not be counted on: itself or a coordinator has heard that it may be
@@ -148,6 +154,16 @@ impl Membership {
         Some(at.max(self.not_before))
     }
 
+    /// The number of the view that follows the present one.
+    fn next_number(&self) -> ViewNumber {
+        let next = self.view.number.next();
+        // Who comes from another part may know of later views.
+        match &self.memory {
+            Some(_) => next.max(self.changes.joiners_view().next()),
+            None => next,
+        }
+    }
+
     pub(super) fn start_ballot(&mut self, now: Instant, outbox: &mut Outbox) {
         let promised = self
             .acceptor
@@ -161,16 +177,43 @@ impl Membership {
         if !self.acceptor.promise(now, ballot) {
             return;
         }
+        let is_first = self.phase == Phase::Joining;
+        let prepare = Prepare {
+            ballot,
+            electorate: match is_first {
+                true => self.seat().electorate,
+                false => self.view.name(),
+            },
+            number: match is_first {
+                true => self.joining.first_number(now),
+                false => self.next_number(),
+            },
+        };
+        self.note_promised(now, &prepare);
+        let (vote, _) = self.judge(self.own, &self.seat());
+        let attempt = |rule| Attempt {
+            ballot,
+            rule,
+            electorate: prepare.electorate,
+            number: prepare.number,
+        };
         let since = self.acceptor.promised_since().unwrap_or(now);
-        let accepted = self.acceptor.accepted();
-        if self.phase == Phase::Joining {
+        let accepted = match &self.memory {
+            Some(memory) if is_first => memory.accepted(),
+            _ => self.acceptor.accepted(),
+        };
+        if is_first {
+            // Who knows a primary view finds out by the promises what can be formed.
+            let rule = match self.last_primary() {
+                ViewNumber(0) => QuorumRule::AtLeast(self.configuration.formation_quorum()),
+                _ => QuorumRule::Unanimous,
+            };
             let own = core::iter::once((self.own, self.address));
             let others = self.joining.candidates(now);
             self.proposer.start(
                 now,
                 since,
-                ballot,
-                QuorumRule::AtLeast(self.configuration.formation_quorum()),
+                attempt(rule),
                 own.chain(others.map(|candidate| (candidate.identity, candidate.address))),
                 accepted,
             );
@@ -183,13 +226,12 @@ impl Membership {
             self.proposer.start(
                 now,
                 since,
-                ballot,
-                rule,
+                attempt(rule),
                 members.map(|member| (member.identity, member.address)),
                 accepted,
             );
         }
-        self.proposer.promise_own(self.own, self.has_groups);
+        self.proposer.promise_own(self.own, self.has_groups, vote);
         self.freeze(outbox);
     }
 
@@ -246,24 +288,15 @@ impl Membership {
         };
         let memory = self.blocked_timeout();
         let spared = &self.spared;
-        let number = match is_first {
-            true => self.joining.first_number(now),
-            false => view.number.next(),
+        // Who has asked to come in since the ballot began may know of later views.
+        let (number, kind) = match is_first {
+            true => (proposer.number(), ProposalKind::First),
+            false => (self.next_number(), ProposalKind::Successor),
         };
         self.acceptor.accept_own(|proposal| {
-            proposal.begin(ballot, own, number);
+            proposal.begin(ballot, own, number, kind);
             if is_first {
-                let mut slots = FreeSlots::new();
-                for voter in proposer.voters().iter().filter(|voter| voter.promised) {
-                    let Some(slot) = slots.next(view) else {
-                        break;
-                    };
-                    proposal.add(Change::Add(MemberRecord {
-                        identity: voter.identity,
-                        address: voter.address,
-                        slot,
-                    }));
-                }
+                add_all(proposer.voters(), proposal);
             } else {
                 for eight in proposer.voters().chunks(8) {
                     let bits = eight.iter().enumerate().fold(0, |bits, (place, voter)| {
@@ -288,6 +321,29 @@ impl Membership {
             }
             proposal.close();
         });
+    }
+}
+
+/// What was accepted under `ballot`. `memory` is that of a node without a view: while it has one, its seat is
+/// about another, whose ballots have the same names.
+pub(super) fn accepted<'a>(
+    memory: Option<&'a Memory>,
+    acceptor: &'a Acceptor,
+    ballot: Ballot,
+) -> Option<&'a Proposal> {
+    memory
+        .and_then(|memory| memory.accepted_under(ballot))
+        .or(acceptor.accepted_under(ballot))
+}
+
+/// Adds all who have promised to a view that comes from none.
+pub(super) fn add_all(voters: &[Voter], proposal: &mut Proposal) {
+    for (voter, slot) in voters.iter().filter(|voter| voter.promised).zip(1..) {
+        proposal.add(Change::Add(MemberRecord {
+            identity: voter.identity,
+            address: voter.address,
+            slot: Slot(slot),
+        }));
     }
 }
 

@@ -129,6 +129,8 @@ impl Transfers {
             let head = ViewPartHead {
                 number: view.number,
                 issuer: view.issuer,
+                is_primary: view.is_primary,
+                origin: view.origin,
                 part: *part,
                 parts: u16::try_from(parts).unwrap_or(u16::MAX),
                 members_total: u16::try_from(view.count()).unwrap_or(u16::MAX),
@@ -190,12 +192,15 @@ impl Assembly {
         }
         if part.number != self.view.number
             || part.issuer != self.view.issuer
+            || (part.is_primary, part.origin) != (self.view.is_primary, self.view.origin)
             || part.parts != self.parts
             || part.members_total != self.members_total
         {
             self.clear();
             self.view.number = part.number;
             self.view.issuer = part.issuer;
+            self.view.is_primary = part.is_primary;
+            self.view.origin = part.origin;
             self.parts = part.parts;
             self.members_total = part.members_total;
         }
@@ -275,6 +280,7 @@ mod tests {
     fn are_equal(one: &ClusterView, other: &ClusterView) -> bool {
         one.number == other.number
             && one.issuer == other.issuer
+            && (one.is_primary, one.origin) == (other.is_primary, other.origin)
             && one.members() == other.members()
             && one.members().iter().all(|member| {
                 let node = member.identity.node;

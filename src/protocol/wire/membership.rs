@@ -13,9 +13,9 @@ mod reports;
 mod views;
 
 pub use agreement::{
-    parse_ballot, parse_commit, parse_hold, parse_promise, parse_propose, write_ballot,
-    write_commit, write_hold, write_promise, write_proposal_part, Ballot, Change, Changes, Promise,
-    ProposalHead, ProposalPart,
+    parse_ballot, parse_commit, parse_hold, parse_prepare, parse_promise, parse_propose,
+    write_ballot, write_commit, write_hold, write_prepare, write_promise, write_proposal_part,
+    Ballot, Change, Changes, Prepare, Promise, ProposalHead, ProposalKind, ProposalPart, Seat,
 };
 pub use joining::{
     parse_join, parse_join_answer, write_join, write_join_answer, JoinAnswer, JoinRequest,
@@ -23,5 +23,5 @@ pub use joining::{
 pub use reports::{parse_identity, parse_reports, write_report, Pin, ReportRecord, Reports};
 pub use views::{
     parse_not_member, parse_number, parse_view_part, write_not_member, write_number,
-    write_view_part, Departures, Members, ViewPart, ViewPartHead,
+    write_view_part, Departures, Members, NotMember, ViewPart, ViewPartHead,
 };

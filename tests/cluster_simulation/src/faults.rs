@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::event_queue::EventQueue;
 use crate::network::{Flapping, Impairment, NetworkOptions};
 use crate::plan::{Fault, Plan, Victim};
-use crate::quorum::{may_impair, may_lose};
+use crate::quorum::{is_partitionable, may_impair, may_lose};
 use crate::timing::{MS, SECOND};
 
 /// For so long somebody lies in wait for a view change.
@@ -175,7 +175,8 @@ impl Troublemaker {
             Fault::Freeze { host, for_ms } => {
                 // Nobody notices the shortest ones.
                 let is_short = for_ms <= 30;
-                if !is_up(host) || !(is_short || may_lose(cluster, &[host])) {
+                let is_harmless = is_short || is_partitionable(cluster);
+                if !is_up(host) || !(is_harmless || may_lose(cluster, &[host])) {
                     return false;
                 }
                 let until = now + for_ms * MS;

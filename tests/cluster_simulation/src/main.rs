@@ -76,6 +76,9 @@ struct Arguments {
     /// How silence is found out: ring or gossip.
     #[arg(long, default_value = "ring", value_parser = parse_detector)]
     detector: DetectorKind,
+    /// Parts of the cluster go on by themselves.
+    #[arg(long)]
+    partitionable: bool,
     /// One line of numbers for each seed.
     #[arg(long, short)]
     verbose: bool,
@@ -114,6 +117,7 @@ impl Arguments {
             cuts: self.partitions,
             faults: !self.without_faults,
             gossip: self.is_gossip(),
+            partitionable: self.partitionable,
             sabotage: self.sabotage,
         }
     }
@@ -127,6 +131,7 @@ impl Arguments {
             (self.without_groups, " --without-groups"),
             (self.without_faults, " --without-faults"),
             (self.is_gossip(), " --detector gossip"),
+            (self.partitionable, " --partitionable"),
         ] {
             if is_given {
                 command.push_str(flag);

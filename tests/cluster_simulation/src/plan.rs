@@ -188,7 +188,7 @@ pub struct BadPlan(pub String);
 type Setting = (&'static str, fn(&mut Configuration) -> &mut u32);
 
 /// The settings that plans may change.
-const SETTINGS: [Setting; 8] = [
+const SETTINGS: [Setting; 10] = [
     ("rings", |c| &mut c.rings),
     ("confirmations", |c| &mut c.confirmations),
     ("coordinators", |c| &mut c.coordinators),
@@ -197,6 +197,8 @@ const SETTINGS: [Setting; 8] = [
     ("window_misses", |c| &mut c.window_misses),
     ("probe_count", |c| &mut c.probe_count),
     ("batching_ms", |c| &mut c.batching_ms),
+    ("partitionable", |c| &mut c.partitionable),
+    ("blocked_timeout_ms", |c| &mut c.blocked_timeout_ms),
 ];
 
 impl Plan {

@@ -16,6 +16,9 @@ use crate::reference_model::is_one_view;
 /// The view before the newest one counts as long as somebody holds it: the change to the newest one
 /// is still going on there.
 pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
+    if is_partitionable(cluster) {
+        return may_forget(cluster, victims);
+    }
     let newest = (cluster.hosts.iter())
         .filter_map(|host| host.alive.as_ref())
         .map(|alive| alive.view_number)
@@ -47,6 +50,9 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
 /// many: then all wait, and go on as they were, as long as nobody forgets anything meanwhile. So all must be
 /// up and together, and nothing else may be wrong.
 pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
+    if is_partitionable(cluster) {
+        return true;
+    }
     let away = cluster.network.cut_off_with(impairment);
     if away.len() == cluster.hosts.len() {
         let is_undisturbed = |host: &Host| {
@@ -58,6 +64,25 @@ pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
             && is_one_view(cluster);
     }
     away.is_empty() || may_lose(cluster, &away)
+}
+
+/// Whether parts without a quorum go on by themselves.
+pub fn is_partitionable(cluster: &Cluster) -> bool {
+    cluster.options().configuration.partitionable == 1
+}
+
+/// Whether these machines may forget all, in a partitionable cluster: there nothing is lost for ever as long as a
+/// majority of the last primary view remembers, wherever it is. So all must be together in one.
+fn may_forget(cluster: &Cluster, victims: &[usize]) -> bool {
+    let all = cluster.hosts.len();
+    let is_well = |host: &Host| {
+        let view = host.alive.as_ref().and_then(|alive| alive.node.view());
+        view.is_some_and(|view| view.is_primary && view.count() == all)
+    };
+    !cluster.network.is_impaired()
+        && cluster.hosts.iter().all(is_well)
+        && is_one_view(cluster)
+        && 2 * victims.len() < all
 }
 
 /// Whether this life of the node can vote once `victims` are gone.

@@ -358,7 +358,7 @@ fn cluster_view(
     Ok(ViewEvent {
         scope: None,
         view: id,
-        primary: true,
+        primary: view.is_primary,
         members,
         transitional: None,
         joined: Some(joined),

@@ -169,6 +169,22 @@ pub fn accepted_and_never_sent(cluster: &Cluster) -> Vec<Broken> {
     found
 }
 
+/// Machines in a view that is not primary, now that all can reach each other.
+pub fn not_primary(cluster: &Cluster) -> Vec<Broken> {
+    let mut found = Vec::new();
+    for host in &cluster.hosts {
+        let view = host.alive.as_ref().and_then(|alive| alive.node.view());
+        if let Some(view) = view.filter(|view| !view.is_primary) {
+            let text = format!(
+                "node {} is still in view {:?}, which is not primary",
+                host.id, view.number
+            );
+            found.push(Broken::new("L1", text));
+        }
+    }
+    found
+}
+
 /// Handles that were told to leave, on machines that stay, and were never told that they have.
 pub fn leaves_without_end(cluster: &Cluster) -> Vec<Broken> {
     let mut found = Vec::new();

@@ -15,11 +15,11 @@ use crate::cluster::Cluster;
 use crate::event_queue::EventQueue;
 use crate::faults::Troublemaker;
 use crate::plan::Plan;
-use crate::quorum::may_lose;
+use crate::quorum::{is_partitionable, may_lose};
 use crate::recorder::node_member;
 use crate::reference_model::{
     accepted_and_never_sent, are_groups_settled, expect, expect_gone, expect_sending,
-    expect_together, expected_nodes, is_one_view, leaves_without_end,
+    expect_together, expected_nodes, is_one_view, leaves_without_end, not_primary,
 };
 use crate::statistics::{settings_in_words, spans_to_view, Statistics};
 use crate::timing::{conclusion_ns, convergence_ns, many_crash_to_view_ns, MS, SECOND};
@@ -147,6 +147,8 @@ impl Run<'_> {
         let sent = settled && self.accepted_again();
         // They must stay together as well.
         self.cluster.run_for(SECOND);
+        let parts = not_primary(&self.cluster);
+        self.cluster.faults.extend(parts);
         expect_together(&mut self.cluster, since, 2 * bound);
         settled && sent
     }
@@ -236,7 +238,11 @@ impl Run<'_> {
     fn finish(mut self, wall: WallTime) -> Outcome {
         let trace = std::mem::take(&mut self.cluster.trace);
         let mut broken = std::mem::take(&mut self.cluster.faults);
-        let violations = trace_checker::check_sorted(&trace, trace_checker::Options::default());
+        let options = trace_checker::Options {
+            partitionable: is_partitionable(&self.cluster),
+            ..trace_checker::Options::default()
+        };
+        let violations = trace_checker::check_sorted(&trace, options);
         broken.extend(violations.into_iter().map(Broken::from));
         let mut statistics = self.statistics;
         statistics.virtual_ns = self.cluster.now();

@@ -19,17 +19,22 @@ pub fn settings_in_words(settings: &Configuration) -> String {
         detector: settings.detector,
         expected_nodes: settings.expected_nodes,
         blocked_timeout_ms: settings.blocked_timeout_ms,
+        partitionable: settings.partitionable,
         ..Configuration::DEFAULT
     };
     let detector = match settings.detector {
         DetectorKind::Ring => "",
         DetectorKind::Gossip => ", gossip",
     };
+    let parts = match settings.partitionable {
+        0 => "",
+        _ => ", partitionable",
+    };
     if *settings == usual {
-        return format!("{DEFAULT_SETTINGS}{detector}");
+        return format!("{DEFAULT_SETTINGS}{detector}{parts}");
     }
     format!(
-        "rings={} confirmations={} coordinators={} heartbeat_interval_ms={} window={}/{} probe_count={} batching_ms={}{detector}",
+        "rings={} confirmations={} coordinators={} heartbeat_interval_ms={} window={}/{} probe_count={} batching_ms={}{detector}{parts}",
         settings.rings,
         settings.confirmations,
         settings.coordinators,

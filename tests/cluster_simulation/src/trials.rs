@@ -10,7 +10,7 @@ use trace_checker::trace::{Expectation, Member};
 use crate::cluster::Cluster;
 use crate::network::{Impairment, LinkQuality};
 use crate::plan::Trial;
-use crate::quorum::may_lose;
+use crate::quorum::{is_partitionable, may_lose};
 use crate::recorder::node_member;
 use crate::reference_model::{expect, expect_together, expected_nodes, is_one_view};
 use crate::timing::{conclusion_ns, convergence_ns, deafness_ns, detection_ns, MS, SECOND};
@@ -109,7 +109,9 @@ fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option
         .collect();
     let consequences = deafness_ns(&configuration) + detection_ns(&configuration) + SECOND;
     cluster.run_for(consequences + STEADY_NS);
-    let views = u64::from(out.is_some());
+    // Who is out goes on by itself, if parts do.
+    let parts = u64::from(out.is_some() && is_partitionable(cluster));
+    let views = u64::from(out.is_some()) + parts;
     expect(cluster, Expectation::Steady { since, views });
     let healed = cluster.now();
     for number in numbers {
@@ -118,7 +120,7 @@ fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option
     cluster.run_for(conclusion_ns(&configuration));
     settle(cluster, healed);
     expect(cluster, Expectation::Kept { members, since });
-    let views = 2 * u64::from(out.is_some());
+    let views = 2 * u64::from(out.is_some()) + parts;
     expect(cluster, Expectation::Steady { since, views });
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `trace-checker [--crashes-lose-lines] [--every-order-is-agreed] FILE...`: merges the traces and
+//! `trace-checker [--crashes-lose-lines] [--every-order-is-agreed] [--partitionable] FILE...`: merges the traces and
 //! checks them; `-` reads standard input. Exits with 1 if a promise was broken, 2 if a trace cannot be read.
 
 #![forbid(unsafe_code)]
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use trace_checker::line::Reader;
 use trace_checker::{check, Options};
 
-const USAGE: &str = "usage: trace-checker [--crashes-lose-lines] [--every-order-is-agreed] FILE...";
+const USAGE: &str = "usage: trace-checker [--crashes-lose-lines] [--every-order-is-agreed] [--partitionable] FILE...";
 
 fn main() -> ExitCode {
     let mut options = Options::default();
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         match argument.as_str() {
             "--crashes-lose-lines" => options.crashes_lose_lines = true,
             "--every-order-is-agreed" => options.every_order_is_agreed = true,
+            "--partitionable" => options.partitionable = true,
             "--help" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;

@@ -7,12 +7,13 @@
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_agreement))]
 mod tests {
     use super::super::*;
+    use crate::protocol::identity::Incarnation;
     use crate::protocol::identity::ViewNumber;
     use crate::protocol::limits::{DATAGRAM_BYTES_MAX, PART_ENTRIES_MAX};
     use crate::protocol::test_support::{
         address, at, identity, life, member, node, outbox, span, TestResult, Unexpected, CLUSTER,
     };
-    use crate::protocol::wire::membership::{parse_promise, parse_propose, Change};
+    use crate::protocol::wire::membership::{parse_promise, parse_propose, Change, ProposalKind};
     use crate::protocol::wire::Datagram;
 
     const fn ballot(round: u32, number: u16) -> Ballot {
@@ -22,10 +23,28 @@ mod tests {
         }
     }
 
+    /// Of a node that remembers nothing.
+    const SEAT: Seat = Seat {
+        birth: Incarnation(1),
+        electorate: ViewName {
+            number: ViewNumber(0),
+            issuer: node(1),
+        },
+    };
+
+    const fn attempt(ballot: Ballot, rule: QuorumRule) -> Attempt {
+        Attempt {
+            ballot,
+            rule,
+            electorate: SEAT.electorate,
+            number: ViewNumber(2),
+        }
+    }
+
     /// A proposal whose changes add nodes from `first` on.
     fn proposal(ballot: Ballot, first: u16, changes: u16) -> Result<Proposal, Unexpected> {
         let mut proposal = Proposal::empty(node(1))?;
-        proposal.begin(ballot, node(1), ViewNumber(2));
+        proposal.begin(ballot, node(1), ViewNumber(2), ProposalKind::Successor);
         for number in first..first + changes {
             proposal.add(Change::Add(member(number)));
         }
@@ -45,15 +64,25 @@ mod tests {
         let mut proposer = Proposer::new(node(1), span(30), span(300))?;
         // In any order.
         let all = (1..=voters).rev().map(|n| (identity(n), address(n)));
-        proposer.start(at(0), at(0), ballot(5, own), rule, all, None);
-        proposer.promise_own(identity(own), false);
+        proposer.start(at(0), at(0), attempt(ballot(5, own), rule), all, None);
+        proposer.promise_own(identity(own), false, Vote::None);
         Ok(proposer)
+    }
+
+    fn promise(acceptor: &Acceptor, to: PeerAddress, has_groups: bool, outbox: &mut Outbox) {
+        acceptor.send_promise(to, has_groups, SEAT, acceptor.accepted(), outbox);
+    }
+
+    /// A voter that remembers nothing has promised.
+    fn take(proposer: &mut Proposer, from: Identity, promise: &Promise<'_>) {
+        proposer.take_promise(from, promise, Vote::None, Ordering::Equal);
     }
 
     fn plain_promise(ballot: Ballot) -> Promise<'static> {
         Promise {
             ballot,
             has_groups: false,
+            seat: SEAT,
             accepted: None,
         }
     }
@@ -78,12 +107,12 @@ mod tests {
     /// The promises that an acceptor sends, handed to a proposer as those of `from`.
     fn carry_promises(acceptor: &Acceptor, from: u16, proposer: &mut Proposer) -> TestResult {
         let mut outbox = outbox()?;
-        acceptor.send_promise(address(1), false, &mut outbox);
+        promise(acceptor, address(1), false, &mut outbox);
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         while let Some(transmit) = outbox.poll_transmit(&mut buffer) {
             let bytes = buffer.get(..transmit.length).ok_or(Unexpected)?;
             let promise = parse_promise(Datagram::parse(bytes, CLUSTER)?.body)?;
-            proposer.take_promise(identity(from), &promise);
+            take(proposer, identity(from), &promise);
         }
         Ok(())
     }
@@ -163,12 +192,12 @@ mod tests {
     fn a_refusal_names_the_higher_ballot_and_what_was_accepted() -> TestResult {
         let mut acceptor = Acceptor::new(node(1))?;
         let mut outbox = outbox()?;
-        acceptor.send_promise(address(2), true, &mut outbox);
+        promise(&acceptor, address(2), true, &mut outbox);
         assert_eq!(receivers(&mut outbox, Kind::Promise)?, 0);
         receive_propose(&mut acceptor, at(0), &proposal(ballot(3, 2), 10, 1)?, 0)?;
         acceptor.promise(at(0), ballot(7, 3));
         assert!(!acceptor.promise(at(0), ballot(6, 9)));
-        acceptor.send_promise(address(2), true, &mut outbox);
+        promise(&acceptor, address(2), true, &mut outbox);
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         let length = outbox.poll_transmit(&mut buffer).ok_or(Unexpected)?.length;
         let bytes = buffer.get(..length).ok_or(Unexpected)?;
@@ -192,7 +221,7 @@ mod tests {
                 let next = voters - votes;
                 if next > 0 {
                     let promise = plain_promise(ballot(5, voters));
-                    proposer.take_promise(identity(next), &promise);
+                    take(&mut proposer, identity(next), &promise);
                 }
             }
             assert!(proposer.is_prepared(at(0), |_| Patience::Short));
@@ -204,7 +233,7 @@ mod tests {
     fn half_of_the_votes_decide_with_the_lowest_node_only() -> TestResult {
         for (other, expected) in [(1, true), (2, false), (3, false)] {
             let mut proposer = proposer(4, QuorumRule::OfView, 4)?;
-            proposer.take_promise(identity(other), &plain_promise(ballot(5, 4)));
+            take(&mut proposer, identity(other), &plain_promise(ballot(5, 4)));
             assert_eq!(proposer.is_prepared(at(90), |_| Patience::Short), expected);
             proposer.propose(at(100), identity(4));
             assert!(!proposer.is_decided());
@@ -219,7 +248,11 @@ mod tests {
         let mut proposer = proposer(5, QuorumRule::AtLeast(3), 1)?;
         for number in [2, 3] {
             assert!(!proposer.is_prepared(at(90), |_| Patience::Short));
-            proposer.take_promise(identity(number), &plain_promise(ballot(5, 1)));
+            take(
+                &mut proposer,
+                identity(number),
+                &plain_promise(ballot(5, 1)),
+            );
         }
         assert!(proposer.is_prepared(at(90), |_| Patience::Short));
         Ok(())
@@ -229,7 +262,11 @@ mod tests {
     fn those_who_may_be_alive_are_awaited_for_a_while() -> TestResult {
         let mut proposer = proposer(5, QuorumRule::OfView, 1)?;
         for number in [2, 3] {
-            proposer.take_promise(identity(number), &plain_promise(ballot(5, 1)));
+            take(
+                &mut proposer,
+                identity(number),
+                &plain_promise(ballot(5, 1)),
+            );
         }
         // Nobody says that node 5 is dead: it gets as long as a crash takes to be found.
         let patience = |of_four| {
@@ -244,7 +281,7 @@ mod tests {
         assert!(!proposer.is_prepared(at(299), patience(Patience::None)));
         assert!(!proposer.has_waited_long(at(299)) && proposer.has_waited_long(at(300)));
         assert!(proposer.is_prepared(at(300), patience(Patience::Long)));
-        proposer.take_promise(identity(5), &plain_promise(ballot(5, 1)));
+        take(&mut proposer, identity(5), &plain_promise(ballot(5, 1)));
         assert!(proposer.is_prepared(at(90), patience(Patience::Short)));
         assert!(!proposer.is_prepared(at(90), patience(Patience::Long)));
         Ok(())
@@ -258,13 +295,12 @@ mod tests {
         proposer.start(
             at(250),
             at(0),
-            ballot(5, 1),
-            QuorumRule::OfView,
+            attempt(ballot(5, 1), QuorumRule::OfView),
             voters,
             None,
         );
-        proposer.promise_own(identity(1), false);
-        proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
+        proposer.promise_own(identity(1), false, Vote::None);
+        take(&mut proposer, identity(2), &plain_promise(ballot(5, 1)));
         assert!(!proposer.is_prepared(at(339), |_| Patience::Long));
         assert!(proposer.is_prepared(at(340), |_| Patience::Long));
         // But it has not asked for long enough itself to take silence for death.
@@ -282,12 +318,12 @@ mod tests {
             (identity(2), ballot(6, 1)),
             (identity(2), ballot(5, 2)),
         ] {
-            proposer.take_promise(from, &plain_promise(under));
+            take(&mut proposer, from, &plain_promise(under));
             assert!(!proposer.is_prepared(at(1000), |_| Patience::None));
         }
         // An acceptance before anything was proposed is none.
         proposer.take_accepted(identity(2), ballot(5, 1));
-        proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
+        take(&mut proposer, identity(2), &plain_promise(ballot(5, 1)));
         proposer.propose(at(0), identity(1));
         for (from, under) in [
             (identity(4), ballot(5, 1)),
@@ -326,7 +362,8 @@ mod tests {
         let mut proposer = Proposer::new(node(1), span(30), span(300))?;
         let voters = (1..=3).map(|n| (identity(n), address(n)));
         let rule = QuorumRule::OfView;
-        proposer.start(at(0), at(0), ballot(5, 1), rule, voters, Some(&before));
+        let attempt = attempt(ballot(5, 1), rule);
+        proposer.start(at(0), at(0), attempt, voters, Some(&before));
         assert!(adds(proposer.found(), 10));
         Ok(())
     }
@@ -340,16 +377,16 @@ mod tests {
         }
         acceptor.promise(at(0), ballot(5, 1));
         let mut outbox = outbox()?;
-        acceptor.send_promise(address(1), false, &mut outbox);
+        promise(&acceptor, address(1), false, &mut outbox);
         let mut proposer = proposer(3, QuorumRule::OfView, 1)?;
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         for (is_whole, is_stuck_later) in [(false, true), (true, false)] {
             let length = outbox.poll_transmit(&mut buffer).ok_or(Unexpected)?.length;
             let bytes = buffer.get(..length).ok_or(Unexpected)?;
             let promise = parse_promise(Datagram::parse(bytes, CLUSTER)?.body)?;
-            proposer.take_promise(identity(3), &promise);
+            take(&mut proposer, identity(3), &promise);
             // A promise of another voter that has accepted nothing is not enough.
-            proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
+            take(&mut proposer, identity(2), &plain_promise(ballot(5, 1)));
             assert_eq!(proposer.is_prepared(at(90), |_| Patience::Short), is_whole);
             assert!(!proposer.is_stuck(at(329)));
             assert_eq!(proposer.is_stuck(at(330)), is_stuck_later);
@@ -381,7 +418,7 @@ mod tests {
             assert_eq!(proposer.next_deadline(), Some(now.after(span(pause_ms))));
             proposer.send_due(now, identity(1), None, &mut outbox);
             assert_eq!(receivers(&mut outbox, Kind::Prepare)?, 0);
-            proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
+            take(&mut proposer, identity(2), &plain_promise(ballot(5, 1)));
             now = now.after(span(pause_ms));
         }
         Ok(())
@@ -407,7 +444,7 @@ mod tests {
         proposer.stop();
         assert_eq!(proposer.stage(), Stage::Idle);
         assert_eq!(proposer.next_deadline(), None);
-        proposer.take_promise(identity(2), &plain_promise(ballot(5, 1)));
+        take(&mut proposer, identity(2), &plain_promise(ballot(5, 1)));
         proposer.send_due(at(500), identity(1), None, &mut outbox);
         assert_eq!(receivers(&mut outbox, Kind::Prepare)?, 0);
         assert!(!proposer.is_prepared(at(500), |_| Patience::None) && !proposer.is_decided());

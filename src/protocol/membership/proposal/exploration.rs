@@ -13,6 +13,7 @@ impl Hash for Proposal {
         if self.ballot.is_some() {
             self.issuer.hash(state);
             self.number.hash(state);
+            self.kind.hash(state);
             self.parts.hash(state);
             self.changes_total.hash(state);
             self.present.hash(state);

@@ -6,7 +6,7 @@ use super::entries::{
     check_part_count, check_parts, read_member, read_reason, reason_number, write_member,
 };
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, NodeId, ViewNumber};
+use crate::protocol::identity::{Identity, Incarnation, NodeId, ViewName, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::view::MemberRecord;
@@ -36,6 +36,67 @@ impl Ballot {
     }
 }
 
+/// What a node that looks for a cluster remembers of the last primary view (in a partitionable cluster).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
+pub struct Seat {
+    /// The first life of the node that it remembers: it has forgotten nothing since then.
+    pub birth: Incarnation,
+    /// The primary view about whose successor its promises are, number zero if none.
+    pub electorate: ViewName,
+}
+
+impl Seat {
+    /// Reads one.
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Counter> {
+        Ok(Self {
+            birth: Incarnation(reader.u64()?),
+            electorate: read_view_name(reader)?,
+        })
+    }
+
+    /// Writes it.
+    pub(super) fn write(self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.u64(self.birth.0)?;
+        write_view_name(writer, self.electorate)
+    }
+}
+
+pub(super) fn read_view_name(reader: &mut Reader<'_>) -> Result<ViewName, Counter> {
+    Ok(ViewName {
+        number: ViewNumber(reader.u64()?),
+        issuer: reader.node()?,
+    })
+}
+
+pub(super) fn write_view_name(writer: &mut Writer<'_>, name: ViewName) -> Option<()> {
+    writer.u64(name.number.0)?;
+    writer.u16(name.issuer.number())
+}
+
+/// A request for a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepare {
+    /// The ballot.
+    pub ballot: Ballot,
+    /// The primary view whose successor it is to be, as far as the coordinator knows.
+    pub electorate: ViewName,
+    /// The number that the view to come has at most.
+    pub number: ViewNumber,
+}
+
+/// What a proposed view comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
+pub enum ProposalKind {
+    /// The view that its voters have.
+    Successor,
+    /// Nothing, and it is primary.
+    First,
+    /// Nothing, and it is a part of a cluster, without a quorum.
+    Part,
+}
+
 /// One difference between a view and the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
@@ -58,6 +119,8 @@ pub struct ProposalPart<'a> {
     pub issuer: NodeId,
     /// The number of the proposed view.
     pub number: ViewNumber,
+    /// What it comes from.
+    pub kind: ProposalKind,
     /// Which part, from 0.
     pub part: u16,
     /// How many parts there are.
@@ -93,11 +156,32 @@ pub struct Promise<'a> {
     pub ballot: Ballot,
     /// The node may hold group messages that others lack.
     pub has_groups: bool,
+    /// What the node remembers, if it has no view.
+    pub seat: Seat,
     /// What the node has accepted already, if anything: a part of it.
     pub accepted: Option<(Ballot, ProposalPart<'a>)>,
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::Prepare`] or [`crate::protocol::wire::Kind::Accepted`].
+/// Reads the body of [`crate::protocol::wire::Kind::Prepare`].
+pub fn parse_prepare(body: &[u8]) -> Result<Prepare, Counter> {
+    let mut reader = Reader::new(body);
+    let prepare = Prepare {
+        ballot: Ballot::parse(&mut reader)?,
+        electorate: read_view_name(&mut reader)?,
+        number: ViewNumber(reader.u64()?),
+    };
+    reader.end()?;
+    Ok(prepare)
+}
+
+/// Writes the body of [`crate::protocol::wire::Kind::Prepare`].
+pub fn write_prepare(writer: &mut Writer<'_>, prepare: &Prepare) -> Option<()> {
+    prepare.ballot.write(writer)?;
+    write_view_name(writer, prepare.electorate)?;
+    writer.u64(prepare.number.0)
+}
+
+/// Reads the body of [`crate::protocol::wire::Kind::Accepted`].
 pub fn parse_ballot(body: &[u8]) -> Result<Ballot, Counter> {
     let mut reader = Reader::new(body);
     let ballot = Ballot::parse(&mut reader)?;
@@ -105,7 +189,7 @@ pub fn parse_ballot(body: &[u8]) -> Result<Ballot, Counter> {
     Ok(ballot)
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::Prepare`] or [`crate::protocol::wire::Kind::Accepted`].
+/// Writes the body of [`crate::protocol::wire::Kind::Accepted`].
 pub fn write_ballot(writer: &mut Writer<'_>, ballot: Ballot) -> Option<()> {
     ballot.write(writer)
 }
@@ -130,6 +214,7 @@ pub fn parse_promise(body: &[u8]) -> Result<Promise<'_>, Counter> {
     let mut reader = Reader::new(body);
     let ballot = Ballot::parse(&mut reader)?;
     let has_groups = reader.boolean()?;
+    let seat = Seat::parse(&mut reader)?;
     let accepted = if reader.boolean()? {
         let accepted = Ballot::parse(&mut reader)?;
         Some((accepted, read_proposal_part(&mut reader)?))
@@ -140,6 +225,7 @@ pub fn parse_promise(body: &[u8]) -> Result<Promise<'_>, Counter> {
     Ok(Promise {
         ballot,
         has_groups,
+        seat,
         accepted,
     })
 }
@@ -149,10 +235,12 @@ pub fn write_promise(
     writer: &mut Writer<'_>,
     ballot: Ballot,
     has_groups: bool,
+    seat: Seat,
     accepted: Option<Ballot>,
 ) -> Option<()> {
     ballot.write(writer)?;
     writer.boolean(has_groups)?;
+    seat.write(writer)?;
     writer.boolean(accepted.is_some())?;
     match accepted {
         // The caller writes a part of the proposal behind it.
@@ -175,6 +263,8 @@ pub struct ProposalHead<'a> {
     pub issuer: NodeId,
     /// See [`ProposalPart::number`].
     pub number: ViewNumber,
+    /// See [`ProposalPart::kind`].
+    pub kind: ProposalKind,
     /// See [`ProposalPart::part`].
     pub part: u16,
     /// See [`ProposalPart::parts`].
@@ -193,6 +283,11 @@ pub fn write_proposal_part(
 ) -> Option<()> {
     writer.u16(head.issuer.number())?;
     writer.u64(head.number.0)?;
+    writer.u8(match head.kind {
+        ProposalKind::Successor => 0,
+        ProposalKind::First => 1,
+        ProposalKind::Part => 2,
+    })?;
     writer.u16(head.part)?;
     writer.u16(head.parts)?;
     writer.u16(head.changes_total)?;
@@ -220,6 +315,12 @@ fn read_proposal_part<'a>(reader: &mut Reader<'a>) -> Result<ProposalPart<'a>, C
     if number == ViewNumber::default() {
         return Err(Counter::DroppedValue);
     }
+    let kind = match reader.u8()? {
+        0 => ProposalKind::Successor,
+        1 => ProposalKind::First,
+        2 => ProposalKind::Part,
+        _ => return Err(Counter::DroppedValue),
+    };
     let part = reader.u16()?;
     let parts = reader.u16()?;
     let changes_total = reader.u16()?;
@@ -240,6 +341,7 @@ fn read_proposal_part<'a>(reader: &mut Reader<'a>) -> Result<ProposalPart<'a>, C
     Ok(ProposalPart {
         issuer,
         number,
+        kind,
         part,
         parts,
         changes_total,
@@ -287,6 +389,13 @@ mod tests {
         round: 0x0102_0304,
         coordinator: node(5),
     };
+    const SEAT: Seat = Seat {
+        birth: Incarnation(u64::MAX),
+        electorate: ViewName {
+            number: ViewNumber(7),
+            issuer: node(3),
+        },
+    };
     const CHANGES: [Change; 3] = [
         Change::Remove {
             subject: identity(3),
@@ -301,6 +410,7 @@ mod tests {
     const HEAD: ProposalHead<'static> = ProposalHead {
         issuer: node(7),
         number: ViewNumber(8),
+        kind: ProposalKind::Successor,
         part: 0,
         parts: 1,
         changes_total: 3,
@@ -340,6 +450,17 @@ mod tests {
             None
         );
         assert_eq!(parse_ballot(&[0; 6]), Err(Counter::DroppedValue));
+        let prepare = Prepare {
+            ballot: BALLOT,
+            electorate: SEAT.electorate,
+            number: ViewNumber(8),
+        };
+        let body = written(&mut buffer, |writer| write_prepare(writer, &prepare))?;
+        assert_eq!(parse_prepare(body), Ok(prepare));
+        assert_eq!(
+            wrong_length_taken(body, |body| parse_prepare(body).is_ok()),
+            None
+        );
         let subject = identity(7);
         let body = written(&mut buffer, |writer| write_hold(writer, BALLOT, subject))?;
         assert_eq!(parse_hold(body), Ok((BALLOT, subject)));
@@ -360,12 +481,13 @@ mod tests {
     #[test]
     fn promises_of_who_has_accepted_nothing_are_read_as_they_were_written() -> TestResult {
         for has_groups in [false, true] {
-            let mut buffer = [0; 32];
+            let mut buffer = [0; 64];
             let body = written(&mut buffer, |writer| {
-                write_promise(writer, BALLOT, has_groups, None)
+                write_promise(writer, BALLOT, has_groups, SEAT, None)
             })?;
             let promise = parse_promise(body)?;
             assert_eq!((promise.ballot, promise.has_groups), (BALLOT, has_groups));
+            assert_eq!(promise.seat, SEAT);
             assert!(promise.accepted.is_none());
             assert_eq!(
                 wrong_length_taken(body, |body| parse_promise(body).is_ok()),
@@ -383,7 +505,7 @@ mod tests {
         };
         let mut buffer = [0; 256];
         let body = written(&mut buffer, |writer| {
-            write_promise(writer, BALLOT, true, Some(before))?;
+            write_promise(writer, BALLOT, true, SEAT, Some(before))?;
             write_proposal_part(writer, &HEAD, &CHANGES)
         })?;
         let promise = parse_promise(body)?;
@@ -497,7 +619,7 @@ mod tests {
         let changes = [Change::Add(member(NODES_MAX as u16)); PART_ENTRIES_MAX];
         let mut buffer = [0; BODY_MAX];
         let body = written(&mut buffer, |writer| {
-            write_promise(writer, BALLOT, true, Some(BALLOT))?;
+            write_promise(writer, BALLOT, true, SEAT, Some(BALLOT))?;
             write_proposal_part(writer, &head, &changes)
         })?;
         assert!(parse_promise(body).is_ok());
@@ -506,26 +628,27 @@ mod tests {
 
     #[test]
     fn changes_that_cannot_be_are_refused() -> TestResult {
-        // Behind the ballot (6), the head (17) and two bytes of bits stand the changes, of 12, 12 and
+        // Behind the ballot (6), the head (18) and two bytes of bits stand the changes, of 12, 12 and
         // 31 bytes.
         let table = [
             (4, 0, "the ballot's coordinator"),
             (6, 0, "the issuer"),
-            (25, 0, "the kind of a change"),
-            (25, 3, "the kind of a change"),
-            (27, 0, "who goes"),
-            (36, 1, "the reason: nobody goes because it joins"),
-            (36, 0, "the reason"),
-            (36, 5, "the reason"),
-            (51, 0, "who comes"),
-            (78, 5, "the slot"),
+            (16, 3, "what it comes from"),
+            (26, 0, "the kind of a change"),
+            (26, 3, "the kind of a change"),
+            (28, 0, "who goes"),
+            (37, 1, "the reason: nobody goes because it joins"),
+            (37, 0, "the reason"),
+            (37, 5, "the reason"),
+            (52, 0, "who comes"),
+            (79, 5, "the slot"),
         ];
         for (offset, value, _what) in table {
             let mut buffer = [0; 256];
             let length = propose(&mut buffer, &HEAD, &CHANGES)?.len();
             for place in [offset, offset + 1] {
                 // Numbers of two bytes are spoiled as a whole.
-                let is_wide = matches!(offset, 4 | 6 | 27 | 51 | 78);
+                let is_wide = matches!(offset, 4 | 6 | 28 | 52 | 79);
                 if place == offset || (is_wide && value == 0) {
                     *buffer.get_mut(place).ok_or(Unexpected)? = value;
                 }

@@ -2,9 +2,10 @@
 
 //! Finding a cluster: what a node that joins says, and what it is told.
 
+use super::agreement::Seat;
 use crate::protocol::configuration::{DetectorKind, SharedSettings};
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Incarnation, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Incarnation, NodeId, PeerAddress, ViewNumber};
 use crate::protocol::outputs::RefusalReason;
 use crate::protocol::wire::{Reader, Writer};
 
@@ -17,6 +18,10 @@ pub struct JoinRequest {
     pub has_heard: bool,
     /// The latest view that it knows of, zero if none.
     pub last_view: ViewNumber,
+    /// The number of the last primary view whose members it knows, zero if none.
+    pub primary: ViewNumber,
+    /// What it remembers.
+    pub seat: Seat,
 }
 
 /// What a node that looks for a cluster is told.
@@ -26,6 +31,8 @@ pub enum JoinAnswer {
     Forming {
         /// The latest view that it knows of, zero if none.
         last_view: ViewNumber,
+        /// The number of the last primary view whose members it knows, zero if none.
+        primary: ViewNumber,
     },
     /// There is a cluster: ask the coordinator at this address.
     Known {
@@ -36,6 +43,13 @@ pub enum JoinAnswer {
     Refused(RefusalReason),
     /// The cluster has seen a later life of this node: its next one must be later than this.
     StaleIncarnation(Incarnation),
+    /// To a member of another part: here is a part of the cluster too. The header has its view's number.
+    Part {
+        /// Whether its view is primary.
+        is_primary: bool,
+        /// Who issued its view.
+        issuer: NodeId,
+    },
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::Join`].
@@ -47,6 +61,7 @@ pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
         confirmations: reader.u32()?,
         coordinators: reader.u32()?,
         even_split: reader.u32()?,
+        partitionable: reader.u32()?,
         detector: DetectorKind::from_number(reader.u8()?).ok_or(Counter::DroppedValue)?,
     };
     let has_heard = match reader.u8()? {
@@ -55,11 +70,15 @@ pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
         _ => return Err(Counter::DroppedValue),
     };
     let last_view = ViewNumber(reader.u64()?);
+    let primary = ViewNumber(reader.u64()?);
+    let seat = Seat::parse(&mut reader)?;
     reader.end()?;
     Ok(JoinRequest {
         settings,
         has_heard,
         last_view,
+        primary,
+        seat,
     })
 }
 
@@ -71,9 +90,12 @@ pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> 
     writer.u32(settings.confirmations)?;
     writer.u32(settings.coordinators)?;
     writer.u32(settings.even_split)?;
+    writer.u32(settings.partitionable)?;
     writer.u8(settings.detector.number())?;
     writer.u8(u8::from(request.has_heard))?;
-    writer.u64(request.last_view.0)
+    writer.u64(request.last_view.0)?;
+    writer.u64(request.primary.0)?;
+    request.seat.write(writer)
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::JoinAnswer`].
@@ -82,6 +104,7 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
     let answer = match reader.u8()? {
         0 => JoinAnswer::Forming {
             last_view: ViewNumber(reader.u64()?),
+            primary: ViewNumber(reader.u64()?),
         },
         1 => JoinAnswer::Known {
             coordinator: reader.address()?,
@@ -95,9 +118,14 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
             6 => RefusalReason::ViewFull,
             8 => RefusalReason::EvenSplit,
             7 => RefusalReason::Detector,
+            9 => RefusalReason::Partitionable,
             _ => return Err(Counter::DroppedValue),
         }),
         3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
+        4 => JoinAnswer::Part {
+            is_primary: reader.boolean()?,
+            issuer: reader.node()?,
+        },
         _ => return Err(Counter::DroppedValue),
     };
     reader.end()?;
@@ -107,9 +135,10 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
 /// Writes the body of [`crate::protocol::wire::Kind::JoinAnswer`].
 pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option<()> {
     match answer {
-        JoinAnswer::Forming { last_view } => {
+        JoinAnswer::Forming { last_view, primary } => {
             writer.u8(0)?;
-            writer.u64(last_view.0)
+            writer.u64(last_view.0)?;
+            writer.u64(primary.0)
         }
         JoinAnswer::Known { coordinator } => {
             writer.u8(1)?;
@@ -126,11 +155,17 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
                 RefusalReason::ViewFull => 6,
                 RefusalReason::EvenSplit => 8,
                 RefusalReason::Detector => 7,
+                RefusalReason::Partitionable => 9,
             })
         }
         JoinAnswer::StaleIncarnation(incarnation) => {
             writer.u8(3)?;
             writer.u64(incarnation.0)
+        }
+        JoinAnswer::Part { is_primary, issuer } => {
+            writer.u8(4)?;
+            writer.boolean(*is_primary)?;
+            writer.u16(issuer.number())
         }
     }
 }
@@ -139,7 +174,8 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_joining))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{address, written, wrong_length_taken, TestResult};
+    use crate::protocol::identity::ViewName;
+    use crate::protocol::test_support::{address, node, written, wrong_length_taken, TestResult};
 
     const SETTINGS: SharedSettings = SharedSettings {
         heartbeat_interval_ms: 160,
@@ -147,12 +183,14 @@ mod tests {
         confirmations: 2,
         coordinators: u32::MAX,
         even_split: 1,
+        partitionable: 1,
         detector: DetectorKind::Gossip,
     };
 
-    const ANSWERS: [JoinAnswer; 12] = [
+    const ANSWERS: [JoinAnswer; 14] = [
         JoinAnswer::Forming {
             last_view: ViewNumber(u64::MAX),
+            primary: ViewNumber(u64::MAX - 1),
         },
         JoinAnswer::Known {
             coordinator: address(7),
@@ -165,17 +203,30 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::ViewFull),
         JoinAnswer::Refused(RefusalReason::EvenSplit),
         JoinAnswer::Refused(RefusalReason::Detector),
+        JoinAnswer::Refused(RefusalReason::Partitionable),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
+        JoinAnswer::Part {
+            is_primary: true,
+            issuer: node(9),
+        },
     ];
 
     #[test]
     fn a_join_is_read_as_it_was_written() -> TestResult {
-        let mut buffer = [0; 32];
+        let mut buffer = [0; 64];
         let request = JoinRequest {
             settings: SETTINGS,
             has_heard: true,
             last_view: ViewNumber(9),
+            primary: ViewNumber(7),
+            seat: Seat {
+                birth: Incarnation(u64::MAX),
+                electorate: ViewName {
+                    number: ViewNumber(8),
+                    issuer: node(3),
+                },
+            },
         };
         let body = written(&mut buffer, |writer| write_join(writer, &request))?;
         assert_eq!(parse_join(body), Ok(request));
@@ -200,10 +251,10 @@ mod tests {
 
     #[test]
     fn answers_that_cannot_be_are_refused() {
-        for kind in 4..=u8::MAX {
+        for kind in 5..=u8::MAX {
             assert_eq!(parse_join_answer(&[kind]), Err(Counter::DroppedValue));
         }
-        for reason in [0, 9, 255] {
+        for reason in [0, 10, 255] {
             assert_eq!(parse_join_answer(&[2, reason]), Err(Counter::DroppedValue));
         }
         let without_port = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];

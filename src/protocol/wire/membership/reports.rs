@@ -3,7 +3,7 @@
 //! Reporting changes: what one node tells coordinators about another one, or about itself.
 
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, NodeId, PeerAddress};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewNumber};
 use crate::protocol::wire::{Reader, Writer};
 
 /// What one node tells coordinators about another one, or about itself.
@@ -20,8 +20,8 @@ pub enum ReportRecord {
     Contradict(Identity),
     /// The subject, which is the sender, wants to leave.
     Leave(Identity),
-    /// A node wants to come in.
-    Join(Identity, PeerAddress),
+    /// A node wants to come in, which knows of views up to this number.
+    Join(Identity, PeerAddress, ViewNumber),
     /// An administrator wants the subject out.
     Evict(Identity),
     /// An administrator wants no views for a while; said at the subject, which is the sender.
@@ -71,7 +71,7 @@ fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
         3 => ReportRecord::Clear(subject, reader.node()?),
         4 => ReportRecord::Contradict(subject),
         5 => ReportRecord::Leave(subject),
-        6 => ReportRecord::Join(subject, reader.address()?),
+        6 => ReportRecord::Join(subject, reader.address()?, ViewNumber(reader.u64()?)),
         7 => ReportRecord::Evict(subject),
         8 => ReportRecord::Pin(
             subject,
@@ -100,7 +100,7 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
         ReportRecord::Clear(subject, _) => (3, subject),
         ReportRecord::Contradict(subject) => (4, subject),
         ReportRecord::Leave(subject) => (5, subject),
-        ReportRecord::Join(subject, _) => (6, subject),
+        ReportRecord::Join(subject, _, _) => (6, subject),
         ReportRecord::Evict(subject) => (7, subject),
         ReportRecord::Pin(subject, _) => (8, subject),
     };
@@ -110,7 +110,10 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
         ReportRecord::Suspect(_, watcher)
         | ReportRecord::Accuse(_, watcher)
         | ReportRecord::Clear(_, watcher) => writer.u16(watcher.number()),
-        ReportRecord::Join(_, address) => writer.address(*address),
+        ReportRecord::Join(_, address, last_view) => {
+            writer.address(*address)?;
+            writer.u64(last_view.0)
+        }
         ReportRecord::Pin(_, pin) => {
             writer.u32(pin.sequence)?;
             writer.u32(pin.span_ms)
@@ -134,7 +137,7 @@ mod tests {
         ReportRecord::Clear(SUBJECT, node(u16::MAX)),
         ReportRecord::Contradict(SUBJECT),
         ReportRecord::Leave(SUBJECT),
-        ReportRecord::Join(SUBJECT, address(9)),
+        ReportRecord::Join(SUBJECT, address(9), ViewNumber(u64::MAX - 1)),
         ReportRecord::Evict(SUBJECT),
         ReportRecord::Pin(
             SUBJECT,

@@ -2,11 +2,12 @@
 
 //! Whole views in parts, and the numbers of views that nodes tell each other.
 
+use super::agreement::{read_view_name, write_view_name};
 use super::entries::{
     check_part_count, check_parts, read_member, read_reason, reason_number, write_member,
 };
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, NodeId, ViewNumber};
+use crate::protocol::identity::{Identity, NodeId, ViewName, ViewNumber};
 use crate::protocol::limits::{DEPARTURES_IN_PART_MAX, NODES_MAX};
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::view::MemberRecord;
@@ -19,6 +20,10 @@ pub struct ViewPart<'a> {
     pub number: ViewNumber,
     /// Who issued it.
     pub issuer: NodeId,
+    /// Whether it is primary.
+    pub is_primary: bool,
+    /// The view that it has come of by changes.
+    pub origin: ViewName,
     /// Which part, from 0.
     pub part: u16,
     /// How many parts there are.
@@ -61,24 +66,34 @@ impl Iterator for Members<'_> {
     }
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::NotMember`]: the number of the view, and why it does not
-/// have the receiver.
-pub fn parse_not_member(body: &[u8]) -> Result<(ViewNumber, ChangeReason), Counter> {
+/// That there is a view that does not have the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotMember {
+    /// The number of the view.
+    pub number: ViewNumber,
+    /// Whether it is primary.
+    pub is_primary: bool,
+    /// Why the receiver is not in it.
+    pub reason: ChangeReason,
+}
+
+/// Reads the body of [`crate::protocol::wire::Kind::NotMember`].
+pub fn parse_not_member(body: &[u8]) -> Result<NotMember, Counter> {
     let mut reader = Reader::new(body);
-    let number = ViewNumber(reader.u64()?);
-    let reason = read_reason(&mut reader)?;
+    let not_member = NotMember {
+        number: ViewNumber(reader.u64()?),
+        is_primary: reader.boolean()?,
+        reason: read_reason(&mut reader)?,
+    };
     reader.end()?;
-    Ok((number, reason))
+    Ok(not_member)
 }
 
 /// Writes the body of [`crate::protocol::wire::Kind::NotMember`].
-pub fn write_not_member(
-    writer: &mut Writer<'_>,
-    number: ViewNumber,
-    reason: ChangeReason,
-) -> Option<()> {
-    writer.u64(number.0)?;
-    writer.u8(reason_number(reason))
+pub fn write_not_member(writer: &mut Writer<'_>, not_member: &NotMember) -> Option<()> {
+    writer.u64(not_member.number.0)?;
+    writer.boolean(not_member.is_primary)?;
+    writer.u8(reason_number(not_member.reason))
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::Installed`].
@@ -99,6 +114,8 @@ pub fn parse_view_part(body: &[u8]) -> Result<ViewPart<'_>, Counter> {
     let mut reader = Reader::new(body);
     let number = ViewNumber(reader.u64()?);
     let issuer = reader.node()?;
+    let is_primary = reader.boolean()?;
+    let origin = read_view_name(&mut reader)?;
     let part = reader.u16()?;
     let parts = reader.u16()?;
     let members_total = reader.u16()?;
@@ -131,6 +148,8 @@ pub fn parse_view_part(body: &[u8]) -> Result<ViewPart<'_>, Counter> {
     Ok(ViewPart {
         number,
         issuer,
+        is_primary,
+        origin,
         part,
         parts,
         members_total,
@@ -146,6 +165,10 @@ pub struct ViewPartHead<'a> {
     pub number: ViewNumber,
     /// Who issued it.
     pub issuer: NodeId,
+    /// Whether it is primary.
+    pub is_primary: bool,
+    /// The view that it has come of by changes.
+    pub origin: ViewName,
     /// Which part, from 0.
     pub part: u16,
     /// How many parts there are.
@@ -164,6 +187,8 @@ pub fn write_view_part(
 ) -> Option<()> {
     writer.u64(head.number.0)?;
     writer.u16(head.issuer.number())?;
+    writer.boolean(head.is_primary)?;
+    write_view_name(writer, head.origin)?;
     writer.u16(head.part)?;
     writer.u16(head.parts)?;
     writer.u16(head.members_total)?;
@@ -206,6 +231,11 @@ mod tests {
     const HEAD: ViewPartHead<'static> = ViewPartHead {
         number: ViewNumber(0x0102_0304_0506_0708),
         issuer: node(3),
+        is_primary: true,
+        origin: ViewName {
+            number: ViewNumber(2),
+            issuer: node(9),
+        },
         part: 0,
         parts: 1,
         members_total: 3,
@@ -228,6 +258,7 @@ mod tests {
         let body = part(&mut buffer, &HEAD, [1, 4, 9].into_iter())?;
         let read = parse_view_part(body)?;
         assert_eq!((read.number, read.issuer), (HEAD.number, HEAD.issuer));
+        assert!(read.is_primary && read.origin == HEAD.origin);
         assert_eq!((read.part, read.parts, read.members_total), (0, 1, 3));
         assert!(read.departures.eq(DEPARTURES));
         assert!(read

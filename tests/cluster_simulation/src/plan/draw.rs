@@ -27,6 +27,8 @@ pub struct DrawOptions {
     pub faults: bool,
     /// Whether silence is found out by gossip.
     pub gossip: bool,
+    /// Whether parts of the cluster go on by themselves.
+    pub partitionable: bool,
     /// A bug that all nodes have.
     pub sabotage: Option<Sabotage>,
 }
@@ -39,6 +41,7 @@ impl Default for DrawOptions {
             cuts: false,
             faults: true,
             gossip: false,
+            partitionable: false,
             sabotage: None,
         }
     }
@@ -141,6 +144,9 @@ impl Plan {
             };
             let kinds = draws.kinds(options.cuts);
             plan.faults = draws.faults(&kinds, spread_ms, healing_at_ms);
+            if options.partitionable {
+                draws.give_parts_time(&mut plan);
+            }
         } else {
             plan.trial = None;
             plan.clock_rates_ppm.clear();
@@ -255,6 +261,19 @@ impl FaultDraws {
             kinds.extend(self.chance.pick(&CUTS));
         }
         kinds
+    }
+
+    /// Nodes give up soon, and cuts take as long as parts need to go on and to meet again.
+    fn give_parts_time(&mut self, plan: &mut Plan) {
+        let mut set = |name: &str, value: u64| plan.settings.insert(name.to_owned(), value as u32);
+        set("partitionable", 1);
+        set("blocked_timeout_ms", self.chance.between(100, 2_000));
+        for planned in &mut plan.faults {
+            if let Fault::Parts { for_ms, .. } = &mut planned.fault {
+                *for_ms = self.chance.between(50, 12_000);
+            }
+        }
+        plan.healing_at_ms += self.chance.between(0, 12_000);
     }
 
     fn faults(&mut self, kinds: &[FaultKind], from_ms: u64, to_ms: u64) -> Vec<PlannedFault> {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! M5: within a component, a view number was issued by one coordinator only.
-//! Primary views are all of one component; others are if they share a member.
+//! Primary views are all of one component; others are if they share a member, unless that one was let in there and went
+//! elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             for &other in views.iter().skip(place + 1) {
                 let (a, b) = (first_event(index, one), first_event(index, other));
                 let primary = index.view_event(a).primary && index.view_event(b).primary;
-                if primary || share_a_member(index.members(one), index.members(other)) {
+                if primary || share_who_came(index, (one, a), (other, b)) {
                     let text = format!(
                         "view number {number} of {} was issued by {} and by {}",
                         index.scope_name(scope),
@@ -43,6 +44,20 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
 fn first_event(index: &Index<'_>, view: usize) -> usize {
     let (process, place) = index.views[view].installs[0];
     index.processes[process].installs[place].event
+}
+
+/// Whether two views, each with the event of its first install, have a member in common that was in the view before
+/// or has installed this one, for both.
+fn share_who_came(index: &Index<'_>, one: (usize, usize), other: (usize, usize)) -> bool {
+    let has_come = |(view, event): (usize, usize), member: &Member| {
+        let mut joined = index.view_event(event).joined.iter().flatten();
+        let is_new = joined.any(|change| change.member == *member);
+        let mut installs = index.views[view].installs.iter();
+        !is_new || installs.any(|(process, _)| index.processes[*process].is(member))
+    };
+    let there = index.members(other.0);
+    let mut common = index.members(one.0).iter().filter(|member| there.binary_search(member).is_ok());
+    common.any(|member| has_come(one, member) && has_come(other, member))
 }
 
 /// Whether two sorted lists have a member in common.

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::m5_one_issuer::share_a_member;
-use super::m6_primary_chain::primary_views;
+use super::m6_primary_chain::{are_linked, primary_views};
 use crate::index::{Index, What, CLUSTER};
 use crate::trace::EventKind;
 use crate::violation::Violations;
@@ -46,7 +45,8 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
         if sends.next_if_eq(&number).is_none() {
             continue;
         }
-        let Some(&view) = current.get(&key) else {
+        let is_primary = |view: &&usize| chain.iter().any(|(_, primary, _)| primary == *view);
+        let Some(&view) = current.get(&key).filter(is_primary) else {
             continue;
         };
         let by = *superseded
@@ -64,11 +64,13 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
 
 /// The earliest install of a primary view later than `view` that shares no member with it.
 fn first_disjoint(index: &Index<'_>, chain: &[(u64, usize, usize)], view: usize) -> Option<usize> {
+    let by_node = index.options.partitionable;
+    let own = index.members(view);
     let number = index.views[view].id.number;
     let after = chain.partition_point(|(other, _, _)| *other <= number);
     chain[after..]
         .iter()
-        .filter(|(_, other, _)| !share_a_member(index.members(view), index.members(*other)))
+        .filter(|(_, other, _)| !are_linked(own, index.members(*other), by_node))
         .map(|(_, _, event)| *event)
         .min()
 }

@@ -47,6 +47,7 @@ const SETTINGS: [Setting; 18] = [
     setting("expected_nodes", 0, 1024, 0),
     setting("wait_for_all", 0, 1, 0),
     setting("even_split", 0, 1, 1),
+    setting("partitionable", 0, 1, 0),
 ];
 
 /// Every which setting is tried, on the stock kernel and on the debug kernel, where each load takes

@@ -1,0 +1,557 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A partitionable cluster: a part without a quorum goes on with views of its own, which are not primary,
+//! and comes back to the others later.
+//!
+//! ```text
+//!            no quorum for blocked_timeout_ms                      formed by all that it has
+//!  Primary -----------------------------------> (no view, votes) ------------------------------> Part
+//!     ^                                            |       ^                                      |
+//!     |  formed with a quorum of the last primary  |       |  it hears of a part that ranks       |
+//!     +---- view, or let in by a primary view -----+       +- higher, or could be primary again --+
+//! ```
+//!
+//! Whoever changes from one part to another begins a new life, as a node does that comes back from a minority
+//! to a primary view: its consumers get the empty view, and then that of the new part. What it does not forget
+//! is its vote. The last primary view P decides its successor by one instance of Paxos (see
+//! [`super::agreement`]), and a node that leaves P without knowing a successor keeps what it has promised and
+//! accepted in that instance, its *seat*, until it is in a primary view again. Ballots among nodes without a
+//! view are ballots of that instance too: with promises of a quorum of P's seats, a primary view is formed, or
+//! one that may have been decided before is decided first. So there is one chain of primary views, whatever
+//! parts there have been in between. A node that crashes loses its seat: it says by its *birth*, the first life
+//! that it remembers, that it does not know what an earlier one has promised.
+//!
+//! A part itself is a view like any other: it decides its successors by a quorum of its own. It is formed by all
+//! who are in it, each of whom must have accepted it, and binds no seat. Some of its members ask now and then
+//! at the addresses of those who are not in it; of two parts that meet, the one that ranks lower dissolves, and
+//! its nodes join the other.
+
+use core::cmp::Ordering;
+
+use super::agreement::{Acceptor, Proposer, QuorumRule, Vote};
+use super::proposal::Proposal;
+use super::{Membership, Phase};
+use crate::platform::OutOfMemory;
+use crate::protocol::errors::Counter;
+use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewName, ViewNumber};
+use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::ChangeReason;
+use crate::protocol::time::Instant;
+use crate::protocol::view::{is_quorum, ClusterView, MemberRecord};
+use crate::protocol::wire::membership::{
+    write_join, write_join_answer, write_not_member, Ballot, Change, JoinAnswer, JoinRequest,
+    NotMember, Prepare, ProposalKind, ProposalPart, Seat,
+};
+use crate::protocol::wire::{Header, Kind};
+
+/// Members of a part ask elsewhere once in so many rounds of looking for a cluster.
+const ASKING_ROUNDS: u64 = 4;
+/// Of this many of those that are not in the part, by turns.
+const ASKED_MAX: usize = 64;
+
+/// What a node of a partitionable cluster remembers while it is in no primary view.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
+pub(super) struct Memory {
+    /// The first life that is remembered.
+    birth: Incarnation,
+    /// The latest primary view whose members are known; none if this node is in a primary view.
+    primary: ClusterView,
+    /// The primary view that `seat` is about: `primary`, or a later one that others told of.
+    electorate: ViewName,
+    /// What was promised and accepted about the successor of `electorate`.
+    seat: Acceptor,
+    /// Whether the latest promise was about that.
+    is_vote: bool,
+    /// This part has just become one that could be primary if it began anew.
+    begins_anew: bool,
+    /// When this member of a part asks elsewhere again, and from which address on.
+    ask_at: Instant,
+    ask_from: usize,
+}
+
+/// How a proposal among nodes without a view comes about.
+enum Formation {
+    /// What may have been decided before is proposed again.
+    Continued(QuorumRule),
+    /// A primary view.
+    Primary(QuorumRule),
+    /// A part.
+    Part,
+}
+
+impl Memory {
+    /// Of a node that has just been started.
+    pub(super) fn new(own: Identity, now: Instant) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            birth: own.incarnation,
+            primary: ClusterView::empty(own.node)?,
+            electorate: no_view(own.node),
+            seat: Acceptor::new(own.node)?,
+            is_vote: false,
+            begins_anew: false,
+            ask_at: now,
+            ask_from: 0,
+        })
+    }
+
+    /// The node leaves a primary view, in which it has promised and accepted this much.
+    fn keep(&mut self, view: &ClusterView, acceptor: &mut Acceptor) {
+        // There is room for any view.
+        if self.primary.copy_from(view).is_ok() {
+            core::mem::swap(&mut self.seat, acceptor);
+            self.electorate = view.name();
+        }
+    }
+
+    /// The node is in a primary view.
+    fn forget(&mut self) {
+        self.primary.clear();
+        self.primary.number = ViewNumber::default();
+        self.electorate = no_view(self.electorate.issuer);
+        self.seat.clear();
+    }
+
+    /// What others are told.
+    fn seat(&self) -> Seat {
+        Seat {
+            birth: self.birth,
+            electorate: self.electorate,
+        }
+    }
+
+    /// Whether the members of the view are known that the seat is about.
+    fn knows_electorate(&self) -> bool {
+        self.primary.number != ViewNumber::default() && self.primary.name() == self.electorate
+    }
+
+    /// A ballot was promised: one about a later primary view makes what was accepted before it void, since its
+    /// own view was decided.
+    fn promise(&mut self, now: Instant, prepare: &Prepare) {
+        self.seat.promise(now, prepare.ballot);
+        if prepare.electorate.number > self.electorate.number {
+            self.electorate = prepare.electorate;
+            self.seat.forget_accepted();
+        }
+        self.is_vote = compare(prepare.electorate, self.electorate) == Ordering::Equal;
+    }
+
+    /// What was accepted about the successor of the last primary view.
+    pub(super) fn accepted(&self) -> Option<&Proposal> {
+        self.seat.accepted()
+    }
+
+    /// The same, if it was under this ballot.
+    pub(super) fn accepted_under(&self, ballot: Ballot) -> Option<&Proposal> {
+        self.seat.accepted_under(ballot)
+    }
+
+    /// What the promise of `voter` is worth, who remembers `seat`.
+    fn vote(&self, voter: Identity, seat: &Seat) -> Vote {
+        let member = self.primary.member(voter.node);
+        let Some(member) = member.filter(|_| self.knows_electorate()) else {
+            return Vote::None;
+        };
+        let then = member.identity.incarnation;
+        if then < seat.birth {
+            Vote::Forgotten
+        } else if seat.electorate == self.electorate && then <= voter.incarnation {
+            Vote::Counts
+        } else {
+            Vote::None
+        }
+    }
+
+    /// Whether so many nodes of the last primary view are here as it needs, whether they remember it or not.
+    fn has_enough(&self, is_here: impl Fn(&MemberRecord) -> bool) -> bool {
+        let members = self.primary.members();
+        let here = members.iter().filter(|member| is_here(member)).count();
+        self.knows_electorate() && is_quorum(here, members.len(), true)
+    }
+
+    /// What the promises that have come allow. `majority` is that of the configured nodes.
+    fn formation(&self, proposer: &Proposer, majority: usize, even_split: bool) -> Formation {
+        let first = self.primary.members().first();
+        let decider = first.map(|member| member.identity.node);
+        let of_primary =
+            QuorumRule::OfPrimary(self.primary.count(), decider.filter(|_| even_split));
+        let rule = if proposer.is_behind() {
+            None
+        } else if self.knows_electorate() && proposer.is_promised_by(of_primary) {
+            Some(of_primary)
+        } else {
+            // Nobody knows of a primary view, or so many have forgotten what they promised in it that it can
+            // never go on.
+            let is_free = self.electorate.number == ViewNumber::default() || self.is_over(proposer);
+            let rule = QuorumRule::AtLeast(majority);
+            (is_free && proposer.is_promised_by(rule)).then_some(rule)
+        };
+        match rule {
+            None => Formation::Part,
+            Some(rule) if proposer.found().is_some() => Formation::Continued(rule),
+            Some(rule) => Formation::Primary(rule),
+        }
+    }
+
+    /// Whether the last primary view has lost its quorum for ever.
+    fn is_over(&self, proposer: &Proposer) -> bool {
+        let all = self.primary.count();
+        let left = all.saturating_sub(proposer.promised_votes(Vote::Forgotten));
+        self.knows_electorate() && !is_quorum(left, all, true)
+    }
+}
+
+fn no_view(issuer: NodeId) -> ViewName {
+    ViewName {
+        number: ViewNumber::default(),
+        issuer,
+    }
+}
+
+/// How late one primary view is compared to another one. Whoever knows none knows the same as the next.
+fn compare(one: ViewName, other: ViewName) -> Ordering {
+    if one.number == ViewNumber::default() && other.number == ViewNumber::default() {
+        return Ordering::Equal;
+    }
+    one.cmp(&other)
+}
+
+/// Makes `next` what `proposal` makes of the members that it has.
+pub(super) fn change(next: &mut ClusterView, proposal: &Proposal) {
+    for change in proposal.changes() {
+        match *change {
+            Change::Remove { subject, .. } => {
+                next.remove(subject);
+            }
+            // A node that is there already stays as it is: proposals do not contain that.
+            Change::Add(member) => {
+                let _ = next.insert(member, false);
+            }
+        }
+    }
+}
+
+impl Membership {
+    /// What this node votes with, while it has no view.
+    pub(super) fn memory_without_view(&mut self) -> Option<&mut Memory> {
+        let is_without = self.phase == Phase::Joining;
+        self.memory.as_mut().filter(|_| is_without)
+    }
+
+    /// What others are told that this node remembers.
+    pub(super) fn seat(&self) -> Seat {
+        let plain = Seat {
+            birth: self.own.incarnation,
+            electorate: no_view(self.own.node),
+        };
+        self.memory.as_ref().map_or(plain, Memory::seat)
+    }
+
+    /// The number of the last primary view whose members this node knows, while it is in none.
+    pub(super) fn last_primary(&self) -> ViewNumber {
+        let primary = self.memory.as_ref().map(|memory| memory.primary.number);
+        primary.unwrap_or_default()
+    }
+
+    // ---- leaving and entering views -----------------------------------------------------------
+
+    /// Before the view is forgotten: keeps the seat in it.
+    pub(super) fn keep_seat(&mut self) {
+        let is_primary = self.view().is_some_and(|view| view.is_primary);
+        if let Some(memory) = self.memory.as_mut().filter(|_| is_primary) {
+            memory.keep(&self.view, &mut self.acceptor);
+        }
+    }
+
+    /// After the view was forgotten: goes on with the promises of the seat.
+    pub(super) fn resume_seat(&mut self) {
+        if let Some(memory) = &self.memory {
+            let promised = memory.seat.promised().map(|(ballot, _)| ballot);
+            self.acceptor.resume(promised);
+        }
+    }
+
+    /// A view was installed.
+    pub(super) fn settle_seat(&mut self, now: Instant) {
+        let takeover = self.takeover();
+        if let Some(memory) = &mut self.memory {
+            if self.view.is_primary {
+                memory.forget();
+            }
+            // Several may have come at once. `next` is the view before by now.
+            let has_enough = |view: &ClusterView| {
+                memory.has_enough(|member| view.member(member.identity.node).is_some())
+            };
+            memory.begins_anew = !self.view.is_primary
+                && self.next.number != ViewNumber::default()
+                && has_enough(&self.view)
+                && !has_enough(&self.next);
+            // One is enough to say that this part begins anew.
+            let is_first = self.view.issuer == self.own.node;
+            memory.ask_at = if is_first { now } else { now.after(takeover) };
+        }
+    }
+
+    /// Whether this node is in a primary view, which a part that is not has nothing to say against.
+    pub(super) fn outranks(&self, is_primary: bool) -> bool {
+        self.memory.is_some() && !is_primary && self.view().is_some_and(|view| view.is_primary)
+    }
+
+    /// Whether `next` has come of another view than the present one has: this node goes there in a new life, as all
+    /// do who go from one part to another, even if this life was let in there before it came here.
+    pub(super) fn is_foreign(&self) -> bool {
+        let view = self.view().filter(|_| self.memory.is_some());
+        view.is_some_and(|view| view.origin != self.next.origin)
+    }
+
+    // ---- deciding without a view --------------------------------------------------------------
+
+    /// A ballot was promised, perhaps one's own.
+    pub(super) fn note_promised(&mut self, now: Instant, prepare: &Prepare) {
+        let Some(memory) = self.memory_without_view() else {
+            return;
+        };
+        memory.promise(now, prepare);
+        // Another view that this node comes to has a higher number.
+        self.joining.note_view(prepare.number);
+    }
+
+    /// Answers a request for a promise.
+    pub(super) fn answer_prepare(&self, to: PeerAddress, outbox: &mut Outbox) {
+        let accepted = match &self.memory {
+            Some(memory) if self.phase == Phase::Joining => memory.accepted(),
+            _ => self.acceptor.accepted(),
+        };
+        self.acceptor
+            .send_promise(to, self.has_groups, self.seat(), accepted, outbox);
+    }
+
+    /// What a promise is worth, and how late the primary view is that it is about.
+    pub(super) fn judge(&self, voter: Identity, seat: &Seat) -> (Vote, Ordering) {
+        match &self.memory {
+            Some(memory) if self.phase == Phase::Joining => (
+                memory.vote(voter, seat),
+                compare(seat.electorate, memory.electorate),
+            ),
+            _ => (Vote::None, Ordering::Equal),
+        }
+    }
+
+    /// A part of a proposal came in under a ballot that was promised. Whether all of it is there, and accepted.
+    pub(super) fn take_proposal_part(&mut self, ballot: Ballot, part: &ProposalPart<'_>) -> bool {
+        if let Some(memory) = self.memory_without_view() {
+            if part.kind != ProposalKind::Part {
+                return memory.is_vote && memory.seat.take_part(ballot, part);
+            }
+        }
+        self.acceptor.take_part(ballot, part)
+    }
+
+    /// Whether a proposal of this ballot may be accepted: without a view only after its request for a promise,
+    /// which says what it is about.
+    pub(super) fn has_heard_request(&mut self, ballot: Ballot) -> bool {
+        self.memory_without_view().is_none()
+            || self
+                .acceptor
+                .promised()
+                .is_some_and(|(promised, _)| promised == ballot)
+    }
+
+    /// Accepts, as the first, what this node proposes to others without a view.
+    pub(super) fn fill_formation(&mut self) {
+        let majority = self.configuration.formation_quorum();
+        let even_split = self.configuration.settings().even_split == 1;
+        let (own, ballot) = (self.own.node, self.proposer.ballot());
+        let proposer = &mut self.proposer;
+        let Some(memory) = &mut self.memory else {
+            return;
+        };
+        let formation = memory.formation(proposer, majority, even_split);
+        let (acceptor, kind) = match formation {
+            Formation::Continued(rule) => {
+                proposer.set_rule(rule);
+                if let Some(found) = proposer.found() {
+                    memory
+                        .seat
+                        .accept_own(|proposal| proposal.copy_from(found, ballot));
+                }
+                return;
+            }
+            Formation::Primary(rule) => {
+                proposer.set_rule(rule);
+                (&mut memory.seat, ProposalKind::First)
+            }
+            Formation::Part => {
+                proposer.set_rule(QuorumRule::Unanimous);
+                (&mut self.acceptor, ProposalKind::Part)
+            }
+        };
+        let voters = self.proposer.voters();
+        let number = self.proposer.number();
+        acceptor.accept_own(|proposal| {
+            proposal.begin(ballot, own, number, kind);
+            super::proposing::add_all(voters, proposal);
+            proposal.close();
+        });
+    }
+
+    /// What this node has just decided, if it is a view that its nodes have left long ago: the seats are about
+    /// its successor from now on. False if it is a view to be installed.
+    pub(super) fn adopt_decided(&mut self) -> bool {
+        let (own, ballot) = (self.own, self.proposer.ballot());
+        let Some(memory) = self.memory.as_mut() else {
+            return false;
+        };
+        let Some(decided) = memory.seat.accepted_under(ballot) else {
+            return false;
+        };
+        let is_made = match decided.kind() {
+            ProposalKind::Successor => self.next.copy_from(&memory.primary).is_ok(),
+            ProposalKind::First | ProposalKind::Part => {
+                self.next.clear();
+                true
+            }
+        };
+        change(&mut self.next, decided);
+        self.next.number = decided.number();
+        self.next.issuer = decided.issuer();
+        self.next.is_primary = true;
+        if !is_made || self.next.has(own) {
+            return false;
+        }
+        if memory.primary.copy_from(&self.next).is_ok() {
+            memory.electorate = memory.primary.name();
+            memory.seat.forget_accepted();
+        }
+        true
+    }
+
+    // ---- parts that meet ----------------------------------------------------------------------
+
+    /// When this member of a part asks elsewhere.
+    pub(super) fn ask_elsewhere_at(&self) -> Option<Instant> {
+        let wanted = self.coordinators_wanted();
+        let is_asking = self
+            .view()
+            .is_some_and(|view| !view.is_primary && view.is_coordinator(self.own.node, wanted));
+        let memory = self.memory.as_ref();
+        let memory = memory.filter(|memory| is_asking || memory.begins_anew);
+        memory.map(|memory| memory.ask_at)
+    }
+
+    /// Asks those who are not in this part whether they are in another one.
+    pub(super) fn advance_asking(&mut self, now: Instant, outbox: &mut Outbox) {
+        // A view that was installed just now has to be told first: the deadline stays.
+        if self.signals.installed || self.ask_elsewhere_at().is_none_or(|at| now < at) {
+            return;
+        }
+        if self
+            .memory
+            .as_ref()
+            .is_some_and(|memory| memory.begins_anew)
+        {
+            self.dissolve(now, self.view.number, outbox);
+            return;
+        }
+        let request = JoinRequest {
+            settings: self.configuration.shared(),
+            has_heard: false,
+            last_view: self.view.number,
+            primary: self.last_primary(),
+            seat: self.seat(),
+        };
+        let pause = self.configuration.formation_round().times(ASKING_ROUNDS);
+        let Some(memory) = &mut self.memory else {
+            return;
+        };
+        let is_in = |address: &PeerAddress| {
+            let mut members = self.view.members().iter();
+            members.any(|member: &MemberRecord| member.address == *address)
+        };
+        let peers = self.configuration.peers();
+        let turn = peers.iter().cycle().skip(memory.ask_from);
+        let asked = turn.take(peers.len().min(ASKED_MAX));
+        outbox.send(asked.filter(|peer| !is_in(peer)), Kind::Join, |writer| {
+            write_join(writer, &request)
+        });
+        let next = memory.ask_from.saturating_add(ASKED_MAX);
+        memory.ask_from = next.checked_rem(peers.len()).unwrap_or(0);
+        memory.ask_at = now.after(pause);
+    }
+
+    /// A member of another part asks.
+    pub(super) fn answer_other_part(
+        &self,
+        asking: Identity,
+        from: PeerAddress,
+        outbox: &mut Outbox,
+    ) {
+        if let Some(view) = self.view().filter(|_| self.has_quorum()) {
+            if !view.has(asking) {
+                let answer = JoinAnswer::Part {
+                    is_primary: view.is_primary,
+                    issuer: view.issuer,
+                };
+                outbox.send([&from], Kind::JoinAnswer, |writer| {
+                    write_join_answer(writer, &answer)
+                });
+            }
+        }
+    }
+
+    /// There is another part, where one that this node has asked is a member.
+    pub(super) fn meet_part(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        is_primary: bool,
+        issuer: NodeId,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        let is_part = self.memory.is_some() && self.view().is_some_and(|view| !view.is_primary);
+        let number = header.view;
+        if !is_part || number == ViewNumber::default() || self.view.has(header.sender) {
+            return Err(Counter::DroppedUnexpected);
+        }
+        if (is_primary, ViewName { number, issuer }) > (false, self.view.name()) {
+            self.dissolve(now, number, outbox);
+        }
+        Ok(())
+    }
+
+    /// Whether this part could be primary if it began anew together with `joiner`: then it has as many nodes of
+    /// the last primary view as that needs. (Whether these remember shows only then; it is tried once for each
+    /// node with a seat that comes.)
+    pub(super) fn could_be_primary(&self, joiner: Identity, request: &JoinRequest) -> bool {
+        let Some(memory) = self.memory.as_ref().filter(|_| !self.view.is_primary) else {
+            return false;
+        };
+        let latest = memory.electorate.number.max(request.seat.electorate.number);
+        if !memory.knows_electorate() || latest != memory.electorate.number {
+            return request.primary == latest && latest != ViewNumber::default();
+        }
+        let is_seat = |member: &MemberRecord| {
+            member.identity.node == joiner.node && member.identity.incarnation >= request.seat.birth
+        };
+        memory.primary.members().iter().any(is_seat)
+            && memory.has_enough(|member| {
+                is_seat(member) || self.view.member(member.identity.node).is_some()
+            })
+    }
+
+    /// This part ends: its nodes look for others under new incarnations. `later` is a view that they hear of.
+    pub(super) fn dissolve(&mut self, now: Instant, later: ViewNumber, outbox: &mut Outbox) {
+        let not_member = NotMember {
+            number: self.view.number.max(later).next(),
+            is_primary: false,
+            reason: ChangeReason::Failed,
+        };
+        let members = self.view.members().iter();
+        let others = members.filter(|member| member.identity != self.own);
+        outbox.send(
+            others.map(|member| &member.address),
+            Kind::NotMember,
+            |writer| write_not_member(writer, &not_member),
+        );
+        self.exclude(now, not_member.number, outbox);
+    }
+}
