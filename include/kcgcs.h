@@ -84,7 +84,8 @@ struct kcgcs_change {
  * @number: grows with each view of the group
  * @cluster_view: number of the cluster view it belongs to
  * @coordinator: the node that issued it; names the view together with @number
- * @primary: whether the cluster view has a quorum
+ * @primary: whether the cluster view has a quorum and is primary, that is, no part
+ *	of a partitionable cluster that goes on by itself without a majority
  * @member_count: entries in @members; 0 means that the reader is not a member
  *                any more
  * @joined_count: entries in @joined

@@ -6,10 +6,11 @@
 //! the same place: a [`BoundedVec`] never grows past the capacity it was made with, and hands the
 //! value back when it is full.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 
 /// Memory could not be had. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,31 @@ impl<T> Deref for BoundedVec<T> {
 impl<T: fmt::Debug> fmt::Debug for BoundedVec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.values.iter()).finish()
+    }
+}
+
+/// A value with its own allocation: its owner stays small, where it lies on the stack for a while.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
+pub struct Owned<T>(Box<T>);
+
+impl<T> Owned<T> {
+    /// Moves `value` to memory of its own. May sleep in the kernel.
+    pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
+        Ok(Self(Box::new(value)))
+    }
+}
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Owned<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }
 

@@ -9,7 +9,10 @@
 
 #![forbid(unsafe_code)]
 
-use core::ops::Deref;
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
 use kernel::{
     alloc::kvec::InsertError,
     fmt,
@@ -151,6 +154,34 @@ impl<T> Deref for BoundedVec<T> {
 impl<T: fmt::Debug> fmt::Debug for BoundedVec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.values.iter()).finish()
+    }
+}
+
+/// A value with its own allocation: its owner stays small, where it lies on the stack for a while.
+pub struct Owned<T>(KBox<T>);
+
+impl<T> Owned<T> {
+    /// Moves `value` to memory of its own.
+    ///
+    /// Context: Process context. May sleep.
+    pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
+        KBox::new(value, GFP_KERNEL)
+            .map(Self)
+            .map_err(|_| OutOfMemory)
+    }
+}
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Owned<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }
 

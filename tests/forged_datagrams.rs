@@ -40,6 +40,7 @@ fn datagram(kind: Kind, incarnation: u64, view: u64, counter: u64, body: &[u8]) 
         cluster: cluster_number(b"lab"),
         sender: victim(incarnation),
         view: ViewNumber(view),
+        lineage: 0,
         counter,
     };
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];

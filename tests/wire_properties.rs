@@ -217,10 +217,11 @@ proptest! {
         cluster: u32,
         sender in identity(),
         view: u64,
+        lineage: u16,
         counter: u64,
         body in vec(any::<u8>(), 0..1344),
     ) {
-        let header = Header { kind, cluster, sender, view: ViewNumber(view), counter };
+        let header = Header { kind, cluster, sender, view: ViewNumber(view), lineage, counter };
         let mut buffer = [0; 1400];
         let length = write_datagram(&mut buffer, &header, |writer| writer.bytes(&body)).unwrap();
         prop_assert_eq!(length, HEADER_BYTES + body.len());

@@ -89,9 +89,10 @@ pub(super) fn view(log: &mut EventLog, now: Instant, view: &ClusterView, coordin
     log_line!(
         log,
         now,
-        "view {:?} of coordinator {:?}, {} members:{}",
+        "view {:?} of coordinator {:?}, {}{} members:{}",
         view.number,
         view.issuer,
+        if view.is_primary { "" } else { "not primary, " },
         view.count(),
         core::str::from_utf8(text.as_bytes()).unwrap_or_default()
     );

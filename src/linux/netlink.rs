@@ -340,7 +340,7 @@ fn put_view(answer: &Answer, view: &ClusterView, engine: &Engine) -> Result {
     answer.u16(ffi::KCGCS_ATTR_VIEW_ISSUER, view.issuer.number())?;
     answer.u8(
         ffi::KCGCS_ATTR_PRIMARY,
-        u8::from(engine.node().has_quorum()),
+        u8::from(view.is_primary && engine.node().has_quorum()),
     )
 }
 

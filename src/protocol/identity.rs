@@ -62,6 +62,15 @@ pub struct ViewName {
     pub issuer: NodeId,
 }
 
+/// A view as the headers of datagrams show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewMark {
+    /// Its number; zero: no view.
+    pub number: ViewNumber,
+    /// A sign of what it has come of, in a partitionable cluster.
+    pub lineage: u16,
+}
+
 /// A small number, from 1, that a member keeps for as long as it is a member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);

@@ -68,7 +68,7 @@ use super::ring::Rings;
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
 use super::wire::membership::ReportRecord;
-use crate::platform::{BoundedVec, OutOfMemory};
+use crate::platform::{BoundedVec, OutOfMemory, Owned};
 
 /// How long a node that leaves waits for the others to agree.
 const LEAVE_TIMEOUT: Duration = Duration::from_milliseconds(1000);
@@ -129,13 +129,13 @@ pub(super) struct Membership {
     departures: Departures,
     transfers: Transfers,
     reminders: Reminders,
-    assembly: Assembly,
-    acceptor: Acceptor,
-    proposer: Proposer,
+    assembly: Owned<Assembly>,
+    acceptor: Owned<Acceptor>,
+    proposer: Owned<Proposer>,
     announcement: Announcement,
     watch: Watch,
-    changes: Changes,
-    joining: Joining,
+    changes: Owned<Changes>,
+    joining: Owned<Joining>,
     farewell: Option<Farewell>,
     signals: Signals,
     has_groups: bool,
@@ -161,7 +161,7 @@ pub(super) struct Membership {
     pinning: Pinning,
     fencing: Fencing,
     /// In a partitionable cluster.
-    memory: Option<Memory>,
+    memory: Option<Owned<Memory>>,
 }
 
 impl Membership {
@@ -199,21 +199,21 @@ impl Membership {
             departures: Departures::new()?,
             transfers: Transfers::new()?,
             reminders: Reminders::new()?,
-            assembly: Assembly::empty(own.node)?,
-            acceptor: Acceptor::new(own.node)?,
-            proposer: Proposer::new(
+            assembly: Owned::try_new(Assembly::empty(own.node)?)?,
+            acceptor: Owned::try_new(Acceptor::new(own.node)?)?,
+            proposer: Owned::try_new(Proposer::new(
                 own.node,
                 retransmit,
                 configuration.detection().plus(retransmit),
-            )?,
+            )?)?,
             announcement: Announcement::new(retransmit)?,
             watch: Watch::new(retransmit, milliseconds(settings.confirmation_timeout_ms))?,
-            changes: Changes::new(
+            changes: Owned::try_new(Changes::new(
                 doubts,
                 milliseconds(settings.batching_ms),
                 probing.plus(interval).plus(retransmit),
-            )?,
-            joining: Joining::new(now, &configuration)?,
+            )?)?,
+            joining: Owned::try_new(Joining::new(now, &configuration)?)?,
             farewell: None,
             signals: Signals::default(),
             has_groups: false,
@@ -231,7 +231,7 @@ impl Membership {
             fencing: Fencing::new()?,
             memory: match settings.partitionable {
                 0 => None,
-                _ => Some(Memory::new(own, now)?),
+                _ => Some(Owned::try_new(Memory::new(own, now)?)?),
             },
             configuration,
         })
@@ -413,7 +413,7 @@ impl Membership {
     pub(super) fn pump(&mut self, outbox: &mut Outbox) {
         if self.proposer.stage() == Stage::Proposing {
             let is_formation = self.phase == Phase::Joining;
-            let memory = self.memory.as_ref().filter(|_| is_formation);
+            let memory = self.memory.as_deref().filter(|_| is_formation);
             let accepted = proposing::accepted(memory, &self.acceptor, self.proposer.ballot());
             self.proposer.pump(self.own, accepted, outbox);
         }

@@ -28,7 +28,7 @@ use super::pulse::{PulseAssignment, PulseReport};
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
 use super::wire::Datagram;
-use crate::platform::{BoundedVec, OutOfMemory};
+use crate::platform::{BoundedVec, OutOfMemory, Owned};
 
 /// One protocol instance. See the module's text for the contract.
 #[cfg_attr(kcgcs_exploration, derive(Clone))]
@@ -36,7 +36,7 @@ pub struct Node {
     membership: Membership,
     groups: Groups,
     replay: ReplayWindows,
-    outbox: Outbox,
+    outbox: Owned<Outbox>,
 }
 
 impl Node {
@@ -56,7 +56,7 @@ impl Node {
         Ok(Self {
             groups: Groups::new(identity, configuration.settings())?,
             replay: ReplayWindows::new()?,
-            outbox: Outbox::new(identity, configuration.cluster())?,
+            outbox: Owned::try_new(Outbox::new(identity, configuration.cluster())?)?,
             membership: Membership::new(identity, address, configuration, now, seed)?,
         })
     }

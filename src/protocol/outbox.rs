@@ -8,7 +8,7 @@
 //! for [`Outbox::event_room`] before they make progress that would need one.
 
 use super::errors::{Counter, Counters};
-use super::identity::{Identity, PeerAddress, ViewNumber};
+use super::identity::{Identity, PeerAddress, ViewMark};
 use super::limits::{DATAGRAM_BYTES_MAX, EVENT_QUEUE_MAX, TRANSMIT_BYTES_MAX};
 use super::outputs::{Event, Transmit};
 use super::wire::{write_datagram, Header, Kind, Writer};
@@ -29,7 +29,7 @@ pub struct Outbox {
     pub counters: Counters,
     cluster: u32,
     own: Identity,
-    view: ViewNumber,
+    view: ViewMark,
     counter: u64,
     is_broken: bool,
 }
@@ -51,7 +51,7 @@ impl Outbox {
             counters: Counters::new(),
             cluster,
             own,
-            view: ViewNumber::default(),
+            view: ViewMark::default(),
             counter: 0,
             is_broken: false,
         })
@@ -74,7 +74,7 @@ impl Outbox {
     }
 
     /// The view that headers name from now on.
-    pub fn set_view(&mut self, view: ViewNumber) {
+    pub fn set_view(&mut self, view: ViewMark) {
         self.view = view;
     }
 
@@ -96,7 +96,8 @@ impl Outbox {
             kind,
             cluster: self.cluster,
             sender: self.own,
-            view: self.view,
+            view: self.view.number,
+            lineage: self.view.lineage,
             counter: self.counter,
         };
         let mut scratch = core::mem::replace(&mut self.scratch, BoundedVec::empty());
@@ -276,6 +277,7 @@ impl EventQueue {
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_outbox))]
 mod tests {
     use super::*;
+    use crate::protocol::identity::ViewNumber;
     use crate::protocol::limits::HEADER_BYTES;
     use crate::protocol::test_support::{
         address, identity, life, outbox, TestResult, Unexpected, CLUSTER,
@@ -405,7 +407,11 @@ mod tests {
         };
         let first = next(&mut outbox)?;
         assert_eq!((first.view, first.counter), (ViewNumber(0), 1));
-        outbox.set_view(ViewNumber(7));
+        let view = ViewMark {
+            number: ViewNumber(7),
+            lineage: 3,
+        };
+        outbox.set_view(view);
         let second = next(&mut outbox)?;
         assert_eq!((second.view, second.counter), (ViewNumber(7), 2));
         // Another life counts from the start: its receivers know it as another sender.

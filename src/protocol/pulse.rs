@@ -69,6 +69,7 @@ pub struct Pulse {
     cluster: u32,
     own: Identity,
     view: ViewNumber,
+    lineage: u16,
     counter: u64,
     slack: Duration,
     rules: SilenceRules,
@@ -108,6 +109,7 @@ impl Pulse {
             cluster: configuration.cluster(),
             own,
             view: ViewNumber::default(),
+            lineage: 0,
             counter: 0,
             slack: configuration.heartbeat_slack(),
             rules: SilenceRules::new(configuration),
@@ -137,6 +139,7 @@ impl Pulse {
             self.counter = 0;
         }
         self.view = assignment.view;
+        self.lineage = assignment.lineage;
         self.heard_anybody_at = now;
         self.detector
             .install(now, assignment, members, &mut self.delays);
@@ -274,6 +277,7 @@ impl Pulse {
             cluster: self.cluster,
             sender: self.own,
             view: self.view,
+            lineage: self.lineage,
             counter: self.counter,
         }
     }

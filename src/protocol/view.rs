@@ -8,6 +8,7 @@
 
 use super::identity::{Identity, NodeId, PeerAddress, Slot, ViewName, ViewNumber};
 use super::limits::NODES_MAX;
+use super::random::mix;
 use crate::platform::{BoundedVec, OutOfMemory};
 
 /// A node in a view.
@@ -67,6 +68,13 @@ impl ClusterView {
             number: self.number,
             issuer: self.issuer,
         }
+    }
+
+    /// A sign of what it has come of, for headers: two views that have come of different ones have the same in one
+    /// of 65536 cases.
+    pub fn lineage(&self) -> u16 {
+        let ViewName { number, issuer } = self.origin;
+        mix(number.0 ^ mix(u64::from(issuer.number()))) as u16
     }
 
     /// The members, sorted by node id.

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  0  magic u16      2 version u8    3 kind u8       4 cluster u32
-//!  8  sender u16    10 key id u16   12 body length u16   14 flags u16
+//!  8  sender u16    10 key id u16   12 body length u16   14 lineage u16
 //! 16  incarnation u64               24 view u64
 //! 32  counter u64                   40 tag, 16 bytes (room for authentication, zero)
 //! ```
@@ -24,7 +24,7 @@ pub mod pulse;
 pub use bytes::{Reader, Writer};
 
 use super::errors::Counter;
-use super::identity::{Identity, Incarnation, ViewNumber};
+use super::identity::{Identity, Incarnation, ViewMark, ViewNumber};
 use super::limits::HEADER_BYTES;
 
 /// First two bytes of every datagram: "KG".
@@ -159,8 +159,20 @@ pub struct Header {
     pub sender: Identity,
     /// The sender's present view.
     pub view: ViewNumber,
+    /// In a partitionable cluster a sign of what that view has come of: two parts may have views of one number.
+    pub lineage: u16,
     /// The sender's number of the datagram, growing.
     pub counter: u64,
+}
+
+impl Header {
+    /// The sender's present view.
+    pub fn mark(&self) -> ViewMark {
+        ViewMark {
+            number: self.view,
+            lineage: self.lineage,
+        }
+    }
 }
 
 /// A header that was checked, and the bytes behind it.
@@ -196,7 +208,7 @@ impl<'a> Datagram<'a> {
             return Err(Counter::DroppedVersion);
         }
         let body_length = usize::from(reader.u16()?);
-        let _flags = reader.u16()?;
+        let lineage = reader.u16()?;
         let incarnation = Incarnation(reader.u64()?);
         let view = ViewNumber(reader.u64()?);
         let counter = reader.u64()?;
@@ -211,6 +223,7 @@ impl<'a> Datagram<'a> {
                 cluster,
                 sender: Identity { node, incarnation },
                 view,
+                lineage,
                 counter,
             },
             body,
@@ -236,7 +249,7 @@ pub fn write_datagram(
     writer.u16(header.sender.node.number())?;
     writer.u16(0)?;
     writer.u16(u16::try_from(body_length).ok()?)?;
-    writer.u16(0)?;
+    writer.u16(header.lineage)?;
     writer.u64(header.sender.incarnation.0)?;
     writer.u64(header.view.0)?;
     writer.u64(header.counter)?;
@@ -255,6 +268,7 @@ mod tests {
         cluster: CLUSTER,
         sender: life(7, 0x0102_0304_0506_0708),
         view: ViewNumber(0x1112_1314_1516_1718),
+        lineage: 0x191a,
         counter: 0x2122_2324_2526_2728,
     };
 
@@ -290,9 +304,9 @@ mod tests {
     fn the_bytes_of_the_header_stand_where_the_drawing_says() {
         let bytes = sample();
         assert!(bytes.starts_with(&[
-            0x4b, 0x47, 1, 1, 0x12, 0x34, 0x56, 0x78, 0, 7, 0, 0, 0, 5, 0, 0, 1, 2, 3, 4, 5, 6, 7,
-            8, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26,
-            0x27, 0x28, 0, 0, 0, 0,
+            0x4b, 0x47, 1, 1, 0x12, 0x34, 0x56, 0x78, 0, 7, 0, 0, 0, 5, 0x19, 0x1a, 1, 2, 3, 4, 5,
+            6, 7, 8, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x21, 0x22, 0x23, 0x24, 0x25,
+            0x26, 0x27, 0x28, 0, 0, 0, 0,
         ]));
         assert!(bytes.ends_with(b"\0\0\0\0hello"));
     }

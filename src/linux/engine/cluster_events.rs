@@ -19,7 +19,10 @@ use super::{
     Engine, //
 };
 use crate::protocol::{
-    identity::Identity,
+    identity::{
+        Identity,
+        ViewNumber, //
+    },
     outputs::{
         ChangeReason,
         Event, //
@@ -90,13 +93,7 @@ impl Engine {
                 later_view,
                 incarnation,
             } => {
-                log_line!(
-                    self.log,
-                    now,
-                    "excluded by view {:?}, new incarnation {}",
-                    later_view,
-                    incarnation
-                );
+                self.log_exclusion(now, later_view, incarnation);
                 self.cluster_view = None;
                 self.changes.clear();
                 tell(News::Excluded);
@@ -172,6 +169,28 @@ impl Engine {
     }
 
     /// A cluster view was installed: its differences were told before.
+    fn log_exclusion(&mut self, now: Instant, later_view: ViewNumber, incarnation: u64) {
+        let own = self.cluster_view.as_ref();
+        let own = own.map(|view| ViewNumber(view.as_view().number));
+        if own == Some(later_view) {
+            log_line!(
+                self.log,
+                now,
+                "gives up view {:?}, which has no quorum; new incarnation {}",
+                later_view,
+                incarnation
+            );
+        } else {
+            log_line!(
+                self.log,
+                now,
+                "excluded by view {:?}, new incarnation {}",
+                later_view,
+                incarnation
+            );
+        }
+    }
+
     fn tell_view(&mut self, now: Instant, instance: &Instance) {
         if let Some(view) = self.node.view() {
             let is_first = self.cluster_view.is_none();
@@ -182,7 +201,7 @@ impl Engine {
             let record = ViewRecord::of_cluster(
                 view,
                 &self.changes,
-                self.node.has_quorum(),
+                view.is_primary && self.node.has_quorum(),
                 self.cluster_view.as_deref(),
             );
             if let Ok(record) = record {

@@ -6,7 +6,7 @@ use super::parts::change;
 use super::proposing::accepted;
 use super::{Membership, Phase};
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewMark, ViewNumber};
 use crate::protocol::limits::COORDINATORS_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
@@ -84,7 +84,7 @@ impl Membership {
     /// Makes the next view out of the present one and the proposal accepted under `ballot`, and remembers why
     /// who goes. False if there is none.
     pub(super) fn apply_accepted(&mut self, ballot: Ballot) -> bool {
-        let memory = self.memory.as_ref();
+        let memory = self.memory.as_deref();
         let memory = memory.filter(|_| self.phase == Phase::Joining);
         let Some(proposal) = accepted(memory, &self.acceptor, ballot) else {
             return false;
@@ -120,7 +120,7 @@ impl Membership {
         self.installed_at = now;
         self.rings
             .place(self.view.members(), self.configuration.settings().rings);
-        outbox.set_view(number);
+        outbox.set_view(self.mark());
         outbox.counters.count(Counter::ViewsInstalled);
         outbox.event(Event::ClusterView { number });
         let assignment = self.make_assignment();
@@ -182,7 +182,8 @@ impl Membership {
     /// Whom the pulse sends heartbeats to and whom it watches in the present view.
     fn make_assignment(&self) -> PulseAssignment {
         let mut assignment = PulseAssignment::silent(self.own);
-        assignment.view = self.view.number;
+        let ViewMark { number, lineage } = self.mark();
+        (assignment.view, assignment.lineage) = (number, lineage);
         let Some(position) = self.view.position(self.own.node) else {
             return assignment;
         };
@@ -273,7 +274,7 @@ impl Membership {
     fn forget_view(&mut self, outbox: &mut Outbox) {
         self.view.clear();
         self.view.number = ViewNumber::default();
-        outbox.set_view(ViewNumber::default());
+        outbox.set_view(self.mark());
         self.acceptor.clear();
         self.proposer.stop();
         self.announcement.clear();

@@ -7,7 +7,7 @@ use super::agreement::Stage;
 use super::watch::send_report;
 use super::{Membership, Phase};
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewMark, ViewNumber};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::Instant;
@@ -73,11 +73,11 @@ impl Membership {
         match member {
             Some(member) if member.identity == sender => Err(Counter::DroppedWrongAddress),
             Some(member) if member.identity.incarnation > sender.incarnation => {
-                self.meet_other_view(now, sender, from, header.view, outbox);
+                self.meet_other_view(now, sender, from, header.mark(), outbox);
                 Err(Counter::DroppedStaleIncarnation)
             }
             _ => {
-                self.meet_other_view(now, sender, from, header.view, outbox);
+                self.meet_other_view(now, sender, from, header.mark(), outbox);
                 Err(Counter::DroppedNonMember)
             }
         }
@@ -92,10 +92,10 @@ impl Membership {
         from: PeerAddress,
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
-        if header.view == self.view.number {
+        if header.mark() == self.mark() {
             return Ok(());
         }
-        self.meet_other_view(now, header.sender, from, header.view, outbox);
+        self.meet_other_view(now, header.sender, from, header.mark(), outbox);
         Err(Counter::DroppedOtherView)
     }
 
@@ -105,12 +105,13 @@ impl Membership {
         now: Instant,
         sender: Identity,
         from: PeerAddress,
-        view: ViewNumber,
+        shown: ViewMark,
         outbox: &mut Outbox,
     ) {
-        if !matches!(self.phase, Phase::Member | Phase::Leaving) || view == self.view.number {
+        if !matches!(self.phase, Phase::Member | Phase::Leaving) || shown == self.mark() {
             return;
         }
+        let view = shown.number;
         if view > self.view.number {
             self.request_view(now, from, outbox);
             return;
@@ -185,6 +186,9 @@ impl Membership {
                 }
                 self.check_view(now, header, from, outbox)?;
                 self.check_may_vote(now)?;
+                if !self.is_electorate(&prepare) {
+                    return Err(Counter::DroppedOtherView);
+                }
                 if self.is_pinned() {
                     return Err(Counter::DroppedUnexpected);
                 }
@@ -339,7 +343,7 @@ impl Membership {
         }
         if part.number == self.view.number {
             if part.issuer != self.view.issuer {
-                return Err(Counter::DroppedOtherView);
+                return self.meet_namesake(now, &part, outbox);
             }
             // A copy: whoever sent it waits for this.
             self.send_installed(from, outbox);

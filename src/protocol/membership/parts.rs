@@ -33,14 +33,16 @@ use super::proposal::Proposal;
 use super::{Membership, Phase};
 use crate::platform::OutOfMemory;
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewName, ViewNumber};
+use crate::protocol::identity::{
+    Identity, Incarnation, NodeId, PeerAddress, ViewMark, ViewName, ViewNumber,
+};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::Instant;
 use crate::protocol::view::{is_quorum, ClusterView, MemberRecord};
 use crate::protocol::wire::membership::{
     write_join, write_join_answer, write_not_member, Ballot, Change, JoinAnswer, JoinRequest,
-    NotMember, Prepare, ProposalKind, ProposalPart, Seat,
+    NotMember, Prepare, ProposalKind, ProposalPart, Seat, ViewPart,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -234,7 +236,7 @@ impl Membership {
     /// What this node votes with, while it has no view.
     pub(super) fn memory_without_view(&mut self) -> Option<&mut Memory> {
         let is_without = self.phase == Phase::Joining;
-        self.memory.as_mut().filter(|_| is_without)
+        self.memory.as_deref_mut().filter(|_| is_without)
     }
 
     /// What others are told that this node remembers.
@@ -243,12 +245,12 @@ impl Membership {
             birth: self.own.incarnation,
             electorate: no_view(self.own.node),
         };
-        self.memory.as_ref().map_or(plain, Memory::seat)
+        self.memory.as_deref().map_or(plain, Memory::seat)
     }
 
     /// The number of the last primary view whose members this node knows, while it is in none.
     pub(super) fn last_primary(&self) -> ViewNumber {
-        let primary = self.memory.as_ref().map(|memory| memory.primary.number);
+        let primary = self.memory.as_deref().map(|memory| memory.primary.number);
         primary.unwrap_or_default()
     }
 
@@ -257,14 +259,14 @@ impl Membership {
     /// Before the view is forgotten: keeps the seat in it.
     pub(super) fn keep_seat(&mut self) {
         let is_primary = self.view().is_some_and(|view| view.is_primary);
-        if let Some(memory) = self.memory.as_mut().filter(|_| is_primary) {
+        if let Some(memory) = self.memory.as_deref_mut().filter(|_| is_primary) {
             memory.keep(&self.view, &mut self.acceptor);
         }
     }
 
     /// After the view was forgotten: goes on with the promises of the seat.
     pub(super) fn resume_seat(&mut self) {
-        if let Some(memory) = &self.memory {
+        if let Some(memory) = self.memory.as_deref() {
             let promised = memory.seat.promised().map(|(ballot, _)| ballot);
             self.acceptor.resume(promised);
         }
@@ -273,7 +275,7 @@ impl Membership {
     /// A view was installed.
     pub(super) fn settle_seat(&mut self, now: Instant) {
         let takeover = self.takeover();
-        if let Some(memory) = &mut self.memory {
+        if let Some(memory) = self.memory.as_deref_mut() {
             if self.view.is_primary {
                 memory.forget();
             }
@@ -303,6 +305,30 @@ impl Membership {
         view.is_some_and(|view| view.origin != self.next.origin)
     }
 
+    /// The present view as headers show it.
+    pub(super) fn mark(&self) -> ViewMark {
+        let view = self.view().filter(|_| self.memory.is_some());
+        ViewMark {
+            number: self.view.number,
+            lineage: view.map_or(0, ClusterView::lineage),
+        }
+    }
+
+    /// Another view of the same number came from somebody who is in both: the lower one of two parts is left.
+    pub(super) fn meet_namesake(
+        &mut self,
+        now: Instant,
+        part: &ViewPart<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        let theirs = (part.is_primary, part.issuer);
+        if self.memory.is_none() || theirs <= (self.view.is_primary, self.view.issuer) {
+            return Err(Counter::DroppedOtherView);
+        }
+        self.exclude(now, part.number, outbox);
+        Ok(())
+    }
+
     // ---- deciding without a view --------------------------------------------------------------
 
     /// A ballot was promised, perhaps one's own.
@@ -315,9 +341,17 @@ impl Membership {
         self.joining.note_view(prepare.number);
     }
 
+    /// Whether a request for a promise is about the view that this node has, not about one of the same number.
+    pub(super) fn is_electorate(&self, prepare: &Prepare) -> bool {
+        self.memory.is_none()
+            || self
+                .view()
+                .is_none_or(|view| view.name() == prepare.electorate)
+    }
+
     /// Answers a request for a promise.
     pub(super) fn answer_prepare(&self, to: PeerAddress, outbox: &mut Outbox) {
-        let accepted = match &self.memory {
+        let accepted = match self.memory.as_deref() {
             Some(memory) if self.phase == Phase::Joining => memory.accepted(),
             _ => self.acceptor.accepted(),
         };
@@ -327,7 +361,7 @@ impl Membership {
 
     /// What a promise is worth, and how late the primary view is that it is about.
     pub(super) fn judge(&self, voter: Identity, seat: &Seat) -> (Vote, Ordering) {
-        match &self.memory {
+        match self.memory.as_deref() {
             Some(memory) if self.phase == Phase::Joining => (
                 memory.vote(voter, seat),
                 compare(seat.electorate, memory.electorate),
@@ -346,10 +380,10 @@ impl Membership {
         self.acceptor.take_part(ballot, part)
     }
 
-    /// Whether a proposal of this ballot may be accepted: without a view only after its request for a promise,
-    /// which says what it is about.
-    pub(super) fn has_heard_request(&mut self, ballot: Ballot) -> bool {
-        self.memory_without_view().is_none()
+    /// Whether a proposal of this ballot may be accepted: only after its request for a promise, which says what it
+    /// is about.
+    pub(super) fn has_heard_request(&self, ballot: Ballot) -> bool {
+        self.memory.is_none()
             || self
                 .acceptor
                 .promised()
@@ -362,7 +396,7 @@ impl Membership {
         let even_split = self.configuration.settings().even_split == 1;
         let (own, ballot) = (self.own.node, self.proposer.ballot());
         let proposer = &mut self.proposer;
-        let Some(memory) = &mut self.memory else {
+        let Some(memory) = self.memory.as_deref_mut() else {
             return;
         };
         let formation = memory.formation(proposer, majority, even_split);
@@ -382,7 +416,7 @@ impl Membership {
             }
             Formation::Part => {
                 proposer.set_rule(QuorumRule::Unanimous);
-                (&mut self.acceptor, ProposalKind::Part)
+                (&mut *self.acceptor, ProposalKind::Part)
             }
         };
         let voters = self.proposer.voters();
@@ -398,7 +432,7 @@ impl Membership {
     /// its successor from now on. False if it is a view to be installed.
     pub(super) fn adopt_decided(&mut self) -> bool {
         let (own, ballot) = (self.own, self.proposer.ballot());
-        let Some(memory) = self.memory.as_mut() else {
+        let Some(memory) = self.memory.as_deref_mut() else {
             return false;
         };
         let Some(decided) = memory.seat.accepted_under(ballot) else {
@@ -433,7 +467,7 @@ impl Membership {
         let is_asking = self
             .view()
             .is_some_and(|view| !view.is_primary && view.is_coordinator(self.own.node, wanted));
-        let memory = self.memory.as_ref();
+        let memory = self.memory.as_deref();
         let memory = memory.filter(|memory| is_asking || memory.begins_anew);
         memory.map(|memory| memory.ask_at)
     }
@@ -460,7 +494,7 @@ impl Membership {
             seat: self.seat(),
         };
         let pause = self.configuration.formation_round().times(ASKING_ROUNDS);
-        let Some(memory) = &mut self.memory else {
+        let Some(memory) = self.memory.as_deref_mut() else {
             return;
         };
         let is_in = |address: &PeerAddress| {
@@ -522,7 +556,7 @@ impl Membership {
     /// the last primary view as that needs. (Whether these remember shows only then; it is tried once for each
     /// node with a seat that comes.)
     pub(super) fn could_be_primary(&self, joiner: Identity, request: &JoinRequest) -> bool {
-        let Some(memory) = self.memory.as_ref().filter(|_| !self.view.is_primary) else {
+        let Some(memory) = self.memory.as_deref().filter(|_| !self.view.is_primary) else {
             return false;
         };
         let latest = memory.electorate.number.max(request.seat.electorate.number);

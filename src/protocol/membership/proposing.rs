@@ -51,7 +51,7 @@ impl Membership {
             self.decide(now, outbox);
             return;
         }
-        let memory = self.memory.as_ref().filter(|_| is_formation);
+        let memory = self.memory.as_deref().filter(|_| is_formation);
         let accepted = accepted(memory, &self.acceptor, self.proposer.ballot());
         self.proposer.send_due(now, self.own, accepted, outbox);
     }
@@ -158,7 +158,7 @@ impl Membership {
     fn next_number(&self) -> ViewNumber {
         let next = self.view.number.next();
         // Who comes from another part may know of later views.
-        match &self.memory {
+        match self.memory.as_deref() {
             Some(_) => next.max(self.changes.joiners_view().next()),
             None => next,
         }
@@ -198,7 +198,7 @@ impl Membership {
             number: prepare.number,
         };
         let since = self.acceptor.promised_since().unwrap_or(now);
-        let accepted = match &self.memory {
+        let accepted = match self.memory.as_deref() {
             Some(memory) if is_first => memory.accepted(),
             _ => self.acceptor.accepted(),
         };

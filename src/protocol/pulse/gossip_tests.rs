@@ -96,6 +96,7 @@ mod tests {
                 cluster: self.cluster,
                 sender,
                 view,
+                lineage: 0,
                 counter: 1,
             };
             let mut buffer = [0; PULSE_BYTES_MAX];

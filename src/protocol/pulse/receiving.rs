@@ -74,7 +74,7 @@ impl Pulse {
         if self.view == ViewNumber::default() {
             return Err(Counter::DroppedNonMember);
         }
-        if header.view != self.view {
+        if self.is_other_view(header) {
             self.report_other_view(now, header, from);
         }
         Ok(())
@@ -88,10 +88,11 @@ impl Pulse {
         from: PeerAddress,
         body: &GossipBody<'_>,
     ) -> Result<(), Counter> {
+        let is_other_view = self.is_other_view(header);
         let Detector::Gossip(gossip) = &mut self.detector else {
             return Err(Counter::DroppedUnexpected);
         };
-        if header.view != self.view {
+        if is_other_view {
             return Err(Counter::DroppedOtherView);
         }
         gossip.merge(header.sender, from, body)?;
@@ -135,7 +136,7 @@ impl Pulse {
         if let Detector::Gossip(_) = self.detector {
             return Err(Counter::DroppedUnexpected);
         }
-        let other_view = header.view != self.view;
+        let other_view = self.is_other_view(header);
         let watched = self.sources.iter_mut().enumerate();
         let mut watched = watched.filter_map(|(place, source)| Some((place, source.as_mut()?)));
         let Some((place, source)) =
@@ -186,7 +187,7 @@ impl Pulse {
                 return Err(Counter::DroppedWrongAddress);
             }
             Some(_) => {}
-            None if header.view != self.view => {}
+            None if self.is_other_view(header) => {}
             None => return Err(Counter::DroppedNonMember),
         }
         match self.answers.iter_mut().find(|answer| answer.is_none()) {
@@ -247,13 +248,17 @@ impl Pulse {
         Ok(())
     }
 
+    fn is_other_view(&self, header: &Header) -> bool {
+        (header.view, header.lineage) != (self.view, self.lineage)
+    }
+
     fn report_other_view(&mut self, now: Instant, header: &Header, from: PeerAddress) {
         if now >= self.other_view_after {
             self.other_view_after = now.after(self.other_view_pause);
             self.report(PulseReport::OtherView {
                 sender: header.sender,
                 from,
-                view: header.view,
+                view: header.mark(),
             });
         }
     }
@@ -272,6 +277,7 @@ mod tests {
     use super::super::ANSWERS_MAX;
     use super::*;
     use crate::protocol::configuration::Configuration;
+    use crate::protocol::identity::ViewMark;
     use crate::protocol::limits::HEARTBEAT_BYTES;
     use crate::protocol::test_support::{address, at, identity, life, TestResult, Unexpected};
 
@@ -440,7 +446,10 @@ mod tests {
         let other = Some(PulseReport::OtherView {
             sender: identity(4),
             from: address(4),
-            view: OTHER_VIEW,
+            view: ViewMark {
+                number: OTHER_VIEW,
+                lineage: 0,
+            },
         });
         // The pause is that before a message is sent again, 30 ms.
         for (now_ms, expected) in [(1001, other), (1002, None), (1030, None), (1031, other)] {
@@ -579,7 +588,7 @@ mod tests {
             let report = bench.pulse.poll_report();
             let expected = ViewNumber(100 + number);
             assert!(
-                matches!(report, Some(PulseReport::OtherView { view, .. }) if view == expected)
+                matches!(report, Some(PulseReport::OtherView { view, .. }) if view.number == expected)
             );
         }
         assert_eq!(bench.pulse.poll_report(), None);

@@ -81,6 +81,7 @@ impl Bench {
             cluster: self.cluster,
             sender,
             view,
+            lineage: 0,
             counter,
         };
         let body = PulseBody {

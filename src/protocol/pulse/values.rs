@@ -3,7 +3,7 @@
 //! What the engine and the pulse hand each other: plain data.
 
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, PeerAddress, ViewMark, ViewNumber};
 use crate::protocol::limits::WATCHED_MAX;
 
 /// A node that heartbeats go to, or come from.
@@ -22,6 +22,8 @@ pub struct PulseAssignment {
     pub own: Identity,
     /// The view; zero: no view, be silent.
     pub view: ViewNumber,
+    /// What headers say of what it has come of.
+    pub lineage: u16,
     /// Heartbeats go to these. The place in the list decides the phase within the interval.
     pub targets: [Option<PulsePeer>; WATCHED_MAX],
     /// Heartbeats are awaited from these.
@@ -34,6 +36,7 @@ impl PulseAssignment {
         Self {
             own,
             view: ViewNumber(0),
+            lineage: 0,
             targets: [None; WATCHED_MAX],
             sources: [None; WATCHED_MAX],
         }
@@ -62,14 +65,14 @@ pub enum PulseReport {
         /// Milliseconds since it was last heard.
         silence_ms: u64,
     },
-    /// A heartbeat or probe came from a node whose view number is not ours.
+    /// A heartbeat or probe came from a node whose view is not ours.
     OtherView {
         /// Who sent it.
         sender: Identity,
         /// From where.
         from: PeerAddress,
         /// Its view.
-        view: ViewNumber,
+        view: ViewMark,
     },
 }
 

@@ -69,6 +69,7 @@ fn with_header(cluster: &Cluster, to: usize, bytes: &mut Unstructured<'_>) -> Re
             incarnation: Incarnation(incarnation),
         },
         view: ViewNumber(view),
+        lineage: 0,
         counter: bytes.arbitrary::<u32>()?.into(),
     };
     let length = bytes.int_in_range(0..=255)?;

@@ -6,7 +6,7 @@
 use arbitrary::{Result, Unstructured};
 use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::identity::{
-    EndpointId, GroupName, Identity, Incarnation, NodeId, ViewNumber,
+    EndpointId, GroupName, Identity, Incarnation, NodeId, ViewMark, ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::MESSAGE_BYTES_MAX;
 use kcgcs_protocol::protocol::outputs::Order;
@@ -145,7 +145,10 @@ fn report(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> 
         _ => PulseReport::OtherView {
             sender: subject,
             from: address(other),
-            view: ViewNumber(bytes.int_in_range(0..=5)?),
+            view: ViewMark {
+                number: ViewNumber(bytes.int_in_range(0..=5)?),
+                lineage: 0,
+            },
         },
     };
     let node = &mut cluster.machines[place].node;

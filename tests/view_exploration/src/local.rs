@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use super::fingerprint::Fingerprint;
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
-use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewMark, ViewNumber};
 use crate::protocol::limits::DATAGRAM_BYTES_MAX;
 use crate::protocol::node::Node;
 use crate::protocol::outputs::Event;
@@ -205,7 +205,10 @@ impl Local {
                 let report = PulseReport::OtherView {
                     sender,
                     from: address(sender.node.number()),
-                    view,
+                    view: ViewMark {
+                        number: view,
+                        lineage: 0,
+                    },
                 };
                 self.node.handle_pulse_report(self.clock, report);
             }

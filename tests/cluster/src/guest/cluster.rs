@@ -87,13 +87,18 @@ impl Cluster {
         if let Some(percent) = plan.loss {
             network.lose(percent, 1)?;
         }
+        let is_partitionable = plan.settings.contains(&("partitionable".to_string(), 1));
+        let trace_options = trace_checker::Options {
+            partitionable: is_partitionable,
+            ..trace_checker::Options::default()
+        };
         Ok(Self {
             plan,
             network,
             nodes: BTreeMap::new(),
             members: BTreeMap::new(),
             group: GROUP.into(),
-            trace: Trace::default(),
+            trace: Trace::of(trace_options),
             messages: 0,
             awaited: BTreeMap::new(),
             limit,

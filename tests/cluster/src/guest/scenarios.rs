@@ -15,6 +15,7 @@ mod links;
 pub mod network;
 mod parameters;
 mod partitions;
+mod parts;
 mod refusals;
 mod samples;
 mod story;
@@ -111,6 +112,7 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         "crashes-64" => crashes::of_sixty_four(surroundings),
         "restarts-64" => crashes::restarts_of_sixty_four(surroundings),
         "partitions" => partitions::tests(surroundings),
+        "parts" => parts::tests(surroundings),
         "flapping" => flapping::tests(surroundings),
         "hogs" => hogs::tests(surroundings),
         "links" => links::tests(surroundings),

@@ -160,9 +160,19 @@ pub struct Trace {
     lives: BTreeSet<(u16, u64)>,
     /// The cluster view that each life was seen in last.
     seen: BTreeMap<(u16, u64), ViewId>,
+    /// How it is judged.
+    options: Options,
 }
 
 impl Trace {
+    /// An empty one, to be judged in this way.
+    pub fn of(options: Options) -> Self {
+        Self {
+            options,
+            ..Self::default()
+        }
+    }
+
     /// Adds events of groups. A life of a node that was not known begins with its first event.
     pub fn add(&mut self, events: impl IntoIterator<Item = TraceEvent>) {
         for event in events {
@@ -242,7 +252,7 @@ impl Trace {
             deliveries: count(|kind| matches!(kind, EventKind::Deliver(_))),
         };
         numbering::correct(&mut self.events)?;
-        let violations = trace_checker::check(&mut self.events, Options::default());
+        let violations = trace_checker::check(&mut self.events, self.options);
         if violations.is_empty() {
             return Ok(totals);
         }

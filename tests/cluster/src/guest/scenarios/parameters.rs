@@ -28,7 +28,7 @@ const fn setting(name: &'static str, min: u64, max: u64, default: u64) -> Settin
 }
 
 /// With the defaults in force, `window_misses` is bounded by another setting.
-const SETTINGS: [Setting; 18] = [
+const SETTINGS: [Setting; 19] = [
     setting("heartbeat_interval_ms", 10, 10_000, 160),
     setting("heartbeat_slack_ms", 1, 10_000, 15),
     setting("window_heartbeats", 1, 32, 1),
