@@ -10,12 +10,17 @@
 //!  acceptances   -- Propose(b, v) ---> accept v           a quorum has sent Accepted(b): v is decided, and
 //!                                                         whoever takes over must find v and propose it
 //! ```
+//!
+//! In the end those that crashed have gone and nobody else, the same with each view everywhere. How many views that
+//! takes does depend on the timing: the one that was decided, and, for those who crashed too late for it, one more or,
+//! where their silence is found out at different times, two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::super::formed::{some, Formed};
 use crate::guest::cluster::Cluster;
+use crate::guest::kernel_log::{KernelLog, LogLine};
 use crate::guest::packet::{datagram, PacketSocket};
 use crate::guest::recording::{fields, HEADER_BYTES};
 use crate::guest::wait::wait_for_every;
@@ -52,6 +57,7 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
         .ok_or("all of them coordinate")?;
     let quorum = all.len() / 2 + 1;
     let mut ears = Ears::open(cluster, view.number)?;
+    let mut log = KernelLog::from_now()?;
     let mut victims = vec![first];
     cluster.network.filter_kinds()?;
     cluster.network.lose_kind(PROMISE)?;
@@ -106,21 +112,60 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
     }
     cluster.network.pass_kind(ACCEPTED)?;
     let after = cluster.wait_for_view(&survivors)?.number;
+    let ms = begin.elapsed().as_millis();
+    let steps = steps_of_all(&log.read_new()?, &survivors)?;
     remarks.push(format!(
-        "view {} became view {after} of the other {} nodes after {} ms",
+        "view {} became view {after} of the other {} nodes after {ms} ms, without {steps:?}",
         view.number,
         survivors.len(),
-        begin.elapsed().as_millis()
     ));
-    // What was decided had the last proposers in it: they need another view.
-    if after != view.number + 2 {
-        return Err(format!("view {} became view {after}", view.number));
+    let mut gone = steps.concat();
+    gone.sort_unstable();
+    victims.sort_unstable();
+    if steps.len() as u64 != after - view.number || steps.iter().any(Vec::is_empty) {
+        return Err("there were other views than those that somebody had to go by".to_string());
+    }
+    if gone != victims {
+        return Err(format!("{victims:?} crashed, and {gone:?} have gone"));
     }
     formed.work(&survivors)?;
     for &victim in &victims {
         formed.cluster.network.heal(victim)?;
     }
     formed.all_work_again()
+}
+
+/// Who went with each new view, according to the log of every one of `nodes`, which must say the same.
+fn steps_of_all(log: &[LogLine], nodes: &[u16]) -> Result<Vec<Vec<u16>>, String> {
+    let mut common = None;
+    for &node in nodes {
+        let steps = steps(log, node)?;
+        let first = common.get_or_insert_with(|| steps.clone());
+        if *first != steps {
+            return Err(format!(
+                "node {node} saw {steps:?} go, and others {first:?}"
+            ));
+        }
+    }
+    common.ok_or_else(|| "no nodes".to_string())
+}
+
+/// Who went with each new view, according to the log of `node`.
+fn steps(log: &[LogLine], node: u16) -> Result<Vec<Vec<u16>>, String> {
+    let begin = format!("kcgcs: node {node}: ");
+    let mut steps = Vec::new();
+    let mut gone = Vec::new();
+    for text in log.iter().filter_map(|line| line.text.strip_prefix(&begin)) {
+        if let Some(subject) = text.strip_prefix("left view: ") {
+            let number = subject.strip_suffix(" (failed)");
+            let number = number.and_then(|number| number.parse().ok());
+            gone.push(number.ok_or_else(|| format!("node {node}: {text}"))?);
+        } else if text.starts_with("view ") {
+            gone.sort_unstable();
+            steps.push(std::mem::take(&mut gone));
+        }
+    }
+    Ok(steps)
 }
 
 /// What the nodes have said to each other to agree on the view after one of them.
@@ -209,4 +254,35 @@ impl Heard {
 fn number(bytes: &[u8], place: usize, length: usize) -> u64 {
     let digits = bytes.iter().skip(place).take(length);
     digits.fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(texts: &[&str]) -> Vec<LogLine> {
+        let line = |text: &&str| LogLine {
+            time_us: 0,
+            text: text.to_string(),
+        };
+        texts.iter().map(line).collect()
+    }
+
+    #[test]
+    fn who_went_with_each_view_is_read_from_the_log() {
+        let mut log = log(&[
+            "kcgcs: node 3: left view: 7 (failed)",
+            "kcgcs: node 30: left view: 8 (failed)",
+            "kcgcs: node 3: left view: 1 (failed)",
+            "kcgcs: node 3: view 2 of coordinator 13, 3 members: 3 5 6; coordinators: 3 5 6",
+            "kcgcs: node 3: quorum regained",
+            "kcgcs: node 3: left view: 5 (failed)",
+            "kcgcs: node 3: view 3 of coordinator 6, 2 members: 3 6; coordinators: 3 6",
+        ]);
+        assert_eq!(steps(&log, 3), Ok(vec![vec![1, 7], vec![5]]));
+        assert_eq!(steps_of_all(&log, &[3]), steps(&log, 3));
+        assert!(steps_of_all(&log, &[3, 6]).is_err());
+        log[5].text = "kcgcs: node 3: left view: 5 (leave)".to_string();
+        assert!(steps(&log, 3).is_err());
+    }
 }
