@@ -19,6 +19,8 @@ pub struct Report {
     /// The machine and the settings.
     #[serde(flatten)]
     pub setting: Setting,
+    /// Whether all was measured that was asked for.
+    pub is_whole: bool,
     /// What was measured.
     pub results: Vec<Line>,
 }
@@ -27,27 +29,32 @@ const CLOCK: &str =
     "one processor that executes 10^9 instructions per second: 1 ns is one instruction";
 
 impl Report {
-    /// From the text of a machine's console.
+    /// From the text of a machine's console. A machine that was stopped leaves what it had measured by then.
     pub fn of_console(console: &str) -> Result<Self, String> {
         let mut setting = None;
         let mut results = Vec::new();
-        let mut has_ended = false;
-        for line in console.lines() {
+        let mut is_whole = false;
+        let mut rest = console.lines().peekable();
+        while let Some(line) = rest.next() {
             let Some(text) = line.trim_end().strip_prefix(LINE_MARK) else {
                 continue;
             };
-            match serde_json::from_str(text).map_err(|error| format!("{text}: {error}"))? {
+            let line = match serde_json::from_str(text) {
+                Ok(line) => line,
+                // Where the machine was stopped in the middle of a line.
+                Err(_) if rest.peek().is_none() => break,
+                Err(error) => return Err(format!("{text}: {error}")),
+            };
+            match line {
                 Line::Setting(found) => setting = Some(found),
-                Line::End => has_ended = true,
+                Line::End => is_whole = true,
                 result => results.push(result),
             }
-        }
-        if !has_ended {
-            return Err("the machine did not measure to the end".to_string());
         }
         Ok(Self {
             clock: CLOCK.to_string(),
             setting: setting.ok_or("the machine does not say what it is")?,
+            is_whole,
             results,
         })
     }
@@ -67,6 +74,11 @@ impl Report {
             self.setting.seed,
             parameters.join(" ")
         );
+        if !self.is_whole {
+            text.push_str(
+                "The machine was stopped before it had measured all that was asked for.\n",
+            );
+        }
         let tables = [
             ("Idle: sent by one node in a second", self.idle()),
             (
@@ -278,9 +290,20 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_broke_off_is_no_report() {
+    fn a_run_that_was_stopped_reports_what_it_has_and_says_so() {
+        for end in ["", "KCGCS-BENCH {\"part\":"] {
+            let report = Report::of_console(&format!("{SETTING}\n{LATENCY}\n{end}"));
+            let report = report.expect("a report");
+            assert!(!report.is_whole);
+            assert_eq!(report.results.len(), 1);
+            let tables = report.tables();
+            assert!(tables.contains("was stopped"), "{tables}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_say_of_which_machine_it_is_or_is_garbled_is_no_report() {
         for console in [
-            format!("{SETTING}\n{LATENCY}\n"),
             format!("{LATENCY}\n{END}\n"),
             format!("{SETTING}\nKCGCS-BENCH {{\"part\":\n{END}\n"),
         ] {

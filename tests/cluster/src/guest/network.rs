@@ -11,9 +11,13 @@ use std::time::Duration;
 use nix::net::if_::InterfaceFlags;
 use nix::sched::{setns, unshare, CloneFlags};
 
+use super::packet::{IPV4_BYTES, PORT, UDP_BYTES};
+use super::recording::fields;
 use super::route::Route;
 use super::wait::wait_for;
 
+/// The filter that all ports share.
+const FILTER: u32 = 1;
 /// How long a port may take to run.
 const UP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -243,6 +247,37 @@ impl Network {
             )?;
         }
         Ok(())
+    }
+
+    /// What nodes send goes through one filter from now on, for [`Self::lose_kind`].
+    pub fn filter_kinds(&self) -> Result<(), String> {
+        for number in 1..=self.nodes.len() as u16 {
+            let port = port_name(number);
+            let line = format!("qdisc add dev {port} ingress_block {FILTER} clsact");
+            self.tc(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Datagrams of this kind, no matter who sends them, are lost from now on.
+    pub fn lose_kind(&self, kind: u8) -> Result<(), String> {
+        // Counted from the IPv4 header, which has no options: the port it comes from, and the kind.
+        let port = IPV4_BYTES;
+        let place = IPV4_BYTES + UDP_BYTES + fields::KIND;
+        self.tc(&format!(
+            "filter add block {FILTER} pref {kind} protocol ip u32 match ip protocol 17 0xff \
+             match u16 {PORT} 0xffff at {port} match u8 {kind} 0xff at {place} action drop"
+        ))
+    }
+
+    /// Ends what [`Self::lose_kind`] began.
+    pub fn pass_kind(&self, kind: u8) -> Result<(), String> {
+        self.tc(&format!("filter del block {FILTER} pref {kind}"))
+    }
+
+    fn tc(&self, line: &str) -> Result<(), String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.bridge.command("tc", &words)
     }
 
     /// Gives up a namespace: the kernel tears it down if nothing else holds it. The port in the bridge

@@ -16,8 +16,10 @@ use super::network::{address4, hardware_address};
 /// The port of all nodes.
 pub const PORT: u16 = 5407;
 const ETHERNET_BYTES: usize = 14;
-const IPV4_BYTES: usize = 20;
-const UDP_BYTES: usize = 8;
+/// Bytes of an IPv4 header without options, and of a UDP header.
+pub const IPV4_BYTES: usize = 20;
+/// See [`IPV4_BYTES`].
+pub const UDP_BYTES: usize = 8;
 const UDP: u8 = 17;
 const FRAME_BYTES_MAX: usize = 2048;
 
@@ -77,14 +79,21 @@ fn interface() -> Result<LinkAddr, String> {
         .ok_or_else(|| "there is no eth0".to_string())
 }
 
-/// The node that a frame's datagram claims to come from, and its payload, if it is one of nodes.
+/// The node that a frame's datagram claims to come from, and its payload, if it is one of nodes for `node`.
 pub fn datagram_to(node: u16, frame: &[u8]) -> Option<(u16, &[u8])> {
+    let (from, to, payload) = datagram(frame)?;
+    (to == node).then_some((from, payload))
+}
+
+/// The node that a frame's datagram claims to come from, the one it goes to, and its payload, if it is one of nodes.
+pub fn datagram(frame: &[u8]) -> Option<(u16, u16, &[u8])> {
     let ip = frame.get(ETHERNET_BYTES..)?;
     let header = ip.get(..IPV4_BYTES)?;
     if frame.get(12..14)? != [8, 0] || header[0] != 0x45 || header[9] != UDP {
         return None;
     }
-    if header[16..20] != address4(node) {
+    let to = u16::from_be_bytes([header[18], header[19]]);
+    if header[16..20] != address4(to) {
         return None;
     }
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -92,8 +101,8 @@ pub fn datagram_to(node: u16, frame: &[u8]) -> Option<(u16, &[u8])> {
     if udp.get(..4)? != [PORT.to_be_bytes(), PORT.to_be_bytes()].concat() {
         return None;
     }
-    let sender = u16::from_be_bytes([header[14], header[15]]);
-    Some((sender, udp.get(UDP_BYTES..)?))
+    let from = u16::from_be_bytes([header[14], header[15]]);
+    Some((from, to, udp.get(UDP_BYTES..)?))
 }
 
 /// A frame that carries `payload` to a node in the name of another one.

@@ -121,10 +121,8 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
             ipv6: true,
             ..Plan::of(8)
         }),
-        "8-nodes-gossip" => story(Plan {
-            detector: Some("gossip".to_string()),
-            ..Plan::of(8)
-        }),
+        "3-nodes-gossip" => story(gossiping(3)),
+        "8-nodes-gossip" => story(gossiping(8)),
         "32-nodes" => story(Plan::of(32)),
         "lossy" => story(Plan {
             loss: Some(10),
@@ -132,6 +130,14 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         }),
         _ => return None,
     })
+}
+
+/// So many nodes that find silence out by gossip.
+fn gossiping(count: u16) -> Plan {
+    Plan {
+        detector: Some("gossip".to_string()),
+        ..Plan::of(count)
+    }
 }
 
 /// The timing for machines that run late.

@@ -4,27 +4,17 @@
 //! another while a view is being agreed upon; and each node restarted by turns. A crash is a port that is
 //! taken out of the bridge: silence, and no sign of it at either end.
 
-use std::time::{Duration, Instant};
+mod proposers;
 
+use std::time::Instant;
+
+use self::proposers::proposers;
 use super::formed::{some, tests_of_one_cluster, Formed};
 use super::{Surroundings, Test};
 use crate::guest::cluster::{Cluster, Plan};
-use crate::guest::kernel_log::KernelLog;
-use crate::guest::packet::{datagram_to, PacketSocket};
-use crate::guest::recording::{fields, HEADER_BYTES};
-use crate::guest::wait::wait_for_every;
 
 /// The numbers of neighbours that crash at once in the large cluster, up to one less than half.
 const LARGE: [u16; 7] = [1, 2, 3, 5, 8, 16, 31];
-/// As many may crash of 16 nodes.
-const MINORITY_OF_SIXTEEN: usize = 7;
-/// Nodes that must have proposed and crashed before a view was agreed upon.
-const PROPOSERS_MIN: usize = 2;
-/// How often accusations and proposals are listened for, and how long.
-const LISTEN_EVERY: Duration = Duration::from_millis(1);
-const PROPOSAL_LIMIT: Duration = Duration::from_secs(5);
-/// The kind of a datagram that asks for promises, as on the wire.
-const PREPARE: u8 = 11;
 
 /// The tests of the suite `crashes-8`.
 pub(super) fn of_eight(surroundings: Surroundings) -> Vec<Test> {
@@ -173,103 +163,6 @@ fn are_later(cluster: &mut Cluster, lives: &[(u16, u64)]) -> Result<(), String> 
         }
     }
     Ok(())
-}
-
-/// Whoever is heard to propose crashes, until the others have agreed on a view all the same.
-fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
-    let cluster = &mut formed.cluster;
-    let all = cluster.all();
-    let view = cluster.common_view(&all)?;
-    let mut others: Vec<u16> = view
-        .members
-        .iter()
-        .filter(|member| !member.is_coordinator)
-        .map(|member| member.node)
-        .collect();
-    others.sort_unstable();
-    let &[first, second, .., listener] = others.as_slice() else {
-        return Err(format!("only {others:?} do not coordinate"));
-    };
-    let ear = cluster.network.namespace(listener)?;
-    let ear = ear.run(PacketSocket::open)?;
-    let mut log = KernelLog::from_now()?;
-    let mut victims = vec![first, second];
-    cluster.send_all(&some(&all), 1)?;
-    let begin = Instant::now();
-    cluster.network.cut(first)?;
-    let accused = format!(": accuses node {first},");
-    wait_for_every(LISTEN_EVERY, "an accusation", PROPOSAL_LIMIT, || {
-        let lines = log.read_new()?;
-        let is_accused = lines.iter().any(|line| line.text.contains(&accused));
-        is_accused.then_some(()).ok_or(format!("nobody{accused}"))
-    })?;
-    // The proposal is about to be made, and will wait for this one, whom nobody misses yet.
-    cluster.network.cut(second)?;
-    while victims.len() < MINORITY_OF_SIXTEEN {
-        let next = wait_for_every(LISTEN_EVERY, "a proposal", PROPOSAL_LIMIT, || {
-            if cluster.status(listener)?.view.map(|(number, _)| number) != Some(view.number) {
-                return Ok(None);
-            }
-            next_proposer(&ear, listener, view.number, &victims)?
-                .map(Some)
-                .ok_or_else(|| format!("after {victims:?} nobody proposes"))
-        })?;
-        let Some(proposer) = next else { break };
-        cluster.network.cut(proposer)?;
-        remarks.push(format!(
-            "node {proposer} proposes and crashes after {} ms",
-            begin.elapsed().as_millis()
-        ));
-        victims.push(proposer);
-    }
-    if victims.len() < 2 + PROPOSERS_MIN {
-        return Err(format!(
-            "only {victims:?} have crashed before a view was agreed upon"
-        ));
-    }
-    let survivors = cluster.all_but(&victims);
-    let after = cluster.wait_for_view(&survivors)?.number;
-    remarks.push(format!(
-        "view {} became view {after} of the other {} nodes after {} ms",
-        view.number,
-        survivors.len(),
-        begin.elapsed().as_millis()
-    ));
-    // Whoever crashes when the others no longer wait for anybody may need a view of its own.
-    if after > view.number + 2 {
-        return Err(format!("view {} became view {after}", view.number));
-    }
-    formed.work(&survivors)?;
-    for &victim in &victims {
-        formed.cluster.network.heal(victim)?;
-    }
-    formed.all_work_again()
-}
-
-/// Who asks for promises in this view, according to what has come to `listener`, and has not crashed yet.
-fn next_proposer(
-    ear: &PacketSocket,
-    listener: u16,
-    view: u64,
-    crashed: &[u16],
-) -> Result<Option<u16>, String> {
-    while let Some(frame) = ear.receive()? {
-        let Some((_, payload)) = datagram_to(listener, &frame) else {
-            continue;
-        };
-        if payload.len() < HEADER_BYTES || payload[fields::KIND] != PREPARE {
-            continue;
-        }
-        let number = |place: usize, bytes: usize| {
-            let bytes = payload.iter().skip(place).take(bytes);
-            bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
-        };
-        let sender = number(fields::SENDER, 2) as u16;
-        if number(fields::VIEW, 8) == view && !crashed.contains(&sender) {
-            return Ok(Some(sender));
-        }
-    }
-    Ok(None)
 }
 
 /// Each node leaves and starts again, by turns. The others go on, and each step is one view.
