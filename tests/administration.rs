@@ -84,6 +84,26 @@ fn a_node_that_was_cut_off_when_it_was_evicted_hears_of_it_later() {
 }
 
 #[test]
+fn who_was_evicted_before_it_heard_that_it_was_let_in_stays_out() {
+    let (mut lab, all) = Lab::formed(4);
+    lab.crash(4);
+    lab.run_until(2_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    // It asks, and hears nothing of what comes of it.
+    let is_whole = Rc::new(Cell::new(false));
+    let whole = is_whole.clone();
+    let is_view_part = |bytes: &[u8]| bytes.get(3) == Some(&(Kind::ViewPart as u8));
+    lab.filter = Box::new(move |_, to, bytes| whole.get() || to != 4 || !is_view_part(bytes));
+    lab.start(4, 2);
+    lab.run_until(2_000, "a view with it", |lab| lab.members(1) == all);
+    let _ = lab.command(1, |each, now| each.evict(now, node(4)));
+    lab.run_until(500, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    is_whole.set(true);
+    lab.run_for(5_000);
+    assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
+    assert!(lab.agree(&[1, 2, 3]));
+}
+
+#[test]
 fn an_eviction_needs_no_coordinator_that_hears_of_it() {
     let (mut lab, _) = Lab::formed(8);
     lab.filter = Box::new(|_, _, bytes| !is_report(bytes));

@@ -159,6 +159,7 @@ fn join_answer() -> impl Strategy<Value = JoinAnswer> {
         ])
         .prop_map(JoinAnswer::Refused),
         any::<u64>().prop_map(|later| JoinAnswer::StaleIncarnation(Incarnation(later))),
+        any::<u64>().prop_map(|life| JoinAnswer::Evicted(Incarnation(life))),
     ]
 }
 

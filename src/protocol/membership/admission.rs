@@ -8,7 +8,7 @@ use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outputs::{Event, RefusalReason};
+use crate::protocol::outputs::{ChangeReason, Event, RefusalReason};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
     write_join, write_join_answer, JoinAnswer, JoinRequest, ReportRecord,
@@ -90,7 +90,11 @@ impl Membership {
             .filter(|last| *last >= joiner.incarnation)
         {
             // It was in, perhaps without hearing of it, or this is an old datagram.
-            answer_join(from, &JoinAnswer::StaleIncarnation(last), outbox);
+            let answer = match self.departures.reason(joiner) {
+                ChangeReason::Evicted => JoinAnswer::Evicted(last),
+                _ => JoinAnswer::StaleIncarnation(last),
+            };
+            answer_join(from, &answer, outbox);
             return;
         } else if self.view.count() >= NODES_MAX {
             self.refuse(joiner, from, RefusalReason::ViewFull, outbox);
@@ -161,6 +165,12 @@ impl Membership {
                 }
                 let incarnation = Incarnation(later.0.saturating_add(1));
                 self.start_new_life(now, incarnation, header.view, outbox);
+            }
+            JoinAnswer::Evicted(life) => {
+                if life != self.own.incarnation {
+                    return Err(Counter::DroppedUnexpected);
+                }
+                self.end_evicted(header.view, outbox);
             }
         }
         Ok(())

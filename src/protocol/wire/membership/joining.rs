@@ -36,6 +36,8 @@ pub enum JoinAnswer {
     Refused(RefusalReason),
     /// The cluster has seen a later life of this node: its next one must be later than this.
     StaleIncarnation(Incarnation),
+    /// An administrator has put this life of the node out, perhaps before it heard that it was in.
+    Evicted(Incarnation),
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::Join`].
@@ -98,6 +100,7 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
             _ => return Err(Counter::DroppedValue),
         }),
         3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
+        4 => JoinAnswer::Evicted(Incarnation(reader.u64()?)),
         _ => return Err(Counter::DroppedValue),
     };
     reader.end()?;
@@ -132,6 +135,10 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
             writer.u8(3)?;
             writer.u64(incarnation.0)
         }
+        JoinAnswer::Evicted(incarnation) => {
+            writer.u8(4)?;
+            writer.u64(incarnation.0)
+        }
     }
 }
 
@@ -150,7 +157,7 @@ mod tests {
         detector: DetectorKind::Gossip,
     };
 
-    const ANSWERS: [JoinAnswer; 12] = [
+    const ANSWERS: [JoinAnswer; 13] = [
         JoinAnswer::Forming {
             last_view: ViewNumber(u64::MAX),
         },
@@ -167,6 +174,7 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::Detector),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
+        JoinAnswer::Evicted(Incarnation(u64::MAX)),
     ];
 
     #[test]
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn answers_that_cannot_be_are_refused() {
-        for kind in 4..=u8::MAX {
+        for kind in 5..=u8::MAX {
             assert_eq!(parse_join_answer(&[kind]), Err(Counter::DroppedValue));
         }
         for reason in [0, 9, 255] {
