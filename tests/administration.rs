@@ -10,6 +10,7 @@ use std::rc::Rc;
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::identity::NodeId;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event};
+use kcgcs_protocol::protocol::time::Duration;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::Lab;
 
@@ -196,6 +197,33 @@ fn a_pin_can_be_ended_from_any_node() {
     assert_eq!(lab.command(5, |each, now| each.pin(now, 0)), Ok(()));
     lab.run_until(200, "a view without it", |lab| lab.agree(&rest));
     assert!(lab.hosts[&1].node.pinned(lab.now).is_none());
+}
+
+#[test]
+fn who_is_pinned_is_not_put_out_by_those_who_are_not() {
+    let (mut lab, all) = Lab::formed(5);
+    for number in &all {
+        let timeout = Some(Duration::from_milliseconds(1_000));
+        lab.command(*number, |each, now| each.set_fence_timeout(now, timeout));
+    }
+    // Each part accuses the others, no part has a quorum, and only nodes 1 and 4 hear of the pin.
+    let is_whole = Rc::new(Cell::new(false));
+    let whole = is_whole.clone();
+    lab.filter = Box::new(move |from, to, bytes| {
+        let part = |number: u16| [1, 2, 3, 1, 3][usize::from(number) - 1];
+        match whole.get() {
+            true => from != 4 || !is_report(bytes),
+            false => part(from) == part(to),
+        }
+    });
+    lab.run_for(200);
+    assert_eq!(lab.command(4, |each, now| each.pin(now, 20_000)), Ok(()));
+    lab.run_for(300);
+    is_whole.set(true);
+    lab.run_for(10_000);
+    assert!(lab.agree(&all));
+    let is_new_life = |event: &Event| matches!(event, Event::Excluded { .. });
+    assert!(all.iter().all(|number| !lab.was_told(*number, is_new_life)));
 }
 
 #[test]

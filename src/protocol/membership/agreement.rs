@@ -186,6 +186,15 @@ pub(super) struct Voter {
     /// It said that it may hold messages of groups that others lack.
     pub(super) has_groups: bool,
     accepted: bool,
+    /// It has said that it is there, though it may not promise: views are pinned where it is.
+    is_there: bool,
+}
+
+impl Voter {
+    /// Whether it has been heard since the ballot began: it is not dead.
+    pub(super) fn has_answered(&self) -> bool {
+        self.promised || self.is_there
+    }
 }
 
 /// How many votes decide.
@@ -327,6 +336,7 @@ impl Proposer {
                 promised: false,
                 has_groups: false,
                 accepted: false,
+                is_there: false,
             });
         }
         self.voters
@@ -384,6 +394,13 @@ impl Proposer {
         if let Some(voter) = self.voter(from) {
             voter.promised = true;
             voter.has_groups = has_groups;
+        }
+    }
+
+    /// A voter says that it is there.
+    pub(super) fn take_presence(&mut self, from: Identity) {
+        if let Some(voter) = self.voter(from) {
+            voter.is_there = true;
         }
     }
 

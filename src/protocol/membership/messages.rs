@@ -182,6 +182,8 @@ impl Membership {
                 self.check_view(now, header, from, outbox)?;
                 self.check_may_vote(now)?;
                 if self.is_pinned() {
+                    // Who does not answer at all would be taken for dead.
+                    outbox.send([&from], Kind::InquiryAnswer, |_| Some(()));
                     return Err(Counter::DroppedUnexpected);
                 }
                 self.highest_round = self.highest_round.max(ballot.round);
@@ -275,6 +277,7 @@ impl Membership {
                 if !body.is_empty() {
                     return Err(Counter::DroppedLength);
                 }
+                self.proposer.take_presence(sender);
                 self.take_inquiry_answer(now, sender, outbox)?;
             }
             Kind::NotMember => {
