@@ -100,6 +100,10 @@ pub struct Alive {
     pub is_leaving: bool,
     /// Whether it has left.
     pub has_left: bool,
+    /// Who was asked to put it out: host and incarnation.
+    pub evicted_by: Vec<(usize, u64)>,
+    /// Until when views are pinned, as its events told.
+    pub pinned_until: Option<u64>,
     /// Wake-ups of the engine.
     pub engine_wakeups: WakeupCount,
     /// Wake-ups of the pulse.
