@@ -29,6 +29,8 @@ pub(super) struct Participant {
     returns_after: Option<u64>,
     /// It was out before the epoch began: it is told so, and nobody waits for it.
     pub(super) is_out: bool,
+    /// It has asked to be let go since it was sent something last: it does not know that it is out.
+    pub(super) asks: bool,
     /// It has got `ends_at`, and is forgotten at this time.
     pub(super) forgotten_at: Option<Instant>,
 }
@@ -47,6 +49,7 @@ impl Participant {
             ends_at: None,
             returns_after: None,
             is_out: false,
+            asks: false,
             forgotten_at: None,
         }
     }

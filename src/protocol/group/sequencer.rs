@@ -152,6 +152,10 @@ impl Sequencer {
     /// A member asks to be let go. False if it is not known at all, now that everything is.
     pub(super) fn leave(&mut self, member: MemberId) -> bool {
         self.joins.retain(|known| *known != member);
+        let participants = self.participants.as_mut_slice().iter_mut();
+        for participant in participants.filter(|participant| participant.node == member.node) {
+            participant.asks = true;
+        }
         if !self.gone.contains(&member) {
             if self.gone.is_full() {
                 self.gone.remove(0);
@@ -447,7 +451,9 @@ impl Sequencer {
             match participant.resend_at {
                 None => participant.resend_at = Some(now.after(participant.interval)),
                 Some(at) if now >= at => {
-                    if participant.is_out && participant.interval >= interval.times(BACK_OFF_MAX) {
+                    let asks = core::mem::take(&mut participant.asks);
+                    let is_last = participant.interval >= interval.times(BACK_OFF_MAX);
+                    if participant.is_out && is_last && !asks {
                         // It may know already, and have nothing to do with the group any more.
                         participant.forgotten_at = Some(now);
                         continue;
