@@ -105,6 +105,27 @@ fn who_was_evicted_before_it_heard_that_it_was_let_in_stays_out() {
 }
 
 #[test]
+fn who_was_evicted_and_gives_its_view_up_before_it_hears_of_it_stays_out() {
+    let (mut lab, _) = Lab::formed(5);
+    let is_whole = Rc::new(Cell::new(false));
+    let whole = is_whole.clone();
+    lab.filter = Box::new(move |from, to, _| whole.get() || (from < 4) == (to < 4));
+    let _ = lab.command(1, |each, now| each.evict(now, node(4)));
+    lab.run_until(3_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    // In the other part memory is lost.
+    lab.crash(5);
+    lab.start(5, 2);
+    let has_given_up = |lab: &Lab| lab.was_told(4, |e| matches!(e, Event::Excluded { .. }));
+    lab.run_until(10_000, "node 4 to give up", has_given_up);
+    is_whole.set(true);
+    lab.run_for(10_000);
+    assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
+    assert!(lab.agree(&[1, 2, 3, 5]));
+    lab.start(4, 9);
+    lab.run_until(3_000, "a view of all", |lab| lab.agree(&[1, 2, 3, 4, 5]));
+}
+
+#[test]
 fn an_eviction_needs_no_coordinator_that_hears_of_it() {
     let (mut lab, _) = Lab::formed(8);
     lab.filter = Box::new(|_, _, bytes| !is_report(bytes));

@@ -227,7 +227,8 @@ proptest! {
             detector,
         };
         let last_view = ViewNumber(u64::from(number));
-        let join = JoinRequest { settings, has_heard: rings % 2 == 0, last_view };
+        let started_as = Incarnation(u64::from(rings));
+        let join = JoinRequest { settings, has_heard: rings % 2 == 0, last_view, started_as };
         prop_assert_eq!(parse_join(&written(|writer| write_join(writer, &join))), Ok(join));
         let body = written(|writer| write_join_answer(writer, &answer));
         prop_assert_eq!(parse_join_answer(&body), Ok(answer));

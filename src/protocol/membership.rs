@@ -209,7 +209,7 @@ impl Membership {
                 milliseconds(settings.batching_ms),
                 probing.plus(interval).plus(retransmit),
             )?,
-            joining: Joining::new(now, &configuration)?,
+            joining: Joining::new(now, &configuration, own.incarnation)?,
             farewell: None,
             signals: Signals::default(),
             has_groups: false,

@@ -8,7 +8,7 @@ use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outputs::{ChangeReason, Event, RefusalReason};
+use crate::protocol::outputs::{Event, RefusalReason};
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
     write_join, write_join_answer, JoinAnswer, JoinRequest, ReportRecord,
@@ -48,7 +48,7 @@ impl Membership {
                 }
             }
             Phase::Member | Phase::Leaving if self.has_quorum() => {
-                self.answer_joiner(now, joiner, request.has_heard, from, outbox);
+                self.answer_joiner(now, joiner, &request, from, outbox);
             }
             // Nobody is let in now, but nobody shall form another cluster either.
             Phase::Member | Phase::Leaving => {
@@ -64,7 +64,7 @@ impl Membership {
         &mut self,
         now: Instant,
         joiner: Identity,
-        has_heard: bool,
+        request: &JoinRequest,
         from: PeerAddress,
         outbox: &mut Outbox,
     ) {
@@ -84,17 +84,18 @@ impl Membership {
                 self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
                 return;
             }
+        } else if (self.departures).was_evicted_since(joiner, request.started_as) {
+            // It has given its view up, or did not hear that it was in, and does not know that it is out.
+            let answer = JoinAnswer::Evicted(joiner.incarnation);
+            answer_join(from, &answer, outbox);
+            return;
         } else if let Some(last) = self
             .departures
             .last_life(joiner)
             .filter(|last| *last >= joiner.incarnation)
         {
             // It was in, perhaps without hearing of it, or this is an old datagram.
-            let answer = match self.departures.reason(joiner) {
-                ChangeReason::Evicted => JoinAnswer::Evicted(last),
-                _ => JoinAnswer::StaleIncarnation(last),
-            };
-            answer_join(from, &answer, outbox);
+            answer_join(from, &JoinAnswer::StaleIncarnation(last), outbox);
             return;
         } else if self.view.count() >= NODES_MAX {
             self.refuse(joiner, from, RefusalReason::ViewFull, outbox);
@@ -106,7 +107,7 @@ impl Membership {
         let answer = JoinAnswer::Known { coordinator };
         answer_join(from, &answer, outbox);
         // Who hears nothing would only be put out again.
-        if has_heard && self.is_arc_coordinator(joiner.node) {
+        if request.has_heard && self.is_arc_coordinator(joiner.node) {
             self.changes.add_join(now, joiner, from);
             self.relay(&ReportRecord::Join(joiner, from), outbox);
         }

@@ -12,7 +12,7 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::configuration::ValidConfiguration;
-use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
 use crate::protocol::limits::{NODES_MAX, REJOIN_PAUSE_ROUNDS_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::random::Random;
@@ -64,6 +64,8 @@ pub(super) struct Joining {
     redirects: u32,
     /// The latest view that this node knows of, in all its lives: the next first view comes after it.
     last_view: ViewNumber,
+    /// The life in which this node was started.
+    started_as: Incarnation,
 }
 
 impl Joining {
@@ -71,6 +73,7 @@ impl Joining {
     pub(super) fn new(
         now: Instant,
         configuration: &ValidConfiguration,
+        started_as: Incarnation,
     ) -> Result<Self, OutOfMemory> {
         let settings = configuration.settings();
         Ok(Self {
@@ -82,6 +85,7 @@ impl Joining {
             losses: 0,
             redirects: 0,
             last_view: ViewNumber::default(),
+            started_as,
         })
     }
 
@@ -180,6 +184,7 @@ impl Joining {
             settings: configuration.shared(),
             has_heard: self.knows_cluster(now),
             last_view: self.last_view,
+            started_as: self.started_as,
         }
     }
 
@@ -343,7 +348,7 @@ mod tests {
     #[test]
     fn a_round_asks_all_peers_and_the_next_one_comes_after_a_while() -> TestResult {
         let configuration = configuration(5, 0)?;
-        let mut joining = Joining::new(at(1000), &configuration)?;
+        let mut joining = Joining::new(at(1000), &configuration, Incarnation(1))?;
         assert_eq!(joining.next_deadline(), at(1000));
         assert_eq!(round(&mut joining, at(999), &configuration, &mut [])?, None);
         let mut asked = [0; 6];
@@ -368,7 +373,7 @@ mod tests {
     #[test]
     fn of_many_peers_some_are_asked_in_each_round_and_all_in_turn() -> TestResult {
         let configuration = configuration(200, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         let mut asked = [0; 201];
         for _ in 0..12 {
             let now = joining.next_deadline();
@@ -385,7 +390,7 @@ mod tests {
     #[test]
     fn members_that_name_each_other_are_asked_a_few_times_in_a_round() -> TestResult {
         let configuration = configuration(3, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         for now in [0, 1000, 2000] {
             round(&mut joining, at(now), &configuration, &mut [])?;
             let mut asked = 0;
@@ -400,7 +405,7 @@ mod tests {
     #[test]
     fn the_coordinator_somebody_told_of_is_asked_too() -> TestResult {
         let configuration = configuration(3, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.learn(at(0), address(77)));
         assert!(!joining.learn(at(1), address(77)));
         let mut asked = [0; 100];
@@ -419,7 +424,7 @@ mod tests {
     #[test]
     fn a_node_without_peers_forms_a_view_at_once() -> TestResult {
         let configuration = configuration(1, 0)?;
-        let joining = Joining::new(at(0), &configuration)?;
+        let joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(may_form(&joining, 0, 1, &configuration));
         Ok(())
     }
@@ -427,7 +432,7 @@ mod tests {
     #[test]
     fn the_lowest_address_forms_as_soon_as_all_are_there() -> TestResult {
         let configuration = configuration(3, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.add_candidate(at(10), identity(2), address(2), ViewNumber(0)));
         assert!(!may_form(&joining, 10, 1, &configuration));
         assert!(joining.add_candidate(at(10), identity(3), address(3), ViewNumber(0)));
@@ -440,7 +445,7 @@ mod tests {
     #[test]
     fn after_some_rounds_a_quorum_of_the_expected_is_enough() -> TestResult {
         let configuration = configuration(5, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         for begun in 1..=PATIENCE_ROUNDS + 1 {
             let now = joining.next_deadline();
             assert!(round(&mut joining, now, &configuration, &mut [])?.is_some());
@@ -457,7 +462,7 @@ mod tests {
     #[test]
     fn nobody_forms_a_view_while_there_is_a_cluster() -> TestResult {
         let configuration = configuration(1, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         joining.learn(at(100), address(7));
         assert!(!may_form(&joining, 100, 1, &configuration));
         assert!(!may_form(&joining, 1099, 1, &configuration));
@@ -469,7 +474,7 @@ mod tests {
     #[test]
     fn candidates_that_fall_silent_do_not_count() -> TestResult {
         let configuration = configuration(2, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.add_candidate(at(0), identity(2), address(2), ViewNumber(0)));
         assert!(!joining.add_candidate(at(100), identity(2), address(2), ViewNumber(0)));
         assert!(may_form(&joining, 849, 1, &configuration));
@@ -482,7 +487,7 @@ mod tests {
     #[test]
     fn of_two_lives_of_a_candidate_the_later_one_counts() -> TestResult {
         let configuration = configuration(2, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.add_candidate(at(0), life(2, 2), address(2), ViewNumber(0)));
         assert!(!joining.add_candidate(at(1), life(2, 1), address(2), ViewNumber(0)));
         assert!(joining.add_candidate(at(2), life(2, 3), address(2), ViewNumber(0)));

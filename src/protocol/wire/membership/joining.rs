@@ -17,6 +17,8 @@ pub struct JoinRequest {
     pub has_heard: bool,
     /// The latest view that it knows of, zero if none.
     pub last_view: ViewNumber,
+    /// The life in which it was started: all later ones it has begun by itself.
+    pub started_as: Incarnation,
 }
 
 /// What a node that looks for a cluster is told.
@@ -36,7 +38,7 @@ pub enum JoinAnswer {
     Refused(RefusalReason),
     /// The cluster has seen a later life of this node: its next one must be later than this.
     StaleIncarnation(Incarnation),
-    /// An administrator has put this life of the node out, perhaps before it heard that it was in.
+    /// An administrator has put this life of the node out, or an earlier one that it does not know of.
     Evicted(Incarnation),
 }
 
@@ -57,11 +59,13 @@ pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
         _ => return Err(Counter::DroppedValue),
     };
     let last_view = ViewNumber(reader.u64()?);
+    let started_as = Incarnation(reader.u64()?);
     reader.end()?;
     Ok(JoinRequest {
         settings,
         has_heard,
         last_view,
+        started_as,
     })
 }
 
@@ -75,7 +79,8 @@ pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> 
     writer.u32(settings.even_split)?;
     writer.u8(settings.detector.number())?;
     writer.u8(u8::from(request.has_heard))?;
-    writer.u64(request.last_view.0)
+    writer.u64(request.last_view.0)?;
+    writer.u64(request.started_as.0)
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::JoinAnswer`].
@@ -179,11 +184,12 @@ mod tests {
 
     #[test]
     fn a_join_is_read_as_it_was_written() -> TestResult {
-        let mut buffer = [0; 32];
+        let mut buffer = [0; 48];
         let request = JoinRequest {
             settings: SETTINGS,
             has_heard: true,
             last_view: ViewNumber(9),
+            started_as: Incarnation(3),
         };
         let body = written(&mut buffer, |writer| write_join(writer, &request))?;
         assert_eq!(parse_join(body), Ok(request));
