@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A1: who is said to have been evicted was; it is told so and does not go on by itself under another
-//! incarnation, as who was put out for silence does.
+//! incarnation, as who was put out for silence does. (It may have begun another life by itself before it
+//! hears of the eviction. Then that one comes into no view.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::index::{Index, Life};
+use crate::index::{Index, Process, CLUSTER};
 use crate::trace::{EventKind, Expectation, Member, Reason};
 use crate::violation::Violations;
 
@@ -22,7 +23,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             EventKind::Evict { subject } => {
                 asked.insert((subject.node, subject.incarnation));
             }
-            EventKind::Evicted if !asked.contains(&(event.node, event.incarnation)) => {
+            EventKind::Evicted if !was_asked(&asked, event.node, event.incarnation) => {
                 let text = format!("node {} was put out, and nobody asked for it", event.node);
                 found.add(NAME, &[event], text);
             }
@@ -56,12 +57,19 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
         }
     }
     for (key, number) in out {
-        let life = index.lives.get(&key);
-        if let Some(end) = life.and_then(|life| goes_on(life, number)) {
-            let text = format!("node {} was evicted and does not know it", key.0);
-            found.add(NAME, &[&index.events[number], &index.events[end]], text);
+        if let Some(view) = comes_back(index, key, number) {
+            let text = format!("node {} was evicted and goes on by itself", key.0);
+            found.add(NAME, &[&index.events[number], &index.events[view]], text);
         }
     }
+}
+
+/// Whether somebody asked for the eviction of this life of the node, or of one before it.
+fn was_asked(asked: &BTreeSet<(u16, u64)>, node: u16, incarnation: u64) -> bool {
+    asked
+        .range((node, 0)..=(node, incarnation))
+        .next()
+        .is_some()
 }
 
 fn is_told(index: &Index<'_>, member: &Member, deadline: u64) -> bool {
@@ -70,9 +78,33 @@ fn is_told(index: &Index<'_>, member: &Member, deadline: u64) -> bool {
     told.is_some_and(|told| index.events[told].t <= deadline)
 }
 
-/// The end of a life that was not told, if it ended in order after event `out`, other than by a farewell.
-fn goes_on(life: &Life, out: usize) -> Option<usize> {
-    let is_excused = life.evicted.is_some() || life.asked_to_leave.is_some();
-    let end = life.stop.filter(|stop| *stop > out && !is_excused)?;
-    life.crash.is_none_or(|crash| crash > end).then_some(end)
+/// The first view of the lives that the node begins by itself after the one that went in event `out`.
+fn comes_back(index: &Index<'_>, (node, incarnation): (u16, u64), out: usize) -> Option<usize> {
+    let mut incarnation = incarnation;
+    loop {
+        let life = index.lives.get(&(node, incarnation))?;
+        let is_over = life.evicted.is_some() || life.asked_to_leave.is_some();
+        let end = life.stop.filter(|stop| *stop > out && !is_over)?;
+        // Who is started anew by somebody is so later.
+        let start = index
+            .events
+            .get(end + 1..)?
+            .iter()
+            .find(|e| e.node == node)?;
+        if start.kind != EventKind::Start || start.t != index.events[end].t {
+            return None;
+        }
+        incarnation = start.incarnation;
+        let is_next = |process: &&Process| {
+            process.scope == CLUSTER && (process.node, process.incarnation) == (node, incarnation)
+        };
+        let first = index
+            .processes
+            .iter()
+            .find(is_next)
+            .and_then(|process| process.installs.first());
+        if let Some(first) = first {
+            return Some(first.event);
+        }
+    }
 }
