@@ -14,7 +14,7 @@
 
 use super::flush::{Decision, NodeReport};
 use super::log::{Entry, Log, ViewEntry};
-use super::participant::Participant;
+use super::participant::{Participant, TELLINGS};
 use super::stash::Stash;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
@@ -154,7 +154,7 @@ impl Sequencer {
         self.joins.retain(|known| *known != member);
         let participants = self.participants.as_mut_slice().iter_mut();
         for participant in participants.filter(|participant| participant.node == member.node) {
-            participant.asks = true;
+            participant.tellings = TELLINGS;
         }
         if !self.gone.contains(&member) {
             if self.gone.is_full() {
@@ -451,13 +451,13 @@ impl Sequencer {
             match participant.resend_at {
                 None => participant.resend_at = Some(now.after(participant.interval)),
                 Some(at) if now >= at => {
-                    let asks = core::mem::take(&mut participant.asks);
                     let is_last = participant.interval >= interval.times(BACK_OFF_MAX);
-                    if participant.is_out && is_last && !asks {
+                    if participant.is_out && is_last && participant.tellings == 0 {
                         // It may know already, and have nothing to do with the group any more.
                         participant.forgotten_at = Some(now);
                         continue;
                     }
+                    participant.tellings = participant.tellings.saturating_sub(1);
                     let behind = participant.sent.saturating_sub(participant.acknowledged);
                     resent = resent.saturating_add(behind);
                     participant.sent = participant.acknowledged;
