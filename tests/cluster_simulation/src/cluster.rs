@@ -187,6 +187,7 @@ impl Cluster {
                 frozen_until: 0,
                 hindered_until: 0,
                 ghost_until: 0,
+                fenced_until: 0,
                 engine_delay_mean_us: options.engine_delay_mean_us,
                 loses_one: false,
                 clock: MachineClock::new(

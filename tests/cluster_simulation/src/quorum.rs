@@ -66,6 +66,7 @@ pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
             let alive = host.alive.as_ref();
             alive.is_some_and(|alive| !alive.is_leaving && alive.evicted_by.is_empty())
                 && host.frozen_until <= cluster.now()
+                && host.fenced_until <= cluster.now()
         };
         return !cluster.network.is_impaired()
             && cluster.hosts.iter().all(is_undisturbed)
@@ -90,6 +91,7 @@ fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
             && !alive.is_leaving
             && alive.evicted_by.is_empty()
             && host.frozen_until <= cluster.now()
+            && host.fenced_until <= cluster.now()
             && can_be_reached
             && !victims.contains(&number)
     })

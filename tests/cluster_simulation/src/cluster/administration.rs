@@ -12,7 +12,7 @@ use trace_checker::trace::EventKind;
 use super::{Cluster, Occurrence};
 use crate::recorder::node_member;
 use crate::sabotage::Sabotage;
-use crate::timing::MS;
+use crate::timing::{aftermath_ns, MS};
 
 /// By how much too long a node with this bug waits for its handler.
 const FENCE_FOR_EVER_FACTOR: u64 = 50;
@@ -128,6 +128,12 @@ impl Cluster {
             return;
         };
         self.fence_calls += 1;
+        let until = self.now + self.fence_ns() + aftermath_ns(&self.options.configuration);
+        let number = usize::from(subject.node.number()) - 1;
+        let alive = self.hosts[number].alive.as_ref();
+        if alive.is_some_and(|alive| alive.identity == subject) {
+            self.hosts[number].fenced_until = until;
+        }
         if self.options.sabotage == Some(Sabotage::FenceUnasked) {
             self.command(host, |node, now| node.answer_fence(now, subject, true));
             return;

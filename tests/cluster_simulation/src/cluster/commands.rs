@@ -63,6 +63,7 @@ impl Cluster {
         machine.last_incarnation = incarnation;
         machine.lives += 1;
         machine.frozen_until = 0;
+        machine.fenced_until = 0;
         machine.alive = Some(Box::new(Alive {
             node,
             pulse,

@@ -326,6 +326,7 @@ impl Cluster {
                         self.fault(host, &what);
                     } else {
                         machine.last_incarnation = incarnation;
+                        machine.fenced_until = 0;
                     }
                     self.guard(host);
                 }
