@@ -10,6 +10,7 @@ use std::rc::Rc;
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::identity::NodeId;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event};
+use kcgcs_protocol::protocol::time::Duration;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::Lab;
 
@@ -81,6 +82,47 @@ fn a_node_that_was_cut_off_when_it_was_evicted_hears_of_it_later() {
     assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
     lab.run_for(10_000);
     assert!(lab.agree(&[1, 2, 3, 5]));
+}
+
+#[test]
+fn who_was_evicted_before_it_heard_that_it_was_let_in_stays_out() {
+    let (mut lab, all) = Lab::formed(4);
+    lab.crash(4);
+    lab.run_until(2_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    // It asks, and hears nothing of what comes of it.
+    let is_whole = Rc::new(Cell::new(false));
+    let whole = is_whole.clone();
+    let is_view_part = |bytes: &[u8]| bytes.get(3) == Some(&(Kind::ViewPart as u8));
+    lab.filter = Box::new(move |_, to, bytes| whole.get() || to != 4 || !is_view_part(bytes));
+    lab.start(4, 2);
+    lab.run_until(2_000, "a view with it", |lab| lab.members(1) == all);
+    let _ = lab.command(1, |each, now| each.evict(now, node(4)));
+    lab.run_until(500, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    is_whole.set(true);
+    lab.run_for(5_000);
+    assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
+    assert!(lab.agree(&[1, 2, 3]));
+}
+
+#[test]
+fn who_was_evicted_and_gives_its_view_up_before_it_hears_of_it_stays_out() {
+    let (mut lab, _) = Lab::formed(5);
+    let is_whole = Rc::new(Cell::new(false));
+    let whole = is_whole.clone();
+    lab.filter = Box::new(move |from, to, _| whole.get() || (from < 4) == (to < 4));
+    let _ = lab.command(1, |each, now| each.evict(now, node(4)));
+    lab.run_until(3_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
+    // In the other part memory is lost.
+    lab.crash(5);
+    lab.start(5, 2);
+    let has_given_up = |lab: &Lab| lab.was_told(4, |e| matches!(e, Event::Excluded { .. }));
+    lab.run_until(10_000, "node 4 to give up", has_given_up);
+    is_whole.set(true);
+    lab.run_for(10_000);
+    assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
+    assert!(lab.agree(&[1, 2, 3, 5]));
+    lab.start(4, 9);
+    lab.run_until(3_000, "a view of all", |lab| lab.agree(&[1, 2, 3, 4, 5]));
 }
 
 #[test]
@@ -176,6 +218,33 @@ fn a_pin_can_be_ended_from_any_node() {
     assert_eq!(lab.command(5, |each, now| each.pin(now, 0)), Ok(()));
     lab.run_until(200, "a view without it", |lab| lab.agree(&rest));
     assert!(lab.hosts[&1].node.pinned(lab.now).is_none());
+}
+
+#[test]
+fn who_is_pinned_is_not_put_out_by_those_who_are_not() {
+    let (mut lab, all) = Lab::formed(5);
+    for number in &all {
+        let timeout = Some(Duration::from_milliseconds(1_000));
+        lab.command(*number, |each, now| each.set_fence_timeout(now, timeout));
+    }
+    // Each part accuses the others, no part has a quorum, and only nodes 1 and 4 hear of the pin.
+    let is_whole = Rc::new(Cell::new(false));
+    let whole = is_whole.clone();
+    lab.filter = Box::new(move |from, to, bytes| {
+        let part = |number: u16| [1, 2, 3, 1, 3][usize::from(number) - 1];
+        match whole.get() {
+            true => from != 4 || !is_report(bytes),
+            false => part(from) == part(to),
+        }
+    });
+    lab.run_for(200);
+    assert_eq!(lab.command(4, |each, now| each.pin(now, 20_000)), Ok(()));
+    lab.run_for(300);
+    is_whole.set(true);
+    lab.run_for(10_000);
+    assert!(lab.agree(&all));
+    let is_new_life = |event: &Event| matches!(event, Event::Excluded { .. });
+    assert!(all.iter().all(|number| !lab.was_told(*number, is_new_life)));
 }
 
 #[test]

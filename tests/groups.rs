@@ -4,6 +4,9 @@
 
 mod lab;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
@@ -296,5 +299,51 @@ fn a_member_whose_node_leaves_is_told_nothing_after_its_end() {
                 .any(|event| matches!(event, Event::Sent { .. } | Event::Writable { .. })),
             "node {number}: {after:?}"
         );
+    }
+}
+
+#[test]
+fn who_leaves_when_all_leave_is_told_so_although_its_coordinator_does_not_reach_it_for_a_while() {
+    let (mut lab, _) = Lab::formed(4);
+    lab.crash(1);
+    lab.run_until(2_000, "a view without node 1", |lab| lab.agree(&[2, 3, 4]));
+    // One of these groups is node 1's when it is back.
+    let names: Vec<[u8; 1]> = (b'a'..=b'z').map(|letter| [letter]).collect();
+    let handles: Vec<_> = names
+        .iter()
+        .map(|name| (lab.join(2, name), lab.join(4, name)))
+        .collect();
+    lab.run_for(1_000);
+    let is_open = Rc::new(Cell::new(false));
+    let open = is_open.clone();
+    lab.filter = Box::new(move |from, to, bytes| {
+        let is_of_groups = Kind::from_number(bytes[3]).is_some_and(Kind::is_group);
+        open.get() || (from, to) != (1, 2) || !is_of_groups
+    });
+    lab.start(1, 2);
+    let is_blocked = |lab: &Lab, number| {
+        lab.was_told(
+            number,
+            |event| matches!(event, Event::Prepare { number } if number.0 == 3),
+        )
+    };
+    lab.run_until(3_000, "a view change", |lab| {
+        is_blocked(lab, 2) && is_blocked(lab, 4)
+    });
+    for (one, other) in &handles {
+        lab.leave(2, *one);
+        lab.leave(4, *other);
+    }
+    lab.run_for(1_500);
+    is_open.set(true);
+    lab.run_for(3_000);
+    for (one, other) in handles {
+        for (number, endpoint) in [(2, one), (4, other)] {
+            let has_left = |event: &Event| matches!(event, Event::GroupLeft { endpoint: of } if *of == endpoint);
+            assert!(
+                lab.was_told(number, has_left),
+                "node {number}, {endpoint:?}"
+            );
+        }
     }
 }

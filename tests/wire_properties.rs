@@ -167,6 +167,7 @@ fn join_answer() -> impl Strategy<Value = JoinAnswer> {
         any::<u64>().prop_map(|later| JoinAnswer::StaleIncarnation(Incarnation(later))),
         (any::<bool>(), node())
             .prop_map(|(is_primary, issuer)| JoinAnswer::Part { is_primary, issuer }),
+        any::<u64>().prop_map(|life| JoinAnswer::Evicted(Incarnation(life))),
     ]
 }
 

@@ -213,7 +213,7 @@ impl Membership {
                 milliseconds(settings.batching_ms),
                 probing.plus(interval).plus(retransmit),
             )?)?,
-            joining: Owned::try_new(Joining::new(now, &configuration)?)?,
+            joining: Owned::try_new(Joining::new(now, &configuration, own.incarnation)?)?,
             farewell: None,
             signals: Signals::default(),
             has_groups: false,

@@ -9,6 +9,10 @@ use crate::protocol::time::{Duration, Instant};
 /// A node that is out of the group is answered for so many intervals: what it was told last may have
 /// been lost. One that is silent for longer is put out of the cluster.
 const REMEMBERED_INTERVALS: u64 = 20;
+/// A node that does not know that it is out, and asks to be let go, is told so many times more. What is
+/// between may work one way only, or not at all for a while.
+pub(super) const TELLINGS: u8 = 16;
+
 /// A node that has members.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Participant {
@@ -29,6 +33,8 @@ pub(super) struct Participant {
     returns_after: Option<u64>,
     /// It was out before the epoch began: it is told so, and nobody waits for it.
     pub(super) is_out: bool,
+    /// It asks to be let go, so it does not know that it is out: how often it is still told so.
+    pub(super) tellings: u8,
     /// It has got `ends_at`, and is forgotten at this time.
     pub(super) forgotten_at: Option<Instant>,
 }
@@ -47,6 +53,7 @@ impl Participant {
             ends_at: None,
             returns_after: None,
             is_out: false,
+            tellings: 0,
             forgotten_at: None,
         }
     }

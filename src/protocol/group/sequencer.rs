@@ -14,7 +14,7 @@
 
 use super::flush::{Decision, NodeReport};
 use super::log::{Entry, Log, ViewEntry};
-use super::participant::Participant;
+use super::participant::{Participant, TELLINGS};
 use super::stash::Stash;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
@@ -152,6 +152,10 @@ impl Sequencer {
     /// A member asks to be let go. False if it is not known at all, now that everything is.
     pub(super) fn leave(&mut self, member: MemberId) -> bool {
         self.joins.retain(|known| *known != member);
+        let participants = self.participants.as_mut_slice().iter_mut();
+        for participant in participants.filter(|participant| participant.node == member.node) {
+            participant.tellings = TELLINGS;
+        }
         if !self.gone.contains(&member) {
             if self.gone.is_full() {
                 self.gone.remove(0);
@@ -447,11 +451,13 @@ impl Sequencer {
             match participant.resend_at {
                 None => participant.resend_at = Some(now.after(participant.interval)),
                 Some(at) if now >= at => {
-                    if participant.is_out && participant.interval >= interval.times(BACK_OFF_MAX) {
+                    let is_last = participant.interval >= interval.times(BACK_OFF_MAX);
+                    if participant.is_out && is_last && participant.tellings == 0 {
                         // It may know already, and have nothing to do with the group any more.
                         participant.forgotten_at = Some(now);
                         continue;
                     }
+                    participant.tellings = participant.tellings.saturating_sub(1);
                     let behind = participant.sent.saturating_sub(participant.acknowledged);
                     resent = resent.saturating_add(behind);
                     participant.sent = participant.acknowledged;

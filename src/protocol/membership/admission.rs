@@ -90,6 +90,11 @@ impl Membership {
                 self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
                 return;
             }
+        } else if (self.departures).was_evicted_since(joiner, request.seat.birth) {
+            // It has given its view up, or did not hear that it was in, and does not know that it is out.
+            let answer = JoinAnswer::Evicted(joiner.incarnation);
+            answer_join(from, &answer, outbox);
+            return;
         } else if let Some(last) = self
             .departures
             .last_life(joiner)
@@ -178,6 +183,12 @@ impl Membership {
                 }
                 let incarnation = Incarnation(later.0.saturating_add(1));
                 self.start_new_life(now, incarnation, header.view, outbox);
+            }
+            JoinAnswer::Evicted(life) => {
+                if life != self.own.incarnation {
+                    return Err(Counter::DroppedUnexpected);
+                }
+                self.end_evicted(header.view, outbox);
             }
         }
         Ok(())

@@ -215,6 +215,15 @@ pub(super) struct Voter {
     /// Whether it votes about the successor of the last primary view.
     pub(super) vote: Vote,
     accepted: bool,
+    /// It has said that it is there, though it may not promise: views are pinned where it is.
+    is_there: bool,
+}
+
+impl Voter {
+    /// Whether it has been heard since the ballot began: it is not dead.
+    pub(super) fn has_answered(&self) -> bool {
+        self.promised || self.is_there
+    }
 }
 
 /// Whether a voter without a view votes about who follows the last primary view ([`super::parts`]).
@@ -399,6 +408,7 @@ impl Proposer {
                 has_groups: false,
                 vote: Vote::None,
                 accepted: false,
+                is_there: false,
             });
         }
         self.voters
@@ -494,6 +504,13 @@ impl Proposer {
     /// Whether so many as the rule asks for have promised.
     pub(super) fn is_promised_by(&self, rule: QuorumRule) -> bool {
         self.is_met(rule, |voter| voter.promised)
+    }
+
+    /// A voter says that it is there.
+    pub(super) fn take_presence(&mut self, from: Identity) {
+        if let Some(voter) = self.voter(from) {
+            voter.is_there = true;
+        }
     }
 
     /// An acceptance came in.

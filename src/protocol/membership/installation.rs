@@ -226,7 +226,7 @@ impl Membership {
     }
 
     /// An administrator has put this node out: it does not come back by itself.
-    fn end_evicted(&mut self, later_view: ViewNumber, outbox: &mut Outbox) {
+    pub(super) fn end_evicted(&mut self, later_view: ViewNumber, outbox: &mut Outbox) {
         self.forget_view(outbox);
         self.phase = Phase::Gone;
         self.signals = super::Signals {

@@ -12,7 +12,7 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::configuration::ValidConfiguration;
-use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
 use crate::protocol::limits::{NODES_MAX, REJOIN_PAUSE_ROUNDS_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::random::Random;
@@ -66,6 +66,8 @@ pub(super) struct Joining {
     redirects: u32,
     /// The latest view that this node knows of, in all its lives: the next first view comes after it.
     last_view: ViewNumber,
+    /// The life in which this node was started.
+    started_as: Incarnation,
 }
 
 impl Joining {
@@ -73,6 +75,7 @@ impl Joining {
     pub(super) fn new(
         now: Instant,
         configuration: &ValidConfiguration,
+        started_as: Incarnation,
     ) -> Result<Self, OutOfMemory> {
         let settings = configuration.settings();
         Ok(Self {
@@ -84,6 +87,7 @@ impl Joining {
             losses: 0,
             redirects: 0,
             last_view: ViewNumber::default(),
+            started_as,
         })
     }
 
@@ -201,6 +205,11 @@ impl Joining {
     /// There is, or was, such a view.
     pub(super) fn note_view(&mut self, number: ViewNumber) {
         self.last_view = self.last_view.max(number);
+    }
+
+    /// The life in which this node was started: all later ones it has begun by itself.
+    pub(super) fn started_as(&self) -> Incarnation {
+        self.started_as
     }
 
     /// The latest view that this node knows of.
@@ -376,7 +385,7 @@ mod tests {
     #[test]
     fn a_round_asks_all_peers_and_the_next_one_comes_after_a_while() -> TestResult {
         let configuration = configuration(5, 0)?;
-        let mut joining = Joining::new(at(1000), &configuration)?;
+        let mut joining = Joining::new(at(1000), &configuration, Incarnation(1))?;
         assert_eq!(joining.next_deadline(), at(1000));
         assert_eq!(round(&mut joining, at(999), &configuration, &mut [])?, None);
         let mut asked = [0; 6];
@@ -401,7 +410,7 @@ mod tests {
     #[test]
     fn of_many_peers_some_are_asked_in_each_round_and_all_in_turn() -> TestResult {
         let configuration = configuration(200, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         let mut asked = [0; 201];
         for _ in 0..12 {
             let now = joining.next_deadline();
@@ -418,7 +427,7 @@ mod tests {
     #[test]
     fn members_that_name_each_other_are_asked_a_few_times_in_a_round() -> TestResult {
         let configuration = configuration(3, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         for now in [0, 1000, 2000] {
             round(&mut joining, at(now), &configuration, &mut [])?;
             let mut asked = 0;
@@ -433,7 +442,7 @@ mod tests {
     #[test]
     fn the_coordinator_somebody_told_of_is_asked_too() -> TestResult {
         let configuration = configuration(3, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.learn(at(0), address(77)));
         assert!(!joining.learn(at(1), address(77)));
         let mut asked = [0; 100];
@@ -452,7 +461,7 @@ mod tests {
     #[test]
     fn a_node_without_peers_forms_a_view_at_once() -> TestResult {
         let configuration = configuration(1, 0)?;
-        let joining = Joining::new(at(0), &configuration)?;
+        let joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(may_form(&joining, 0, 1, &configuration));
         Ok(())
     }
@@ -460,7 +469,7 @@ mod tests {
     #[test]
     fn the_lowest_address_forms_as_soon_as_all_are_there() -> TestResult {
         let configuration = configuration(3, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.add_candidate(
             at(10),
             identity(2),
@@ -485,7 +494,7 @@ mod tests {
     #[test]
     fn after_some_rounds_a_quorum_of_the_expected_is_enough() -> TestResult {
         let configuration = configuration(5, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         for begun in 1..=PATIENCE_ROUNDS + 1 {
             let now = joining.next_deadline();
             assert!(round(&mut joining, now, &configuration, &mut [])?.is_some());
@@ -502,7 +511,7 @@ mod tests {
     #[test]
     fn nobody_forms_a_view_while_there_is_a_cluster() -> TestResult {
         let configuration = configuration(1, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         joining.learn(at(100), address(7));
         assert!(!may_form(&joining, 100, 1, &configuration));
         assert!(!may_form(&joining, 1099, 1, &configuration));
@@ -514,7 +523,7 @@ mod tests {
     #[test]
     fn candidates_that_fall_silent_do_not_count() -> TestResult {
         let configuration = configuration(2, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.add_candidate(
             at(0),
             identity(2),
@@ -545,7 +554,7 @@ mod tests {
     #[test]
     fn of_two_lives_of_a_candidate_the_later_one_counts() -> TestResult {
         let configuration = configuration(2, 0)?;
-        let mut joining = Joining::new(at(0), &configuration)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
         assert!(joining.add_candidate(at(0), life(2, 2), address(2), ViewNumber(0), ViewNumber(0)));
         assert!(!joining.add_candidate(
             at(1),

@@ -190,6 +190,8 @@ impl Membership {
                     return Err(Counter::DroppedOtherView);
                 }
                 if self.is_pinned() {
+                    // Who does not answer at all would be taken for dead.
+                    outbox.send([&from], Kind::InquiryAnswer, |_| Some(()));
                     return Err(Counter::DroppedUnexpected);
                 }
                 self.highest_round = self.highest_round.max(ballot.round);
@@ -285,6 +287,7 @@ impl Membership {
                 if !body.is_empty() {
                     return Err(Counter::DroppedLength);
                 }
+                self.proposer.take_presence(sender);
                 self.take_inquiry_answer(now, sender, outbox)?;
             }
             Kind::NotMember => {

@@ -242,7 +242,7 @@ impl Membership {
     /// What others are told that this node remembers.
     pub(super) fn seat(&self) -> Seat {
         let plain = Seat {
-            birth: self.own.incarnation,
+            birth: self.joining.started_as(),
             electorate: no_view(self.own.node),
         };
         self.memory.as_deref().map_or(plain, Memory::seat)

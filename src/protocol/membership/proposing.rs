@@ -263,7 +263,7 @@ impl Membership {
         let doubts = &self.changes.doubts;
         let voters = self.proposer.voters().iter();
         let answering =
-            voters.filter(|voter| voter.promised && doubts.is_confirmed(voter.identity));
+            voters.filter(|voter| voter.has_answered() && doubts.is_confirmed(voter.identity));
         self.spared
             .remember(now, memory, answering.map(|voter| voter.identity));
     }
@@ -284,7 +284,7 @@ impl Membership {
         let quorum_lost = self.quorum_lost;
         let has_answered = |subject: Identity| {
             let mut voters = proposer.voters().iter();
-            voters.any(|voter| voter.identity == subject && voter.promised)
+            voters.any(|voter| voter.identity == subject && voter.has_answered())
         };
         let memory = self.blocked_timeout();
         let spared = &self.spared;
@@ -355,7 +355,7 @@ fn is_dead_with_its_watchers(
     voters: &[Voter],
     subject: Identity,
 ) -> bool {
-    let has_answered = |place: usize| voters.get(place).is_some_and(|voter| voter.promised);
+    let has_answered = |place: usize| voters.get(place).is_some_and(Voter::has_answered);
     view.position(subject.node).is_some_and(|position| {
         !has_answered(position) && !rings.successors(position).any(has_answered)
     })

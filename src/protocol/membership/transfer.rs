@@ -72,6 +72,15 @@ impl Departures {
         self.last_life(subject) >= Some(subject.incarnation)
     }
 
+    /// Whether this life of the node of `subject`, or a later one, was put out by an administrator.
+    pub(super) fn was_evicted_since(&self, subject: Identity, life: Incarnation) -> bool {
+        self.0.iter().any(|(known, reason)| {
+            known.node == subject.node
+                && known.incarnation >= life
+                && *reason == ChangeReason::Evicted
+        })
+    }
+
     /// Why `subject` went; failed if that is not known.
     pub(super) fn reason(&self, subject: Identity) -> ChangeReason {
         self.0

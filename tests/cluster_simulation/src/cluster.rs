@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use kcgcs_protocol::protocol::configuration::Configuration;
-use kcgcs_protocol::protocol::identity::PeerAddress;
+use kcgcs_protocol::protocol::identity::{Identity, PeerAddress};
 use trace_checker::trace::TraceEvent;
 
 use crate::broken::Broken;
@@ -21,8 +21,11 @@ use crate::recorder::MemberLists;
 use crate::sabotage::Sabotage;
 use crate::timing::MS;
 
+mod administration;
 mod commands;
 mod shell;
+
+pub use administration::FenceHandler;
 
 /// The name that all simulated clusters have.
 const CLUSTER_NAME: &[u8] = b"simulation";
@@ -49,6 +52,8 @@ pub struct ClusterOptions {
     /// By how many millionths each machine's clock is too fast, or with a minus too slow; those of machines
     /// that are not named are right.
     pub clock_rates_ppm: Vec<i32>,
+    /// The handler of every node's fence gate, if there is one.
+    pub fence: Option<FenceHandler>,
     /// A bug that is put into every node, to show that it is found.
     pub sabotage: Option<Sabotage>,
 }
@@ -66,6 +71,7 @@ impl ClusterOptions {
             peers: Vec::new(),
             incarnation_base: 1,
             clock_rates_ppm: Vec::new(),
+            fence: None,
             sabotage: None,
         }
     }
@@ -103,6 +109,19 @@ enum Occurrence {
         host: usize,
         life: u64,
     },
+    /// The fence handler begins its work, if it is still wanted.
+    FenceCall {
+        host: usize,
+        life: u64,
+        subject: Identity,
+    },
+    /// The fence handler has fenced the node, or failed.
+    FenceAnswer {
+        host: usize,
+        life: u64,
+        subject: Identity,
+        is_fenced: bool,
+    },
 }
 
 impl Occurrence {
@@ -111,7 +130,9 @@ impl Occurrence {
             Occurrence::Datagram { to, .. } => *to,
             Occurrence::PulseTimer { host, .. }
             | Occurrence::EngineTimer { host, .. }
-            | Occurrence::EngineRun { host, .. } => *host,
+            | Occurrence::EngineRun { host, .. }
+            | Occurrence::FenceCall { host, .. }
+            | Occurrence::FenceAnswer { host, .. } => *host,
         }
     }
 }
@@ -141,6 +162,10 @@ pub struct Cluster {
     chance: Chance,
     /// How late timers and work items are: drawn for itself, so that one more changes nothing else.
     lateness: Chance,
+    /// What fence handlers do.
+    handlers: Chance,
+    /// How often a fence handler was called.
+    pub fence_calls: u64,
     /// All datagrams that were sent, if somebody wants to know.
     pub wiretap: Option<Vec<OnWire>>,
 }
@@ -162,6 +187,7 @@ impl Cluster {
                 frozen_until: 0,
                 hindered_until: 0,
                 ghost_until: 0,
+                fenced_until: 0,
                 engine_delay_mean_us: options.engine_delay_mean_us,
                 loses_one: false,
                 clock: MachineClock::new(
@@ -188,6 +214,8 @@ impl Cluster {
             queue: EventQueue::new(),
             chance: Chance::new(options.seed, 2),
             lateness: Chance::new(options.seed, 3),
+            handlers: Chance::new(options.seed, 4),
+            fence_calls: 0,
             wiretap: None,
             options,
         }
@@ -249,6 +277,17 @@ impl Cluster {
             Occurrence::PulseTimer { host, life } => self.pulse_timer(host, life),
             Occurrence::EngineTimer { host, life } => self.engine_timer(host, life),
             Occurrence::EngineRun { host, life } => self.engine_run(host, life),
+            Occurrence::FenceCall {
+                host,
+                life,
+                subject,
+            } => self.fence_call(host, life, subject),
+            Occurrence::FenceAnswer {
+                host,
+                life,
+                subject,
+                is_fenced,
+            } => self.fence_answer(host, life, subject, is_fenced),
         }
     }
 }

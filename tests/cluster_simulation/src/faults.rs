@@ -5,9 +5,10 @@
 
 use crate::cluster::Cluster;
 use crate::event_queue::EventQueue;
+use crate::host::Host;
 use crate::network::{Flapping, Impairment, NetworkOptions};
 use crate::plan::{Fault, Plan, Victim};
-use crate::quorum::{is_partitionable, may_impair, may_lose};
+use crate::quorum::{is_partitionable, may_impair, may_lose, may_say_why};
 use crate::timing::{MS, SECOND};
 
 /// For so long somebody lies in wait for a view change.
@@ -52,6 +53,10 @@ pub struct FaultCounts {
     pub freezes: u64,
     /// Cuts, bad and flapping links, storms.
     pub network: u64,
+    /// Nodes that an administrator has put out, as far as the node that was asked agreed.
+    pub evictions: u64,
+    /// Times that views were pinned.
+    pub pins: u64,
     /// Faults that were left out: no quorum would have been left, or the machine was down.
     pub left_out: u64,
 }
@@ -125,7 +130,7 @@ impl Troublemaker {
         // Those that come back in any case are counted first.
         for may_stay in [false, true] {
             for host in 0..cluster.hosts.len() {
-                let up = cluster.hosts.iter().filter(|h| h.alive.is_some()).count();
+                let up = cluster.hosts.iter().filter(|h| stays_up(h)).count();
                 let stays = stays_down.get(host).copied().unwrap_or(false);
                 if stays == may_stay && (!stays || up < quorum) {
                     self.restart(cluster, host);
@@ -172,6 +177,23 @@ impl Troublemaker {
                 ..
             } => self.crash_coordinator(cluster, rank, back_after_ms, agenda),
             Fault::Leave(victim) => self.leave(cluster, victim, agenda),
+            Fault::Evict {
+                by,
+                host,
+                back_after_ms,
+            } => {
+                let victim = Victim {
+                    host,
+                    back_after_ms,
+                };
+                self.evict(cluster, by, victim, agenda)
+            }
+            Fault::Pin { by, for_ms } => {
+                let is_done = cluster.pin(by, for_ms);
+                self.counts.pins += u64::from(is_done);
+                is_done
+            }
+            Fault::Unpin { by } => cluster.pin(by, 0),
             Fault::Freeze { host, for_ms } => {
                 // Nobody notices the shortest ones.
                 let is_short = for_ms <= 30;
@@ -298,7 +320,10 @@ impl Troublemaker {
         victim: Victim,
         agenda: &mut EventQueue<Later>,
     ) -> bool {
-        if cluster.hosts[victim.host].alive.is_none() || !may_lose(cluster, &[victim.host]) {
+        if cluster.hosts[victim.host].alive.is_none()
+            || !may_lose(cluster, &[victim.host])
+            || !may_say_why(cluster)
+        {
             return false;
         }
         cluster.leave(victim.host);
@@ -306,6 +331,31 @@ impl Troublemaker {
         plan_return(cluster, victim, agenda);
         true
     }
+
+    fn evict(
+        &mut self,
+        cluster: &mut Cluster,
+        by: usize,
+        victim: Victim,
+        agenda: &mut EventQueue<Later>,
+    ) -> bool {
+        if cluster.hosts[victim.host].alive.is_none()
+            || !may_lose(cluster, &[victim.host])
+            || !may_say_why(cluster)
+            || !cluster.evict(by, victim.host)
+        {
+            return false;
+        }
+        self.counts.evictions += 1;
+        plan_return(cluster, victim, agenda);
+        true
+    }
+}
+
+/// Whether it is up and nobody wants it out.
+fn stays_up(host: &Host) -> bool {
+    let alive = host.alive.as_ref();
+    alive.is_some_and(|alive| alive.evicted_by.is_empty())
 }
 
 fn plan_return(cluster: &Cluster, victim: Victim, agenda: &mut EventQueue<Later>) {

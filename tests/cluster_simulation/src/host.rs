@@ -100,6 +100,10 @@ pub struct Alive {
     pub is_leaving: bool,
     /// Whether it has left.
     pub has_left: bool,
+    /// Who was asked to put it out: host and incarnation.
+    pub evicted_by: Vec<(usize, u64)>,
+    /// Until when views are pinned, as its events told.
+    pub pinned_until: Option<u64>,
     /// Wake-ups of the engine.
     pub engine_wakeups: WakeupCount,
     /// Wake-ups of the pulse.
@@ -126,6 +130,8 @@ pub struct Host {
     pub hindered_until: u64,
     /// Until when a life of it that ended before its first view may still come into one.
     pub ghost_until: u64,
+    /// Until when a view without it may come since a handler was to fence it, whether it is well or not.
+    pub fenced_until: u64,
     /// The mean time from an input to the engine's work item, in microseconds.
     pub engine_delay_mean_us: u64,
     /// Sabotage: the next message that the node delivers is lost.

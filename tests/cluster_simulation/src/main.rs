@@ -58,13 +58,16 @@ struct Arguments {
     /// Every seed has cuts of the network.
     #[arg(long)]
     partitions: bool,
+    /// Every seed has evictions, pinned views and a fence handler.
+    #[arg(long)]
+    administration: bool,
     /// No consumers: membership only.
     #[arg(long)]
     without_groups: bool,
     /// Nothing goes wrong but one crash at the end.
     #[arg(long)]
     without_faults: bool,
-    /// A bug that all nodes have, to see that it is found: same-incarnation or loss-after-freeze.
+    /// A bug that all nodes have, to see that it is found, such as same-incarnation or loss-after-freeze.
     #[arg(long, value_parser = Sabotage::from_name)]
     sabotage: Option<Sabotage>,
     /// Seconds for making a failing run smaller; 0: do not.
@@ -116,6 +119,7 @@ impl Arguments {
             groups: !self.without_groups,
             cuts: self.partitions,
             faults: !self.without_faults,
+            administration: self.administration,
             gossip: self.is_gossip(),
             partitionable: self.partitionable,
             sabotage: self.sabotage,
@@ -128,6 +132,7 @@ impl Arguments {
         let mut command = format!("SEEDS=1 FIRST_SEED={seed} NODES={low}..{high} scripts/simulate");
         for (is_given, flag) in [
             (self.partitions, " --partitions"),
+            (self.administration, " --administration"),
             (self.without_groups, " --without-groups"),
             (self.without_faults, " --without-faults"),
             (self.is_gossip(), " --detector gossip"),

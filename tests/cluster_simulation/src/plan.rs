@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterOptions;
+use crate::cluster::{ClusterOptions, FenceHandler};
 use crate::network::{LinkQuality, NetworkOptions};
 use crate::sabotage::Sabotage;
 use crate::timing::{detection_ns, MS};
 
+mod administration;
 mod draw;
 mod smaller;
 
@@ -49,6 +50,9 @@ pub struct Plan {
     pub work_interval_ms: u64,
     /// What goes wrong, by time.
     pub faults: Vec<PlannedFault>,
+    /// The handler of every node's fence gate.
+    #[serde(default)]
+    pub fence: Option<FenceHandler>,
     /// When all of it ends.
     pub healing_at_ms: u64,
     /// Whether each host stays down after that if it is down then and others are a quorum.
@@ -97,6 +101,27 @@ pub enum Fault {
     },
     /// A node says good-bye.
     Leave(Victim),
+    /// An administrator puts a node out.
+    Evict {
+        /// Where that is said.
+        by: usize,
+        /// Which.
+        host: usize,
+        /// When it is switched on again, if it is and knows by then that it is out.
+        back_after_ms: Option<u64>,
+    },
+    /// An administrator wants no views for a while.
+    Pin {
+        /// Where that is said.
+        by: usize,
+        /// How long.
+        for_ms: u64,
+    },
+    /// An administrator wants views again.
+    Unpin {
+        /// Where that is said.
+        by: usize,
+    },
     /// A machine does nothing at all for a while.
     Freeze {
         /// Which.
@@ -168,6 +193,22 @@ pub enum Trial {
         /// The other.
         other: usize,
     },
+    /// An administrator puts a node out.
+    Evict {
+        /// Where that is said.
+        by: usize,
+        /// Which.
+        host: usize,
+    },
+    /// An administrator wants no views for a while, in which a machine crashes.
+    Pin {
+        /// Where that is said.
+        by: usize,
+        /// Which machine crashes.
+        host: usize,
+        /// How long there are to be no views.
+        for_ms: u64,
+    },
     /// A host hears nobody.
     Deaf {
         /// Which.
@@ -238,6 +279,7 @@ impl Plan {
             peers: Vec::new(),
             incarnation_base: self.incarnation_base,
             clock_rates_ppm: self.clock_rates_ppm.clone(),
+            fence: self.fence,
             sabotage: self.sabotage,
         }
     }
@@ -277,6 +319,8 @@ impl Fault {
         match self {
             Fault::Crash(victims) => victims.iter().map(|victim| victim.host).collect(),
             Fault::Leave(victim) => vec![victim.host],
+            Fault::Evict { by, host, .. } => vec![*by, *host],
+            Fault::Pin { by, .. } | Fault::Unpin { by } => vec![*by],
             Fault::Freeze { host, .. } | Fault::SlowEngine { host, .. } => vec![*host],
             Fault::Between { from, to, .. } => from.iter().chain(to).copied().collect(),
             Fault::CrashCoordinator { .. } | Fault::Storm { .. } => Vec::new(),
@@ -290,6 +334,7 @@ impl Trial {
     pub fn hosts(&self) -> Vec<usize> {
         match self {
             Trial::Stall { host, .. } | Trial::Deaf { host } | Trial::Mute { host } => vec![*host],
+            Trial::Evict { by, host } | Trial::Pin { by, host, .. } => vec![*by, *host],
             Trial::OneWay { from, to } => vec![*from, *to],
             Trial::Pair { one, other } => vec![*one, *other],
         }

@@ -3,6 +3,7 @@
 //! Whether a quorum is left if some machines go: without one nothing is promised but silence, so that
 //! faults that would take it are left out.
 
+use kcgcs_protocol::protocol::limits::DEPARTURES_IN_PART_MAX;
 use trace_checker::trace::Member;
 
 use crate::cluster::Cluster;
@@ -44,6 +45,18 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
         })
 }
 
+/// Whether one more may go and say why: a node that misses a view is told the reasons of the last few that went
+/// only, and takes it that the others failed.
+pub fn may_say_why(cluster: &Cluster) -> bool {
+    let alive = cluster.hosts.iter().filter_map(|host| host.alive.as_ref());
+    let newest = alive.max_by_key(|alive| alive.view_number);
+    let gone = newest.map_or(0, |newest| {
+        let members = newest.members.iter();
+        members.filter(|m| !is_there(cluster, m, &[])).count()
+    });
+    gone < DEPARTURES_IN_PART_MAX
+}
+
 /// Whether a quorum is left if this goes wrong in the network as well.
 ///
 /// A part with more than half of all machines must keep a quorum of the newest views. Or no part has so
@@ -56,8 +69,10 @@ pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
     let away = cluster.network.cut_off_with(impairment);
     if away.len() == cluster.hosts.len() {
         let is_undisturbed = |host: &Host| {
-            host.alive.as_ref().is_some_and(|alive| !alive.is_leaving)
+            let alive = host.alive.as_ref();
+            alive.is_some_and(|alive| !alive.is_leaving && alive.evicted_by.is_empty())
                 && host.frozen_until <= cluster.now()
+                && host.fenced_until <= cluster.now()
         };
         return !cluster.network.is_impaired()
             && cluster.hosts.iter().all(is_undisturbed)
@@ -99,7 +114,9 @@ fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
     host.alive.as_ref().is_some_and(|alive| {
         alive.identity.incarnation.0 == member.incarnation
             && !alive.is_leaving
+            && alive.evicted_by.is_empty()
             && host.frozen_until <= cluster.now()
+            && host.fenced_until <= cluster.now()
             && can_be_reached
             && !victims.contains(&number)
     })

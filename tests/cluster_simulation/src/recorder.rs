@@ -13,6 +13,7 @@ use trace_checker::trace::{
 };
 
 use crate::host::{Alive, Endpoint};
+use crate::timing::MS;
 
 /// What an event means for the simulator, beyond its place in the trace.
 pub enum Note {
@@ -20,6 +21,10 @@ pub enum Note {
     Prepare,
     /// The node has left and stops.
     Left,
+    /// Views are pinned.
+    Pinned,
+    /// The handler of the node's fence gate has work.
+    FenceWanted(Identity),
     /// The node goes on under another incarnation.
     Excluded,
     /// Something that must not happen in a sound cluster.
@@ -63,8 +68,8 @@ fn reason(reason: ChangeReason) -> Reason {
     match reason {
         ChangeReason::Join => Reason::Join,
         ChangeReason::Leave => Reason::Leave,
-        // The trace has no word of its own for it.
-        ChangeReason::Failed | ChangeReason::Evicted => Reason::Failed,
+        ChangeReason::Failed => Reason::Failed,
+        ChangeReason::Evicted => Reason::Evicted,
     }
 }
 
@@ -111,8 +116,21 @@ pub fn record(
         | Event::QuorumLost
         | Event::QuorumRegained => {}
         Event::RefusedOther { .. } | Event::Writable { .. } => {}
-        Event::Pinned { .. } | Event::Unpinned => {}
-        Event::FenceWanted { .. } | Event::FenceTimedOut { .. } | Event::FenceAwaited { .. } => {}
+        Event::Pinned { span_ms, .. } => {
+            alive.pinned_until = Some(now + span_ms * MS);
+            push(own, EventKind::Pin);
+            return Some(Note::Pinned);
+        }
+        Event::Unpinned => {
+            alive.pinned_until = None;
+            push(own, EventKind::Unpin);
+        }
+        Event::FenceWanted { subject } => return Some(Note::FenceWanted(subject)),
+        Event::FenceTimedOut { subject } => {
+            let subject = node_member(subject);
+            push(own, EventKind::Fenced { subject });
+        }
+        Event::FenceAwaited { .. } => {}
         Event::Prepare { .. } => {
             push(own, EventKind::Block { scope: None });
             return Some(Note::Prepare);
@@ -121,6 +139,8 @@ pub fn record(
             push(own, EventKind::Stop);
             alive.identity.incarnation.0 = incarnation;
             alive.members = Arc::from([]);
+            alive.evicted_by.clear();
+            alive.pinned_until = None;
             alive.changes.clear();
             for endpoint in alive.endpoints.values_mut() {
                 endpoint.view = None;
@@ -135,6 +155,7 @@ pub fn record(
             return Some(Note::Unexpected(format!("refused by {by:?}: {reason:?}")));
         }
         Event::Evicted { .. } => {
+            push(own, EventKind::Evicted);
             push(own, EventKind::Stop);
             return Some(Note::Left);
         }

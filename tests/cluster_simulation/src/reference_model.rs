@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who should be together, by the simplest account there is: the machines that are up and were not
-//! told to leave, and the handles on them that were not told to.
+//! Who should be together, by the simplest account there is: the machines that are up and were neither
+//! told to leave nor put out, and the handles on them that were not told to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,19 @@ use trace_checker::trace::{EventKind, Expectation, Member, TraceEvent, ViewId};
 
 use crate::broken::{Broken, SOUND_NODES};
 use crate::cluster::Cluster;
+use crate::host::Alive;
 use crate::recorder::node_member;
+
+/// Whether the node must go since an administrator has said so on a node that has not ended or been put out
+/// itself meanwhile.
+pub fn must_go(cluster: &Cluster, alive: &Alive) -> bool {
+    alive.evicted_by.iter().any(|(by, incarnation)| {
+        let by = cluster.hosts[*by].alive.as_ref();
+        by.is_some_and(|by| {
+            by.identity.incarnation.0 == *incarnation && !by.is_leaving && by.evicted_by.is_empty()
+        })
+    })
+}
 
 /// The nodes that should be in the cluster view.
 pub fn expected_nodes(cluster: &Cluster) -> Vec<Member> {
@@ -18,7 +30,7 @@ pub fn expected_nodes(cluster: &Cluster) -> Vec<Member> {
         .hosts
         .iter()
         .filter_map(|host| host.alive.as_ref())
-        .filter(|alive| !alive.is_leaving)
+        .filter(|alive| !alive.is_leaving && !must_go(cluster, alive))
         .map(|alive| node_member(alive.identity))
         .collect();
     members.sort_unstable();
@@ -30,7 +42,7 @@ pub fn expected_groups(cluster: &Cluster) -> BTreeMap<Arc<str>, Vec<Member>> {
     let mut groups: BTreeMap<Arc<str>, Vec<Member>> = BTreeMap::new();
     for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
         for (endpoint, state) in &alive.endpoints {
-            if !state.is_leaving && !alive.is_leaving {
+            if !state.is_leaving && !alive.is_leaving && !must_go(cluster, alive) {
                 groups
                     .entry(Arc::clone(&state.group))
                     .or_default()
@@ -52,7 +64,7 @@ pub fn is_one_view(cluster: &Cluster) -> bool {
     let mut first: Option<(u64, &Arc<[Member]>)> = None;
     let mut expected = 0;
     for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
-        if alive.is_leaving {
+        if alive.is_leaving || must_go(cluster, alive) {
             return false;
         }
         if alive.members.is_empty() {

@@ -13,10 +13,28 @@ pub enum Sabotage {
     SameIncarnation,
     /// A node that stood still loses the first message that it should deliver after it.
     LossAfterFreeze,
+    /// A node that is asked to put another one out does nothing.
+    EvictionLost,
+    /// A node that was evicted goes on under another incarnation, as if it had been taken for dead.
+    EvictedComesBack,
+    /// A node says that views are pinned, and pins them no more.
+    PinForgotten,
+    /// A node takes failed nodes for fenced before its handler was called.
+    FenceUnasked,
+    /// A node waits for its handler much longer than it was told.
+    FenceForEver,
 }
 
 /// All of them.
-const ALL: [Sabotage; 2] = [Sabotage::SameIncarnation, Sabotage::LossAfterFreeze];
+const ALL: [Sabotage; 7] = [
+    Sabotage::SameIncarnation,
+    Sabotage::LossAfterFreeze,
+    Sabotage::EvictionLost,
+    Sabotage::EvictedComesBack,
+    Sabotage::PinForgotten,
+    Sabotage::FenceUnasked,
+    Sabotage::FenceForEver,
+];
 
 impl Sabotage {
     /// How it is called on the command line.
@@ -24,6 +42,11 @@ impl Sabotage {
         match self {
             Sabotage::SameIncarnation => "same-incarnation",
             Sabotage::LossAfterFreeze => "loss-after-freeze",
+            Sabotage::EvictionLost => "eviction-lost",
+            Sabotage::EvictedComesBack => "evicted-comes-back",
+            Sabotage::PinForgotten => "pin-forgotten",
+            Sabotage::FenceUnasked => "fence-unasked",
+            Sabotage::FenceForEver => "fence-for-ever",
         }
     }
 

@@ -134,10 +134,22 @@ impl Run<'_> {
             .map(|host| host.frozen_until)
             .max();
         let since = since.max(frozen_until.unwrap_or(0));
+        let since = since.max(self.cluster.pins_end());
+        let configuration = self.cluster.options().configuration;
+        let fence = self.cluster.fence_ns();
+        let bound = convergence_ns(&configuration, nodes) + 2 * fence;
+        // Whether a node goes is open if it was asked to by one that is not there any more.
+        let is_open = |cluster: &Cluster| {
+            let mut alive = cluster.hosts.iter().filter_map(|host| host.alive.as_ref());
+            alive.any(|alive| !alive.evicted_by.is_empty())
+        };
+        let since = match is_open(&self.cluster) {
+            true => since + bound,
+            false => since,
+        };
         // What was concluded from the faults shows by then.
         self.cluster
-            .run_until(since + conclusion_ns(&self.cluster.options().configuration));
-        let bound = convergence_ns(&self.cluster.options().configuration, nodes);
+            .run_until(since + conclusion_ns(&configuration) + fence);
         let settled = self.cluster.run_until_true(2 * bound, |cluster| {
             is_one_view(cluster) && are_groups_settled(cluster)
         });
@@ -211,13 +223,16 @@ impl Run<'_> {
         let options = self.cluster.options();
         let delay_ns = (options.timer_delay_mean_us + options.engine_delay_mean_us) * 1_000 + MS;
         let bound =
-            2 * many_crash_to_view_ns(&options.configuration, delay_ns, victims.len() as u64);
+            2 * many_crash_to_view_ns(&options.configuration, delay_ns, victims.len() as u64)
+                + self.cluster.fence_ns();
         self.cluster.run_until_true(bound, is_one_view);
         let end = since + bound;
         let (spans, _) = spans_to_view(&self.cluster.trace, since, &gone);
         self.cluster.run_until(end + SECOND);
         self.statistics.changes_for_crash = spans_to_view(&self.cluster.trace, since, &gone).1;
-        self.statistics.detection_ns = spans;
+        if self.plan.fence.is_none() {
+            self.statistics.detection_ns = spans;
+        }
         self.statistics.victims = gone.len();
         expect_gone(&mut self.cluster, gone, since, bound, true);
         expect_together(&mut self.cluster, since, bound);
@@ -252,6 +267,7 @@ impl Run<'_> {
         statistics.exclusions = self.cluster.exclusions;
         statistics.false_exclusions = self.cluster.false_exclusions;
         statistics.faults = self.trouble.counts;
+        statistics.fence_calls = self.cluster.fence_calls;
         statistics.accepted = self.workload.accepted;
         statistics.views = self
             .cluster

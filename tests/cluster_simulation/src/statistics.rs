@@ -71,6 +71,8 @@ pub struct Statistics {
     pub false_exclusions: u64,
     /// What went wrong.
     pub faults: FaultCounts,
+    /// Times that a fence handler was called.
+    pub fence_calls: u64,
     /// Messages that consumers were allowed to send.
     pub accepted: u64,
     /// From the end of all faults to one view of all, and settled groups.
@@ -93,7 +95,7 @@ impl fmt::Display for Statistics {
         );
         write!(
             f,
-            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} of the network, {} left out, {} put out ({} for no reason), \
+            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} of the network, {} evictions, {} pins, {} calls to fence, {} left out, {} put out ({} for no reason), \
              {} messages, {} datagrams; settled in {} ms; idle {:.1} (at most {:.1}) packets/node/s; \
              {} crashed: view after {}..{} ms, {} changes; {} lines, {} ms",
             self.nodes,
@@ -105,6 +107,9 @@ impl fmt::Display for Statistics {
             self.faults.leaves,
             self.faults.freezes,
             self.faults.network,
+            self.faults.evictions,
+            self.faults.pins,
+            self.fence_calls,
             self.faults.left_out,
             self.exclusions,
             self.false_exclusions,
@@ -158,6 +163,7 @@ pub struct Summary {
     idle_max: f64,
     exclusions: u64,
     false_exclusions: u64,
+    administration: [u64; 3],
     happened: u64,
     changes: [u64; 2],
 }
@@ -171,11 +177,16 @@ impl Summary {
             self.detection_many_ns.extend(&one.detection_ns);
         }
         self.convergence_ns.push(one.convergence_ns);
-        if one.settings.starts_with(DEFAULT_SETTINGS) {
+        // A pin is told for a while after it was asked for.
+        if one.settings.starts_with(DEFAULT_SETTINGS) && one.faults.pins == 0 {
             self.idle_max = self.idle_max.max(one.idle_per_second.1);
         }
         self.exclusions += one.exclusions;
         self.false_exclusions += one.false_exclusions;
+        let done = [one.faults.evictions, one.faults.pins, one.fence_calls];
+        for (sum, one) in self.administration.iter_mut().zip(done) {
+            *sum += one;
+        }
         self.happened += one.happened;
         self.changes[usize::from(one.changes_for_crash > 1)] += 1;
     }
@@ -210,12 +221,15 @@ impl fmt::Display for Summary {
         write!(
             f,
             "measured crashes that took one view change: {}, more: {}; idle with default settings: at most {:.1} packets per node and second; \
-             alive and put out: {}, of these for no reason: {}; {} events",
+             alive and put out: {}, of these for no reason: {}; evictions: {}, pins: {}, calls to fence: {}; {} events",
             self.changes[0],
             self.changes[1],
             self.idle_max,
             self.exclusions,
             self.false_exclusions,
+            self.administration[0],
+            self.administration[1],
+            self.administration[2],
             self.happened
         )
     }

@@ -2,6 +2,7 @@
 
 //! A plan in words: what somebody needs to know who wants to understand a run.
 
+use crate::cluster::FenceHandler;
 use crate::network::{LinkQuality, NetworkOptions};
 use crate::plan::{Fault, Plan, Trial, Victim};
 
@@ -28,6 +29,9 @@ pub fn tell(plan: &Plan) -> Vec<String> {
             "consumers of {} groups do something every {} ms on average",
             plan.groups, plan.work_interval_ms
         ));
+    }
+    if let Some(handler) = plan.fence {
+        lines.push(fence(handler));
     }
     if let Some(bug) = plan.sabotage {
         lines.push(format!("all nodes have the bug {bug:?}"));
@@ -120,6 +124,20 @@ fn fault(fault: &Fault) -> String {
             back(*back_after_ms)
         ),
         Fault::Leave(one) => format!("leaves: {}", victim(one)),
+        Fault::Evict {
+            by,
+            host,
+            back_after_ms,
+        } => format!(
+            "node {} is asked to put node {} out{}",
+            by + 1,
+            host + 1,
+            back(*back_after_ms)
+        ),
+        Fault::Pin { by, for_ms } => {
+            format!("node {} is asked to pin views for {for_ms} ms", by + 1)
+        }
+        Fault::Unpin { by } => format!("node {} is asked to pin views no longer", by + 1),
         Fault::Freeze { host, for_ms } => {
             format!("node {} stands still for {for_ms} ms", host + 1)
         }
@@ -158,6 +176,17 @@ fn fault(fault: &Fault) -> String {
             for_ms,
         } => between(from, to, *quality, *flapping_ms, *for_ms),
     }
+}
+
+fn fence(handler: FenceHandler) -> String {
+    let percent = |per_mille: u64| format!("{}.{} %", per_mille / 10, per_mille % 10);
+    format!(
+        "failed nodes are fenced: a handler has {} ms, needs up to {} ms, fails in {} and is silent in {} of its calls",
+        handler.timeout_ms,
+        handler.work_max_ms,
+        percent(handler.fails_per_mille),
+        percent(handler.silent_per_mille)
+    )
 }
 
 fn between(
@@ -201,6 +230,14 @@ fn trial(trial: Trial) -> String {
         Trial::Stall { host, for_ms } => {
             format!("node {} stands still for {for_ms} ms", host + 1)
         }
+        Trial::Evict { by, host } => {
+            format!("node {} is asked to put node {} out", by + 1, host + 1)
+        }
+        Trial::Pin { by, host, for_ms } => format!(
+            "node {} is asked to pin views for {for_ms} ms, in which node {} crashes",
+            by + 1,
+            host + 1
+        ),
         Trial::OneWay { from, to } => format!(
             "nothing comes through from node {} to node {}",
             from + 1,

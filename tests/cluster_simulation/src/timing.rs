@@ -77,6 +77,15 @@ pub fn many_crash_to_view_ns(
         + 8 * u64::from(configuration.retransmit_ms) * MS
 }
 
+/// From an eviction to the view without the node, at everybody, if all hear each other: another one proposes
+/// it if the node is the one whose turn it is.
+pub fn evict_to_view_ns(configuration: &Configuration, delay_ns: u64) -> u64 {
+    let takeovers = 2 * u64::from(configuration.takeover_ms);
+    let retransmissions = 8 * u64::from(configuration.retransmit_ms);
+    let batching = u64::from(configuration.batching_ms);
+    (batching + takeovers + retransmissions) * MS + 8 * delay_ns
+}
+
 /// From the end of all faults to one view of all nodes: whoever has no quorum gives up, everybody
 /// looks for the cluster, which takes a few rounds, and each round may need a view change that
 /// begins with a detection. Who was put out several times waits before it

@@ -12,8 +12,11 @@ use crate::network::{Impairment, LinkQuality};
 use crate::plan::Trial;
 use crate::quorum::{is_partitionable, may_lose};
 use crate::recorder::node_member;
-use crate::reference_model::{expect, expect_together, expected_nodes, is_one_view};
-use crate::timing::{conclusion_ns, convergence_ns, deafness_ns, detection_ns, MS, SECOND};
+use crate::reference_model::{expect, expect_gone, expect_together, expected_nodes, is_one_view};
+use crate::timing::{
+    conclusion_ns, convergence_ns, deafness_ns, detection_ns, evict_to_view_ns,
+    many_crash_to_view_ns, MS, SECOND,
+};
 
 /// How long a fault of links lasts after the time in which it may have its consequences.
 const STEADY_NS: u64 = 5 * SECOND;
@@ -24,7 +27,10 @@ const NODES_MIN: usize = 4;
 /// accuser is enough to put a node out (`confirmations`), nothing is promised about links.
 pub fn carry_out(cluster: &mut Cluster, trial: Trial) {
     let is_up = |host: &usize| cluster.hosts[*host].alive.is_some();
-    let is_about_links = !matches!(trial, Trial::Stall { .. });
+    let is_about_links = !matches!(
+        trial,
+        Trial::Stall { .. } | Trial::Evict { .. } | Trial::Pin { .. }
+    );
     let confirmations = cluster.options().configuration.confirmations;
     if expected_nodes(cluster).len() < NODES_MIN
         || !trial.hosts().iter().all(is_up)
@@ -41,6 +47,10 @@ pub fn carry_out(cluster: &mut Cluster, trial: Trial) {
         Trial::Pair { one, other } => {
             links(cluster, &[(&[one], &[other]), (&[other], &[one])], None);
         }
+        Trial::Evict { by, host } if may_lose(cluster, &[host]) => evict(cluster, by, host),
+        Trial::Pin { by, host, for_ms } if may_lose(cluster, &[host]) => {
+            pin(cluster, by, host, for_ms);
+        }
         Trial::Deaf { host } if may_lose(cluster, &[host]) => {
             links(cluster, &[(&all, &[host])], Some(host));
         }
@@ -48,6 +58,7 @@ pub fn carry_out(cluster: &mut Cluster, trial: Trial) {
             links(cluster, &[(&[host], &all)], Some(host));
         }
         Trial::Stall { .. } | Trial::Deaf { .. } | Trial::Mute { .. } => {}
+        Trial::Evict { .. } | Trial::Pin { .. } => {}
     }
 }
 
@@ -81,7 +92,7 @@ fn stall(cluster: &mut Cluster, host: usize, span: u64) {
     } else {
         others
     };
-    cluster.run_for(conclusion_ns(&configuration));
+    cluster.run_for(conclusion_ns(&configuration) + cluster.fence_ns());
     settle(cluster, since + span);
     expect(cluster, Expectation::Kept { members, since });
     let views = if is_unnoticed { 0 } else { 2 };
@@ -108,7 +119,7 @@ fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option
         })
         .collect();
     let consequences = deafness_ns(&configuration) + detection_ns(&configuration) + SECOND;
-    cluster.run_for(consequences + STEADY_NS);
+    cluster.run_for(consequences + cluster.fence_ns() + STEADY_NS);
     // Who is out goes on by itself, if parts do.
     let parts = u64::from(out.is_some() && is_partitionable(cluster));
     let views = u64::from(out.is_some()) + parts;
@@ -117,24 +128,80 @@ fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option
     for number in numbers {
         cluster.mend(number);
     }
-    cluster.run_for(conclusion_ns(&configuration));
+    cluster.run_for(conclusion_ns(&configuration) + cluster.fence_ns());
     settle(cluster, healed);
     expect(cluster, Expectation::Kept { members, since });
     let views = 2 * u64::from(out.is_some()) + parts;
     expect(cluster, Expectation::Steady { since, views });
 }
 
+/// A node is put out: it goes in one view, is told so, and stays out.
+fn evict(cluster: &mut Cluster, by: usize, host: usize) {
+    let since = cluster.now();
+    let members = others(cluster, host);
+    let victim: Vec<Member> = identity(cluster, host).into_iter().collect();
+    if !cluster.evict(by, host) {
+        cluster.fault(by, "an eviction was refused in a settled cluster");
+        return;
+    }
+    let options = cluster.options();
+    let delay_ns = (options.timer_delay_mean_us + options.engine_delay_mean_us) * 1_000 + MS;
+    let bound = 2 * evict_to_view_ns(&options.configuration, delay_ns);
+    cluster.run_for(bound + STEADY_NS);
+    let out = Expectation::Out {
+        members: victim.clone(),
+        since,
+        bound,
+    };
+    expect(cluster, out);
+    expect_gone(cluster, victim, since, bound, true);
+    expect_together(cluster, since, bound);
+    expect(cluster, Expectation::Kept { members, since });
+    expect(cluster, Expectation::Steady { since, views: 1 });
+}
+
+/// Views are pinned and a machine crashes: it goes when the time is over, in one view.
+fn pin(cluster: &mut Cluster, by: usize, host: usize, for_ms: u64) {
+    let since = cluster.now();
+    let members = others(cluster, host);
+    let victim: Vec<Member> = identity(cluster, host).into_iter().collect();
+    if !cluster.pin(by, for_ms) {
+        cluster.fault(by, "views could not be pinned in a settled cluster");
+        return;
+    }
+    // By then all have heard of it.
+    cluster.run_for(for_ms * MS / 4);
+    cluster.crash(host);
+    // The fastest clock is too fast by 1 %.
+    cluster.run_until(since + for_ms * MS * 98 / 100);
+    expect(cluster, Expectation::Steady { since, views: 0 });
+    let over = since + for_ms * MS * 102 / 100;
+    let options = cluster.options();
+    let delay_ns = (options.timer_delay_mean_us + options.engine_delay_mean_us) * 1_000 + MS;
+    let bound = 2 * many_crash_to_view_ns(&options.configuration, delay_ns, 1) + cluster.fence_ns();
+    cluster.run_until(over + bound + SECOND);
+    expect_gone(cluster, victim, over, bound, true);
+    expect_together(cluster, over, bound);
+    expect(cluster, Expectation::Kept { members, since });
+    expect(cluster, Expectation::Steady { since, views: 1 });
+}
+
 /// All come together again.
 fn settle(cluster: &mut Cluster, since: u64) {
     let bound = convergence_ns(&cluster.options().configuration, cluster.hosts.len());
+    let bound = bound + 2 * cluster.fence_ns();
     cluster.run_until_true(2 * bound, is_one_view);
     cluster.run_for(SECOND);
     expect_together(cluster, since, 2 * bound);
 }
 
+fn identity(cluster: &Cluster, host: usize) -> Option<Member> {
+    let alive = cluster.hosts[host].alive.as_ref();
+    alive.map(|alive| node_member(alive.identity))
+}
+
 fn others(cluster: &Cluster, host: usize) -> Vec<Member> {
-    let own = cluster.hosts[host].alive.as_ref();
-    let own = own.map(|alive| node_member(alive.identity));
+    let own = identity(cluster, host);
     let mut members = expected_nodes(cluster);
     members.retain(|member| Some(*member) != own);
     members

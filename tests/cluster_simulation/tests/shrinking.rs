@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cluster_simulation::broken::worst;
-use cluster_simulation::plan::{DrawOptions, Fault, Plan};
+use cluster_simulation::plan::{DrawOptions, Fault, Plan, Trial};
 use cluster_simulation::sabotage::Sabotage;
 use cluster_simulation::scenario::run;
 use cluster_simulation::shrinking::{breaks, shrink, Shrunk};
@@ -17,14 +17,29 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Seeds among which one must find the bug.
 const SEEDS: u64 = 20;
 
-/// The first run that finds the bug, and what is left of it; it must break one of `promises`.
-fn find_and_shrink(sabotage: Sabotage, promises: &[&str]) -> (Plan, Shrunk) {
-    let options = DrawOptions {
+/// Crowds without administrators.
+fn crowds(sabotage: Sabotage) -> DrawOptions {
+    DrawOptions {
         nodes: 6..=12,
         sabotage: Some(sabotage),
         ..DrawOptions::default()
-    };
-    let plans = (1..=SEEDS).map(|seed| Plan::draw(seed, &options));
+    }
+}
+
+/// A few nodes, with evictions, pins and a fence handler.
+fn administered(sabotage: Sabotage) -> DrawOptions {
+    DrawOptions {
+        nodes: 4..=8,
+        administration: true,
+        sabotage: Some(sabotage),
+        ..DrawOptions::default()
+    }
+}
+
+/// The first run that finds the bug, and what is left of it; it must break one of `promises`.
+fn find_and_shrink(options: &DrawOptions, promises: &[&str]) -> (Plan, Shrunk) {
+    let sabotage = options.sabotage;
+    let plans = (1..=SEEDS).map(|seed| Plan::draw(seed, options));
     let found = plans
         .map(|plan| (run(&plan).broken, plan))
         .find(|(broken, _)| !broken.is_empty());
@@ -51,7 +66,7 @@ fn find_and_shrink(sabotage: Sabotage, promises: &[&str]) -> (Plan, Shrunk) {
 
 #[test]
 fn a_node_that_comes_back_as_who_it_was_is_found_with_one_crash_of_one_node() {
-    let (plan, shrunk) = find_and_shrink(Sabotage::SameIncarnation, &["M7"]);
+    let (plan, shrunk) = find_and_shrink(&crowds(Sabotage::SameIncarnation), &["M7"]);
     assert!(plan.hosts() >= 6 && plan.faults.len() > 1, "{plan:?}");
     let smallest = &shrunk.plan;
     assert!(smallest.hosts() <= 3, "{smallest:?}");
@@ -71,7 +86,7 @@ fn a_node_that_comes_back_as_who_it_was_is_found_with_one_crash_of_one_node() {
 #[test]
 fn a_message_that_is_lost_after_a_freeze_is_found_with_one_freeze() {
     let promises = ["D5", "O2", "O7"];
-    let (_, shrunk) = find_and_shrink(Sabotage::LossAfterFreeze, &promises);
+    let (_, shrunk) = find_and_shrink(&crowds(Sabotage::LossAfterFreeze), &promises);
     let smallest = &shrunk.plan;
     assert!(smallest.hosts() <= 3, "{smallest:?}");
     assert!(smallest.faults.len() <= 2, "{smallest:?}");
@@ -85,14 +100,81 @@ fn a_message_that_is_lost_after_a_freeze_is_found_with_one_freeze() {
     );
 }
 
+/// Finds a bug in what administrators ask for and makes the run small: of the story no more is left than the
+/// few things that it takes.
+fn find_and_shrink_administered(sabotage: Sabotage, promises: &[&str]) -> Plan {
+    let (plan, shrunk) = find_and_shrink(&administered(sabotage), promises);
+    let smallest = shrunk.plan;
+    assert!(plan.faults.len() > 2 && plan.fence.is_some(), "{plan:?}");
+    assert!(smallest.hosts() <= 5, "{smallest:?}");
+    assert!(smallest.faults.len() <= 3, "{smallest:?}");
+    assert_eq!(smallest.groups, 0);
+    smallest
+}
+
+fn evicts(plan: &Plan) -> bool {
+    let mut faults = plan.faults.iter();
+    matches!(plan.trial, Some(Trial::Evict { .. }))
+        || faults.any(|planned| matches!(planned.fault, Fault::Evict { .. }))
+}
+
+#[test]
+fn an_eviction_that_is_lost_is_found() {
+    let smallest = find_and_shrink_administered(Sabotage::EvictionLost, &["A1", "L1", "L5"]);
+    assert!(
+        evicts(&smallest) && smallest.fence.is_none(),
+        "{smallest:?}"
+    );
+}
+
+#[test]
+fn an_evicted_node_that_comes_back_by_itself_is_found() {
+    let smallest = find_and_shrink_administered(Sabotage::EvictedComesBack, &["A1"]);
+    assert!(
+        evicts(&smallest) && smallest.fence.is_none(),
+        "{smallest:?}"
+    );
+}
+
+#[test]
+fn a_pin_that_is_forgotten_is_found() {
+    let smallest = find_and_shrink_administered(Sabotage::PinForgotten, &["A2"]);
+    let mut faults = smallest.faults.iter();
+    assert!(
+        matches!(smallest.trial, Some(Trial::Pin { .. }))
+            || faults.any(|planned| matches!(planned.fault, Fault::Pin { .. })),
+        "{smallest:?}"
+    );
+    assert_eq!(smallest.fence, None);
+}
+
+#[test]
+fn a_failed_node_that_goes_before_it_was_fenced_is_found() {
+    let smallest = find_and_shrink_administered(Sabotage::FenceUnasked, &["A3"]);
+    assert!(smallest.fence.is_some(), "{smallest:?}");
+}
+
+#[test]
+fn a_node_that_waits_for_its_handler_for_too_long_is_found() {
+    let smallest = find_and_shrink_administered(Sabotage::FenceForEver, &["L1", "L5"]);
+    assert!(smallest.fence.is_some(), "{smallest:?}");
+}
+
 #[test]
 fn sound_nodes_break_nothing_in_the_same_runs() {
     let options = DrawOptions {
         nodes: 6..=12,
         ..DrawOptions::default()
     };
-    for seed in 1..=SEEDS {
-        let broken = run(&Plan::draw(seed, &options)).broken;
-        assert!(broken.is_empty(), "seed {seed}: {broken:?}");
+    let administered = DrawOptions {
+        nodes: 4..=8,
+        administration: true,
+        ..DrawOptions::default()
+    };
+    for options in [options, administered] {
+        for seed in 1..=SEEDS {
+            let broken = run(&Plan::draw(seed, &options)).broken;
+            assert!(broken.is_empty(), "seed {seed}: {broken:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
+use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind, ValidConfiguration};
 use kcgcs_protocol::protocol::identity::{
     EndpointId, Identity, Incarnation, NodeId, PeerAddress, ViewNumber,
 };
@@ -34,6 +34,7 @@ pub(crate) struct Machine {
     pub(crate) endpoints: BTreeSet<EndpointId>,
     pub(crate) incarnation: u64,
     pub(crate) is_up: bool,
+    detector: DetectorKind,
     standstill: (Instant, u32),
 }
 
@@ -67,14 +68,18 @@ fn place_of(address: PeerAddress) -> Option<usize> {
     (0..NODES).find(|place| self::address(*place) == address)
 }
 
-fn machine(place: usize, incarnation: u64, now: Instant) -> Machine {
+fn machine(place: usize, incarnation: u64, now: Instant, detector: DetectorKind) -> Machine {
     let identity = Identity {
         node: NodeId::new(place as u16 + 1).expect("not zero"),
         incarnation: Incarnation(incarnation),
     };
     let peers: Vec<_> = (0..NODES).map(address).collect();
+    let drawn = Configuration {
+        detector,
+        ..Configuration::DEFAULT
+    };
     let settings = || {
-        ValidConfiguration::new(Configuration::DEFAULT, NAME, address(place), &peers)
+        ValidConfiguration::new(drawn, NAME, address(place), &peers)
             .expect("the defaults are valid")
     };
     let seed = incarnation << 8 | place as u64;
@@ -84,17 +89,20 @@ fn machine(place: usize, incarnation: u64, now: Instant) -> Machine {
         endpoints: BTreeSet::new(),
         incarnation,
         is_up: true,
+        detector,
         standstill: (now, 0),
     }
 }
 
 impl Cluster {
     /// Nodes that begin to look for each other.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(detector: DetectorKind) -> Self {
         let now = Instant::from_nanoseconds(10_000_000_000);
         Self {
             now,
-            machines: (0..NODES).map(|place| machine(place, 1, now)).collect(),
+            machines: (0..NODES)
+                .map(|place| machine(place, 1, now, detector))
+                .collect(),
             samples: Vec::new(),
             to_lose: 0,
             arrived: 0,
@@ -104,8 +112,8 @@ impl Cluster {
     }
 
     /// Nodes that have a view.
-    pub(crate) fn formed() -> Self {
-        let mut cluster = Self::new();
+    pub(crate) fn formed(detector: DetectorKind) -> Self {
+        let mut cluster = Self::new(detector);
         while cluster.machines[0]
             .node
             .view()
@@ -131,7 +139,8 @@ impl Cluster {
         let Some(next) = last.max(own).checked_add(1) else {
             return;
         };
-        self.machines[place] = machine(place, next, self.now);
+        let detector = self.machines[place].detector;
+        self.machines[place] = machine(place, next, self.now, detector);
         self.settle(place);
     }
 

@@ -3,11 +3,13 @@
 //! Datagrams that nobody sent, to nodes that have a view or look for each other.
 
 use arbitrary::{Result, Unstructured};
+use kcgcs_protocol::protocol::configuration::DetectorKind;
 use kcgcs_protocol::protocol::identity::GroupName;
 use kcgcs_protocol::protocol::time::Duration;
 
 use crate::cluster::{Cluster, NODES};
 use crate::forgery::forge;
+use crate::mode::Mode;
 
 /// Forgeries of one input at most.
 const ITEMS_MAX: usize = 48;
@@ -16,16 +18,17 @@ const STORM: u64 = 6_000;
 
 /// What the target `datagrams` does.
 pub fn datagrams(data: &[u8]) {
+    let (data, mode) = Mode::of(data);
     // Where the bytes end is where it ends.
-    let _ = run(&mut Unstructured::new(data));
+    let _ = run(&mut Unstructured::new(data), mode.detector);
 }
 
-fn run(bytes: &mut Unstructured<'_>) -> Result<()> {
+fn run(bytes: &mut Unstructured<'_>, detector: DetectorKind) -> Result<()> {
     let mut cluster = match bytes.int_in_range(0..=2)? {
-        0 => Cluster::new(),
-        1 => Cluster::formed(),
+        0 => Cluster::new(detector),
+        1 => Cluster::formed(detector),
         _ => {
-            let mut cluster = Cluster::formed();
+            let mut cluster = Cluster::formed(detector);
             for place in 0..NODES {
                 let now = cluster.now;
                 let machine = &mut cluster.machines[place];

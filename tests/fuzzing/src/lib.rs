@@ -9,6 +9,7 @@
 mod cluster;
 mod datagrams;
 mod forgery;
+mod mode;
 mod operations;
 
 pub use datagrams::datagrams;

@@ -15,6 +15,7 @@ use kcgcs_protocol::protocol::time::Duration;
 
 use crate::cluster::{address, Cluster, NODES};
 use crate::forgery::forge;
+use crate::mode::Mode;
 
 /// Operations of one input at most.
 const ITEMS_MAX: usize = 64;
@@ -23,17 +24,22 @@ const ORDERS: [Order; 3] = [Order::Fifo, Order::Causal, Order::Agreed];
 
 /// What the target `operations` does.
 pub fn operations(data: &[u8]) {
+    let (data, mode) = Mode::of(data);
     let mut bytes = Unstructured::new(data);
     let mut cluster = match bytes.ratio(1, 8) {
-        Ok(true) => Cluster::new(),
-        _ => Cluster::formed(),
+        Ok(true) => Cluster::new(mode.detector),
+        _ => Cluster::formed(mode.detector),
     };
     // Where the bytes end is where it ends.
-    let _ = go_through(&mut cluster, &mut bytes);
+    let _ = go_through(&mut cluster, &mut bytes, mode.is_administered);
     cluster.run_for(Duration::from_milliseconds(500));
 }
 
-fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()> {
+fn go_through(
+    cluster: &mut Cluster,
+    bytes: &mut Unstructured<'_>,
+    is_administered: bool,
+) -> Result<()> {
     for _ in 0..ITEMS_MAX {
         if bytes.is_empty() {
             break;
@@ -47,6 +53,7 @@ fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()>
             0 | 1 => join(cluster, place, bytes)?,
             2 => leave(cluster, place, bytes)?,
             3..=5 => multicast(cluster, place, bytes)?,
+            6 if is_administered && bytes.ratio(7, 8)? => administer(cluster, place, bytes)?,
             6 => {
                 let now = cluster.now;
                 cluster.machines[place].node.leave_cluster(now);
@@ -118,6 +125,44 @@ fn multicast(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) 
     while payload.push(7).is_ok() {}
     let node = &mut cluster.machines[place].node;
     let _ = node.multicast(now, endpoint, order, payload);
+    Ok(())
+}
+
+/// What administrators ask for, and what fence handlers say.
+fn administer(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
+    let now = cluster.now;
+    let other = bytes.int_in_range(0..=NODES)?;
+    let number = NodeId::new(other as u16 + 1).expect("not zero");
+    let subject = match cluster.machines.get(other) {
+        Some(machine) => machine.node.identity(),
+        None => Identity {
+            node: number,
+            incarnation: Incarnation(1),
+        },
+    };
+    let span = 1_u32 << bytes.int_in_range(0..=14)?;
+    let node = &mut cluster.machines[place].node;
+    match bytes.int_in_range(0..=5)? {
+        0 => {
+            let _ = node.evict(now, number);
+        }
+        1 => {
+            let _ = node.pin(now, span);
+        }
+        2 => {
+            let _ = node.pin(now, 0);
+        }
+        3 => {
+            let timeout = Duration::from_milliseconds(span.into());
+            let is_there = bytes.ratio(7, 8)?;
+            node.set_fence_timeout(now, is_there.then_some(timeout));
+        }
+        4 => {
+            let is_fenced = node.wants_fence(subject) && bytes.ratio(1, 2)?;
+            node.answer_fence(now, subject, is_fenced);
+        }
+        _ => node.answer_fence(now, subject, bytes.ratio(1, 2)?),
+    }
     Ok(())
 }
 

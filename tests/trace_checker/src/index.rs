@@ -146,6 +146,8 @@ pub struct Life {
     pub crash: Option<usize>,
     /// It stopped in order.
     pub stop: Option<usize>,
+    /// It was told that an administrator has put it out.
+    pub evicted: Option<usize>,
     /// The node asked to leave the cluster.
     pub asked_to_leave: Option<usize>,
     /// The node has left the cluster.
@@ -218,6 +220,9 @@ impl<'t> Index<'t> {
             EventKind::Stop => {
                 self.life(event).stop.get_or_insert(number);
             }
+            EventKind::Evicted => {
+                self.life(event).evicted.get_or_insert(number);
+            }
             EventKind::View(view) => self.take_view(number, view),
             EventKind::Send(message) => self.take_message(number, message, true),
             EventKind::Deliver(message) => self.take_message(number, message, false),
@@ -229,6 +234,11 @@ impl<'t> Index<'t> {
             EventKind::Safe(_)
             | EventKind::Suspect { .. }
             | EventKind::Accuse { .. }
+            | EventKind::Evict { .. }
+            | EventKind::Pin
+            | EventKind::Unpin
+            | EventKind::Guard
+            | EventKind::Fenced { .. }
             | EventKind::Expect(_) => {}
         }
     }

@@ -5,8 +5,8 @@
 //! The format is that of the project's design; two fields go beyond it and may be missing:
 //! `"endpoint"` names the handle that an event of a group belongs to, and `"done":false` marks a
 //! `leave` that was asked for but has not returned. `joined` and `left` are lists of
-//! `[node,endpoint,incarnation,"reason"]`; `subject` is a node number. What an `expect` line carries stands
-//! in `line/expectations.rs`.
+//! `[node,endpoint,incarnation,"reason"]`; `subject` is a node number, and in `evict` and `fenced` the list
+//! `[node,endpoint,incarnation]`. What an `expect` line carries stands in `line/expectations.rs`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -179,6 +179,16 @@ impl Reader {
                 scope,
                 done: line.done.unwrap_or(true),
             },
+            "evict" => EventKind::Evict {
+                subject: subject_member(line)?,
+            },
+            "evicted" => EventKind::Evicted,
+            "pin" => EventKind::Pin,
+            "unpin" => EventKind::Unpin,
+            "guard" => EventKind::Guard,
+            "fenced" => EventKind::Fenced {
+                subject: subject_member(line)?,
+            },
             "expect" => EventKind::Expect(expectations::read(line, scope)?),
             other => return Err(format!("unknown event {other:?}")),
         })
@@ -286,6 +296,23 @@ fn subject(line: Line<'_>) -> Result<u16, String> {
     }
 }
 
+fn subject_member(line: Line<'_>) -> Result<Member, String> {
+    match needed(line.subject, "subject")? {
+        SubjectField::List(list) if list.len() == 3 => Ok(Member {
+            node: u16::try_from(list[0]).map_err(|e| e.to_string())?,
+            endpoint: u32::try_from(list[1]).map_err(|e| e.to_string())?,
+            incarnation: list[2],
+        }),
+        _ => Err("subject is no member".to_owned()),
+    }
+}
+
+fn subject_list(member: &Member) -> Option<SubjectField> {
+    let (node, endpoint, incarnation) = triple(member);
+    let list = vec![u64::from(node), u64::from(endpoint), incarnation];
+    Some(SubjectField::List(list))
+}
+
 /// The event as a line of JSON, without its end of line.
 pub fn to_json(event: &TraceEvent) -> String {
     serde_json::to_string(&to_line(event)).unwrap_or_default()
@@ -347,6 +374,18 @@ fn to_line(event: &TraceEvent) -> Line<'_> {
             fill_scope(&mut line, scope.as_ref());
             line.done = (!done).then_some(false);
             "leave"
+        }
+        EventKind::Evict { subject } => {
+            line.subject = subject_list(subject);
+            "evict"
+        }
+        EventKind::Evicted => "evicted",
+        EventKind::Pin => "pin",
+        EventKind::Unpin => "unpin",
+        EventKind::Guard => "guard",
+        EventKind::Fenced { subject } => {
+            line.subject = subject_list(subject);
+            "fenced"
         }
         EventKind::Expect(expectation) => {
             expectations::fill(&mut line, expectation);

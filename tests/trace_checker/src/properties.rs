@@ -57,4 +57,7 @@ properties! {
     l7_stalled_nodes,
     l8_progress,
     l9_no_flapping,
+    a1_eviction,
+    a2_pinned_views,
+    a3_fenced_failures,
 }

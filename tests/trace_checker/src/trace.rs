@@ -50,6 +50,8 @@ pub enum Reason {
     Leave,
     /// Was not heard any more.
     Failed,
+    /// Was put out by an administrator.
+    Evicted,
     /// Came with another component.
     Merged,
 }
@@ -61,15 +63,22 @@ impl Reason {
             Reason::Join => "join",
             Reason::Leave => "leave",
             Reason::Failed => "failed",
+            Reason::Evicted => "evicted",
             Reason::Merged => "merged",
         }
     }
 
     /// The reason that `word` stands for.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Reason::Join, Reason::Leave, Reason::Failed, Reason::Merged]
-            .into_iter()
-            .find(|reason| reason.word() == word)
+        [
+            Reason::Join,
+            Reason::Leave,
+            Reason::Failed,
+            Reason::Evicted,
+            Reason::Merged,
+        ]
+        .into_iter()
+        .find(|reason| reason.word() == word)
     }
 }
 
@@ -217,6 +226,15 @@ pub enum Expectation {
         /// Nanoseconds allowed.
         bound: u64,
     },
+    /// A1: each of `members` was told by `since + bound` that an administrator has put it out.
+    Out {
+        /// Who was evicted at `since`.
+        members: Vec<Member>,
+        /// When that was asked for.
+        since: u64,
+        /// Nanoseconds allowed.
+        bound: u64,
+    },
     /// L9: so many different cluster views were installed since then, and no more.
     Steady {
         /// Since when.
@@ -260,6 +278,24 @@ pub enum EventKind {
         scope: Option<GroupScope>,
         /// `false`: it has asked to; `true`: leaving has returned, nothing may follow.
         done: bool,
+    },
+    /// The node was asked to put a member out, and has not refused.
+    Evict {
+        /// Which.
+        subject: Member,
+    },
+    /// The node was told that an administrator has put it out.
+    Evicted,
+    /// The node was told that views are pinned.
+    Pin,
+    /// The node was told that views are not pinned any more.
+    Unpin,
+    /// A handler on this node is to fence failed nodes from now on.
+    Guard,
+    /// The handler on this node has fenced a failed node, or its time is over.
+    Fenced {
+        /// Which.
+        subject: Member,
     },
     /// This life of the node ends in order.
     Stop,

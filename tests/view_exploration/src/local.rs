@@ -28,6 +28,8 @@ pub enum Input<'a> {
     Deadline,
     /// It is asked to leave.
     Leave,
+    /// It is asked to put this node out.
+    Evict(u16),
     /// Its pulse has found this node dead.
     Dead(u16),
     /// A heartbeat of this life, in that view.
@@ -82,6 +84,14 @@ impl Hash for Local {
 pub fn address(number: u16) -> PeerAddress {
     let [high, low] = number.to_be_bytes();
     PeerAddress::from_socket_address(std::net::SocketAddr::from(([10, 0, high, low], 5407)))
+}
+
+/// The life in which node `number` is started first.
+pub fn first_life(number: u16) -> Identity {
+    Identity {
+        node: NodeId::new(number).expect("nodes are numbered from 1"),
+        incarnation: Incarnation(1),
+    }
 }
 
 fn number_of(address: PeerAddress) -> u16 {
@@ -153,7 +163,7 @@ impl Local {
         })
     }
 
-    /// Whether it has left.
+    /// Whether it has left or was put out.
     pub fn is_gone(&self) -> bool {
         self.is_gone
     }
@@ -200,6 +210,11 @@ impl Local {
                 self.node.handle_deadline(self.clock);
             }
             Input::Leave => self.node.leave_cluster(self.clock),
+            Input::Evict(number) => {
+                let node = NodeId::new(number).expect("nodes are numbered from 1");
+                // It may have no quorum that could let it go.
+                let _ = self.node.evict(self.clock, node);
+            }
             Input::Dead(number) => self.report_dead(number),
             Input::Heartbeat(sender, view) => {
                 let report = PulseReport::OtherView {
@@ -296,7 +311,7 @@ impl Local {
                 self.life = Incarnation(*incarnation);
                 self.last_view = 0;
             }
-            Event::Left => self.is_gone = true,
+            Event::Left | Event::Evicted { .. } => self.is_gone = true,
             _ => {}
         }
     }

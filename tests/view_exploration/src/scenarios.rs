@@ -24,6 +24,8 @@ pub struct Scenario {
     pub waiting: &'static [u16],
     /// Members that are asked to leave.
     pub leaving: &'static [u16],
+    /// A member that is asked to put another one out, and which one.
+    pub eviction: Option<(u16, u16)>,
     /// Nodes of which some may crash.
     pub crashing: &'static [u16],
     /// How many of them.
@@ -59,6 +61,7 @@ const QUIET: Scenario = Scenario {
     joining: &[],
     waiting: &[],
     leaving: &[],
+    eviction: None,
     crashing: &[],
     crashes: 0,
     restarts: 0,
@@ -80,6 +83,22 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "of three, one leaves while another one crashes",
         leaving: &[3],
         crashing: &[2],
+        crashes: 1,
+        ..QUIET
+    },
+    Scenario {
+        name: "eviction-and-crash",
+        about: "of three, one is put out while another one crashes",
+        eviction: Some((1, 3)),
+        crashing: &[2],
+        crashes: 1,
+        ..QUIET
+    },
+    Scenario {
+        name: "coordinator-evicted",
+        about: "of three, the coordinator is put out while another one crashes",
+        eviction: Some((2, 1)),
+        crashing: &[3],
         crashes: 1,
         ..QUIET
     },
@@ -180,6 +199,7 @@ impl Scenario {
                 .leaving
                 .iter()
                 .fold(0, |bits, number| bits | 1 << number),
+            may_evict: self.eviction.is_some(),
             crashes: self.crashes,
             restarts: self.restarts,
             heartbeats: self.heartbeats,

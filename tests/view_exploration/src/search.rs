@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant as Time};
 
 use super::fingerprint::{BuildSame, Fingerprint};
+use super::local::first_life;
 use super::scenarios::Scenario;
 use super::settling::{Settled, Settlement, Settling};
 use super::state::{describe, Action, State, DOWN};
@@ -215,6 +216,10 @@ impl Search {
             if crashed {
                 let views = state.views.iter().map(|view| self.world.view(*view));
                 settling.after_crashes(views.max_by_key(|view| view.number).cloned());
+            }
+            if let Some((by, subject)) = self.scenario.eviction.filter(|_| !state.may_evict) {
+                // Whose life ends or began later has forgotten it, or is another one.
+                settling.after_eviction(first_life(by), first_life(subject));
             }
             self.settled_count += 1;
             let lost = if is_lost { "lost" } else { "delivered" };

@@ -32,6 +32,8 @@ pub struct Settling {
     history: VecDeque<Happened>,
     /// The latest view that was installed anywhere, if nodes have crashed.
     latest: Option<Installed>,
+    /// Who was asked to put whom out.
+    eviction: Option<(Identity, Identity)>,
 }
 
 /// How it ended.
@@ -51,6 +53,7 @@ type Happened = (Identity, Instant, What);
 enum What {
     Datagram(u16, Option<Kind>),
     Deadline,
+    Evict(u16),
     Dead(u16),
     Heartbeat(u16),
 }
@@ -67,12 +70,18 @@ impl Settling {
             to_tick: TICK,
             history: VecDeque::new(),
             latest: None,
+            eviction: None,
         }
     }
 
     /// Nodes have crashed, and this is the latest view that was installed.
     pub fn after_crashes(&mut self, latest: Option<Installed>) {
         self.latest = latest;
+    }
+
+    /// The first life was asked to put the second one out, and has not refused.
+    pub fn after_eviction(&mut self, by: Identity, subject: Identity) {
+        self.eviction = Some((by, subject));
     }
 
     /// Puts a datagram on its way.
@@ -129,7 +138,17 @@ impl Settling {
             let members = view.members.iter().map(|(member, _)| *member);
             members.eq(present().map(Local::identity))
         });
-        is_of_all && views.all(|view| view == first)
+        is_of_all && views.all(|view| view == first) && !self.is_to_go_on()
+    }
+
+    /// Whether somebody is still there who was to be put out by one that is there too.
+    fn is_to_go_on(&self) -> bool {
+        let is_there = |life: Identity| {
+            let mut locals = self.locals.iter();
+            locals.any(|local| local.identity() == life && !local.is_gone())
+        };
+        let mut eviction = self.eviction.iter();
+        eviction.any(|(by, subject)| is_there(*by) && is_there(*subject))
     }
 
     /// Whether a quorum of the latest view is there, if any of its members has crashed: of the latest one
@@ -251,6 +270,7 @@ impl Settling {
             }
             Input::Deadline => What::Deadline,
             Input::Leave => return,
+            Input::Evict(number) => What::Evict(*number),
             Input::Dead(number) => What::Dead(*number),
             Input::Heartbeat(sender, _) => What::Heartbeat(sender.node.number()),
         };
@@ -268,6 +288,7 @@ impl Settling {
             let what = match what {
                 What::Datagram(from, kind) => format!("{kind:?} from {from}"),
                 What::Deadline => "deadline".to_owned(),
+                What::Evict(number) => format!("is asked to put {number} out"),
                 What::Dead(number) => format!("finds {number} dead"),
                 What::Heartbeat(number) => format!("heartbeat of {number}"),
             };

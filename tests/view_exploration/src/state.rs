@@ -23,6 +23,8 @@ pub struct State {
     pub lives: [u8; NODES],
     /// Which nodes are still to be asked to leave, as bits.
     pub to_leave: u8,
+    /// Whether a member is still to be asked to put another one out.
+    pub may_evict: bool,
     /// Crashes that may still happen.
     pub crashes: u8,
     /// Restarts that may still happen.
@@ -48,6 +50,8 @@ pub enum Action {
     Accuse(u8, u8),
     /// The node is asked to leave.
     Leave(u8),
+    /// The node is asked to put the other one out.
+    Evict(u8, u8),
     /// The node stops without a word.
     Crash(u8),
     /// The node starts again.
@@ -81,6 +85,11 @@ impl State {
             let local = world.local(self.nodes[place]);
             if self.to_leave & bit != 0 && local.view().is_some() {
                 actions.push(Action::Leave(byte));
+            }
+            if let Some((by, subject)) = scenario.eviction {
+                if self.may_evict && by == number_at(place) {
+                    actions.push(Action::Evict(byte, place_of(subject) as u8));
+                }
             }
             if self.crashes > 0 && scenario.may_crash(number_at(place)) {
                 actions.push(Action::Crash(byte));
@@ -148,6 +157,11 @@ impl State {
             Action::Leave(place) => {
                 self.to_leave &= !(1 << number_at(place.into()));
                 self.give(world, place.into(), Stimulus::Leave)
+            }
+            Action::Evict(by, subject) => {
+                self.may_evict = false;
+                let subject = number_at(subject.into());
+                self.give(world, by.into(), Stimulus::Evict(subject))
             }
             Action::Crash(place) => {
                 let place = usize::from(place);
@@ -239,6 +253,9 @@ pub fn describe(action: Action, world: &World) -> String {
             format!("{} finds {} dead", node(watcher), node(subject))
         }
         Action::Leave(place) => format!("{} is asked to leave", node(place)),
+        Action::Evict(by, subject) => {
+            format!("{} is asked to put {} out", node(by), node(subject))
+        }
         Action::Crash(place) => format!("{} crashes", node(place)),
         Action::Restart(place) => format!("{} starts again", node(place)),
         Action::Heartbeat(from, to) => format!("heartbeat from {} to {}", node(from), node(to)),

@@ -40,6 +40,8 @@ pub enum Stimulus {
     Deadline,
     /// The wish to leave.
     Leave,
+    /// The wish to put a node out.
+    Evict(u16),
     /// A dead node.
     Dead(u16),
     /// A heartbeat.
@@ -130,6 +132,7 @@ impl World {
             }
             Stimulus::Deadline => Input::Deadline,
             Stimulus::Leave => Input::Leave,
+            Stimulus::Evict(subject) => Input::Evict(subject),
             Stimulus::Dead(subject) => Input::Dead(subject),
             Stimulus::Heartbeat(sender, view) => Input::Heartbeat(sender, view),
         };

@@ -77,6 +77,16 @@ fn of_two_the_lowest_leaves() {
 }
 
 #[test]
+fn one_is_put_out_while_another_one_crashes() {
+    holds_everywhere("eviction-and-crash");
+}
+
+#[test]
+fn the_coordinator_is_put_out_while_another_one_crashes() {
+    holds_at_first("coordinator-evicted");
+}
+
+#[test]
 fn one_leaves_while_another_one_joins() {
     holds_at_first("leave-and-join");
 }

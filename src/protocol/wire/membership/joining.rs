@@ -50,6 +50,8 @@ pub enum JoinAnswer {
         /// Who issued its view.
         issuer: NodeId,
     },
+    /// An administrator has put this life of the node out, or an earlier one that it does not know of.
+    Evicted(Incarnation),
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::Join`].
@@ -122,7 +124,8 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
             _ => return Err(Counter::DroppedValue),
         }),
         3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
-        4 => JoinAnswer::Part {
+        4 => JoinAnswer::Evicted(Incarnation(reader.u64()?)),
+        5 => JoinAnswer::Part {
             is_primary: reader.boolean()?,
             issuer: reader.node()?,
         },
@@ -162,8 +165,12 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
             writer.u8(3)?;
             writer.u64(incarnation.0)
         }
-        JoinAnswer::Part { is_primary, issuer } => {
+        JoinAnswer::Evicted(incarnation) => {
             writer.u8(4)?;
+            writer.u64(incarnation.0)
+        }
+        JoinAnswer::Part { is_primary, issuer } => {
+            writer.u8(5)?;
             writer.boolean(*is_primary)?;
             writer.u16(issuer.number())
         }
@@ -187,7 +194,7 @@ mod tests {
         detector: DetectorKind::Gossip,
     };
 
-    const ANSWERS: [JoinAnswer; 14] = [
+    const ANSWERS: [JoinAnswer; 15] = [
         JoinAnswer::Forming {
             last_view: ViewNumber(u64::MAX),
             primary: ViewNumber(u64::MAX - 1),
@@ -210,6 +217,7 @@ mod tests {
             is_primary: true,
             issuer: node(9),
         },
+        JoinAnswer::Evicted(Incarnation(u64::MAX)),
     ];
 
     #[test]
@@ -251,7 +259,7 @@ mod tests {
 
     #[test]
     fn answers_that_cannot_be_are_refused() {
-        for kind in 5..=u8::MAX {
+        for kind in 6..=u8::MAX {
             assert_eq!(parse_join_answer(&[kind]), Err(Counter::DroppedValue));
         }
         for reason in [0, 10, 255] {

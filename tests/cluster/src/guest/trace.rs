@@ -148,7 +148,7 @@ fn reason(reason: Reason) -> events::Reason {
     match reason {
         Reason::Join => events::Reason::Join,
         Reason::Leave => events::Reason::Leave,
-        // The trace has no word of its own for it.
+        // Who asked for an eviction is not in the trace of a kernel.
         Reason::Failed | Reason::Evicted => events::Reason::Failed,
     }
 }

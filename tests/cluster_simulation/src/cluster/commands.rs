@@ -63,6 +63,7 @@ impl Cluster {
         machine.last_incarnation = incarnation;
         machine.lives += 1;
         machine.frozen_until = 0;
+        machine.fenced_until = 0;
         machine.alive = Some(Box::new(Alive {
             node,
             pulse,
@@ -78,10 +79,13 @@ impl Cluster {
             endpoints: BTreeMap::new(),
             is_leaving: false,
             has_left: false,
+            evicted_by: Vec::new(),
+            pinned_until: None,
             engine_wakeups: WakeupCount::default(),
             pulse_wakeups: WakeupCount::default(),
         }));
         self.write(host, EventKind::Start);
+        self.guard(host);
         self.drain_node(host);
     }
 
@@ -98,13 +102,15 @@ impl Cluster {
     /// A life is about to end; if it had no view, one may still be made with it: for a while those who let
     /// nodes in may still try.
     fn note_ghost(&mut self, host: usize) {
+        // While no view is agreed on they remember who asked them.
+        let since = self.pins_end() + 2 * self.fence_ns();
         let machine = &mut self.hosts[host];
         if machine
             .alive
             .as_ref()
             .is_some_and(|alive| alive.members.is_empty())
         {
-            machine.ghost_until = self.now + aftermath_ns(&self.options.configuration);
+            machine.ghost_until = since + aftermath_ns(&self.options.configuration);
         }
     }
 

@@ -16,6 +16,7 @@ use trace_checker::trace::{EventKind, TraceEvent};
 use super::{Cluster, Occurrence, OnWire};
 use crate::host::{host_at, Alive, EngineInput, ENGINE_QUEUE_MAX};
 use crate::recorder::{record, Note};
+use crate::sabotage::Sabotage;
 use crate::timing::aftermath_ns;
 
 impl Cluster {
@@ -291,6 +292,18 @@ impl Cluster {
             if matches!(event, Event::Deliver { .. }) && std::mem::take(loses_one) {
                 continue;
             }
+            let sabotage = self.options.sabotage;
+            if sabotage == Some(Sabotage::PinForgotten) && matches!(event, Event::Unpinned) {
+                continue;
+            }
+            if sabotage == Some(Sabotage::EvictedComesBack)
+                && matches!(event, Event::Evicted { .. })
+            {
+                self.write(host, EventKind::Stop);
+                self.hosts[host].alive = None;
+                self.start(host);
+                return;
+            }
             let Some(alive) = self.hosts[host].alive.as_deref_mut() else {
                 return;
             };
@@ -313,9 +326,18 @@ impl Cluster {
                         self.fault(host, &what);
                     } else {
                         machine.last_incarnation = incarnation;
+                        machine.fenced_until = 0;
                     }
+                    self.guard(host);
                 }
                 Some(Note::Left) => alive.has_left = true,
+                Some(Note::Pinned) if sabotage == Some(Sabotage::PinForgotten) => {
+                    self.command(host, |node, now| {
+                        let _ = node.pin(now, 0);
+                    });
+                }
+                Some(Note::Pinned) => {}
+                Some(Note::FenceWanted(subject)) => self.fence_wanted(host, subject),
                 Some(Note::Unexpected(what)) => self.fault(host, &what),
             }
             let machine = &mut self.hosts[host];

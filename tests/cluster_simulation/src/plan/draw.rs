@@ -25,6 +25,8 @@ pub struct DrawOptions {
     pub cuts: bool,
     /// Whether anything goes wrong before the measured crash.
     pub faults: bool,
+    /// Whether every run has evictions, pins and a fence handler.
+    pub administration: bool,
     /// Whether silence is found out by gossip.
     pub gossip: bool,
     /// Whether parts of the cluster go on by themselves.
@@ -40,6 +42,7 @@ impl Default for DrawOptions {
             groups: true,
             cuts: false,
             faults: true,
+            administration: false,
             gossip: false,
             partitionable: false,
             sabotage: None,
@@ -127,6 +130,7 @@ impl Plan {
             groups: chance.between(0, 4) as usize,
             work_interval_ms: chance.between(2, 60),
             faults: Vec::new(),
+            fence: None,
             healing_at_ms,
             stays_down: (0..hosts).map(|_| chance.happens(300)).collect(),
             trial: draw_trial(&mut chance, hosts as u64),
@@ -147,6 +151,7 @@ impl Plan {
             if options.partitionable {
                 draws.give_parts_time(&mut plan);
             }
+            plan.add_administration(options.administration, spread_ms);
         } else {
             plan.trial = None;
             plan.clock_rates_ppm.clear();

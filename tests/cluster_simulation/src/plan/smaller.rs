@@ -4,6 +4,7 @@
 //! option at its plainest.
 
 use super::{Fault, Plan, PlannedFault, Trial, Victim};
+use crate::cluster::FenceHandler;
 use crate::network::NetworkOptions;
 
 impl Plan {
@@ -62,6 +63,7 @@ impl Plan {
             }
         };
         change(&|plan| plan.groups = 0);
+        change(&|plan| plan.fence = None);
         change(&|plan| plan.network = NetworkOptions::PERFECT);
         change(&|plan| plan.settings.clear());
         change(&|plan| plan.trial = None);
@@ -79,6 +81,13 @@ impl Plan {
             |network: &mut NetworkOptions| network.damage_per_mille = 0,
         ] {
             change(&|plan| part(&mut plan.network));
+        }
+        for part in [
+            |fence: &mut FenceHandler| fence.fails_per_mille = 0,
+            |fence: &mut FenceHandler| fence.silent_per_mille = 0,
+            |fence: &mut FenceHandler| fence.work_max_ms = 0,
+        ] {
+            change(&|plan| plan.fence.iter_mut().for_each(part));
         }
         for name in self.settings.keys() {
             change(&|plan| {
@@ -144,6 +153,8 @@ fn renumbered(fault: &Fault, new: &impl Fn(usize) -> Option<usize>) -> Option<Fa
             }
         }
         Fault::Leave(one) => *one = victim(one)?,
+        Fault::Evict { by, host, .. } => (*by, *host) = (new(*by)?, new(*host)?),
+        Fault::Pin { by, .. } | Fault::Unpin { by } => *by = new(*by)?,
         Fault::Freeze { host, .. } | Fault::SlowEngine { host, .. } => *host = new(*host)?,
         Fault::Between { from, to, .. } => {
             for list in [from, to] {
@@ -168,6 +179,15 @@ fn renumbered(fault: &Fault, new: &impl Fn(usize) -> Option<usize>) -> Option<Fa
 fn renumbered_trial(trial: Trial, new: &impl Fn(usize) -> Option<usize>) -> Option<Trial> {
     Some(match trial {
         Trial::Stall { host, for_ms } => Trial::Stall {
+            host: new(host)?,
+            for_ms,
+        },
+        Trial::Evict { by, host } => Trial::Evict {
+            by: new(by)?,
+            host: new(host)?,
+        },
+        Trial::Pin { by, host, for_ms } => Trial::Pin {
+            by: new(by)?,
             host: new(host)?,
             for_ms,
         },
@@ -202,6 +222,15 @@ fn plainer(fault: &Fault) -> Vec<Fault> {
         Fault::Leave(victim) if victim.back_after_ms.is_some() => {
             faults.push(Fault::Leave(never_back(victim)));
         }
+        Fault::Evict {
+            by,
+            host,
+            back_after_ms: Some(_),
+        } => faults.push(Fault::Evict {
+            by: *by,
+            host: *host,
+            back_after_ms: None,
+        }),
         Fault::CrashCoordinator {
             rank,
             in_view_change: true,
@@ -229,6 +258,7 @@ fn plainer(fault: &Fault) -> Vec<Fault> {
     let mut shorter = fault.clone();
     if let Fault::Freeze { for_ms, .. }
     | Fault::SlowEngine { for_ms, .. }
+    | Fault::Pin { for_ms, .. }
     | Fault::Storm { for_ms, .. }
     | Fault::Parts { for_ms, .. }
     | Fault::Between { for_ms, .. } = &mut shorter

@@ -3,6 +3,7 @@
 //! What must have happened, as lines: `"event":"expect"`, the `"property"` that is promised, `"since"`, and
 //!
 //! - L1, L5: `"members"`, `"bound"`; for L5 also `"at_once"`, for L1 a `"group"` unless it is the cluster,
+//! - A1: `"members"`, `"bound"`,
 //! - L6: `"members"`,
 //! - L7: `"members"`, `"bound"`, and as `"subject"` the node that must not accuse them,
 //! - L8: `"group"`, `"members"`, `"bound"`,
@@ -30,6 +31,11 @@ pub(super) fn read(line: Line<'_>, scope: Option<GroupScope>) -> Result<Expectat
     match property.as_ref() {
         "L1" => Ok(Expectation::Together {
             group: scope.map(|scope| scope.group),
+            members,
+            since,
+            bound,
+        }),
+        "A1" => Ok(Expectation::Out {
             members,
             since,
             bound,
@@ -78,6 +84,14 @@ pub(super) fn fill<'a>(line: &mut Line<'a>, expectation: &'a Expectation) {
             line.at_once = Some(*at_once);
             fill_who_and_when(line, members, *since, Some(*bound));
             "L5"
+        }
+        Expectation::Out {
+            members,
+            since,
+            bound,
+        } => {
+            fill_who_and_when(line, members, *since, Some(*bound));
+            "A1"
         }
         Expectation::Kept { members, since } => {
             fill_who_and_when(line, members, *since, None);

@@ -27,6 +27,8 @@ fn nothing_after_the_end(index: &Index<'_>, found: &mut Violations) {
             EventKind::Safe(_) | EventKind::Block { .. } => true,
             EventKind::View(view) => !view.members.is_empty(),
             EventKind::Suspect { .. } | EventKind::Accuse { .. } => true,
+            EventKind::Evict { .. } | EventKind::Pin | EventKind::Unpin => true,
+            EventKind::Guard | EventKind::Fenced { .. } | EventKind::Evicted => true,
             EventKind::Leave { .. } | EventKind::Stop | EventKind::Crash => false,
             EventKind::Expect(_) => false,
         };

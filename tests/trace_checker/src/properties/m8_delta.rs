@@ -42,7 +42,7 @@ fn wrong_lists(before: Option<&[Member]>, after: &ViewEvent) -> Option<String> {
     };
     let is_member = |list: &[Member], member: &Member| list.binary_search(member).is_ok();
     for change in after.joined.iter().flatten() {
-        if matches!(change.reason, Some(Reason::Leave | Reason::Failed)) {
+        if matches!(change.reason, Some(Reason::Leave | Reason::Failed | Reason::Evicted)) {
             return Some(format!(
                 "{:?} joined, with the reason of who left",
                 change.member
@@ -158,7 +158,12 @@ impl Facts {
                     "{member:?} is said to have failed and nobody ever suspected it"
                 ))
             }
-            Reason::Join | Reason::Leave | Reason::Failed | Reason::Merged => None,
+            // Who was evicted is A1's to look at.
+            Reason::Join
+            | Reason::Leave
+            | Reason::Failed
+            | Reason::Evicted
+            | Reason::Merged => None,
         }
     }
 }

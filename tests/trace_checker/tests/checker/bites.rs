@@ -11,7 +11,7 @@ use super::story::{
     NODE_3_AGAIN, NODE_4,
 };
 use trace_checker::properties;
-use trace_checker::trace::{EventKind, Expectation, Order, Reason, ViewId};
+use trace_checker::trace::{EventKind, Expectation, Member, Order, Reason, ViewId};
 
 /// A way to spoil the good story, and the promises that this breaks.
 struct Fault {
@@ -478,7 +478,156 @@ const FAULTS: &[Fault] = &[
         },
         breaks: &["L9"],
     },
+    Fault {
+        what: "a node goes as evicted, and nobody asked for that",
+        spoil: |story| {
+            let fewer = [NODE_1, NODE_3_AGAIN];
+            story.cluster_view(5, &fewer, &[], &[(NODE_2, Reason::Evicted)]);
+            story.tell(NODE_2, EventKind::Evicted);
+            story.tell(NODE_2, EventKind::Stop);
+        },
+        breaks: &["A1"],
+    },
+    Fault {
+        what: "an evicted node goes on as if it had failed",
+        spoil: |story| {
+            eviction_of_2(story);
+            goes_on_as(story, 21);
+            let again = [NODE_1, NODE_2_AGAIN, NODE_3_AGAIN];
+            story.cluster_view(6, &again, &[NODE_2_AGAIN], &[]);
+        },
+        breaks: &["A1"],
+    },
+    Fault {
+        what: "an evicted node is not told so in time",
+        spoil: |story| {
+            let since = story.now();
+            eviction_of_2(story);
+            story.tell(NODE_2, EventKind::Evicted);
+            story.tell(NODE_2, EventKind::Stop);
+            story.expect(Expectation::Out {
+                members: vec![NODE_2],
+                since,
+                bound: 3 * MS,
+            });
+        },
+        breaks: &["A1"],
+    },
+    Fault {
+        what: "a view comes while all are pinned",
+        spoil: |story| {
+            pinned(story);
+            story.cluster_view(5, &[NODE_1, NODE_2, NODE_3_AGAIN], &[], &[]);
+        },
+        breaks: &["A2"],
+    },
+    Fault {
+        what: "a promise of a pinned node counts",
+        spoil: |story| {
+            story.tell(NODE_2, EventKind::Block { scope: None });
+            pinned(story);
+            story.tell(NODE_1, EventKind::Block { scope: None });
+            story.cluster_view(5, &[NODE_1, NODE_2, NODE_3_AGAIN], &[], &[]);
+        },
+        breaks: &["A2"],
+    },
+    Fault {
+        what: "a failed node goes that was not fenced in this view",
+        spoil: |story| {
+            let subject = NODE_3_AGAIN;
+            let again = [NODE_1, NODE_2, NODE_3_AGAIN];
+            story.tell(NODE_1, EventKind::Guard);
+            story.tell(NODE_1, EventKind::Fenced { subject });
+            story.cluster_view(5, &again, &[], &[]);
+            failure_of_3(story, 6);
+        },
+        breaks: &["A3"],
+    },
+    Fault {
+        what: "a failed node goes that another handler has fenced",
+        spoil: |story| {
+            let subject = NODE_3_AGAIN;
+            story.tell(NODE_1, EventKind::Guard);
+            story.cluster_view(5, &[NODE_1, NODE_2, NODE_3_AGAIN], &[], &[]);
+            story.tell(NODE_2, EventKind::Fenced { subject });
+            failure_of_3(story, 6);
+        },
+        breaks: &["A3"],
+    },
 ];
+
+const NODE_2_AGAIN: Member = member(2, 0, 21);
+
+/// Node 2 goes on by itself, at once.
+fn goes_on_as(story: &mut Story, incarnation: u64) {
+    story.tell(NODE_2, EventKind::Stop);
+    story.tell(member(2, 0, incarnation), EventKind::Start);
+    let now = story.now();
+    let places = story.events.len();
+    story.events[places - 2].t = now;
+}
+
+fn eviction_of_2(story: &mut Story) {
+    story.tell(NODE_1, EventKind::Evict { subject: NODE_2 });
+    let fewer = [NODE_1, NODE_3_AGAIN];
+    story.cluster_view(5, &fewer, &[], &[(NODE_2, Reason::Evicted)]);
+}
+
+fn pinned(story: &mut Story) {
+    for who in [NODE_1, NODE_2, NODE_3_AGAIN] {
+        story.tell(who, EventKind::Pin);
+    }
+}
+
+fn failure_of_3(story: &mut Story, view: u64) {
+    story.tell(NODE_1, EventKind::Accuse { subject: 3 });
+    story.cluster_view(
+        view,
+        &[NODE_1, NODE_2],
+        &[],
+        &[(NODE_3_AGAIN, Reason::Failed)],
+    );
+}
+
+#[test]
+fn what_administrators_may_ask_for_is_not_reported() {
+    let mut story = good();
+    for who in [NODE_1, NODE_2] {
+        story.tell(who, EventKind::Block { scope: None });
+    }
+    pinned(&mut story);
+    story.cluster_view(5, &[NODE_1, NODE_2, NODE_3_AGAIN], &[], &[]);
+    for who in [NODE_1, NODE_2, NODE_3_AGAIN] {
+        story.tell(who, EventKind::Unpin);
+    }
+    story.tell(NODE_1, EventKind::Guard);
+    story.cluster_view(6, &[NODE_1, NODE_2, NODE_3_AGAIN], &[], &[]);
+    let subject = NODE_3_AGAIN;
+    story.tell(NODE_1, EventKind::Fenced { subject });
+    failure_of_3(&mut story, 7);
+    let since = story.now();
+    story.tell(NODE_1, EventKind::Evict { subject: NODE_2 });
+    story.cluster_view(8, &[NODE_1], &[], &[(NODE_2, Reason::Evicted)]);
+    story.tell(NODE_2, EventKind::Evicted);
+    story.tell(NODE_2, EventKind::Stop);
+    let members = vec![NODE_2];
+    story.expect(Expectation::Out {
+        members,
+        since,
+        bound: 10 * MS,
+    });
+    assert_eq!(story.broken(), BTreeSet::new());
+}
+
+#[test]
+fn who_hears_of_its_eviction_in_its_next_life_is_not_reported() {
+    let mut story = good();
+    eviction_of_2(&mut story);
+    goes_on_as(&mut story, 21);
+    story.tell(NODE_2_AGAIN, EventKind::Evicted);
+    story.tell(NODE_2_AGAIN, EventKind::Stop);
+    assert_eq!(story.broken(), BTreeSet::new());
+}
 
 #[test]
 fn what_was_kept_is_not_reported() {

@@ -35,6 +35,23 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn what_administrators_do_is_read_back() {
+    let subject = NODE_2;
+    let mut story = Story::default();
+    for kind in [
+        EventKind::Evict { subject },
+        EventKind::Evicted,
+        EventKind::Pin,
+        EventKind::Unpin,
+        EventKind::Guard,
+        EventKind::Fenced { subject },
+    ] {
+        story.tell(NODE_1, kind);
+    }
+    assert_eq!(read(&written(&story.events)), Ok(story.events));
+}
+
+#[test]
 fn expectations_of_every_kind_are_read_back() {
     let members = vec![NODE_1, NODE_2];
     let group: Arc<str> = Arc::from(GROUP);
@@ -51,6 +68,11 @@ fn expectations_of_every_kind_are_read_back() {
             since: 3,
             bound: 4,
             at_once: true,
+        },
+        Expectation::Out {
+            members: members.clone(),
+            since: 2,
+            bound: 3,
         },
         Expectation::Kept {
             members: members.clone(),

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A3: where the issuer of a view had a fence handler when it came to the view before, nobody is left out as failed before the handler has
+//! fenced it, or its time was over. Who comes back in the same view with a later life needs no fencing.
+
+use std::collections::BTreeMap;
+
+use crate::index::{Index, CLUSTER};
+use crate::trace::{EventKind, Member, Reason};
+use crate::violation::Violations;
+
+/// The property's names.
+pub const NAME: (&str, &str) = ("A3", "fenced failures");
+
+/// Looks at each view once.
+pub fn check(index: &Index<'_>, found: &mut Violations) {
+    // Since which event who has a handler.
+    let mut guarded: BTreeMap<(u16, u64), usize> = BTreeMap::new();
+    // Who fenced whom, and in which events.
+    let mut fenced: BTreeMap<((u16, u64), Member), Vec<usize>> = BTreeMap::new();
+    for (number, event) in index.events.iter().enumerate() {
+        let life = (event.node, event.incarnation);
+        match event.kind {
+            EventKind::Guard => {
+                guarded.entry(life).or_insert(number);
+            }
+            EventKind::Fenced { subject } => {
+                fenced.entry((life, subject)).or_default().push(number)
+            }
+            _ => {}
+        }
+    }
+    if guarded.is_empty() {
+        return;
+    }
+    for view in index.views.iter().filter(|view| view.scope == CLUSTER) {
+        let mut installs = (view.installs.iter())
+            .map(|(process, place)| &index.processes[*process].installs[*place]);
+        let Some((install, before)) =
+            installs.find_map(|install| Some((install, install.previous?)))
+        else {
+            continue;
+        };
+        let issuer = (index.members(before).iter()).find(|m| m.node == view.id.coordinator);
+        let Some((issuer, since)) = issuer.and_then(|issuer| {
+            let guard = guarded.get(&(issuer.node, issuer.incarnation))?;
+            let since = installed_at(index, issuer, before)?;
+            (*guard < since).then_some((issuer, since))
+        }) else {
+            continue;
+        };
+        let event = index.view_event(install.event);
+        for change in event.left.iter().flatten() {
+            let comes_back = event.members.iter().any(|m| m.node == change.member.node);
+            if change.reason != Some(Reason::Failed) || comes_back {
+                continue;
+            }
+            let key = ((issuer.node, issuer.incarnation), change.member);
+            let mut times = fenced.get(&key).into_iter().flatten();
+            if !times.any(|at| since < *at && *at < install.event) {
+                let text = format!(
+                    "view {:?} leaves out {:?}, which the handler of {issuer:?} had not fenced",
+                    view.id, change.member
+                );
+                found.add(NAME, &[&index.events[install.event]], text);
+            }
+        }
+    }
+}
+
+/// The event in which the member installed the view.
+fn installed_at(index: &Index<'_>, member: &Member, view: usize) -> Option<usize> {
+    let mut processes = index.processes.iter();
+    let process = processes.find(|process| process.scope == CLUSTER && process.is(member))?;
+    let mut installs = process.installs.iter();
+    let install = installs.find(|install| install.view == view)?;
+    Some(install.event)
+}
