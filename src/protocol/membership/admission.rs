@@ -39,7 +39,7 @@ impl Membership {
             return;
         }
         if header.view != ViewNumber::default() {
-            self.answer_other_part(joiner, from, outbox);
+            self.answer_other_part(from, outbox);
             return;
         }
         match self.phase {

@@ -279,6 +279,9 @@ impl Membership {
                 self.transfers.begin(from);
             }
             Kind::ViewPart => self.handle_view_part(now, sender, from, body, outbox)?,
+            Kind::Inquiry | Kind::InquiryAnswer if self.is_elsewhere(header) => {
+                return Err(Counter::DroppedOtherView);
+            }
             Kind::Inquiry => {
                 self.answer_inquiry(parse_identity(body)?, from, outbox)?;
                 return Ok(());

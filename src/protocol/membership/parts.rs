@@ -314,6 +314,11 @@ impl Membership {
         }
     }
 
+    /// Whether the sender is in another part of the cluster, whatever its place in this one.
+    pub(super) fn is_elsewhere(&self, header: &Header) -> bool {
+        header.view != ViewNumber::default() && header.lineage != self.mark().lineage
+    }
+
     /// Another view of the same number came from somebody who is in both: the lower one of two parts is left.
     pub(super) fn meet_namesake(
         &mut self,
@@ -512,23 +517,16 @@ impl Membership {
         memory.ask_at = now.after(pause);
     }
 
-    /// A member of another part asks.
-    pub(super) fn answer_other_part(
-        &self,
-        asking: Identity,
-        from: PeerAddress,
-        outbox: &mut Outbox,
-    ) {
+    /// A member of another part asks; it may have been let in here too before it came there.
+    pub(super) fn answer_other_part(&self, from: PeerAddress, outbox: &mut Outbox) {
         if let Some(view) = self.view().filter(|_| self.has_quorum()) {
-            if !view.has(asking) {
-                let answer = JoinAnswer::Part {
-                    is_primary: view.is_primary,
-                    issuer: view.issuer,
-                };
-                outbox.send([&from], Kind::JoinAnswer, |writer| {
-                    write_join_answer(writer, &answer)
-                });
-            }
+            let answer = JoinAnswer::Part {
+                is_primary: view.is_primary,
+                issuer: view.issuer,
+            };
+            outbox.send([&from], Kind::JoinAnswer, |writer| {
+                write_join_answer(writer, &answer)
+            });
         }
     }
 

@@ -77,6 +77,9 @@ impl Pulse {
         if self.is_other_view(header) {
             self.report_other_view(now, header, from);
         }
+        if self.is_elsewhere(header) {
+            return Err(Counter::DroppedOtherView);
+        }
         Ok(())
     }
 
@@ -250,6 +253,12 @@ impl Pulse {
 
     fn is_other_view(&self, header: &Header) -> bool {
         (header.view, header.lineage) != (self.view, self.lineage)
+    }
+
+    /// Whether the sender is in another part of the cluster, whatever its place in this one: it may have been let in
+    /// by two. Here it must not seem alive.
+    fn is_elsewhere(&self, header: &Header) -> bool {
+        header.view != ViewNumber::default() && header.lineage != self.lineage
     }
 
     fn report_other_view(&mut self, now: Instant, header: &Header, from: PeerAddress) {

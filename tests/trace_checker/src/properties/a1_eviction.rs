@@ -2,7 +2,8 @@
 
 //! A1: who is said to have been evicted was; it is told so and does not go on by itself under another
 //! incarnation, as who was put out for silence does. (It may have begun another life by itself before it
-//! hears of the eviction. Then that one comes into no view.)
+//! hears of the eviction. Then that one comes into no view. In a partitionable cluster it may go on in another
+//! part, which does not know either, and comes into no primary view.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,7 +103,10 @@ fn comes_back(index: &Index<'_>, (node, incarnation): (u16, u64), out: usize) ->
             .processes
             .iter()
             .find(is_next)
-            .and_then(|process| process.installs.first());
+            .and_then(|process| {
+                let mut installs = process.installs.iter();
+                installs.find(|install| !index.options.partitionable || index.view_event(install.event).primary)
+            });
         if let Some(first) = first {
             return Some(first.event);
         }
