@@ -258,6 +258,13 @@ impl Membership {
 
     /// Before the view is forgotten: keeps the seat in it.
     pub(super) fn keep_seat(&mut self) {
+        if self.memory.is_some() && self.view().is_some() {
+            // There may be a next view of this node's making, which it is not to give its number to another one.
+            let accepted = self.acceptor.accepted().map(|proposal| proposal.number());
+            let next = self.view.number.next();
+            self.joining
+                .note_view(accepted.map_or(next, |number| number.max(next)));
+        }
         let is_primary = self.view().is_some_and(|view| view.is_primary);
         if let Some(memory) = self.memory.as_deref_mut().filter(|_| is_primary) {
             memory.keep(&self.view, &mut self.acceptor);

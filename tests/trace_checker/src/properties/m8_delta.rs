@@ -25,8 +25,12 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
                 found.add(NAME, &[event], what);
                 continue;
             }
-            for change in after.left.iter().flatten() {
-                if let Some(what) = facts.wrong_reason(process, change, event.t) {
+            let left = || after.left.iter().flatten();
+            // Of nodes that fail together some are found so only because none of their watchers answers either.
+            let has_known_failure = left().any(|change| facts.is_known_failure(change, event.t));
+            for change in left() {
+                let what = facts.wrong_reason(process, change, event.t, has_known_failure);
+                if let Some(what) = what {
                     found.add(NAME, &[event], what);
                 }
             }
@@ -133,7 +137,22 @@ impl Facts {
         facts
     }
 
-    fn wrong_reason(&self, process: &Process, change: &Change, t: u64) -> Option<String> {
+    /// Whether somebody went as failed who had ended or was suspected before.
+    fn is_known_failure(&self, change: &Change, t: u64) -> bool {
+        let member = change.member;
+        let suspected = self.suspected.get(&member.node);
+        change.reason == Some(Reason::Failed)
+            && (self.ended.contains(&(member.node, member.incarnation))
+                || suspected.is_some_and(|at| *at <= t))
+    }
+
+    fn wrong_reason(
+        &self,
+        process: &Process,
+        change: &Change,
+        t: u64,
+        has_known_failure: bool,
+    ) -> Option<String> {
         let member = change.member;
         let life = (member.node, member.incarnation);
         // Nothing is known of a node that wrote no trace.
@@ -151,8 +170,8 @@ impl Facts {
             )),
             Reason::Failed
                 if !self.suspected.is_empty()
-                    && !self.ended.contains(&life)
-                    && self.suspected.get(&member.node).is_none_or(|at| *at > t) =>
+                    && !has_known_failure
+                    && !self.is_known_failure(change, t) =>
             {
                 Some(format!(
                     "{member:?} is said to have failed and nobody ever suspected it"
