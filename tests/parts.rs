@@ -202,6 +202,42 @@ fn what_was_decided_and_not_told_is_not_contradicted_by_parts_that_meet() {
     });
 }
 
+/// Nodes 1 to 3 have decided on a view of themselves, of which node 3, whose acceptance was needed, does not hear.
+#[test]
+fn who_has_accepted_a_view_does_not_help_others_to_another_one() {
+    let mut lab = formed(5);
+    lab.filter = Box::new(|from, to, bytes| {
+        let is_told = matches!(kind(bytes), Some(Kind::Commit | Kind::ViewPart));
+        (from <= 3) == (to <= 3) && !(to == 3 && is_told)
+    });
+    lab.run_until(2_000, "a decision", |lab| {
+        lab.agree(&[1, 2]) || lab.members(2) == [1, 2, 3]
+    });
+    assert_eq!(lab.members(3), [1, 2, 3, 4, 5]);
+    // Nor do the others propose it again before they give the first view up.
+    part(&mut lab, &[&[1, 2], &[3], &[4], &[5]]);
+    lab.run_until(PART_MS, "three parts of one", |lab| {
+        [3, 4, 5].iter().all(|number| agree(lab, &[*number], false))
+    });
+    part(&mut lab, &[&[1, 2], &[3, 4, 5]]);
+    lab.run_until(MERGE_MS, "a part of three", |lab| {
+        agree(lab, &[3, 4, 5], false)
+    });
+    lab.run_for(20_000);
+    assert!(
+        agree(&lab, &[3, 4, 5], false),
+        "three of the five of the first view"
+    );
+    assert!(
+        agree(&lab, &[1, 2], true),
+        "two of the three of the second one"
+    );
+    heal(&mut lab);
+    lab.run_until(MERGE_MS, "one primary view of all", |lab| {
+        agree(lab, &[1, 2, 3, 4, 5], true)
+    });
+}
+
 #[test]
 fn a_part_with_enough_nodes_that_have_forgotten_is_not_primary() {
     let mut lab = formed(5);
