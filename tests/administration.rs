@@ -7,6 +7,7 @@ mod lab;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::identity::NodeId;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event};
@@ -133,6 +134,21 @@ fn an_eviction_needs_no_coordinator_that_hears_of_it() {
     lab.run_until(2_000, "a view without it", |lab| {
         lab.agree(&[2, 3, 4, 5, 6, 7, 8])
     });
+}
+
+#[test]
+fn the_only_coordinator_is_put_out_as_soon_as_anybody_else() {
+    let settings = Configuration {
+        coordinators: 1,
+        ..Configuration::DEFAULT
+    };
+    let all: Vec<u16> = (1..=12).collect();
+    let mut lab = Lab::new(12, settings);
+    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+    let subject = NodeId::new(1).unwrap();
+    let asked = lab.command(12, |node, now| node.evict(now, subject));
+    assert_eq!(asked, Ok(()));
+    lab.run_until(300, "a view without it", |lab| lab.agree(&all[1..]));
 }
 
 #[test]

@@ -360,7 +360,13 @@ impl Membership {
             .ok_or(CommandError::NoSuchMember)?;
         // Should no coordinator hear of it, this node proposes it itself when its turn comes.
         self.changes.add_leaver(now, subject, ChangeReason::Evicted);
-        self.tell_coordinators(&ReportRecord::Evict(subject), outbox);
+        let record = ReportRecord::Evict(subject);
+        self.tell_coordinators(&record, outbox);
+        // The only coordinator may be the one that is to go.
+        let next = self.arc_coordinator(node).map(|member| member.identity);
+        if let Some(next) = next.filter(|next| !self.is_coordinator(*next)) {
+            self.tell_member(next, &record, outbox);
+        }
         self.advance(now, outbox);
         Ok(())
     }

@@ -264,6 +264,12 @@ impl Membership {
             .find(|member| member.identity.node != node && !self.is_doubted(member.identity))
     }
 
+    /// Whether the member is a coordinator.
+    pub(super) fn is_coordinator(&self, member: Identity) -> bool {
+        let wanted = self.coordinators_wanted();
+        self.view.is_coordinator(member.node, wanted)
+    }
+
     /// Tells the other coordinators, if this node is one.
     pub(super) fn relay(&self, record: &ReportRecord, outbox: &mut Outbox) {
         if self

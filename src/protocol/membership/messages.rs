@@ -474,7 +474,7 @@ impl Membership {
         }
     }
 
-    fn tell_member(&self, to: Identity, record: &ReportRecord, outbox: &mut Outbox) {
+    pub(super) fn tell_member(&self, to: Identity, record: &ReportRecord, outbox: &mut Outbox) {
         let other = self.view.member(to.node).filter(|_| to != self.own);
         let address = other.map(|member| member.address);
         send_report(address.as_slice(), record, outbox);
