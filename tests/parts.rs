@@ -276,6 +276,25 @@ fn a_cluster_of_which_most_have_forgotten_begins_anew() {
     });
 }
 
+/// Exactly half of the first view remembers, without the node that makes a half a quorum.
+#[test]
+fn a_half_whose_lowest_node_has_forgotten_begins_anew() {
+    for count in [2, 4] {
+        let mut lab = formed(count);
+        let all: Vec<u16> = (1..=count).collect();
+        for number in 1..=count / 2 {
+            lab.crash(number);
+        }
+        lab.run_for(200);
+        for number in 1..=count / 2 {
+            lab.start(number, 1_000);
+        }
+        lab.run_until(3 * PART_MS, "one primary view of all", |lab| {
+            agree(lab, &all, true)
+        });
+    }
+}
+
 #[test]
 fn who_differs_in_this_is_refused() {
     let mut lab = formed(3);

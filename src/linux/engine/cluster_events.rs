@@ -176,7 +176,7 @@ impl Engine {
             log_line!(
                 self.log,
                 now,
-                "gives up view {:?}, which has no quorum; new incarnation {}",
+                "gives up view {:?}, new incarnation {}",
                 later_view,
                 incarnation
             );

@@ -264,7 +264,7 @@ pub(super) struct Attempt {
     pub(super) rule: QuorumRule,
     /// The view whose successor is to be decided.
     pub(super) electorate: ViewName,
-    /// The number that the next view has at most.
+    /// The number that the next view has, if its voters have no view now.
     pub(super) number: ViewNumber,
 }
 
@@ -480,18 +480,12 @@ impl Proposer {
         }
     }
 
-    /// How many voters that have promised have such a vote.
-    pub(super) fn promised_votes(&self, vote: Vote) -> usize {
-        let promised = self.voters.iter().filter(|voter| voter.promised);
-        promised.filter(|voter| voter.vote == vote).count()
-    }
-
     /// Whether a voter knows of a later primary view than this node does.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
 
-    /// The number that the next view has at most.
+    /// The number that the next view has, if its voters have no view now.
     pub(super) fn number(&self) -> ViewNumber {
         self.number
     }

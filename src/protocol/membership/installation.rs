@@ -2,7 +2,6 @@
 
 //! Going from one view to the next, and out of the cluster.
 
-use super::parts::change;
 use super::proposing::accepted;
 use super::{Membership, Phase};
 use crate::protocol::errors::Counter;
@@ -104,7 +103,7 @@ impl Membership {
         };
         self.next.set_reporters(proposal.reporters());
         self.departures.add_all(proposal.changes());
-        change(&mut self.next, proposal);
+        proposal.apply_to(&mut self.next);
         true
     }
 

@@ -28,21 +28,19 @@
 
 use core::cmp::Ordering;
 
-use super::agreement::{Acceptor, Proposer, QuorumRule, Vote};
+use super::agreement::{Acceptor, Proposer, QuorumRule, Vote, Voter};
 use super::proposal::Proposal;
 use super::{Membership, Phase};
 use crate::platform::OutOfMemory;
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{
-    Identity, Incarnation, NodeId, PeerAddress, ViewMark, ViewName, ViewNumber,
-};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewMark, ViewName, ViewNumber};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::Instant;
 use crate::protocol::view::{is_quorum, ClusterView, MemberRecord};
 use crate::protocol::wire::membership::{
-    write_join, write_join_answer, write_not_member, Ballot, Change, JoinAnswer, JoinRequest,
-    NotMember, Prepare, ProposalKind, ProposalPart, Seat, ViewPart,
+    write_join, write_join_answer, write_not_member, Ballot, JoinAnswer, JoinRequest, NotMember,
+    Prepare, ProposalKind, ProposalPart, Seat, ViewPart,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -54,8 +52,6 @@ const ASKED_MAX: usize = 64;
 /// What a node of a partitionable cluster remembers while it is in no primary view.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Memory {
-    /// The first life that is remembered.
-    birth: Incarnation,
     /// The latest primary view whose members are known; none if this node is in a primary view.
     primary: ClusterView,
     /// The primary view that `seat` is about: `primary`, or a later one that others told of.
@@ -85,7 +81,6 @@ impl Memory {
     /// Of a node that has just been started.
     pub(super) fn new(own: Identity, now: Instant) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            birth: own.incarnation,
             primary: ClusterView::empty(own.node)?,
             electorate: no_view(own.node),
             seat: Acceptor::new(own.node)?,
@@ -111,14 +106,6 @@ impl Memory {
         self.primary.number = ViewNumber::default();
         self.electorate = no_view(self.electorate.issuer);
         self.seat.clear();
-    }
-
-    /// What others are told.
-    fn seat(&self) -> Seat {
-        Seat {
-            birth: self.birth,
-            electorate: self.electorate,
-        }
     }
 
     /// Whether the members of the view are known that the seat is about.
@@ -172,10 +159,10 @@ impl Memory {
 
     /// What the promises that have come allow. `majority` is that of the configured nodes.
     fn formation(&self, proposer: &Proposer, majority: usize, even_split: bool) -> Formation {
-        let first = self.primary.members().first();
+        // Exactly half is enough with this one.
+        let first = self.primary.members().first().filter(|_| even_split);
         let decider = first.map(|member| member.identity.node);
-        let of_primary =
-            QuorumRule::OfPrimary(self.primary.count(), decider.filter(|_| even_split));
+        let of_primary = QuorumRule::OfPrimary(self.primary.count(), decider);
         let rule = if proposer.is_behind() {
             None
         } else if self.knows_electorate() && proposer.is_promised_by(of_primary) {
@@ -183,7 +170,8 @@ impl Memory {
         } else {
             // Nobody knows of a primary view, or so many have forgotten what they promised in it that it can
             // never go on.
-            let is_free = self.electorate.number == ViewNumber::default() || self.is_over(proposer);
+            let is_over = self.is_over(proposer, decider);
+            let is_free = self.electorate.number == ViewNumber::default() || is_over;
             let rule = QuorumRule::AtLeast(majority);
             (is_free && proposer.is_promised_by(rule)).then_some(rule)
         };
@@ -195,10 +183,14 @@ impl Memory {
     }
 
     /// Whether the last primary view has lost its quorum for ever.
-    fn is_over(&self, proposer: &Proposer) -> bool {
+    fn is_over(&self, proposer: &Proposer, decider: Option<NodeId>) -> bool {
+        let promised = proposer.voters().iter().filter(|voter| voter.promised);
+        let forgotten = promised.filter(|voter| voter.vote == Vote::Forgotten);
+        let is_decider = |voter: &Voter| Some(voter.identity.node) == decider;
+        let has_decider = decider.is_some() && !forgotten.clone().any(is_decider);
         let all = self.primary.count();
-        let left = all.saturating_sub(proposer.promised_votes(Vote::Forgotten));
-        self.knows_electorate() && !is_quorum(left, all, true)
+        let left = all.saturating_sub(forgotten.count());
+        self.knows_electorate() && !is_quorum(left, all, has_decider)
     }
 }
 
@@ -217,21 +209,6 @@ fn compare(one: ViewName, other: ViewName) -> Ordering {
     one.cmp(&other)
 }
 
-/// Makes `next` what `proposal` makes of the members that it has.
-pub(super) fn change(next: &mut ClusterView, proposal: &Proposal) {
-    for change in proposal.changes() {
-        match *change {
-            Change::Remove { subject, .. } => {
-                next.remove(subject);
-            }
-            // A node that is there already stays as it is: proposals do not contain that.
-            Change::Add(member) => {
-                let _ = next.insert(member, false);
-            }
-        }
-    }
-}
-
 impl Membership {
     /// What this node votes with, while it has no view.
     pub(super) fn memory_without_view(&mut self) -> Option<&mut Memory> {
@@ -241,11 +218,11 @@ impl Membership {
 
     /// What others are told that this node remembers.
     pub(super) fn seat(&self) -> Seat {
-        let plain = Seat {
+        let electorate = self.memory.as_deref().map(|memory| memory.electorate);
+        Seat {
             birth: self.joining.started_as(),
-            electorate: no_view(self.own.node),
-        };
-        self.memory.as_deref().map_or(plain, Memory::seat)
+            electorate: electorate.unwrap_or(no_view(self.own.node)),
+        }
     }
 
     /// The number of the last primary view whose members this node knows, while it is in none.
@@ -305,11 +282,17 @@ impl Membership {
         self.memory.is_some() && !is_primary && self.view().is_some_and(|view| view.is_primary)
     }
 
-    /// Whether `next` has come of another view than the present one has: this node goes there in a new life, as all
-    /// do who go from one part to another, even if this life was let in there before it came here.
+    /// Whether this life must not enter `next`, although it was let in there. It has come to a view of another origin
+    /// meanwhile, and who goes from one part to another begins a new life. Or it has no view, and may have voted
+    /// about the successor of that very view, or of a later one: as a member it would not know of that any more.
     pub(super) fn is_foreign(&self) -> bool {
-        let view = self.view().filter(|_| self.memory.is_some());
-        view.is_some_and(|view| view.origin != self.next.origin)
+        let Some(memory) = self.memory.as_deref() else {
+            return false;
+        };
+        match self.view() {
+            Some(view) => view.origin != self.next.origin,
+            None => self.next.is_primary && self.next.number <= memory.electorate.number,
+        }
     }
 
     /// The present view as headers show it.
@@ -450,18 +433,17 @@ impl Membership {
         let Some(decided) = memory.seat.accepted_under(ballot) else {
             return false;
         };
-        let is_made = match decided.kind() {
-            ProposalKind::Successor => self.next.copy_from(&memory.primary).is_ok(),
-            ProposalKind::First | ProposalKind::Part => {
-                self.next.clear();
-                true
-            }
-        };
-        change(&mut self.next, decided);
+        let is_successor = decided.kind() == ProposalKind::Successor;
+        self.next.clear();
+        if is_successor && self.next.copy_from(&memory.primary).is_err() {
+            return false;
+        }
+        decided.apply_to(&mut self.next);
         self.next.number = decided.number();
         self.next.issuer = decided.issuer();
         self.next.is_primary = true;
-        if !is_made || self.next.has(own) {
+        // A successor is nobody's to install who has left its electorate, though it may let this life in.
+        if !is_successor && self.next.has(own) {
             return false;
         }
         if memory.primary.copy_from(&self.next).is_ok() {

@@ -13,6 +13,7 @@ mod exploration;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{NodeId, ViewNumber};
 use crate::protocol::limits::{NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
+use crate::protocol::view::ClusterView;
 use crate::protocol::wire::membership::{
     write_proposal_part, Ballot, Change, ProposalHead, ProposalKind, ProposalPart,
 };
@@ -127,6 +128,21 @@ impl Proposal {
             &self.changes
         } else {
             &[]
+        }
+    }
+
+    /// Makes `next`, which has the members of the view that this comes from, the proposed one's list.
+    pub(super) fn apply_to(&self, next: &mut ClusterView) {
+        for change in self.changes() {
+            match *change {
+                Change::Remove { subject, .. } => {
+                    next.remove(subject);
+                }
+                // A node that is there already stays as it is: proposals do not contain that.
+                Change::Add(member) => {
+                    let _ = next.insert(member, false);
+                }
+            }
         }
     }
 

@@ -81,7 +81,7 @@ pub struct Prepare {
     pub ballot: Ballot,
     /// The primary view whose successor it is to be, as far as the coordinator knows.
     pub electorate: ViewName,
-    /// The number that the view to come has at most.
+    /// The number that the view to come has, if its voters have none now: no other view that they come to has it.
     pub number: ViewNumber,
 }
 
