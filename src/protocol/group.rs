@@ -30,6 +30,8 @@ mod local;
 mod log;
 mod member;
 mod participant;
+mod past;
+mod returns;
 mod sequencer;
 mod stash;
 mod upkeep;
@@ -37,11 +39,12 @@ mod views;
 
 use self::local::{Local, Standing};
 use self::log::{Log, ViewEntry};
+use self::past::Past;
 use self::sequencer::Sequencer;
 use super::configuration::Configuration;
 use super::errors::CommandError;
 use super::identity::{
-    EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, PeerAddress, ViewNumber,
+    EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, PeerAddress, ViewKey, ViewNumber,
 };
 use super::limits::{
     DATAGRAM_BYTES_MAX, DEPARTURES_MAX, ENDPOINTS_MAX, EVENTS_KEPT_FOR_MEMBERSHIP, GROUPS_MAX,
@@ -62,11 +65,20 @@ const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 4;
 /// Room for fragments in a datagram.
 const FRAGMENTS_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 8;
 
+/// What members are told of the cluster view that a view of their group belongs to.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    number: ViewNumber,
+    is_primary: bool,
+}
+
 /// What a group needs of its surroundings for one call.
 struct Context<'a> {
     now: Instant,
     own: Identity,
     view: &'a ClusterView,
+    cluster_view: ViewKey,
+    shown: Shown,
     interval: Duration,
     departed: &'a [(Identity, ChangeReason)],
     highest: &'a mut ViewNumber,
@@ -82,6 +94,7 @@ impl Context<'_> {
 /// The start of an epoch that was accepted.
 struct Candidate {
     epoch: ViewNumber,
+    cluster_view: ViewKey,
     /// The epoch before, and how far its log counts.
     previous: ViewNumber,
     last: u64,
@@ -99,6 +112,10 @@ struct Group {
     locals: BoundedVec<Local>,
     log: Option<Log>,
     candidate: Option<Candidate>,
+    /// What members have kept of another part of the cluster.
+    past: Option<Past>,
+    /// That is being delivered.
+    is_in_past: bool,
     sequencer: Option<Sequencer>,
     /// This node orders the group in the present cluster view and has begun to.
     is_ordering: bool,
@@ -122,6 +139,8 @@ impl Group {
             locals: BoundedVec::with_capacity(ENDPOINTS_MAX)?,
             log: None,
             candidate: None,
+            past: None,
+            is_in_past: false,
             sequencer: None,
             is_ordering: false,
             report_at: None,
@@ -154,6 +173,11 @@ pub struct Groups {
     own: Identity,
     groups: BoundedVec<Group>,
     interval: Duration,
+    /// How long members on their way from one part of the cluster to another keep their last view.
+    patience: Duration,
+    /// The present cluster view.
+    cluster_view: ViewKey,
+    shown: Shown,
     next_endpoint: u32,
     has_quorum: bool,
     is_frozen: bool,
@@ -171,6 +195,9 @@ impl Groups {
             own,
             groups: BoundedVec::with_capacity(GROUPS_MAX)?,
             interval: Duration::from_milliseconds(u64::from(settings.retransmit_ms)),
+            patience: Duration::from_milliseconds(u64::from(settings.blocked_timeout_ms)),
+            cluster_view: ViewKey::default(),
+            shown: Shown::default(),
             next_endpoint: 1,
             has_quorum: false,
             is_frozen: false,
@@ -306,6 +333,11 @@ impl Groups {
         departed: &[(Identity, ChangeReason)],
     ) {
         self.own = own;
+        self.cluster_view = view.key();
+        self.shown = Shown {
+            number: view.number,
+            is_primary: view.is_primary,
+        };
         self.is_frozen = false;
         self.departed.clear();
         let _ = self.departed.extend_from_slice(departed);
@@ -315,11 +347,23 @@ impl Groups {
         self.groups.retain(|group| !group.is_over());
     }
 
-    /// The cluster went on without this node: all its members are out, and join again.
-    pub fn excluded(&mut self, now: Instant, new_own: Identity, outbox: &mut Outbox) {
+    /// The node has begun a new life: its members join again. Unless it goes from one part of the cluster to
+    /// another by itself (`keeps_past`), they are out meanwhile: the cluster went on without them.
+    pub fn excluded(
+        &mut self,
+        now: Instant,
+        new_own: Identity,
+        keeps_past: bool,
+        outbox: &mut Outbox,
+    ) {
         let old_own = core::mem::replace(&mut self.own, new_own);
         self.is_frozen = false;
         for group in self.groups.as_mut_slice() {
+            if keeps_past {
+                group.keep_past(old_own, self.shown, now.after(self.patience), outbox);
+            } else {
+                group.lose_past(outbox);
+            }
             group.log = None;
             group.candidate = None;
             group.sequencer = None;
@@ -335,10 +379,12 @@ impl Groups {
                         local.tell_end(outbox);
                         return false;
                     }
-                    Standing::Member => tell_out(endpoint, old_own, outbox),
-                    Standing::Joining => {}
+                    Standing::Member => {
+                        tell_out(endpoint, old_own, outbox);
+                        local.standing = Standing::Joining;
+                    }
+                    Standing::Joining | Standing::Returning => {}
                 }
-                local.standing = Standing::Joining;
                 local.request_at = now;
                 local.forget_messages();
                 true
@@ -358,6 +404,7 @@ impl Groups {
         let own = self.own;
         // What is held stays for the others until the node is out of the cluster's view.
         for group in self.groups.as_mut_slice() {
+            group.lose_past(outbox);
             for local in group.locals.as_mut_slice() {
                 let endpoint = local.endpoint;
                 match local.standing {
@@ -366,7 +413,9 @@ impl Groups {
                         tell_out(endpoint, own, outbox);
                         outbox.event(Event::GroupClosed { endpoint });
                     }
-                    Standing::Joining => outbox.event(Event::GroupClosed { endpoint }),
+                    Standing::Joining | Standing::Returning => {
+                        outbox.event(Event::GroupClosed { endpoint });
+                    }
                 }
                 local.standing = Standing::Leaving;
                 local.is_ended = true;
@@ -380,7 +429,9 @@ impl Groups {
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.is_frozen || !self.has_view() {
             let has_backlog = self.groups.iter().any(|group| group.backlog);
-            return has_backlog.then_some(Instant::ZERO);
+            let given_up = self.groups.iter().filter_map(Group::given_up_at);
+            let given_up = given_up.filter(|_| !self.has_view()).min();
+            return has_backlog.then_some(Instant::ZERO).or(given_up);
         }
         self.groups.iter().filter_map(Group::next_deadline).min()
     }
@@ -394,7 +445,7 @@ impl Groups {
     /// To be called once after every input and command: sends what was packed, delivers what may be.
     pub fn after_input(&mut self, now: Instant, view: Option<&ClusterView>, outbox: &mut Outbox) {
         let Some(view) = view else {
-            self.end_unknown_leaves(outbox);
+            self.wait_for_view(now, outbox);
             return;
         };
         let mut is_over = false;
@@ -403,6 +454,8 @@ impl Groups {
                 now,
                 own: self.own,
                 view,
+                cluster_view: self.cluster_view,
+                shown: self.shown,
                 interval: self.interval,
                 departed: &self.departed,
                 highest: &mut self.highest,
@@ -422,9 +475,14 @@ impl Groups {
         }
     }
 
-    /// Without a view nobody knows this node's members: those who leave are gone at once.
-    fn end_unknown_leaves(&mut self, outbox: &mut Outbox) {
+    /// Without a view nobody knows this node's members: those who leave are gone at once. Those who come from
+    /// another part of the cluster do not wait for ever.
+    fn wait_for_view(&mut self, now: Instant, outbox: &mut Outbox) {
         for group in self.groups.as_mut_slice() {
+            group.backlog = false;
+            if group.given_up_at().is_some_and(|at| now >= at) {
+                group.lose_past(outbox);
+            }
             group.locals.retain(|local| {
                 let is_leaving = local.standing == Standing::Leaving;
                 if is_leaving {

@@ -28,12 +28,14 @@ pub struct GroupView {
     pub primary: bool,
     /// The members, sorted by node, endpoint.
     pub members: BoundedVec<GroupMember>,
-    /// Members that were not in the group's last view.
+    /// Members that were not in the group's last view; if the reader has come from another part of the cluster,
+    /// all but `transitional`.
     pub joined: BoundedVec<MemberId>,
     /// Members of the last view that are not in this one, with the reason.
     pub left: BoundedVec<(MemberId, ChangeReason)>,
     /// Members that came here together with the reader from the same previous view. The reader
-    /// itself is one of them if it had a view before.
+    /// itself is one of them if it had a view before. Where they have come from another part of the cluster, all
+    /// have another incarnation there than here.
     pub transitional: BoundedVec<MemberId>,
     /// The reader's own node; its endpoint is named by the event.
     pub reader: Identity,

@@ -62,6 +62,11 @@ pub struct ViewName {
     pub issuer: NodeId,
 }
 
+/// A cluster view with all its members, as a number: two views, be they of the same name in different parts of a
+/// cluster, have the same one in one of 2^64 cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ViewKey(pub u64);
+
 /// A view as the headers of datagrams show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ViewMark {

@@ -49,6 +49,8 @@ pub const GROUPS_MAX: usize = 64;
 pub const ENDPOINTS_MAX: usize = 64;
 /// Members of one group, over all nodes: a whole group view fits a datagram.
 pub const GROUP_MEMBERS_MAX: usize = 64;
+/// Parts of a cluster from which members come together into one view of their group. More come one after the other.
+pub const TRANSITIONAL_SETS_MAX: usize = 4;
 /// Bytes of one multicast message.
 pub const MESSAGE_BYTES_MAX: usize = 60 * 1024;
 /// Bytes of payload in one fragment of a message.
@@ -61,7 +63,8 @@ pub const ENDPOINT_WINDOW_FRAGMENTS_MAX: usize = 64;
 pub const ENDPOINT_PENDING_MESSAGES_MAX: usize = 128;
 /// Bytes of all payloads that one member has submitted and that are not ordered yet.
 pub const ENDPOINT_PENDING_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
-/// Ordered entries of one group that a node keeps for those who miss them.
+/// Ordered entries of one group that a node keeps for those who miss them. (Twice as many, and bytes, while its members
+/// come from another part of the cluster.)
 pub const GROUP_LOG_ENTRIES_MAX: usize = 1024;
 /// Bytes of ordered messages that a node keeps of one group.
 pub const GROUP_LOG_BYTES_MAX: usize = 1024 * 1024;
@@ -92,7 +95,15 @@ const _: () = assert!(
 );
 // The largest entry of a group's log, its first one in a cluster view, fits a datagram.
 const _: () = assert!(
-    HEADER_BYTES + 8 + 16 + 17 + 12 + GROUP_MEMBERS_MAX * (16 + 2) + 33 <= DATAGRAM_BYTES_MAX
+    HEADER_BYTES
+        + 8
+        + 16
+        + 17
+        + 13
+        + GROUP_MEMBERS_MAX * (16 + 2)
+        + TRANSITIONAL_SETS_MAX * 16
+        + 33
+        <= DATAGRAM_BYTES_MAX
 );
 const _: () = assert!(EVENTS_KEPT_FOR_MEMBERSHIP < EVENT_QUEUE_MAX);
 const _: () = assert!(NODES_MAX <= u16::MAX as usize);

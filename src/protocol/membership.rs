@@ -98,6 +98,8 @@ pub(super) struct Signals {
     pub(super) excluded: Option<Identity>,
     /// The quorum was lost or is back.
     pub(super) quorum: Option<bool>,
+    /// The new life is one in another part of the cluster, to which the node goes by itself.
+    pub(super) keeps_past: bool,
     /// The node is out for good: its memberships in groups end.
     pub(super) is_over: bool,
 }

@@ -332,7 +332,8 @@ impl Node {
         }
         if let Some(own) = signals.excluded {
             self.replay.clear();
-            self.groups.excluded(now, own, &mut self.outbox);
+            let keeps_past = signals.keeps_past;
+            self.groups.excluded(now, own, keeps_past, &mut self.outbox);
             self.groups.set_quorum(false);
         }
         if let Some(quorum) = signals.quorum {

@@ -6,7 +6,7 @@
 //! Coordinators are spread evenly over the ring of node ids. Each has an arc of it, from its own
 //! place up to the next coordinator's, and collects what happens to the nodes of its arc.
 
-use super::identity::{Identity, NodeId, PeerAddress, Slot, ViewName, ViewNumber};
+use super::identity::{Identity, NodeId, PeerAddress, Slot, ViewKey, ViewName, ViewNumber};
 use super::limits::NODES_MAX;
 use super::random::mix;
 use crate::platform::{BoundedVec, OutOfMemory};
@@ -75,6 +75,16 @@ impl ClusterView {
     pub fn lineage(&self) -> u16 {
         let ViewName { number, issuer } = self.origin;
         mix(number.0 ^ mix(u64::from(issuer.number()))) as u16
+    }
+
+    /// This very view as a number: its name and its members' lives.
+    pub fn key(&self) -> ViewKey {
+        let name = mix(self.number.0 ^ mix(u64::from(self.issuer.number())));
+        let members = self.members.iter().map(|member| member.identity);
+        ViewKey(members.fold(name, |key, identity| {
+            let life = mix(u64::from(identity.node.number())) ^ identity.incarnation.0;
+            mix(key ^ mix(life))
+        }))
     }
 
     /// The members, sorted by node id.
@@ -332,6 +342,27 @@ mod tests {
         assert!(copy.is_reporter(node(2)) && !copy.is_reporter(node(1)));
         copy.clear();
         assert_eq!(copy.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn views_of_one_name_with_other_members_have_other_keys() -> TestResult {
+        let (one, mut same) = (view([1, 2, 3])?, view([1, 2, 3])?);
+        assert_eq!(one.key(), same.key());
+        same.remove(identity(3));
+        assert!(one.key() != same.key());
+        let later = MemberRecord {
+            identity: life(3, 9),
+            ..member(3)
+        };
+        same.insert(later, false).map_err(|_| Unexpected)?;
+        assert!(one.key() != same.key());
+        let mut renumbered = view([1, 2, 3])?;
+        renumbered.number = one.number.next();
+        assert!(one.key() != renumbered.key());
+        renumbered.number = one.number;
+        renumbered.issuer = node(3);
+        assert!(one.key() != renumbered.key());
         Ok(())
     }
 

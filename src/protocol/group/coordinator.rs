@@ -278,7 +278,7 @@ impl Group {
             };
             let before = sequencer.last;
             sequencer.order_messages(log);
-            if sequencer.has_changes() && log.has_room(1) {
+            if sequencer.has_changes(context.now) && log.has_room(1) {
                 let number = sequencer
                     .latest
                     .as_ref()

@@ -50,6 +50,8 @@ impl Groups {
             now,
             own: self.own,
             view,
+            cluster_view: self.cluster_view,
+            shown: self.shown,
             interval: self.interval,
             departed: &self.departed,
             highest: &mut self.highest,

@@ -168,13 +168,14 @@ mod tests {
     use crate::protocol::group_view::GroupMember;
     use crate::protocol::identity::{EndpointId, MemberId, Slot};
     use crate::protocol::test_support::{identity, node, TestResult, Unexpected};
+    use crate::protocol::wire::group::Arrival;
 
     const EPOCH: ViewNumber = ViewNumber(6);
 
     /// A view with one member on each of these nodes.
     fn view(nodes: &[u16]) -> Result<Shared<ViewEntry>, Unexpected> {
         let mut members = BoundedVec::with_capacity(nodes.len())?;
-        let mut is_new = BoundedVec::with_capacity(nodes.len())?;
+        let mut arrivals = BoundedVec::with_capacity(nodes.len())?;
         for number in nodes {
             let id = MemberId {
                 node: node(*number),
@@ -183,14 +184,15 @@ mod tests {
             };
             let slot = Slot(*number);
             let _ = members.push(GroupMember { id, slot });
-            let _ = is_new.push(false);
+            let _ = arrivals.push(Arrival::Along);
         }
         Ok(Shared::try_new(ViewEntry {
             number: ViewNumber(1),
             coordinator: node(1),
             members,
-            is_new,
-            left: BoundedVec::with_capacity(0)?,
+            arrivals,
+            left: BoundedVec::empty(),
+            sets: BoundedVec::empty(),
         })?)
     }
 

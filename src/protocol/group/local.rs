@@ -5,8 +5,10 @@
 //!
 //! ```text
 //!  Joining --a view has it--> Member --leave--> Leaving --a view without it--> (gone)
-//!     ^                          |                 ^
-//!     +------ node excluded -----+                 |
+//!     ^                        |    ^              ^
+//!     +----- node excluded ----+    | a view has it|
+//!     |                        |    |              |
+//!     |  node changes parts    +--> Returning      |
 //!     +------------------------------ leave -------+
 //! ```
 
@@ -32,6 +34,8 @@ pub(super) enum Standing {
     Joining,
     /// It has a view.
     Member,
+    /// It has a view of another part of the cluster, and has asked to come in here (see [`super::past`]).
+    Returning,
     /// It has asked to go; it is told nothing any more.
     Leaving,
 }

@@ -13,10 +13,12 @@
 
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
-use crate::protocol::identity::{MemberId, NodeId, Slot, ViewNumber};
+use crate::protocol::identity::{MemberId, NodeId, Slot, ViewKey, ViewNumber};
 use crate::protocol::limits::{GROUP_LOG_BYTES_MAX, GROUP_LOG_ENTRIES_MAX};
 use crate::protocol::outputs::ChangeReason;
-use crate::protocol::wire::group::{write_data_entry, write_view, write_view_head, Part, ViewBody};
+use crate::protocol::wire::group::{
+    write_data_entry, write_view, write_view_head, Arrival, Part, TransitionalSet, ViewBody,
+};
 use crate::protocol::wire::Writer;
 
 /// A group view as an entry of the log.
@@ -26,33 +28,40 @@ pub(super) struct ViewEntry {
     pub(super) coordinator: NodeId,
     /// Sorted by node and endpoint.
     pub(super) members: BoundedVec<GroupMember>,
-    /// For each member whether it is new, or does not come along from the view before.
-    pub(super) is_new: BoundedVec<bool>,
+    /// For each member how it came.
+    pub(super) arrivals: BoundedVec<Arrival>,
     /// Slots in the view before of those who are out.
     pub(super) left: BoundedVec<(Slot, ChangeReason)>,
+    /// Who has come from other parts of the cluster, by part.
+    pub(super) sets: BoundedVec<TransitionalSet>,
 }
 
 impl ViewEntry {
     /// Copies a view out of a datagram.
     pub(super) fn from_body(body: &ViewBody<'_>) -> Result<Shared<Self>, OutOfMemory> {
         let mut members = BoundedVec::with_capacity(body.member_count)?;
-        let mut is_new = BoundedVec::with_capacity(body.member_count)?;
-        for (id, slot, new) in body.members() {
+        let mut arrivals = BoundedVec::with_capacity(body.member_count)?;
+        for (id, slot, arrival) in body.members() {
             members
                 .push(GroupMember { id, slot })
                 .map_err(|_| OutOfMemory)?;
-            is_new.push(new).map_err(|_| OutOfMemory)?;
+            arrivals.push(arrival).map_err(|_| OutOfMemory)?;
         }
         let mut left = BoundedVec::with_capacity(body.left_count())?;
         for entry in body.left() {
             left.push(entry).map_err(|_| OutOfMemory)?;
         }
+        let mut sets = BoundedVec::with_capacity(body.set_count())?;
+        for set in body.sets() {
+            sets.push(set).map_err(|_| OutOfMemory)?;
+        }
         Shared::try_new(Self {
             number: body.number,
             coordinator: body.coordinator,
             members,
-            is_new,
+            arrivals,
             left,
+            sets,
         })
     }
 
@@ -78,6 +87,19 @@ impl ViewEntry {
         found.map(|known| known.slot)
     }
 
+    /// Members with how they came.
+    pub(super) fn arrivals(&self) -> impl ExactSizeIterator<Item = (&GroupMember, Arrival)> + '_ {
+        self.members.iter().zip(self.arrivals.iter().copied())
+    }
+
+    /// With which set of members from another part of the cluster the member came.
+    pub(super) fn set_of(&self, member: MemberId) -> Option<u8> {
+        self.arrivals().find_map(|(known, arrival)| match arrival {
+            Arrival::Together(place) if known.id == member => Some(place),
+            _ => None,
+        })
+    }
+
     /// The nodes that have members, each once, in order.
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         let mut last = None;
@@ -92,11 +114,16 @@ impl ViewEntry {
     /// Writes the view's body.
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         let members = self
-            .members
-            .iter()
-            .zip(self.is_new.iter())
-            .map(|(member, is_new)| (member.id, member.slot, *is_new));
-        write_view(writer, self.number, self.coordinator, members, &self.left)
+            .arrivals()
+            .map(|(member, arrival)| (member.id, member.slot, arrival));
+        write_view(
+            writer,
+            self.number,
+            self.coordinator,
+            members,
+            &self.left,
+            &self.sets,
+        )
     }
 }
 
@@ -130,6 +157,7 @@ impl Entry {
                 .len()
                 .saturating_mul(16)
                 .saturating_add(view.left.len().saturating_mul(2))
+                .saturating_add(view.sets.len().saturating_mul(16))
                 .saturating_add(32),
         }
     }
@@ -155,6 +183,8 @@ impl Entry {
 pub(super) struct Log {
     /// The number of the cluster view.
     pub(super) epoch: ViewNumber,
+    /// That very cluster view, also where others may have one of the same number.
+    pub(super) cluster_view: ViewKey,
     ring: BoundedVec<Option<Entry>>,
     /// Everything up to here was delivered and is forgotten.
     pub(super) delivered: u64,
@@ -171,11 +201,16 @@ pub(super) struct Log {
 
 impl Log {
     /// A log that begins behind position `before`.
-    pub(super) fn new(epoch: ViewNumber, before: u64) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(
+        epoch: ViewNumber,
+        cluster_view: ViewKey,
+        before: u64,
+    ) -> Result<Self, OutOfMemory> {
         let mut ring = BoundedVec::with_capacity(GROUP_LOG_ENTRIES_MAX)?;
         while ring.push(None).is_ok() {}
         Ok(Self {
             epoch,
+            cluster_view,
             ring,
             delivered: before,
             stable: before,

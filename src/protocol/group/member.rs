@@ -11,7 +11,7 @@ use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{MemberId, ViewNumber};
 use crate::protocol::outputs::Event;
-use crate::protocol::wire::group::{EntryBody, Ordered, ViewBody};
+use crate::protocol::wire::group::{Arrival, EntryBody, Ordered, ViewBody};
 
 /// What became of an attempt to deliver.
 enum Step {
@@ -72,14 +72,14 @@ impl Group {
             // Else an earlier entry let this node in, which is still to come.
             let begins_here = body
                 .members()
-                .all(|(member, _, new)| new || !is_own(&member));
+                .all(|(member, _, arrival)| arrival != Arrival::Along || !is_own(&member));
             if is_starting || !is_in || !begins_here || self.locals.is_empty() {
                 return;
             }
             // What is left of an epoch before is over: its members on this node have left.
             self.candidate = None;
             self.report_at = None;
-            self.log = Log::new(epoch, position.saturating_sub(1)).ok();
+            self.log = Log::new(epoch, context.cluster_view, position.saturating_sub(1)).ok();
         }
         if let Some(log) = self.log_of(epoch).filter(|log| log.wants(position)) {
             if let Ok(view) = ViewEntry::from_body(body) {
@@ -149,6 +149,7 @@ impl Group {
         }
         self.candidate = Some(Candidate {
             epoch,
+            cluster_view: context.cluster_view,
             previous,
             last,
             view,
@@ -300,8 +301,9 @@ impl Group {
 
     // ---- delivering ---------------------------------------------------------------------------
 
-    /// Delivers what all have, and what counts of the epoch before a start that is in effect.
-    pub(super) fn deliver(&mut self, context: &mut Context<'_>) {
+    /// Delivers what all have, and what counts of the epoch before a start that is in effect. False if there was
+    /// no room for all of that.
+    pub(super) fn deliver(&mut self, context: &mut Context<'_>) -> bool {
         loop {
             let limit = match (&self.candidate, &self.log) {
                 (Some(candidate), Some(log)) if candidate.in_effect => {
@@ -313,7 +315,7 @@ impl Group {
                 }
                 (Some(candidate), None) if candidate.in_effect => 0,
                 (_, Some(log)) => log.stable.min(log.accepted),
-                (_, None) => return,
+                (_, None) => return true,
             };
             let step = match self.deliver_next(context, limit) {
                 Step::Nothing if self.candidate_in_effect() => {
@@ -326,10 +328,10 @@ impl Group {
             };
             match step {
                 Step::Done => self.accept(context),
-                Step::Nothing => return,
+                Step::Nothing => return true,
                 Step::NoRoom => {
                     self.backlog = true;
-                    return;
+                    return false;
                 }
             }
         }
@@ -342,10 +344,11 @@ impl Group {
     }
 
     fn deliver_next(&mut self, context: &mut Context<'_>, limit: u64) -> Step {
+        let told = self.told();
         let members = self
             .locals
             .iter()
-            .filter(|local| local.standing == Standing::Member)
+            .filter(|local| local.standing == told)
             .count();
         let Some(log) = &mut self.log else {
             return Step::Nothing;
@@ -387,7 +390,7 @@ impl Group {
                 }
                 if let (Some(payload), Some(sender), Some(view)) = (payload, sender, number) {
                     for local in self.locals.iter() {
-                        if local.standing == Standing::Member {
+                        if local.standing == told {
                             context.outbox.counters.count(Counter::MessagesDelivered);
                             context.outbox.event(Event::Deliver {
                                 endpoint: local.endpoint,
@@ -405,7 +408,8 @@ impl Group {
             None => return Step::Nothing,
         };
         let before = log.view.clone();
-        if self.show_view(context, before.as_ref(), &view).is_err() {
+        let is_ready = self.finish_past(context, &view);
+        if !is_ready || self.show_view(context, before.as_ref(), &view).is_err() {
             return Step::NoRoom;
         }
         if let Some(log) = &mut self.log {
@@ -426,12 +430,15 @@ impl Group {
         let Some(candidate) = &self.candidate else {
             return Ok(());
         };
-        let (epoch, view) = (candidate.epoch, candidate.view.clone());
-        let mut log = Log::new(epoch, 1)?;
+        let (epoch, previous, view) = (candidate.epoch, candidate.previous, candidate.view.clone());
+        let mut log = Log::new(epoch, candidate.cluster_view, 1)?;
+        if !self.finish_past(context, &view) {
+            return Err(OutOfMemory);
+        }
         let before = self
             .log
             .as_ref()
-            .filter(|log| log.epoch == candidate.previous)
+            .filter(|log| log.epoch == previous)
             .and_then(|log| log.view.clone());
         self.show_view(context, before.as_ref(), &view)?;
         log.view = Some(view);
@@ -473,22 +480,26 @@ impl Group {
         };
         let mut shown = BoundedVec::with_capacity(self.locals.len())?;
         for local in self.locals.iter() {
-            let record = match local.standing {
-                Standing::Leaving => None,
-                Standing::Joining if !view.has(id(local)) => None,
-                Standing::Joining | Standing::Member => {
-                    Some(make_group_view(context, before, view, id(local))?)
-                }
+            let is_told = match local.standing {
+                Standing::Leaving => false,
+                Standing::Returning => self.is_in_past,
+                Standing::Joining => view.has(id(local)) && !self.is_in_past,
+                Standing::Member => !self.is_in_past,
+            };
+            let record = match is_told {
+                true => Some(make_group_view(context, before, view, id(local))?),
+                false => None,
             };
             shown.push(record).map_err(|_| OutOfMemory)?;
         }
         *context.highest = (*context.highest).max(view.number);
+        let told = self.told();
         for (local, record) in self.locals.as_mut_slice().iter_mut().zip(shown.iter()) {
             let Some(record) = record else {
                 continue;
             };
             local.standing = if view.has(id(local)) {
-                Standing::Member
+                told
             } else {
                 local.request_at = context.now;
                 Standing::Joining
@@ -504,7 +515,9 @@ impl Group {
                 });
             }
         }
-        self.end_leaves(context, before.map(|before| &**before), view);
+        if !self.is_in_past {
+            self.end_leaves(context, before.map(|before| &**before), view);
+        }
         Ok(())
     }
 

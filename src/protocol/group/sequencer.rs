@@ -15,6 +15,7 @@
 use super::flush::{Decision, NodeReport};
 use super::log::{Entry, Log, ViewEntry};
 use super::participant::{Participant, TELLINGS};
+use super::returns::{Joiner, Returns};
 use super::stash::Stash;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
@@ -25,7 +26,7 @@ use crate::protocol::limits::{
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
-use crate::protocol::wire::group::Fragment;
+use crate::protocol::wire::group::{Arrival, Fragment, Place};
 
 /// An unanswered message is sent again after at most this many times the first interval.
 const BACK_OFF_MAX: u64 = 8;
@@ -52,7 +53,8 @@ pub(super) struct Sequencer {
     answered: BoundedVec<bool>,
     pub(super) reports: BoundedVec<NodeReport>,
     pub(super) ask_at: Instant,
-    joins: BoundedVec<MemberId>,
+    joins: BoundedVec<Joiner>,
+    returns: Returns,
     leaves: BoundedVec<MemberId>,
     /// Who has left in this epoch.
     gone: BoundedVec<MemberId>,
@@ -83,6 +85,7 @@ impl Sequencer {
             reports: BoundedVec::with_capacity(view.count().min(NODES_MAX))?,
             ask_at: now,
             joins: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
+            returns: Returns::new(),
             leaves: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             gone: BoundedVec::with_capacity(GONE_MAX)?,
             taken_out: BoundedVec::with_capacity(GONE_MAX)?,
@@ -143,15 +146,46 @@ impl Sequencer {
 
     /// A member asks to be let in.
     pub(super) fn join(&mut self, member: MemberId) {
+        self.put_joiner(Joiner {
+            member,
+            place: None,
+        });
+    }
+
+    /// A member asks to be let in that comes from another part of the cluster.
+    pub(super) fn join_again(
+        &mut self,
+        now: Instant,
+        interval: Duration,
+        member: MemberId,
+        place: Place,
+    ) {
+        let joiner = Joiner {
+            member,
+            place: Some(place),
+        };
+        if self.put_joiner(joiner) {
+            self.returns.wait_for_more(now, interval);
+        }
+    }
+
+    /// Whether that is news.
+    fn put_joiner(&mut self, joiner: Joiner) -> bool {
+        let member = joiner.member;
         let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
-        if !is_in && !self.joins.contains(&member) && !self.gone.contains(&member) {
-            let _ = self.joins.push(member);
+        if is_in || self.gone.contains(&member) {
+            return false;
+        }
+        let mut joins = self.joins.as_mut_slice().iter_mut();
+        match joins.find(|known| known.member == member) {
+            Some(known) => core::mem::replace(known, joiner) != joiner,
+            None => self.joins.push(joiner).is_ok(),
         }
     }
 
     /// A member asks to be let go. False if it is not known at all, now that everything is.
     pub(super) fn leave(&mut self, member: MemberId) -> bool {
-        self.joins.retain(|known| *known != member);
+        self.joins.retain(|known| known.member != member);
         let participants = self.participants.as_mut_slice().iter_mut();
         for participant in participants.filter(|participant| participant.node == member.node) {
             participant.tellings = TELLINGS;
@@ -234,7 +268,8 @@ impl Sequencer {
                 .member(member.node)
                 .is_some_and(|known| known.identity.incarnation == member.incarnation)
         };
-        let mut members = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
+        let mut members: BoundedVec<(GroupMember, Arrival)> =
+            BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
         let mut left = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
         for member in before.map_or(&[][..], |view| &view.members) {
             if !is_up(member.id) {
@@ -247,18 +282,22 @@ impl Sequencer {
                 let position = self.last.saturating_add(1);
                 let _ = self.taken_out.push((member.id, position));
             } else {
-                let _ = members.push((*member, !comes_along(member.id.node)));
+                let arrival = match comes_along(member.id.node) {
+                    true => Arrival::Along,
+                    false => Arrival::New,
+                };
+                let _ = members.push((*member, arrival));
             }
         }
+        self.joins.retain(|joiner| {
+            is_up(joiner.member) && before.is_none_or(|view| !view.has(joiner.member))
+        });
+        let room = GROUP_MEMBERS_MAX.saturating_sub(members.len());
+        let (joiners, sets) = self.returns.choose(&self.joins, room)?;
+        self.joins
+            .retain(|known| !joiners.iter().any(|(member, _)| *member == known.member));
         let mut slot: u16 = 0;
-        while let Some(joiner) = self.joins.first().copied() {
-            if members.is_full() {
-                break;
-            }
-            self.joins.remove(0);
-            if !is_up(joiner) || before.is_some_and(|view| view.has(joiner)) {
-                continue;
-            }
+        for (joiner, arrival) in joiners.iter().copied() {
             // A slot of the view before is not given out again at once.
             loop {
                 slot = slot.saturating_add(1);
@@ -270,7 +309,7 @@ impl Sequencer {
                 id: joiner,
                 slot: Slot(slot),
             };
-            let _ = members.push((member, true));
+            let _ = members.push((member, arrival));
         }
         // Those who are not in `before` are still to be told that they are not in the group.
         self.leaves
@@ -279,28 +318,27 @@ impl Sequencer {
             .as_mut_slice()
             .sort_unstable_by_key(|(member, _)| (member.id.node, member.id.endpoint));
         let mut list = BoundedVec::with_capacity(members.len())?;
-        let mut is_new = BoundedVec::with_capacity(members.len())?;
-        for (member, new) in members.iter() {
+        let mut arrivals = BoundedVec::with_capacity(members.len())?;
+        for (member, arrival) in members.iter() {
             let _ = list.push(*member);
-            let _ = is_new.push(*new);
+            let _ = arrivals.push(*arrival);
         }
         Shared::try_new(ViewEntry {
             number,
             coordinator,
             members: list,
-            is_new,
+            arrivals,
             left,
+            sets,
         })
     }
 
     /// Whether the view has to change.
-    pub(super) fn has_changes(&self) -> bool {
-        !self.leaves.is_empty()
-            || (!self.joins.is_empty()
-                && self
-                    .latest
-                    .as_ref()
-                    .is_none_or(|view| view.members.len() < GROUP_MEMBERS_MAX))
+    pub(super) fn has_changes(&mut self, now: Instant) -> bool {
+        self.returns.look(now);
+        let latest = self.latest.as_ref().map_or(0, |view| view.members.len());
+        let room = GROUP_MEMBERS_MAX.saturating_sub(latest);
+        !self.leaves.is_empty() || self.returns.has_any(&self.joins, room)
     }
 
     /// A view was ordered: nodes that are new get everything from its position on.
@@ -499,6 +537,7 @@ impl Sequencer {
                 .iter()
                 .flat_map(|participant| [participant.resend_at, participant.forgotten_at])
                 .flatten()
+                .chain(self.returns.next_deadline())
                 .min(),
         }
     }

@@ -49,6 +49,7 @@ impl Group {
     /// Does what is due, in a settled cluster view.
     pub(super) fn run(&mut self, context: &mut Context<'_>) {
         self.backlog = false;
+        self.forget_past_of_nobody();
         self.progress(context);
         self.send_report_due(context);
         self.send_requests(context);
@@ -100,6 +101,7 @@ impl Group {
         let Some(coordinator) = self.coordinator else {
             return;
         };
+        let to_return = self.request_to_return();
         for place in 0..self.locals.len() {
             let Some(local) = self.locals.as_mut_slice().get_mut(place) else {
                 return;
@@ -107,6 +109,7 @@ impl Group {
             let request = match local.standing {
                 Standing::Joining => Request::Join,
                 Standing::Leaving => Request::Leave,
+                Standing::Returning => to_return,
                 Standing::Member => continue,
             };
             if context.now < local.request_at {
@@ -140,6 +143,10 @@ impl Group {
         match (request, self.sequencer(context)) {
             (Request::Join, Some(sequencer)) => {
                 sequencer.join(member);
+                true
+            }
+            (Request::Return(place), Some(sequencer)) => {
+                sequencer.join_again(context.now, context.interval, member, place);
                 true
             }
             (Request::Leave, Some(sequencer)) => sequencer.leave(member),

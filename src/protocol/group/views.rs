@@ -8,6 +8,7 @@ use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::{GroupMember, GroupView};
 use crate::protocol::identity::{Identity, MemberId, ViewNumber};
 use crate::protocol::outputs::ChangeReason;
+use crate::protocol::wire::group::Arrival;
 
 /// The view as one member on this node sees it.
 pub(super) fn make_group_view(
@@ -24,13 +25,25 @@ pub(super) fn make_group_view(
     let mut joined = BoundedVec::with_capacity(count)?;
     let mut transitional = BoundedVec::with_capacity(count)?;
     let before = before.filter(|before| before.has(reader));
-    for (member, is_new) in view.members.iter().zip(view.is_new.iter()) {
+    let set = view.set_of(reader);
+    for (member, arrival) in view.arrivals() {
         let _ = members.push(*member);
         // Who was let in before and never got that view comes alone, but has joined before.
         let was_in = before.is_some_and(|before| before.has(member.id));
-        match (was_in, *is_new) {
-            (true, false) => drop(transitional.push(member.id)),
-            (false, true) => drop(joined.push(member.id)),
+        match (arrival, set) {
+            // All members that have not come together with the reader are new to it.
+            (Arrival::Together(place), Some(own)) if place == own => {
+                let _ = transitional.push(member.id);
+            }
+            (_, Some(_)) => {
+                let _ = joined.push(member.id);
+            }
+            (Arrival::Along, None) if was_in => {
+                let _ = transitional.push(member.id);
+            }
+            (Arrival::New | Arrival::Together(_), None) if !was_in => {
+                let _ = joined.push(member.id);
+            }
             _ => {}
         }
     }
@@ -44,8 +57,8 @@ pub(super) fn make_group_view(
     Shared::try_new(GroupView {
         number: view.number,
         coordinator: view.coordinator,
-        cluster_view: context.view.number,
-        primary: context.view.is_primary,
+        cluster_view: context.shown.number,
+        primary: context.shown.is_primary,
         members,
         joined,
         left,

@@ -217,7 +217,7 @@ impl Membership {
             outbox.event(Event::QuorumLost);
         }
         if self.quorum_lost && self.quorum_deadline().is_some_and(|at| now >= at) {
-            self.exclude(now, self.view.number, outbox);
+            self.leave_part(now, self.view.number, outbox);
         }
     }
 

@@ -11,7 +11,9 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::pulse::{PulseAssignment, PulsePeer};
 use crate::protocol::time::Instant;
-use crate::protocol::wire::membership::{write_not_member, Ballot, NotMember, ProposalKind};
+use crate::protocol::wire::membership::{
+    write_not_member, Ballot, NotMember, NotMemberReason, ProposalKind,
+};
 use crate::protocol::wire::Kind;
 #[cfg(kcgcs_exploration)]
 use crate::seeded_faults::{is_seeded, Fault};
@@ -63,7 +65,7 @@ impl Membership {
             let not_member = NotMember {
                 number,
                 is_primary,
-                reason: *reason,
+                reason: NotMemberReason::Gone(*reason),
             };
             outbox.send([address], Kind::NotMember, |writer| {
                 write_not_member(writer, &not_member)
@@ -224,6 +226,13 @@ impl Membership {
         self.start_new_life(now, incarnation, later_view, outbox);
     }
 
+    /// This node leaves its view by itself, for another part of the cluster: as above, but the members of its
+    /// groups keep what they have.
+    pub(super) fn leave_part(&mut self, now: Instant, later_view: ViewNumber, outbox: &mut Outbox) {
+        self.exclude(now, later_view, outbox);
+        self.signals.keeps_past = self.memory.is_some();
+    }
+
     /// An administrator has put this node out: it does not come back by itself.
     pub(super) fn end_evicted(&mut self, later_view: ViewNumber, outbox: &mut Outbox) {
         self.forget_view(outbox);
@@ -252,6 +261,8 @@ impl Membership {
         // Who comes from a part has nothing to be ashamed of.
         let view = self.view().filter(|view| view.is_primary);
         let stayed = view.map(|_| now.since(self.member_since));
+        // Who had no view has lost nothing now that groups know of.
+        let keeps_past = self.view().is_none();
         self.keep_seat();
         self.forget_view(outbox);
         self.resume_seat();
@@ -262,6 +273,7 @@ impl Membership {
         self.not_before = now;
         self.signals = super::Signals {
             excluded: Some(self.own),
+            keeps_past,
             ..super::Signals::default()
         };
         outbox.event(Event::Excluded {

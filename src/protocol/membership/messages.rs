@@ -14,7 +14,8 @@ use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
     parse_ballot, parse_commit, parse_hold, parse_identity, parse_join, parse_join_answer,
     parse_not_member, parse_number, parse_prepare, parse_promise, parse_propose, parse_reports,
-    parse_view_part, write_ballot, write_not_member, write_number, NotMember, ReportRecord,
+    parse_view_part, write_ballot, write_not_member, write_number, NotMember, NotMemberReason,
+    ReportRecord,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -136,7 +137,7 @@ impl Membership {
             let not_member = NotMember {
                 number: self.view.number,
                 is_primary: self.view.is_primary,
-                reason: self.departures.reason(sender),
+                reason: NotMemberReason::Gone(self.departures.reason(sender)),
             };
             outbox.send([&from], Kind::NotMember, |writer| {
                 write_not_member(writer, &not_member)
@@ -298,8 +299,13 @@ impl Membership {
                 if told.number <= self.view.number || self.outranks(told.is_primary) {
                     return Err(Counter::DroppedOtherView);
                 }
-                self.departures.add(self.own, told.reason);
-                self.exclude(now, told.number, outbox);
+                match told.reason {
+                    NotMemberReason::Dissolved => self.leave_part(now, told.number, outbox),
+                    NotMemberReason::Gone(reason) => {
+                        self.departures.add(self.own, reason);
+                        self.exclude(now, told.number, outbox);
+                    }
+                }
             }
             _ => return Err(Counter::DroppedKind),
         }
@@ -376,7 +382,7 @@ impl Membership {
         }
         if self.is_foreign() {
             let later_view = self.next.number;
-            self.exclude(now, later_view, outbox);
+            self.leave_part(now, later_view, outbox);
             return Ok(());
         }
         self.install_next(now, outbox);

@@ -35,12 +35,11 @@ use crate::platform::OutOfMemory;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewMark, ViewName, ViewNumber};
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::Instant;
 use crate::protocol::view::{is_quorum, ClusterView, MemberRecord};
 use crate::protocol::wire::membership::{
     write_join, write_join_answer, write_not_member, Ballot, JoinAnswer, JoinRequest, NotMember,
-    Prepare, ProposalKind, ProposalPart, Seat, ViewPart,
+    NotMemberReason, Prepare, ProposalKind, ProposalPart, Seat, ViewPart,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -320,7 +319,7 @@ impl Membership {
         if self.memory.is_none() || theirs <= (self.view.is_primary, self.view.issuer) {
             return Err(Counter::DroppedOtherView);
         }
-        self.exclude(now, part.number, outbox);
+        self.leave_part(now, part.number, outbox);
         Ok(())
     }
 
@@ -564,7 +563,7 @@ impl Membership {
         let not_member = NotMember {
             number: self.view.number.max(later).next(),
             is_primary: false,
-            reason: ChangeReason::Failed,
+            reason: NotMemberReason::Dissolved,
         };
         let members = self.view.members().iter();
         let others = members.filter(|member| member.identity != self.own);
@@ -573,6 +572,6 @@ impl Membership {
             Kind::NotMember,
             |writer| write_not_member(writer, &not_member),
         );
-        self.exclude(now, not_member.number, outbox);
+        self.leave_part(now, not_member.number, outbox);
     }
 }

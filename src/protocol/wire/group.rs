@@ -20,8 +20,8 @@ pub use flush::{
     write_report_log, write_report_nothing, Fetch, Report,
 };
 pub use fragments::{parse_data, write_fragment, Fragment, Fragments, Part, FRAGMENT_HEAD_BYTES};
-pub use requests::{parse_request, write_request, Request};
-pub use views::{write_view, ViewBody};
+pub use requests::{parse_request, write_request, Place, Request};
+pub use views::{write_view, Arrival, TransitionalSet, ViewBody};
 
 use super::{Reader, Writer};
 use crate::protocol::errors::Counter;

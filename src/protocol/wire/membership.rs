@@ -23,5 +23,5 @@ pub use joining::{
 pub use reports::{parse_identity, parse_reports, write_report, Pin, ReportRecord, Reports};
 pub use views::{
     parse_not_member, parse_number, parse_view_part, write_not_member, write_number,
-    write_view_part, Departures, Members, NotMember, ViewPart, ViewPartHead,
+    write_view_part, Departures, Members, NotMember, NotMemberReason, ViewPart, ViewPartHead,
 };

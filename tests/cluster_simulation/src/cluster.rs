@@ -154,6 +154,10 @@ pub struct Cluster {
     pub exclusions: u64,
     /// Of these, nodes that had not been hindered for a while.
     pub false_exclusions: u64,
+    /// Times that a member came from one part of the cluster to another without having been out meanwhile.
+    pub comers_back: u64,
+    /// Of these, those that came with others.
+    pub comers_together: u64,
     /// Member lists of cluster views, kept once for all nodes.
     lists: MemberLists,
     now: u64,
@@ -208,6 +212,8 @@ impl Cluster {
             prepares: 0,
             exclusions: 0,
             false_exclusions: 0,
+            comers_back: 0,
+            comers_together: 0,
             lists: MemberLists::default(),
             now: 0,
             happened: 0,

@@ -39,6 +39,8 @@ pub struct Endpoint {
     pub group: Arc<str>,
     /// Its present view.
     pub view: Option<ViewId>,
+    /// Who the node is in it: it may have begun a new life, in which this member is not yet.
+    pub reader: Option<Identity>,
     /// How many members that view has.
     pub member_count: usize,
     /// Messages that were accepted from it in this incarnation.

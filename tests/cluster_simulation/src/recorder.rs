@@ -27,6 +27,11 @@ pub enum Note {
     FenceWanted(Identity),
     /// The node goes on under another incarnation.
     Excluded,
+    /// A member went from one part of the cluster to another, and so many of there came with it, itself counted.
+    CameBack {
+        /// How many.
+        companions: usize,
+    },
     /// Something that must not happen in a sound cluster.
     Unexpected(String),
 }
@@ -142,12 +147,6 @@ pub fn record(
             alive.evicted_by.clear();
             alive.pinned_until = None;
             alive.changes.clear();
-            for endpoint in alive.endpoints.values_mut() {
-                endpoint.view = None;
-                endpoint.accepted = 0;
-                endpoint.sent = 0;
-                endpoint.waiting.clear();
-            }
             push(alive.identity, EventKind::Start);
             return Some(Note::Excluded);
         }
@@ -178,7 +177,17 @@ pub fn record(
                 number: view.number.0,
                 coordinator: view.coordinator.number(),
             };
-            state.view = (!view.members.is_empty()).then_some(id);
+            let is_in = !view.members.is_empty();
+            let reader = is_in.then_some(view.reader);
+            if state.reader != reader {
+                // It has begun a new life, or waits for one.
+                state.accepted = 0;
+                state.sent = 0;
+                state.waiting.clear();
+            }
+            let comes_back = is_in && state.reader.is_some() && state.reader != reader;
+            state.reader = reader;
+            state.view = is_in.then_some(id);
             state.member_count = view.members.len();
             let mut members: Vec<Member> =
                 view.members.iter().map(|m| group_member(m.id)).collect();
@@ -215,14 +224,18 @@ pub fn record(
                         .collect(),
                 ),
             };
+            let companions = view.transitional.len();
             push(view.reader, EventKind::View(event));
+            if comes_back {
+                return Some(Note::CameBack { companions });
+            }
         }
         Event::Block { endpoint } => {
             let Some(state) = alive.endpoints.get(&endpoint) else {
                 return unknown(endpoint, "block");
             };
             let scope = Some(scope(state, endpoint));
-            push(own, EventKind::Block { scope });
+            push(state.reader.unwrap_or(own), EventKind::Block { scope });
         }
         Event::Deliver {
             endpoint,
@@ -244,7 +257,7 @@ pub fn record(
                 length: payload.len() as u64,
                 hash: fnv1a_64(&payload),
             };
-            push(own, EventKind::Deliver(event));
+            push(state.reader.unwrap_or(own), EventKind::Deliver(event));
         }
         Event::Sent {
             endpoint,
@@ -276,7 +289,8 @@ pub fn record(
                 return unknown(endpoint, "end");
             };
             let scope = Some(scope(&state, endpoint));
-            push(own, EventKind::Leave { scope, done: true });
+            let kind = EventKind::Leave { scope, done: true };
+            push(state.reader.unwrap_or(own), kind);
         }
     }
     None

@@ -266,6 +266,8 @@ impl Run<'_> {
         statistics.lines = trace.len();
         statistics.exclusions = self.cluster.exclusions;
         statistics.false_exclusions = self.cluster.false_exclusions;
+        statistics.comers_back = self.cluster.comers_back;
+        statistics.comers_together = self.cluster.comers_together;
         statistics.faults = self.trouble.counts;
         statistics.fence_calls = self.cluster.fence_calls;
         statistics.accepted = self.workload.accepted;

@@ -69,6 +69,10 @@ pub struct Statistics {
     pub exclusions: u64,
     /// Of these, nodes that had been neither frozen nor cut off shortly before.
     pub false_exclusions: u64,
+    /// Members that came from one part of the cluster to another, and of these those that came with others.
+    pub comers_back: u64,
+    /// See there.
+    pub comers_together: u64,
     /// What went wrong.
     pub faults: FaultCounts,
     /// Times that a fence handler was called.
@@ -95,7 +99,7 @@ impl fmt::Display for Statistics {
         );
         write!(
             f,
-            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} of the network, {} evictions, {} pins, {} calls to fence, {} left out, {} put out ({} for no reason), \
+            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} of the network, {} evictions, {} pins, {} calls to fence, {} left out, {} put out ({} for no reason), {} members changed parts ({} together), \
              {} messages, {} datagrams; settled in {} ms; idle {:.1} (at most {:.1}) packets/node/s; \
              {} crashed: view after {}..{} ms, {} changes; {} lines, {} ms",
             self.nodes,
@@ -113,6 +117,8 @@ impl fmt::Display for Statistics {
             self.faults.left_out,
             self.exclusions,
             self.false_exclusions,
+            self.comers_back,
+            self.comers_together,
             self.accepted,
             self.datagrams,
             self.convergence_ns / MS,
@@ -163,6 +169,7 @@ pub struct Summary {
     idle_max: f64,
     exclusions: u64,
     false_exclusions: u64,
+    comers: [u64; 2],
     administration: [u64; 3],
     happened: u64,
     changes: [u64; 2],
@@ -183,6 +190,8 @@ impl Summary {
         }
         self.exclusions += one.exclusions;
         self.false_exclusions += one.false_exclusions;
+        self.comers[0] += one.comers_back;
+        self.comers[1] += one.comers_together;
         let done = [one.faults.evictions, one.faults.pins, one.fence_calls];
         for (sum, one) in self.administration.iter_mut().zip(done) {
             *sum += one;
@@ -221,12 +230,14 @@ impl fmt::Display for Summary {
         write!(
             f,
             "measured crashes that took one view change: {}, more: {}; idle with default settings: at most {:.1} packets per node and second; \
-             alive and put out: {}, of these for no reason: {}; evictions: {}, pins: {}, calls to fence: {}; {} events",
+             alive and put out: {}, of these for no reason: {}; members that changed parts: {}, together with others: {}; evictions: {}, pins: {}, calls to fence: {}; {} events",
             self.changes[0],
             self.changes[1],
             self.idle_max,
             self.exclusions,
             self.false_exclusions,
+            self.comers[0],
+            self.comers[1],
             self.administration[0],
             self.administration[1],
             self.administration[2],

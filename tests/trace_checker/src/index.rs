@@ -76,6 +76,9 @@ pub struct Process {
     pub incarnation: u64,
     /// The handle, if the trace names it. Always `Some(0)` in the cluster.
     pub endpoint: Option<u32>,
+    /// The process of the same handle in an earlier life of the node, from whose last view it came to its first:
+    /// so it is if others came along, which a transitional set tells.
+    pub continues: Option<usize>,
     /// The views that it installed.
     pub installs: Vec<Install>,
     /// All that it did.
@@ -289,8 +292,15 @@ impl<'t> Index<'t> {
                 });
                 views.len() - 1
             });
-        let installs = &self.processes[process].installs;
-        let place = installs.len();
+        let place = self.processes[process].installs.len();
+        if place == 0 && event.transitional.as_ref().is_some_and(|set| !set.is_empty()) {
+            self.processes[process].continues = self.earlier_life(process);
+        }
+        let before = match (place, self.processes[process].continues) {
+            (0, Some(earlier)) => earlier,
+            _ => process,
+        };
+        let installs = &self.processes[before].installs;
         let previous = installs.last().map(|install| install.view);
         self.act(process, number, What::Install(place));
         self.views[view].installs.push((process, place));
@@ -380,6 +390,7 @@ impl<'t> Index<'t> {
             node: event.node,
             incarnation: event.incarnation,
             endpoint,
+            continues: None,
             installs: Vec::new(),
             actions: Vec::new(),
             phase: Phase::NoViewYet,
@@ -388,6 +399,20 @@ impl<'t> Index<'t> {
         });
         self.process_numbers.insert(key, self.processes.len() - 1);
         self.processes.len() - 1
+    }
+
+    /// The last earlier life of a handle, if it was never told that it is out.
+    fn earlier_life(&self, process: usize) -> Option<usize> {
+        let own = &self.processes[process];
+        let is_same = |other: &&Process| {
+            (other.scope, other.node, other.endpoint) == (own.scope, own.node, own.endpoint)
+                && other.incarnation < own.incarnation
+        };
+        let all = self.processes.iter().enumerate();
+        let (number, last) = all
+            .filter(|(_, other)| own.endpoint.is_some() && own.scope != CLUSTER && is_same(other))
+            .max_by_key(|(_, other)| other.incarnation)?;
+        (last.phase == Phase::InView).then_some(number)
     }
 
     // ---- lookups ------------------------------------------------------------------------------
@@ -474,6 +499,12 @@ impl<'t> Index<'t> {
             }
         }
         transitions
+    }
+
+    /// The process that was in the view before this install.
+    pub fn mover(&self, process: usize, place: usize) -> usize {
+        let earlier = self.processes[process].continues;
+        earlier.filter(|_| place == 0).unwrap_or(process)
     }
 
     /// What each process delivered in each of its views: `(view, process, messages in order)`,

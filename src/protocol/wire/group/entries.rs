@@ -164,7 +164,14 @@ mod tests {
     };
 
     fn write_empty_view(writer: &mut Writer<'_>, number: u64) -> Option<()> {
-        write_view(writer, ViewNumber(number), node(2), [].into_iter(), &[])
+        write_view(
+            writer,
+            ViewNumber(number),
+            node(2),
+            [].into_iter(),
+            &[],
+            &[],
+        )
     }
 
     /// All kinds of entries from position `first` on, as they stand in a datagram.

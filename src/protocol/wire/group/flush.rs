@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn write_empty_view(writer: &mut Writer<'_>) -> Option<()> {
-        write_view(writer, ViewNumber(8), node(2), [].into_iter(), &[])
+        write_view(writer, ViewNumber(8), node(2), [].into_iter(), &[], &[])
     }
 
     fn read_report(body: &[u8]) -> Result<(GroupName, Report<'_>), Counter> {

@@ -4,8 +4,21 @@
 
 use super::{read_name, write_name};
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{EndpointId, GroupId, GroupName};
+use crate::protocol::identity::{EndpointId, GroupId, GroupName, ViewKey};
 use crate::protocol::wire::{Reader, Writer};
+
+/// How far a node had come in a group before it left another part of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The cluster view of the group's log that its members had delivered.
+    pub log: ViewKey,
+    /// The last entry of it that they had delivered.
+    pub delivered: u64,
+    /// A later log of which the node had accepted the first entry, without knowing whether all had.
+    pub candidate: Option<ViewKey>,
+    /// How many members of this node come from there.
+    pub members: u8,
+}
 
 /// What an endpoint asks of its group's coordinator, or is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +29,8 @@ pub enum Request {
     Leave,
     /// The answer to [`Self::Leave`] if the endpoint is not known.
     Gone,
+    /// Let me in, I come from another part of the cluster.
+    Return(Place),
 }
 
 /// Reads the rest of [`crate::protocol::wire::Kind::GroupRequest`].
@@ -23,16 +38,44 @@ pub fn parse_request(
     mut reader: Reader<'_>,
     group: GroupId,
 ) -> Result<(Request, EndpointId, GroupName), Counter> {
-    let request = match reader.u8()? {
+    let kind = reader.u8()?;
+    let endpoint = EndpointId(reader.u32()?);
+    let name = read_name(&mut reader, group)?;
+    let request = match kind {
         1 => Request::Join,
         2 => Request::Leave,
         3 => Request::Gone,
+        4 => Request::Return(read_place(&mut reader)?),
         _ => return Err(Counter::DroppedValue),
     };
-    let endpoint = EndpointId(reader.u32()?);
-    let name = read_name(&mut reader, group)?;
     reader.end()?;
     Ok((request, endpoint, name))
+}
+
+fn read_place(reader: &mut Reader<'_>) -> Result<Place, Counter> {
+    let place = Place {
+        log: ViewKey(reader.u64()?),
+        delivered: reader.u64()?,
+        candidate: match reader.boolean()? {
+            false => None,
+            true => Some(ViewKey(reader.u64()?)),
+        },
+        members: reader.u8()?,
+    };
+    if place.members == 0 {
+        return Err(Counter::DroppedValue);
+    }
+    Ok(place)
+}
+
+fn write_place(writer: &mut Writer<'_>, place: &Place) -> Option<()> {
+    writer.u64(place.log.0)?;
+    writer.u64(place.delivered)?;
+    writer.boolean(place.candidate.is_some())?;
+    if let Some(candidate) = place.candidate {
+        writer.u64(candidate.0)?;
+    }
+    writer.u8(place.members)
 }
 
 /// Writes [`crate::protocol::wire::Kind::GroupRequest`].
@@ -47,9 +90,14 @@ pub fn write_request(
         Request::Join => 1,
         Request::Leave => 2,
         Request::Gone => 3,
+        Request::Return(_) => 4,
     })?;
     writer.u32(endpoint.0)?;
-    write_name(writer, name)
+    write_name(writer, name)?;
+    match request {
+        Request::Return(place) => write_place(writer, &place),
+        Request::Join | Request::Leave | Request::Gone => Some(()),
+    }
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
@@ -71,10 +119,26 @@ mod tests {
 
     #[test]
     fn each_request_is_read_as_it_was_written() -> TestResult {
-        for request in [Request::Join, Request::Leave, Request::Gone] {
+        let place = Place {
+            log: ViewKey(u64::MAX),
+            delivered: 9,
+            candidate: None,
+            members: 64,
+        };
+        let with_candidate = Place {
+            candidate: Some(ViewKey(7)),
+            ..place
+        };
+        for request in [
+            Request::Join,
+            Request::Leave,
+            Request::Gone,
+            Request::Return(place),
+            Request::Return(with_candidate),
+        ] {
             for name in [&b"x"[..], &[b'n'; GROUP_NAME_BYTES_MAX]] {
                 let name = GroupName::new(name).ok_or(Unexpected)?;
-                let mut buffer = [0; 64];
+                let mut buffer = [0; 96];
                 let body = written(&mut buffer, |writer| {
                     write_request(writer, &name, request, EndpointId(u32::MAX))
                 })?;
@@ -97,7 +161,8 @@ mod tests {
         let changes = [
             (0, 1, Counter::DroppedValue),
             (8, 0, Counter::DroppedValue),
-            (8, 4, Counter::DroppedValue),
+            (8, 5, Counter::DroppedValue),
+            (8, 4, Counter::DroppedLength),
             (13, 0, Counter::DroppedValue),
             (13, 33, Counter::DroppedCount),
             (14, b'D', Counter::DroppedValue),

@@ -1,17 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Group views: who is in, in which slot, who is new, and who is out and why.
+//! Group views: who is in, in which slot, who is new, who is out and why, and who has come together from another part
+//! of the cluster.
 
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{EndpointId, Incarnation, MemberId, NodeId, Slot, ViewNumber};
-use crate::protocol::limits::GROUP_MEMBERS_MAX;
+use crate::protocol::identity::{
+    EndpointId, Incarnation, MemberId, NodeId, Slot, ViewKey, ViewNumber,
+};
+use crate::protocol::limits::{GROUP_MEMBERS_MAX, TRANSITIONAL_SETS_MAX};
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::wire::{Reader, Writer};
 
 /// The bit of a slot that says that its member is new.
 const JOINED_BIT: u16 = 0x8000;
+/// The bits of a slot that say with whom its member, which is new, has come: one more than the place of the set.
+const SET_BITS: u16 = 0x7000;
+const SET_SHIFT: u32 = 12;
 /// Slots are given from 1 on, and not those that the view before has: so many are enough.
 const SLOTS_MAX: usize = 2 * GROUP_MEMBERS_MAX;
+
+/// How a member came to a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// From the group's view before.
+    Along,
+    /// By itself.
+    New,
+    /// From another part of the cluster with all others of this set, by its place.
+    Together(u8),
+}
+
+/// Members that come from one view of another part of the cluster together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransitionalSet {
+    /// The cluster view that they have been in.
+    pub cluster_view: ViewKey,
+    /// The last entry of the group's log there that they all deliver.
+    pub last: u64,
+}
+
+const _: () = assert!(TRANSITIONAL_SETS_MAX < (SET_BITS >> SET_SHIFT) as usize);
 
 /// A group view on the wire.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +52,12 @@ pub struct ViewBody<'a> {
     pub member_count: usize,
     members: Reader<'a>,
     left: Reader<'a>,
+    sets: Reader<'a>,
 }
 
 impl ViewBody<'_> {
-    /// The members, sorted by node and endpoint, with their slots and whether they are new.
-    pub fn members(&self) -> impl Iterator<Item = (MemberId, Slot, bool)> + '_ {
+    /// The members, sorted by node and endpoint, with their slots and how they came.
+    pub fn members(&self) -> impl Iterator<Item = (MemberId, Slot, Arrival)> + '_ {
         let mut reader = self.members;
         core::iter::from_fn(move || read_member(&mut reader).ok())
     }
@@ -43,14 +72,32 @@ impl ViewBody<'_> {
     pub fn left_count(&self) -> usize {
         self.left().count()
     }
+
+    /// The sets that members have come in.
+    pub fn sets(&self) -> impl Iterator<Item = TransitionalSet> + '_ {
+        let mut reader = self.sets;
+        core::iter::from_fn(move || read_set(&mut reader).ok())
+    }
+
+    /// How many sets there are.
+    pub fn set_count(&self) -> usize {
+        self.sets().count()
+    }
 }
 
-fn read_member(reader: &mut Reader<'_>) -> Result<(MemberId, Slot, bool), Counter> {
+fn read_set(reader: &mut Reader<'_>) -> Result<TransitionalSet, Counter> {
+    Ok(TransitionalSet {
+        cluster_view: ViewKey(reader.u64()?),
+        last: reader.u64()?,
+    })
+}
+
+fn read_member(reader: &mut Reader<'_>) -> Result<(MemberId, Slot, Arrival), Counter> {
     let node = reader.node()?;
     let endpoint = EndpointId(reader.u32()?);
     let incarnation = Incarnation(reader.u64()?);
     let bits = reader.u16()?;
-    let slot = bits & !JOINED_BIT;
+    let slot = bits & !(JOINED_BIT | SET_BITS);
     if slot == 0 || usize::from(slot) > SLOTS_MAX {
         return Err(Counter::DroppedValue);
     }
@@ -59,7 +106,14 @@ fn read_member(reader: &mut Reader<'_>) -> Result<(MemberId, Slot, bool), Counte
         endpoint,
         incarnation,
     };
-    Ok((member, Slot(slot), bits & JOINED_BIT != 0))
+    let set = u8::try_from((bits & SET_BITS) >> SET_SHIFT).unwrap_or(u8::MAX);
+    let arrival = match (bits & JOINED_BIT != 0, set.checked_sub(1)) {
+        (true, Some(place)) => Arrival::Together(place),
+        (true, None) => Arrival::New,
+        (false, None) => Arrival::Along,
+        (false, Some(_)) => return Err(Counter::DroppedValue),
+    };
+    Ok((member, Slot(slot), arrival))
 }
 
 fn read_left(reader: &mut Reader<'_>) -> Result<(Slot, ChangeReason), Counter> {
@@ -81,16 +135,24 @@ pub(super) fn read_view<'a>(reader: &mut Reader<'a>) -> Result<ViewBody<'a>, Cou
     let coordinator = reader.node()?;
     let member_count = usize::from(reader.u8()?);
     let left_count = usize::from(reader.u8()?);
-    if member_count > GROUP_MEMBERS_MAX || left_count > GROUP_MEMBERS_MAX {
+    let set_count = usize::from(reader.u8()?);
+    if member_count > GROUP_MEMBERS_MAX
+        || left_count > GROUP_MEMBERS_MAX
+        || set_count > TRANSITIONAL_SETS_MAX
+    {
         return Err(Counter::DroppedCount);
     }
     let members = Reader::new(reader.bytes(member_count.saturating_mul(16))?);
     let left = Reader::new(reader.bytes(left_count.saturating_mul(2))?);
+    let sets = Reader::new(reader.bytes(set_count.saturating_mul(16))?);
     let mut check = members;
     let mut before = None;
     let mut slots_taken = [false; SLOTS_MAX];
     while !check.is_empty() {
-        let (member, slot, _) = read_member(&mut check)?;
+        let (member, slot, arrival) = read_member(&mut check)?;
+        if matches!(arrival, Arrival::Together(place) if usize::from(place) >= set_count) {
+            return Err(Counter::DroppedValue);
+        }
         let key = (member.node, member.endpoint);
         let is_taken = slots_taken
             .get_mut(usize::from(slot.0).saturating_sub(1))
@@ -110,6 +172,7 @@ pub(super) fn read_view<'a>(reader: &mut Reader<'a>) -> Result<ViewBody<'a>, Cou
         member_count,
         members,
         left,
+        sets,
     })
 }
 
@@ -118,18 +181,27 @@ pub fn write_view(
     writer: &mut Writer<'_>,
     number: ViewNumber,
     coordinator: NodeId,
-    members: impl ExactSizeIterator<Item = (MemberId, Slot, bool)>,
+    members: impl ExactSizeIterator<Item = (MemberId, Slot, Arrival)>,
     left: &[(Slot, ChangeReason)],
+    sets: &[TransitionalSet],
 ) -> Option<()> {
     writer.u64(number.0)?;
     writer.u16(coordinator.number())?;
     writer.u8(u8::try_from(members.len()).ok()?)?;
     writer.u8(u8::try_from(left.len()).ok()?)?;
-    for (member, slot, is_new) in members {
+    writer.u8(u8::try_from(sets.len()).ok()?)?;
+    for (member, slot, arrival) in members {
         writer.u16(member.node.number())?;
         writer.u32(member.endpoint.0)?;
         writer.u64(member.incarnation.0)?;
-        writer.u16(slot.0 | if is_new { JOINED_BIT } else { 0 })?;
+        let bits = match arrival {
+            Arrival::Along => 0,
+            Arrival::New => JOINED_BIT,
+            Arrival::Together(place) => {
+                JOINED_BIT | u16::from(place.checked_add(1)?).checked_shl(SET_SHIFT)? & SET_BITS
+            }
+        };
+        writer.u16(slot.0 | bits)?;
     }
     for (slot, reason) in left {
         writer.u8(u8::try_from(slot.0).ok()?)?;
@@ -138,6 +210,10 @@ pub fn write_view(
             ChangeReason::Evicted => 4,
             ChangeReason::Leave | ChangeReason::Join => 2,
         })?;
+    }
+    for set in sets {
+        writer.u64(set.cluster_view.0)?;
+        writer.u64(set.last)?;
     }
     Some(())
 }
@@ -151,7 +227,7 @@ mod tests {
     use super::*;
     use crate::protocol::test_support::{node, written, wrong_length_taken, TestResult};
 
-    const HEAD_BYTES: usize = 12;
+    const HEAD_BYTES: usize = 13;
     const MEMBER_BYTES: usize = 16;
     const LEFT: [(Slot, ChangeReason); 2] = [
         (Slot(9), ChangeReason::Leave),
@@ -166,11 +242,16 @@ mod tests {
         }
     }
 
-    fn members() -> [(MemberId, Slot, bool); 3] {
+    const SETS: [TransitionalSet; 1] = [TransitionalSet {
+        cluster_view: ViewKey(u64::MAX),
+        last: 17,
+    }];
+
+    fn members() -> [(MemberId, Slot, Arrival); 3] {
         [
-            (member(3, 1), Slot(1), false),
-            (member(3, 2), Slot(128), true),
-            (member(700, 1), Slot(2), false),
+            (member(3, 1), Slot(1), Arrival::Together(0)),
+            (member(3, 2), Slot(128), Arrival::New),
+            (member(700, 1), Slot(2), Arrival::Along),
         ]
     }
 
@@ -181,6 +262,7 @@ mod tests {
             node(700),
             members().into_iter(),
             &LEFT,
+            &SETS,
         )
     }
 
@@ -208,6 +290,7 @@ mod tests {
         assert_eq!(view.number, ViewNumber(u64::MAX));
         assert_eq!(view.coordinator, node(700));
         assert_eq!((view.member_count, view.left_count()), (3, 2));
+        assert!(view.sets().eq(SETS));
         assert!(view.members().eq(members()));
         assert!(view.left().eq(LEFT));
         assert_eq!(wrong_length_taken(body, |body| read(body).is_ok()), None);
@@ -218,7 +301,7 @@ mod tests {
     fn a_view_without_members_is_a_view() -> TestResult {
         let mut buffer = [0; 32];
         let body = written(&mut buffer, |writer| {
-            write_view(writer, ViewNumber(5), node(1), [].into_iter(), &[])
+            write_view(writer, ViewNumber(5), node(1), [].into_iter(), &[], &[])
         })?;
         let view = read(body)?;
         assert_eq!((view.members().count(), view.left().count()), (0, 0));
@@ -228,7 +311,7 @@ mod tests {
     #[test]
     fn more_members_than_a_group_has_are_refused() {
         let too_many = u8::try_from(GROUP_MEMBERS_MAX.saturating_add(1)).unwrap_or(u8::MAX);
-        for place in [HEAD_BYTES - 2, HEAD_BYTES - 1] {
+        for place in [HEAD_BYTES - 3, HEAD_BYTES - 2] {
             let refused = read_changed(place, &[too_many]);
             assert_eq!(refused, Some(Counter::DroppedCount));
         }
@@ -251,10 +334,23 @@ mod tests {
     fn a_slot_is_one_members_and_within_bounds() {
         let slot = HEAD_BYTES + MEMBER_BYTES + 14;
         // The first member's, with and without the mark of one that is new; none; too high.
-        for bytes in [[0, 1], [0x80, 1], [0, 0], [0x80, 0], [0, 129], [0x7f, 0xff]] {
+        for bytes in [[0, 1], [0x80, 1], [0, 0], [0x80, 0], [0, 129], [0x0f, 0xff]] {
             assert_eq!(read_changed(slot, &bytes), Some(Counter::DroppedValue));
         }
         assert_eq!(read_changed(slot, &[0, 127]), None);
+    }
+
+    #[test]
+    fn who_comes_together_is_new_and_in_a_set_that_is_there() {
+        let slot = HEAD_BYTES + MEMBER_BYTES + 14;
+        // In a set and not new; in one that is not there.
+        for bytes in [[0x10, 2], [0xa0, 2], [0xf0, 2]] {
+            assert_eq!(read_changed(slot, &bytes), Some(Counter::DroppedValue));
+        }
+        assert_eq!(read_changed(slot, &[0x90, 3]), None);
+        let too_many = u8::try_from(TRANSITIONAL_SETS_MAX.saturating_add(1)).unwrap_or(u8::MAX);
+        let refused = read_changed(HEAD_BYTES - 1, &[too_many]);
+        assert_eq!(refused, Some(Counter::DroppedCount));
     }
 
     #[test]

@@ -66,15 +66,24 @@ impl Iterator for Members<'_> {
     }
 }
 
-/// That there is a view that does not have the receiver.
+/// Why a node is in a view no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotMemberReason {
+    /// A later view is without it.
+    Gone(ChangeReason),
+    /// Its part of a partitionable cluster has ended, for a better one.
+    Dissolved,
+}
+
+/// That the receiver is in its view no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotMember {
-    /// The number of the view.
+    /// The number of the view without it, or a higher one than that of its own.
     pub number: ViewNumber,
-    /// Whether it is primary.
+    /// Whether that one is primary.
     pub is_primary: bool,
-    /// Why the receiver is not in it.
-    pub reason: ChangeReason,
+    /// Why.
+    pub reason: NotMemberReason,
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::NotMember`].
@@ -83,7 +92,10 @@ pub fn parse_not_member(body: &[u8]) -> Result<NotMember, Counter> {
     let not_member = NotMember {
         number: ViewNumber(reader.u64()?),
         is_primary: reader.boolean()?,
-        reason: read_reason(&mut reader)?,
+        reason: match reader.boolean()? {
+            true => NotMemberReason::Dissolved,
+            false => NotMemberReason::Gone(read_reason(&mut reader)?),
+        },
     };
     reader.end()?;
     Ok(not_member)
@@ -93,7 +105,11 @@ pub fn parse_not_member(body: &[u8]) -> Result<NotMember, Counter> {
 pub fn write_not_member(writer: &mut Writer<'_>, not_member: &NotMember) -> Option<()> {
     writer.u64(not_member.number.0)?;
     writer.boolean(not_member.is_primary)?;
-    writer.u8(reason_number(not_member.reason))
+    writer.boolean(not_member.reason == NotMemberReason::Dissolved)?;
+    match not_member.reason {
+        NotMemberReason::Gone(reason) => writer.u8(reason_number(reason)),
+        NotMemberReason::Dissolved => Some(()),
+    }
 }
 
 /// Reads the body of [`crate::protocol::wire::Kind::Installed`].

@@ -186,6 +186,7 @@ impl Cluster {
             Endpoint {
                 group: Arc::clone(group),
                 view: None,
+                reader: None,
                 member_count: 0,
                 accepted: 0,
                 sent: 0,

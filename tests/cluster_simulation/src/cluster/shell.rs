@@ -330,6 +330,10 @@ impl Cluster {
                     }
                     self.guard(host);
                 }
+                Some(Note::CameBack { companions }) => {
+                    self.comers_back += 1;
+                    self.comers_together += u64::from(companions > 1);
+                }
                 Some(Note::Left) => alive.has_left = true,
                 Some(Note::Pinned) if sabotage == Some(Sabotage::PinForgotten) => {
                     self.command(host, |node, now| {

@@ -29,12 +29,12 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             set.dedup();
             set
         };
-        let Some((&(first, _), others)) = movers.split_first() else {
+        let Some((&(first, first_place), others)) = movers.split_first() else {
             continue;
         };
-        let reference = set_of(first);
+        let reference = set_of(index.mover(first, first_place));
         for &(process, place) in others {
-            let own = set_of(process);
+            let own = set_of(index.mover(process, place));
             if own == reference {
                 continue;
             }

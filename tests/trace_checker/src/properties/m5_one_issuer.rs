@@ -46,14 +46,19 @@ fn first_event(index: &Index<'_>, view: usize) -> usize {
     index.processes[process].installs[place].event
 }
 
-/// Whether two views, each with the event of its first install, have a member in common that was in the view before
-/// or has installed this one, for both.
+/// Whether two views, each with the event of its first install, have a member in common that has installed it, or that
+/// was in the view before and had installed one, for both.
 fn share_who_came(index: &Index<'_>, one: (usize, usize), other: (usize, usize)) -> bool {
     let has_come = |(view, event): (usize, usize), member: &Member| {
         let mut joined = index.view_event(event).joined.iter().flatten();
         let is_new = joined.any(|change| change.member == *member);
-        let mut installs = index.views[view].installs.iter();
-        !is_new || installs.any(|(process, _)| index.processes[*process].is(member))
+        let scope = index.views[view].scope;
+        let lives = index.processes.iter();
+        let mut own = lives.filter(|process| process.scope == scope && process.is(member));
+        own.any(|process| {
+            let mut installs = process.installs.iter();
+            installs.any(|install| install.view == view || !is_new && install.event < event)
+        })
     };
     let there = index.members(other.0);
     let mut common = index.members(one.0).iter().filter(|member| there.binary_search(member).is_ok());

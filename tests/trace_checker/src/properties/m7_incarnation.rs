@@ -2,6 +2,8 @@
 
 //! M7: a life of a node that has ended never appears again: it writes nothing more, later lives have
 //! larger incarnations, and a member that is gone from the views of a process does not come back.
+//! A member that goes with its node to another part of the cluster, together with others, still gets what these have got
+//! before it enters its next view.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -21,6 +23,14 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
 }
 
 fn nothing_after_the_end(index: &Index<'_>, found: &mut Violations) {
+    let mut taken_along: HashSet<usize> = HashSet::new();
+    for process in &index.processes {
+        let (Some(earlier), Some(first)) = (process.continues, process.installs.first()) else {
+            continue;
+        };
+        let acts = index.processes[earlier].actions.iter();
+        taken_along.extend(acts.map(|act| act.event).filter(|event| *event < first.event));
+    }
     for (number, event) in index.events.iter().enumerate() {
         let is_act = match &event.kind {
             EventKind::Start | EventKind::Send(_) | EventKind::Deliver(_) => true,
@@ -36,7 +46,7 @@ fn nothing_after_the_end(index: &Index<'_>, found: &mut Violations) {
         let Some(end) = life.and_then(|life| life.end()) else {
             continue;
         };
-        if is_act && end < number {
+        if is_act && end < number && !taken_along.contains(&number) {
             let text = "this life of the node has ended before".to_owned();
             found.add(NAME, &[&index.events[end], event], text);
         }

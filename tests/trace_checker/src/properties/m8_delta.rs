@@ -20,7 +20,13 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
         for install in &process.installs {
             let event = &index.events[install.event];
             let after = index.view_event(install.event);
-            let before = install.previous.map(|view| index.members(view));
+            let before = match process.continues {
+                // In a new life all are new but those who came along.
+                Some(_) if install.event == process.installs[0].event => {
+                    after.transitional.as_deref()
+                }
+                _ => install.previous.map(|view| index.members(view)),
+            };
             if let Some(what) = wrong_lists(before, after) {
                 found.add(NAME, &[event], what);
                 continue;
