@@ -77,6 +77,11 @@ pub(crate) fn kind(bytes: &[u8]) -> Option<Kind> {
     Kind::from_number(bytes[3])
 }
 
+/// The number of the cluster view in which a datagram was sent.
+pub(crate) fn view_of(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes[24..32].try_into().unwrap())
+}
+
 /// Whether a datagram is a member's request to be let in.
 pub(crate) fn is_join(bytes: &[u8]) -> bool {
     kind(bytes) == Some(Kind::GroupRequest) && bytes[HEADER_BYTES + 8] == 1

@@ -293,7 +293,12 @@ impl<'t> Index<'t> {
                 views.len() - 1
             });
         let place = self.processes[process].installs.len();
-        if place == 0 && event.transitional.as_ref().is_some_and(|set| !set.is_empty()) {
+        if place == 0
+            && event
+                .transitional
+                .as_ref()
+                .is_some_and(|set| !set.is_empty())
+        {
             self.processes[process].continues = self.earlier_life(process);
         }
         let before = match (place, self.processes[process].continues) {
