@@ -82,6 +82,13 @@ pub(crate) fn view_of(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes[24..32].try_into().unwrap())
 }
 
+/// Which member asks for something with this datagram.
+pub(crate) fn requests(bytes: &[u8]) -> Option<EndpointId> {
+    let endpoint = bytes.get(HEADER_BYTES + 9..HEADER_BYTES + 13)?;
+    let is_request = kind(bytes) == Some(Kind::GroupRequest);
+    is_request.then_some(EndpointId(u32::from_be_bytes(endpoint.try_into().ok()?)))
+}
+
 /// Whether a datagram is a member's request to be let in.
 pub(crate) fn is_join(bytes: &[u8]) -> bool {
     kind(bytes) == Some(Kind::GroupRequest) && bytes[HEADER_BYTES + 8] == 1
