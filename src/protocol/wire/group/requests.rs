@@ -162,7 +162,7 @@ mod tests {
             (0, 1, Counter::DroppedValue),
             (8, 0, Counter::DroppedValue),
             (8, 5, Counter::DroppedValue),
-            (8, 4, Counter::DroppedLength),
+            (8, 4, Counter::DroppedShort),
             (13, 0, Counter::DroppedValue),
             (13, 33, Counter::DroppedCount),
             (14, b'D', Counter::DroppedValue),

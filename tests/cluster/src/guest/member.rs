@@ -26,6 +26,8 @@ pub struct Member {
     /// The last view, unless it had no members.
     view: Option<View>,
     views: Vec<View>,
+    /// The place among them of the first one in the present life of the node.
+    first_view: usize,
     deliveries: Vec<Delivery>,
     texts: Vec<String>,
     last_sequence: u64,
@@ -52,6 +54,7 @@ impl Member {
             },
             view: None,
             views: Vec::new(),
+            first_view: 0,
             deliveries: Vec::new(),
             texts: Vec::new(),
             last_sequence: 0,
@@ -69,6 +72,11 @@ impl Member {
     /// All views that it was told and that had members.
     pub fn views(&self) -> &[View] {
         &self.views
+    }
+
+    /// The first of these in the present life of the node.
+    pub fn first_view_of_this_life(&self) -> Option<&View> {
+        self.views.get(self.first_view)
     }
 
     /// What was delivered, in order.
@@ -175,6 +183,7 @@ impl Member {
         if own.incarnation != self.writer.incarnation {
             // A new life numbers its messages anew.
             self.last_sequence = 0;
+            self.first_view = self.views.len();
         }
         self.writer.endpoint = own.endpoint;
         self.writer.incarnation = own.incarnation;

@@ -5,5 +5,6 @@
 mod bites;
 mod command;
 mod options;
+mod parts;
 mod reading;
 mod story;

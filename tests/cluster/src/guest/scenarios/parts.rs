@@ -21,12 +21,18 @@ const TESTS: [(&str, bool, Check); 3] = [
         true,
         |formed, remarks| {
             let lives = lives(formed, &[2, 4, 5, 6, 8])?;
+            let out = times_out(formed, &[1, 3, 7])?;
             part(
                 formed,
                 &[(&[2, 4, 5, 6, 8], true), (&[1, 3, 7], false)],
                 remarks,
             )?;
+            came_together(formed, &[1, 3, 7], false)?;
             heal(formed, remarks)?;
+            came_together(formed, &[1, 3, 7], true)?;
+            if times_out(formed, &[1, 3, 7])? != out {
+                return Err("a member was told that it was out on its way".to_string());
+            }
             // The majority was not disturbed.
             match self::lives(formed, &[2, 4, 5, 6, 8])? == lives {
                 true => Ok(()),
@@ -90,6 +96,32 @@ fn lives(formed: &mut Formed, nodes: &[u16]) -> Result<Vec<u64>, String> {
         lives.push(formed.cluster.status(node)?.incarnation);
     }
     Ok(lives)
+}
+
+/// How often these nodes' members were told that they are out.
+fn times_out(formed: &Formed, nodes: &[u16]) -> Result<Vec<usize>, String> {
+    let times = |node: &u16| formed.cluster.member(*node).map(|member| member.times_out);
+    nodes.iter().map(times).collect()
+}
+
+/// These nodes' members went from one part to another in one view, primary or not, and know that they did.
+fn came_together(formed: &mut Formed, nodes: &[u16], primary: bool) -> Result<(), String> {
+    let all = Vec::from(nodes);
+    formed.wait_under_load("their members in one view", |cluster| {
+        for &node in &all {
+            let first = cluster.member(node)?.first_view_of_this_life();
+            let Some(first) = first.filter(|view| view.primary == primary) else {
+                return Err(format!("node {node} has not come yet"));
+            };
+            let along = first.transitional.iter().map(|member| member.node);
+            let mut along: Vec<u16> = along.collect();
+            along.sort_unstable();
+            if along != all {
+                return Err(format!("node {node} came with {along:?}"));
+            }
+        }
+        Ok(())
+    })
 }
 
 /// The view that all of these nodes have, if it is primary or not, as it should be.
