@@ -270,8 +270,8 @@ fn members_without_a_view_for_long_are_told_that_they_are_out() {
         to != 5 || matches!(kind(bytes), Some(Kind::JoinAnswer | Kind::Heartbeat))
     });
     assert!(!was_out(&lab, 5));
-    let patience = u64::from(SETTINGS.blocked_timeout_ms);
-    lab.run_until(patience + 100, "that its member is out", |lab| {
+    let patience = SETTINGS.blocked_timeout_ms + 16 * SETTINGS.formation_ms;
+    lab.run_until(u64::from(patience) + 100, "that its member is out", |lab| {
         was_out(lab, 5)
     });
     heal(&mut lab);

@@ -62,6 +62,9 @@ use crate::platform::{BoundedVec, OutOfMemory, Shared};
 const EVENTS_KEPT: usize = EVENTS_KEPT_FOR_MEMBERSHIP + 2 * ENDPOINTS_MAX;
 /// Room in the transmit queue that groups leave to the membership.
 const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 4;
+/// Members on their way from one part of the cluster to another keep their last view for as long as a part waits for a
+/// quorum, and so many rounds of looking for others.
+const MOVING_ROUNDS: u64 = 16;
 /// Room for fragments in a datagram.
 const FRAGMENTS_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 8;
 
@@ -191,11 +194,13 @@ pub struct Groups {
 impl Groups {
     /// No groups yet.
     pub fn new(own: Identity, settings: &Configuration) -> Result<Self, OutOfMemory> {
+        let milliseconds = |value: u32| Duration::from_milliseconds(u64::from(value));
         Ok(Self {
             own,
             groups: BoundedVec::with_capacity(GROUPS_MAX)?,
-            interval: Duration::from_milliseconds(u64::from(settings.retransmit_ms)),
-            patience: Duration::from_milliseconds(u64::from(settings.blocked_timeout_ms)),
+            interval: milliseconds(settings.retransmit_ms),
+            patience: milliseconds(settings.blocked_timeout_ms)
+                .plus(milliseconds(settings.formation_ms).times(MOVING_ROUNDS)),
             cluster_view: ViewKey::default(),
             shown: Shown::default(),
             next_endpoint: 1,
