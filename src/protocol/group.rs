@@ -310,11 +310,11 @@ impl Groups {
 
     // ---- what the membership says -------------------------------------------------------------
 
-    /// Whether the node may hold entries that others lack (told in its promise).
+    /// Whether the node may hold entries that others lack, or has members (told in its promise).
     pub fn has_groups(&self) -> bool {
-        self.groups
-            .iter()
-            .any(|group| group.log.is_some() || group.candidate.is_some())
+        self.groups.iter().any(|group| {
+            !group.locals.is_empty() || group.log.is_some() || group.candidate.is_some()
+        })
     }
 
     /// The node promised to a new cluster view: nothing is ordered or accepted any more.

@@ -9,7 +9,7 @@ use super::sequencer::{Sequencer, Stage};
 use super::{Context, Group, ROOM_KEPT_BYTES};
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{MemberId, NodeId, ViewNumber};
+use crate::protocol::identity::{Identity, MemberId, NodeId, ViewNumber};
 use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::wire::group::{
@@ -39,6 +39,8 @@ impl Group {
     /// What this node holds.
     pub(super) fn own_report(&self, own: NodeId) -> NodeReport {
         let mut report = NodeReport::of(own);
+        report.is_without_members =
+            self.locals.is_empty() && self.log.is_none() && self.candidate.is_none();
         if let Some(candidate) = &self.candidate {
             report.candidate = Some(Held {
                 epoch: candidate.epoch,
@@ -87,10 +89,11 @@ impl Group {
                 });
         }
         if report.log.is_none() && report.candidate.is_none() {
+            let has_members = !report.is_without_members;
             context
                 .outbox
                 .send([&address], Kind::GroupReport, |writer| {
-                    write_report_nothing(writer, name)
+                    write_report_nothing(writer, name, has_members)
                 });
         }
     }
@@ -217,8 +220,24 @@ impl Group {
         let fresh = context.view.number.0.saturating_mul(VIEWS_PER_CLUSTER_VIEW);
         let known = before.map_or(*context.highest, |view| view.number);
         let number = known.next().max(ViewNumber(fresh));
-        let departed = context.departed;
-        let reason = |member: MemberId| departed_reason(departed, member);
+        let (departed, cluster) = (context.departed, context.view);
+        let reason = |member: MemberId| match cluster.has(identity_of(member)) {
+            true => ChangeReason::Leave,
+            false => departed_reason(departed, member),
+        };
+        // Members that have left with a view that not all have: their node forgets them when it has it.
+        let reports = &sequencer.reports;
+        let mut forgetful = BoundedVec::with_capacity(cluster.count())?;
+        for node in cluster.members().iter().map(|member| member.identity.node) {
+            let report = reports.iter().find(|report| report.node == node);
+            let has_none = match report {
+                Some(report) => report.is_without_members,
+                None => !cluster.is_reporter(node),
+            };
+            if has_none {
+                let _ = forgetful.push(node);
+            }
+        }
         let mut holders = BoundedVec::with_capacity(sequencer.reports.len())?;
         for report in sequencer.reports.iter() {
             // Whom the others let in while it held only what was before that has not got so far: its members
@@ -232,7 +251,7 @@ impl Group {
             before,
             number,
             context.own.node,
-            context.view,
+            |member| cluster.has(identity_of(member)) && !forgetful.contains(&member.node),
             reason,
             |node| holders.contains(&node),
         )?;
@@ -267,7 +286,7 @@ impl Group {
     }
 
     fn order(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
-        let epoch = context.view.number;
+        let (epoch, cluster) = (context.view.number, context.view);
         while let Some(member) = sequencer.take_stranger() {
             // It asked before it was known who is in. No view without it comes, which would tell it.
             self.answer_gone(context, member);
@@ -288,7 +307,7 @@ impl Group {
                     latest.as_deref_entry(),
                     number,
                     context.own.node,
-                    context.view,
+                    |member| cluster.has(identity_of(member)),
                     |_| ChangeReason::Leave,
                     |_| true,
                 );
@@ -394,6 +413,14 @@ impl Group {
     }
 }
 
+/// The node of a member, in the life that the member is of.
+fn identity_of(member: MemberId) -> Identity {
+    Identity {
+        node: member.node,
+        incarnation: member.incarnation,
+    }
+}
+
 /// `Option<Shared<ViewEntry>>` lent as what it holds.
 trait AsEntry {
     fn as_deref_entry(&self) -> Option<&super::log::ViewEntry>;
@@ -406,15 +433,10 @@ impl AsEntry for Option<crate::platform::Shared<super::log::ViewEntry>> {
 }
 
 /// Why a member is out whose node is not in the cluster view any more.
-fn departed_reason(
-    departed: &[(crate::protocol::identity::Identity, ChangeReason)],
-    member: MemberId,
-) -> ChangeReason {
+fn departed_reason(departed: &[(Identity, ChangeReason)], member: MemberId) -> ChangeReason {
     departed
         .iter()
-        .find(|(identity, _)| {
-            identity.node == member.node && identity.incarnation == member.incarnation
-        })
+        .find(|(identity, _)| *identity == identity_of(member))
         .map_or(ChangeReason::Failed, |(_, reason)| *reason)
 }
 

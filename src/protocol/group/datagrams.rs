@@ -119,7 +119,7 @@ impl Groups {
                         context
                             .outbox
                             .send([&address], Kind::GroupReport, |writer| {
-                                write_report_nothing(writer, &name)
+                                write_report_nothing(writer, &name, false)
                             });
                     }
                 }
@@ -177,7 +177,7 @@ fn find_or_new(
 fn node_report(node: NodeId, report: &Report<'_>) -> Result<NodeReport, OutOfMemory> {
     let mut result = NodeReport::of(node);
     match report {
-        Report::Nothing => {}
+        Report::Nothing { has_members } => result.is_without_members = !has_members,
         Report::Log {
             epoch,
             accepted,

@@ -37,6 +37,8 @@ pub(super) struct NodeReport {
     /// It said that another report is to come.
     pub(super) expects_log: bool,
     pub(super) expects_candidate: bool,
+    /// It holds nothing and has no members: any that others still have in their last view have left.
+    pub(super) is_without_members: bool,
 }
 
 impl NodeReport {
@@ -48,6 +50,7 @@ impl NodeReport {
             candidate: None,
             expects_log: false,
             expects_candidate: false,
+            is_without_members: false,
         }
     }
 
@@ -72,6 +75,7 @@ impl NodeReport {
         }
         self.expects_log |= other.expects_log;
         self.expects_candidate |= other.expects_candidate;
+        self.is_without_members = other.is_without_members;
     }
 
     /// How far the node has accepted the log of `epoch`.

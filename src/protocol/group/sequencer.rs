@@ -259,20 +259,15 @@ impl Sequencer {
         before: Option<&ViewEntry>,
         number: ViewNumber,
         coordinator: NodeId,
-        cluster: &ClusterView,
+        is_here: impl Fn(MemberId) -> bool,
         reason_of: impl Fn(MemberId) -> ChangeReason,
         comes_along: impl Fn(NodeId) -> bool,
     ) -> Result<Shared<ViewEntry>, OutOfMemory> {
-        let is_up = |member: MemberId| {
-            cluster
-                .member(member.node)
-                .is_some_and(|known| known.identity.incarnation == member.incarnation)
-        };
         let mut members: BoundedVec<(GroupMember, Arrival)> =
             BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
         let mut left = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
         for member in before.map_or(&[][..], |view| &view.members) {
-            if !is_up(member.id) {
+            if !is_here(member.id) {
                 let _ = left.push((member.slot, reason_of(member.id)));
             } else if self.leaves.contains(&member.id) {
                 let _ = left.push((member.slot, ChangeReason::Leave));
@@ -289,9 +284,8 @@ impl Sequencer {
                 let _ = members.push((*member, arrival));
             }
         }
-        self.joins.retain(|joiner| {
-            is_up(joiner.member) && before.is_none_or(|view| !view.has(joiner.member))
-        });
+        self.joins
+            .retain(|joiner| before.is_none_or(|view| !view.has(joiner.member)));
         let room = GROUP_MEMBERS_MAX.saturating_sub(members.len());
         let (joiners, sets) = self.returns.choose(&self.joins, room)?;
         self.joins

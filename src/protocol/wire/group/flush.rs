@@ -12,7 +12,10 @@ use crate::protocol::wire::{Reader, Writer};
 #[derive(Clone, Copy, Debug)]
 pub enum Report<'a> {
     /// Nothing.
-    Nothing,
+    Nothing {
+        /// Whether it has members that are in the group as far as it knows, or ask to be.
+        has_members: bool,
+    },
     /// A log.
     Log {
         /// Of which cluster view.
@@ -89,7 +92,9 @@ pub fn parse_report(
 ) -> Result<(GroupName, Report<'_>), Counter> {
     let name = read_name(&mut reader, group)?;
     let report = match reader.u8()? {
-        0 => Report::Nothing,
+        0 => Report::Nothing {
+            has_members: reader.boolean()?,
+        },
         1 => Report::Log {
             epoch: ViewNumber(reader.u64()?),
             accepted: reader.u64()?,
@@ -108,10 +113,15 @@ pub fn parse_report(
 }
 
 /// Writes the body of [`crate::protocol::wire::Kind::GroupReport`] of a node that holds nothing.
-pub fn write_report_nothing(writer: &mut Writer<'_>, name: &GroupName) -> Option<()> {
+pub fn write_report_nothing(
+    writer: &mut Writer<'_>,
+    name: &GroupName,
+    has_members: bool,
+) -> Option<()> {
     writer.u64(name.id().0)?;
     write_name(writer, name)?;
-    writer.u8(0)
+    writer.u8(0)?;
+    writer.boolean(has_members)
 }
 
 /// Writes what stands before the view in the report of a log.
@@ -211,8 +221,15 @@ mod tests {
     fn a_report_of_nothing_is_read_as_it_was_written() -> TestResult {
         let name = name()?;
         let mut buffer = [0; 32];
-        let body = written(&mut buffer, |writer| write_report_nothing(writer, &name))?;
-        assert!(matches!(read_report(body), Ok((read, Report::Nothing)) if read == name));
+        for said in [false, true] {
+            let body = written(&mut buffer, |writer| {
+                write_report_nothing(writer, &name, said)
+            })?;
+            assert!(
+                matches!(read_report(body), Ok((read, Report::Nothing { has_members }))
+                if read == name && has_members == said)
+            );
+        }
         let taken = wrong_length_taken(body, |body| read_report(body).is_ok());
         assert_eq!(taken, None);
         Ok(())
@@ -264,7 +281,10 @@ mod tests {
     fn no_other_kind_of_report_is_taken() -> TestResult {
         let name = name()?;
         let mut buffer = [0; 32];
-        let length = written(&mut buffer, |writer| write_report_nothing(writer, &name))?.len();
+        let length = written(&mut buffer, |writer| {
+            write_report_nothing(writer, &name, true)
+        })?
+        .len();
         for kind in [3, 4, 255] {
             *buffer.get_mut(length.saturating_sub(1)).ok_or(Unexpected)? = kind;
             let refused = read_report(buffer.get(..length).ok_or(Unexpected)?).err();
