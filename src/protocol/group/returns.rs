@@ -148,3 +148,152 @@ fn set_for(place: &Place, joins: &[Joiner], sets: &mut BoundedVec<TransitionalSe
     }
     u8::try_from(number).ok()
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_returns))]
+mod tests {
+    use super::*;
+    use crate::protocol::identity::EndpointId;
+    use crate::protocol::test_support::{at, identity, node, TestResult, Unexpected};
+
+    const INTERVAL: Duration = Duration::from_milliseconds(50);
+
+    fn joiner(number: u16, endpoint: u32, place: Option<Place>) -> Joiner {
+        let member = MemberId {
+            node: node(number),
+            endpoint: EndpointId(endpoint),
+            incarnation: identity(number).incarnation,
+        };
+        Joiner { member, place }
+    }
+
+    /// The only member of its node that comes from there.
+    fn from(log: u64, delivered: u64) -> Option<Place> {
+        Some(Place {
+            log: ViewKey(log),
+            delivered,
+            candidate: None,
+            members: 1,
+        })
+    }
+
+    fn open() -> Returns {
+        Returns {
+            is_open: true,
+            ..Returns::new()
+        }
+    }
+
+    fn set(log: u64, last: u64) -> TransitionalSet {
+        TransitionalSet {
+            cluster_view: ViewKey(log),
+            last,
+        }
+    }
+
+    /// How each of these nodes is let in, and the sets.
+    fn chosen(returns: &Returns, joins: &[Joiner], room: usize) -> Result<Chosen, Unexpected> {
+        Ok(returns.choose(joins, room)?)
+    }
+
+    #[test]
+    fn who_comes_from_one_view_is_one_set_up_to_what_the_furthest_has_delivered() -> TestResult {
+        let joins = [
+            joiner(1, 1, from(7, 4)),
+            joiner(2, 1, None),
+            joiner(3, 1, from(8, 2)),
+            joiner(4, 1, from(7, 6)),
+        ];
+        let (members, sets) = chosen(&open(), &joins, 64)?;
+        let arrivals = members
+            .iter()
+            .map(|(member, arrival)| (member.node, *arrival));
+        assert!(arrivals.eq([
+            (node(1), Arrival::Together(0)),
+            (node(2), Arrival::New),
+            (node(3), Arrival::Together(1)),
+            (node(4), Arrival::Together(0)),
+        ]));
+        assert!(sets.iter().eq(&[set(7, 6), set(8, 2)]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_log_that_one_has_only_accepted_counts_if_another_has_begun_it() -> TestResult {
+        let accepted = Place {
+            log: ViewKey(7),
+            delivered: 9,
+            candidate: Some(ViewKey(8)),
+            members: 1,
+        };
+        let joins = [joiner(1, 1, Some(accepted)), joiner(2, 1, from(8, 1))];
+        let (_, sets) = chosen(&open(), &joins, 64)?;
+        assert!(sets.iter().eq(&[set(8, 1)]));
+        // Nobody has begun it: it may not count.
+        let joins = [joiner(1, 1, Some(accepted)), joiner(2, 1, from(7, 8))];
+        let (_, sets) = chosen(&open(), &joins, 64)?;
+        assert!(sets.iter().eq(&[set(7, 9)]));
+        Ok(())
+    }
+
+    #[test]
+    fn the_members_of_one_node_come_all_or_not_at_all() -> TestResult {
+        let of_two = Place {
+            log: ViewKey(7),
+            delivered: 3,
+            candidate: None,
+            members: 2,
+        };
+        let joins = [
+            joiner(1, 1, Some(of_two)),
+            joiner(2, 1, from(7, 3)),
+            joiner(1, 2, Some(of_two)),
+        ];
+        let (members, _) = chosen(&open(), joins.get(..2).ok_or(Unexpected)?, 64)?;
+        assert!(members.iter().map(|(member, _)| member.node).eq([node(2)]));
+        let (members, _) = chosen(&open(), &joins, 64)?;
+        assert_eq!(members.len(), 3);
+        // With room for one only the single one fits.
+        let (members, _) = chosen(&open(), &joins, 1)?;
+        assert!(members.iter().map(|(member, _)| member.node).eq([node(2)]));
+        assert!(open().has_any(&joins, 1));
+        let pair = [joins[0], joins[2]];
+        assert!(!open().has_any(&pair, 1) && open().has_any(&pair, 2));
+        Ok(())
+    }
+
+    #[test]
+    fn who_comes_from_more_views_than_one_view_tells_waits_for_the_next() -> TestResult {
+        let many = TRANSITIONAL_SETS_MAX as u16 + 1;
+        let mut joins = BoundedVec::with_capacity(usize::from(many))?;
+        for number in 1..=many {
+            let place = from(u64::from(number), 1);
+            joins
+                .push(joiner(number, 1, place))
+                .map_err(|_| Unexpected)?;
+        }
+        let (members, sets) = chosen(&open(), &joins, 64)?;
+        assert_eq!(members.len(), TRANSITIONAL_SETS_MAX);
+        assert_eq!(sets.len(), TRANSITIONAL_SETS_MAX);
+        Ok(())
+    }
+
+    #[test]
+    fn others_from_there_are_waited_for_but_not_for_ever() -> TestResult {
+        let joins = [joiner(1, 1, from(7, 4)), joiner(2, 1, None)];
+        let mut returns = Returns::new();
+        returns.wait_for_more(at(1_000), INTERVAL);
+        returns.look(at(1_099));
+        let (members, _) = chosen(&returns, &joins, 64)?;
+        assert!(members.iter().map(|(member, _)| member.node).eq([node(2)]));
+        returns.wait_for_more(at(1_099), INTERVAL);
+        assert_eq!(returns.next_deadline(), Some(at(1_199)));
+        returns.wait_for_more(at(1_790), INTERVAL);
+        assert_eq!(returns.next_deadline(), Some(at(1_800)));
+        returns.look(at(1_800));
+        assert_eq!(returns.next_deadline(), None);
+        let (members, _) = chosen(&returns, &joins, 64)?;
+        assert_eq!(members.len(), 2);
+        Ok(())
+    }
+}
