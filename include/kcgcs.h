@@ -92,10 +92,13 @@ struct kcgcs_change {
  * @left_count: entries in @left
  * @transitional_count: entries in @transitional
  * @members: sorted by node, then endpoint
- * @joined: members that the group's last view did not have
+ * @joined: members that the group's last view did not have; all but
+ *	@transitional in a reader's first view of another part of the cluster
  * @left: members of the last view that this one does not have
  * @transitional: members that came from the same previous view as the reader,
- *                the reader included
+ *                the reader included: they have got the same messages in it.
+ *                Those from another part of the cluster, the reader too, have
+ *                new incarnations
  *
  * Never changes once it was handed out.  Valid during the view callback, or
  * until kcgcs_view_put().
