@@ -64,6 +64,7 @@ pub struct ViewName {
 
 /// A view as the headers of datagrams show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct ViewMark {
     /// Its number; zero: no view.
     pub number: ViewNumber,
