@@ -295,6 +295,29 @@ fn a_half_whose_lowest_node_has_forgotten_begins_anew() {
     }
 }
 
+/// Nodes 2 and 3 have heard each other remember the first view when node 2 loses its memory: node 3 is not to wait for
+/// it, as the lower one of two that remember, while node 2 waits for node 3, as the one that does.
+#[test]
+fn nobody_waits_for_a_node_that_has_forgotten_to_lead() {
+    let mut lab = formed(5);
+    for number in [1, 4, 5] {
+        lab.crash(number);
+    }
+    lab.run_until(PART_MS, "no view", |lab| {
+        [2, 3]
+            .iter()
+            .all(|number| lab.hosts[number].node.view().is_none())
+    });
+    lab.run_for(100);
+    lab.crash(2);
+    for number in [1, 2, 4, 5] {
+        lab.start(number, 1_000);
+    }
+    lab.run_until(PART_MS, "one primary view of all", |lab| {
+        agree(lab, &[1, 2, 3, 4, 5], true)
+    });
+}
+
 #[test]
 fn who_differs_in_this_is_refused() {
     let mut lab = formed(3);

@@ -2,4 +2,6 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| protocol_fuzzing::operations(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    protocol_fuzzing::operations(data);
+});

@@ -69,6 +69,7 @@ pub struct ViewKey(pub u64);
 
 /// A view as the headers of datagrams show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct ViewMark {
     /// Its number; zero: no view.
     pub number: ViewNumber,

@@ -151,7 +151,12 @@ impl Joining {
                 known.identity = identity;
                 known.address = address;
                 known.last_view = known.last_view.max(last_view);
-                known.primary = known.primary.max(primary);
+                // A node that was started anew remembers none, and leads nobody.
+                known.primary = if news {
+                    primary
+                } else {
+                    known.primary.max(primary)
+                };
                 known.heard_at = now;
                 news
             }

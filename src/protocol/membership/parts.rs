@@ -95,6 +95,10 @@ impl Memory {
         // There is room for any view.
         if self.primary.copy_from(view).is_ok() {
             core::mem::swap(&mut self.seat, acceptor);
+            #[cfg(kcgcs_exploration)]
+            if crate::seeded_faults::is_seeded(crate::seeded_faults::Fault::ForgottenSeat) {
+                self.seat.clear();
+            }
             self.electorate = view.name();
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind, ValidConfiguration};
+use kcgcs_protocol::protocol::configuration::ValidConfiguration;
 use kcgcs_protocol::protocol::identity::{
     EndpointId, Identity, Incarnation, NodeId, PeerAddress, ViewNumber,
 };
@@ -13,9 +13,11 @@ use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
 use kcgcs_protocol::protocol::time::{Duration, Instant};
+use kcgcs_protocol::protocol::view::ClusterView;
 
-/// Nodes of the cluster.
-pub(crate) const NODES: usize = 3;
+use crate::mode::Mode;
+use crate::promises::Promises;
+
 /// The cluster's name.
 pub(crate) const NAME: &[u8] = b"fuzz";
 /// One-way delay of the network.
@@ -24,6 +26,9 @@ const DELAY: Duration = Duration::from_microseconds(100);
 const OUTPUTS_MAX: usize = 8 * NODES_MAX;
 /// How often a deadline may come again without time going by.
 const STANDSTILL_MAX: u32 = 200;
+/// Tenths of a second until nodes without faults must share one view: what a node waits for that comes from a part
+/// again and again is most of it.
+const ROUNDS_TO_AGREE: u32 = 200;
 /// Datagrams kept to be forged later.
 const SAMPLES_MAX: usize = 64;
 
@@ -34,7 +39,8 @@ pub(crate) struct Machine {
     pub(crate) endpoints: BTreeSet<EndpointId>,
     pub(crate) incarnation: u64,
     pub(crate) is_up: bool,
-    detector: DetectorKind,
+    /// It has left, or was put out.
+    pub(crate) is_gone: bool,
     standstill: (Instant, u32),
 }
 
@@ -54,6 +60,13 @@ pub(crate) struct Cluster {
     pub(crate) to_lose: u32,
     /// Datagrams that came.
     pub(crate) arrived: u64,
+    /// The part of the network that each node is in.
+    pub(crate) sides: Vec<u8>,
+    /// Whether datagrams are only lost from lower parts to higher ones.
+    pub(crate) is_cut_one_way: bool,
+    /// What is promised of views, where it must hold.
+    pub(crate) promises: Promises,
+    mode: Mode,
     flights: BTreeMap<(Instant, u64), Flight>,
     flight_number: u64,
 }
@@ -64,23 +77,15 @@ pub(crate) fn address(place: usize) -> PeerAddress {
     PeerAddress::from_socket_address(std::net::SocketAddr::from((octets, 5407)))
 }
 
-fn place_of(address: PeerAddress) -> Option<usize> {
-    (0..NODES).find(|place| self::address(*place) == address)
-}
-
-fn machine(place: usize, incarnation: u64, now: Instant, detector: DetectorKind) -> Machine {
+fn machine(place: usize, incarnation: u64, now: Instant, mode: Mode) -> Machine {
     let identity = Identity {
         node: NodeId::new(place as u16 + 1).expect("not zero"),
         incarnation: Incarnation(incarnation),
     };
-    let peers: Vec<_> = (0..NODES).map(address).collect();
-    let drawn = Configuration {
-        detector,
-        ..Configuration::DEFAULT
-    };
+    let peers: Vec<_> = (0..mode.nodes()).map(address).collect();
     let settings = || {
-        ValidConfiguration::new(drawn, NAME, address(place), &peers)
-            .expect("the defaults are valid")
+        ValidConfiguration::new(mode.settings(), NAME, address(place), &peers)
+            .expect("the settings are valid")
     };
     let seed = incarnation << 8 | place as u64;
     Machine {
@@ -89,40 +94,93 @@ fn machine(place: usize, incarnation: u64, now: Instant, detector: DetectorKind)
         endpoints: BTreeSet::new(),
         incarnation,
         is_up: true,
-        detector,
+        is_gone: false,
         standstill: (now, 0),
     }
 }
 
 impl Cluster {
     /// Nodes that begin to look for each other.
-    pub(crate) fn new(detector: DetectorKind) -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         let now = Instant::from_nanoseconds(10_000_000_000);
         Self {
             now,
-            machines: (0..NODES)
-                .map(|place| machine(place, 1, now, detector))
+            machines: (0..mode.nodes())
+                .map(|place| machine(place, 1, now, mode))
                 .collect(),
             samples: Vec::new(),
             to_lose: 0,
             arrived: 0,
+            sides: vec![0; mode.nodes()],
+            is_cut_one_way: false,
+            promises: Promises::default(),
+            mode,
             flights: BTreeMap::new(),
             flight_number: 0,
         }
     }
 
     /// Nodes that have a view.
-    pub(crate) fn formed(detector: DetectorKind) -> Self {
-        let mut cluster = Self::new(detector);
+    pub(crate) fn formed(mode: Mode) -> Self {
+        let mut cluster = Self::new(mode);
         while cluster.machines[0]
             .node
             .view()
-            .is_none_or(|view| view.count() < NODES)
+            .is_none_or(|view| view.count() < mode.nodes())
         {
             cluster.run_for(Duration::from_milliseconds(10));
         }
         cluster.run_for(Duration::from_milliseconds(200));
         cluster
+    }
+
+    /// The last place of a node.
+    pub(crate) fn last(&self) -> usize {
+        self.machines.len() - 1
+    }
+
+    /// The lineage that datagrams to the node in this place have to show.
+    pub(crate) fn lineage_of(&self, place: usize) -> u16 {
+        let view = self.machines[place].node.view();
+        let view = view.filter(|_| self.mode.is_partitionable);
+        view.map_or(0, |view| view.lineage())
+    }
+
+    /// All faults end, and all nodes are there: they must come to share one view, which is primary if all remember the
+    /// last primary one.
+    pub(crate) fn come_together(&mut self) {
+        self.to_lose = 0;
+        self.sides.fill(0);
+        for _ in 0..ROUNDS_TO_AGREE {
+            for place in 0..self.machines.len() {
+                // One that was asked to leave may still be about to.
+                if !self.machines[place].is_up || self.machines[place].is_gone {
+                    self.restart(place);
+                }
+            }
+            self.run_for(Duration::from_milliseconds(100));
+            if self.is_together() {
+                return;
+            }
+        }
+        let views = self.machines.iter().map(|machine| {
+            let view = machine.node.view();
+            let members = |view: &ClusterView| -> Vec<_> {
+                view.members().iter().map(|m| m.identity).collect()
+            };
+            view.map(|view| (view.name(), view.is_primary, members(view)))
+        });
+        panic!("L1: no view of all: {:?}", views.collect::<Vec<_>>());
+    }
+
+    fn is_together(&self) -> bool {
+        let names = self.machines.iter().map(|machine| {
+            let view = machine.node.view()?;
+            let is_primary = view.is_primary || self.promises.has_forgotten();
+            (is_primary && view.count() == self.machines.len()).then(|| view.name())
+        });
+        let names: BTreeSet<_> = names.collect();
+        names.len() == 1 && !names.contains(&None)
     }
 
     /// The view of the node in this place.
@@ -139,8 +197,8 @@ impl Cluster {
         let Some(next) = last.max(own).checked_add(1) else {
             return;
         };
-        let detector = self.machines[place].detector;
-        self.machines[place] = machine(place, next, self.now, detector);
+        self.machines[place] = machine(place, next, self.now, self.mode);
+        self.promises.note_restart();
         self.settle(place);
     }
 
@@ -244,6 +302,10 @@ impl Cluster {
                 told += 1;
                 assert!(told < OUTPUTS_MAX, "events without end");
                 hear(&mut machine.endpoints, &event);
+                machine.is_gone |= matches!(event, Event::Left | Event::Evicted { .. });
+                if self.mode.is_honest() {
+                    self.promises.hear(&machine.node, &event);
+                }
             }
             if is_quiet {
                 break;
@@ -253,6 +315,12 @@ impl Cluster {
         for (to, bytes) in sent {
             self.send(address(place), to, bytes);
         }
+    }
+
+    fn is_cut(&self, from: PeerAddress, to: usize) -> bool {
+        let from = (0..self.machines.len()).find(|place| address(*place) == from);
+        let (from, to) = (from.map(|place| self.sides[place]), Some(self.sides[to]));
+        from < to || from > to && !self.is_cut_one_way
     }
 
     fn send(&mut self, from: PeerAddress, to: PeerAddress, bytes: Vec<u8>) {
@@ -267,7 +335,10 @@ impl Cluster {
             self.to_lose -= 1;
             return;
         }
-        if let Some(to) = place_of(to) {
+        if let Some(to) = (0..self.machines.len()).find(|place| address(*place) == to) {
+            if self.is_cut(from, to) {
+                return;
+            }
             let key = (self.now.after(DELAY), self.flight_number);
             self.flights.insert(key, Flight { from, to, bytes });
         }

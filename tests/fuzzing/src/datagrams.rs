@@ -3,11 +3,10 @@
 //! Datagrams that nobody sent, to nodes that have a view or look for each other.
 
 use arbitrary::{Result, Unstructured};
-use kcgcs_protocol::protocol::configuration::DetectorKind;
 use kcgcs_protocol::protocol::identity::GroupName;
 use kcgcs_protocol::protocol::time::Duration;
 
-use crate::cluster::{Cluster, NODES};
+use crate::cluster::Cluster;
 use crate::forgery::forge;
 use crate::mode::Mode;
 
@@ -20,16 +19,23 @@ const STORM: u64 = 6_000;
 pub fn datagrams(data: &[u8]) {
     let (data, mode) = Mode::of(data);
     // Where the bytes end is where it ends.
-    let _ = run(&mut Unstructured::new(data), mode.detector);
+    let _ = run(&mut Unstructured::new(data), mode);
 }
 
-fn run(bytes: &mut Unstructured<'_>, detector: DetectorKind) -> Result<()> {
-    let mut cluster = match bytes.int_in_range(0..=2)? {
-        0 => Cluster::new(detector),
-        1 => Cluster::formed(detector),
+fn run(bytes: &mut Unstructured<'_>, mode: Mode) -> Result<()> {
+    let mut cluster = match bytes.int_in_range(0..=if mode.is_partitionable { 4 } else { 2 })? {
+        0 => Cluster::new(mode),
+        1 => Cluster::formed(mode),
+        3 => in_parts(mode),
+        4 => {
+            // They are about to meet.
+            let mut cluster = in_parts(mode);
+            cluster.sides.fill(0);
+            cluster
+        }
         _ => {
-            let mut cluster = Cluster::formed(detector);
-            for place in 0..NODES {
+            let mut cluster = Cluster::formed(mode);
+            for place in 0..=cluster.last() {
                 let now = cluster.now;
                 let machine = &mut cluster.machines[place];
                 let name = GroupName::new(b"group").expect("it is a name");
@@ -47,6 +53,14 @@ fn run(bytes: &mut Unstructured<'_>, detector: DetectorKind) -> Result<()> {
     cluster.run_for(Duration::from_milliseconds(1_000));
     assert!(cluster.arrived - before < STORM, "a storm of datagrams");
     result
+}
+
+/// Three nodes in a primary view, and two in a part of their own.
+fn in_parts(mode: Mode) -> Cluster {
+    let mut cluster = Cluster::formed(mode);
+    cluster.sides[3..].fill(1);
+    cluster.run_for(Duration::from_milliseconds(3_000));
+    cluster
 }
 
 fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()> {

@@ -10,7 +10,7 @@ use kcgcs_protocol::protocol::identity::{
 use kcgcs_protocol::protocol::limits::DATAGRAM_BYTES_MAX;
 use kcgcs_protocol::protocol::wire::{write_datagram, Header, Kind};
 
-use crate::cluster::{address, Cluster, NAME, NODES};
+use crate::cluster::{address, Cluster, NAME};
 
 /// Bytes of the header that are worth changing: kind, sender, incarnation, view, counter.
 const HEADER_FIELDS: [usize; 5] = [3, 9, 23, 31, 39];
@@ -19,8 +19,8 @@ const BODY_LENGTH: std::ops::Range<usize> = 12..14;
 
 /// Forges a datagram and brings it to a node, from the address of a member or a stranger.
 pub(crate) fn forge(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()> {
-    let to = bytes.int_in_range(0..=NODES - 1)?;
-    let from = address(bytes.int_in_range(0..=NODES)?);
+    let to = bytes.int_in_range(0..=cluster.last())?;
+    let from = address(bytes.int_in_range(0..=cluster.machines.len())?);
     let datagram = match bytes.int_in_range(0..=3)? {
         0 => {
             let length = bytes.int_in_range(0..=100)?;
@@ -42,7 +42,7 @@ fn with_header(cluster: &Cluster, to: usize, bytes: &mut Unstructured<'_>) -> Re
             return Ok(Vec::new());
         }
     };
-    let node = bytes.int_in_range(0..=NODES)?;
+    let node = bytes.int_in_range(0..=cluster.machines.len())?;
     let now = match cluster.machines.get(node) {
         Some(machine) => machine.node.identity().incarnation.0,
         None => 1,
@@ -69,7 +69,7 @@ fn with_header(cluster: &Cluster, to: usize, bytes: &mut Unstructured<'_>) -> Re
             incarnation: Incarnation(incarnation),
         },
         view: ViewNumber(view),
-        lineage: 0,
+        lineage: cluster.lineage_of(to),
         counter: bytes.arbitrary::<u32>()?.into(),
     };
     let length = bytes.int_in_range(0..=255)?;

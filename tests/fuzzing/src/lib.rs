@@ -11,6 +11,7 @@ mod datagrams;
 mod forgery;
 mod mode;
 mod operations;
+mod promises;
 
 pub use datagrams::datagrams;
 pub use operations::operations;

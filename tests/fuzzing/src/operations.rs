@@ -13,7 +13,7 @@ use kcgcs_protocol::protocol::outputs::Order;
 use kcgcs_protocol::protocol::pulse::PulseReport;
 use kcgcs_protocol::protocol::time::Duration;
 
-use crate::cluster::{address, Cluster, NODES};
+use crate::cluster::{address, Cluster};
 use crate::forgery::forge;
 use crate::mode::Mode;
 
@@ -22,29 +22,30 @@ const ITEMS_MAX: usize = 64;
 const NAMES: [&[u8]; 3] = [b"a", b"b", b"another group"];
 const ORDERS: [Order; 3] = [Order::Fifo, Order::Causal, Order::Agreed];
 
-/// What the target `operations` does.
-pub fn operations(data: &[u8]) {
+/// What the target `operations` does. Whether parts of a partitionable cluster have gone on by themselves, in an
+/// input whose mode looks at what is promised.
+pub fn operations(data: &[u8]) -> bool {
     let (data, mode) = Mode::of(data);
     let mut bytes = Unstructured::new(data);
     let mut cluster = match bytes.ratio(1, 8) {
-        Ok(true) => Cluster::new(mode.detector),
-        _ => Cluster::formed(mode.detector),
+        Ok(true) => Cluster::new(mode),
+        _ => Cluster::formed(mode),
     };
     // Where the bytes end is where it ends.
-    let _ = go_through(&mut cluster, &mut bytes, mode.is_administered);
+    let _ = go_through(&mut cluster, &mut bytes, mode);
     cluster.run_for(Duration::from_milliseconds(500));
+    if mode.is_honest() {
+        cluster.come_together();
+    }
+    cluster.promises.has_parts()
 }
 
-fn go_through(
-    cluster: &mut Cluster,
-    bytes: &mut Unstructured<'_>,
-    is_administered: bool,
-) -> Result<()> {
+fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>, mode: Mode) -> Result<()> {
     for _ in 0..ITEMS_MAX {
         if bytes.is_empty() {
             break;
         }
-        let place = bytes.int_in_range(0..=NODES - 1)?;
+        let place = bytes.int_in_range(0..=cluster.last())?;
         let operation = bytes.int_in_range(0..=15)?;
         if !cluster.machines[place].is_up && operation < 10 {
             cluster.restart(place);
@@ -53,12 +54,13 @@ fn go_through(
             0 | 1 => join(cluster, place, bytes)?,
             2 => leave(cluster, place, bytes)?,
             3..=5 => multicast(cluster, place, bytes)?,
-            6 if is_administered && bytes.ratio(7, 8)? => administer(cluster, place, bytes)?,
+            6 if mode.is_administered && bytes.ratio(7, 8)? => administer(cluster, place, bytes)?,
             6 => {
                 let now = cluster.now;
                 cluster.machines[place].node.leave_cluster(now);
             }
-            7 | 8 => report(cluster, place, bytes)?,
+            7 if mode.is_partitionable => cut(cluster, bytes)?,
+            7 | 8 => report(cluster, place, bytes, mode)?,
             9 => {
                 let now = cluster.now;
                 let machine = &mut cluster.machines[place];
@@ -67,7 +69,7 @@ fn go_through(
             }
             10 => cluster.machines[place].is_up = false,
             11 => cluster.to_lose = bytes.int_in_range(0..=20)?,
-            12 => forge(cluster, bytes)?,
+            12 if !mode.is_honest() => forge(cluster, bytes)?,
             _ => {
                 let span = 1 << bytes.int_in_range(0..=10)?;
                 cluster.run_for(Duration::from_milliseconds(span));
@@ -131,7 +133,7 @@ fn multicast(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) 
 /// What administrators ask for, and what fence handlers say.
 fn administer(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
     let now = cluster.now;
-    let other = bytes.int_in_range(0..=NODES)?;
+    let other = bytes.int_in_range(0..=cluster.machines.len())?;
     let number = NodeId::new(other as u16 + 1).expect("not zero");
     let subject = match cluster.machines.get(other) {
         Some(machine) => machine.node.identity(),
@@ -166,16 +168,42 @@ fn administer(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>)
     Ok(())
 }
 
-fn report(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
+/// The network falls into parts, or heals.
+fn cut(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()> {
+    cluster.is_cut_one_way = bytes.ratio(1, 8)?;
+    let parts: u16 = bytes.arbitrary()?;
+    let is_healed = parts % 4 == 0;
+    for (place, side) in cluster.sides.iter_mut().enumerate() {
+        // Three parts at most, two more often.
+        let bits = parts >> (2 + 2 * place) & 3;
+        *side = if is_healed {
+            0
+        } else {
+            [0, 1, 1, 2][usize::from(bits)]
+        };
+    }
+    Ok(())
+}
+
+fn report(
+    cluster: &mut Cluster,
+    place: usize,
+    bytes: &mut Unstructured<'_>,
+    mode: Mode,
+) -> Result<()> {
     let now = cluster.now;
-    let other = bytes.int_in_range(0..=NODES)?;
+    let other = bytes.int_in_range(0..=cluster.machines.len())?;
     let subject = match cluster.machines.get(other) {
-        Some(machine) if bytes.ratio(7, 8)? => machine.node.identity(),
+        Some(machine) if mode.is_honest() || bytes.ratio(7, 8)? => machine.node.identity(),
         _ => Identity {
             node: NodeId::new(other as u16 + 1).expect("not zero"),
             incarnation: Incarnation(bytes.int_in_range(0..=3)?),
         },
     };
+    if mode.is_honest() && other == place {
+        // Nobody watches itself.
+        return Ok(());
+    }
     let silence_ms = bytes.arbitrary::<u16>()?.into();
     let report = match bytes.int_in_range(0..=4)? {
         0 => PulseReport::Silent {
@@ -187,12 +215,14 @@ fn report(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> 
             silence_ms,
         },
         3 => PulseReport::Heard { subject },
+        // Nobody shows a view that it does not have.
+        _ if mode.is_honest() => return Ok(()),
         _ => PulseReport::OtherView {
             sender: subject,
             from: address(other),
             view: ViewMark {
                 number: ViewNumber(bytes.int_in_range(0..=5)?),
-                lineage: 0,
+                lineage: cluster.lineage_of(place),
             },
         },
     };

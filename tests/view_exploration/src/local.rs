@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use super::fingerprint::Fingerprint;
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
-use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewMark, ViewNumber};
+use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewMark};
 use crate::protocol::limits::DATAGRAM_BYTES_MAX;
 use crate::protocol::node::Node;
 use crate::protocol::outputs::Event;
@@ -33,7 +33,7 @@ pub enum Input<'a> {
     /// Its pulse has found this node dead.
     Dead(u16),
     /// A heartbeat of this life, in that view.
-    Heartbeat(Identity, ViewNumber),
+    Heartbeat(Identity, ViewMark),
 }
 
 /// What a node does with an input.
@@ -54,6 +54,8 @@ pub struct Installed {
     pub number: u64,
     /// Who issued it.
     pub issuer: u16,
+    /// Whether it is primary.
+    pub is_primary: bool,
     /// Members, their slots with them.
     pub members: Vec<(Identity, u16)>,
 }
@@ -71,6 +73,7 @@ pub struct Local {
     last_view: u64,
     life: Incarnation,
     is_gone: bool,
+    is_partitionable: bool,
 }
 
 impl Hash for Local {
@@ -109,6 +112,7 @@ impl Local {
         };
         let own = address(number);
         let peers: Vec<_> = (1..=peers).map(address).collect();
+        let is_partitionable = settings.partitionable == 1;
         let settings = ValidConfiguration::new(settings, b"exploration", own, &peers)
             .expect("the scenario's settings are valid");
         let clock = Instant::from_nanoseconds(10_000_000_000);
@@ -122,6 +126,7 @@ impl Local {
             last_view: 0,
             life,
             is_gone: false,
+            is_partitionable,
         }
     }
 
@@ -150,11 +155,24 @@ impl Local {
         self.node.view()
     }
 
+    /// Its view as heartbeats show it; none without a view.
+    pub fn mark(&self) -> Option<ViewMark> {
+        self.view().map(|view| ViewMark {
+            number: view.number,
+            lineage: if self.is_partitionable {
+                view.lineage()
+            } else {
+                0
+            },
+        })
+    }
+
     /// Its view as one that was installed.
     pub fn installed(&self) -> Option<Installed> {
         self.view().map(|view| Installed {
             number: view.number.0,
             issuer: view.issuer.number(),
+            is_primary: view.is_primary,
             members: view
                 .members()
                 .iter()
@@ -220,10 +238,7 @@ impl Local {
                 let report = PulseReport::OtherView {
                     sender,
                     from: address(sender.node.number()),
-                    view: ViewMark {
-                        number: view,
-                        lineage: 0,
-                    },
+                    view,
                 };
                 self.node.handle_pulse_report(self.clock, report);
             }

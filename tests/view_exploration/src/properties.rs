@@ -8,18 +8,24 @@ use super::world::World;
 use crate::protocol::identity::Identity;
 
 /// Looks at all views. `Err` says which promise is broken.
-pub fn check(world: &World, views: &[u32]) -> Result<(), String> {
+///
+/// In a partitionable cluster there is one chain of primary views, in which consecutive ones share a node, in
+/// whatever lives; and a view that is not primary is the only one of its number and issuer.
+pub fn check(world: &World, views: &[u32], is_partitionable: bool) -> Result<(), String> {
     let mut views: Vec<&Installed> = views.iter().map(|view| world.view(*view)).collect();
-    views.sort_by_key(|view| view.number);
+    views.sort_by_key(|view| (view.number, view.issuer));
+    for pair in views.windows(2) {
+        different(pair[0], pair[1], pair[0].issuer == pair[1].issuer)?;
+    }
+    views.retain(|view| view.is_primary);
     for pair in views.windows(2) {
         let (one, other) = (pair[0], pair[1]);
-        if one.number == other.number {
-            return Err(format!(
-                "M4, M5: two views of one number: {one:?} and {other:?}"
-            ));
-        }
-        let shares = one.members.iter().any(|member| has(other, member.0));
-        if one.number + 1 == other.number && !shares {
+        different(one, other, true)?;
+        let shares = match is_partitionable {
+            true => one.members.iter().any(|member| has_node(other, member.0)),
+            false => one.members.iter().any(|member| has(other, member.0)),
+        };
+        if (is_partitionable || one.number + 1 == other.number) && !shares {
             return Err(format!("M6: no member in common: {one:?} and {other:?}"));
         }
     }
@@ -30,6 +36,21 @@ pub fn check(world: &World, views: &[u32]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Two views that must not have the same number, if they are `of_one` issuer or chain.
+fn different(one: &Installed, other: &Installed, of_one: bool) -> Result<(), String> {
+    if of_one && one.number == other.number {
+        return Err(format!(
+            "M4, M5: two views of one number: {one:?} and {other:?}"
+        ));
+    }
+    Ok(())
+}
+
+fn has_node(view: &Installed, identity: Identity) -> bool {
+    let mut members = view.members.iter();
+    members.any(|(member, _)| member.node == identity.node)
 }
 
 fn has(view: &Installed, identity: Identity) -> bool {

@@ -3,7 +3,7 @@
 //! What happens in an exploration, and within which bounds. Never so much goes wrong at once that no
 //! quorum of the last view is left.
 
-use super::local::Local;
+use super::local::{Installed, Local};
 use super::settling::Settling;
 use super::state::{number_at, State, DOWN, NODES};
 use super::world::World;
@@ -18,6 +18,10 @@ pub struct Scenario {
     pub about: &'static str,
     /// Nodes that have formed a view.
     pub members: &'static [u16],
+    /// Whether parts of the cluster go on by themselves.
+    pub is_partitionable: bool,
+    /// What has happened to the members since they formed their view.
+    pub stages: &'static [Stage],
     /// Nodes that look for the cluster.
     pub joining: &'static [u16],
     /// Of these, nodes that have heard each other for as long as makes them form a view without others.
@@ -41,6 +45,54 @@ pub struct Scenario {
     pub deadlines: u8,
 }
 
+/// Networks that are in parts for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage {
+    /// The parts. A node that is in none of them stands still.
+    pub parts: &'static [&'static [u16]],
+    /// Whether nobody is told what was decided.
+    pub is_untold: bool,
+    /// How long that lasts.
+    pub until: Until,
+}
+
+/// The end of a stage.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// So many intervals between two heartbeats have gone by.
+    Ticks(u32),
+    /// These nodes have no view any more.
+    NoView(&'static [u16]),
+    /// These nodes have a view that is not primary.
+    Part(&'static [u16]),
+    /// The node has a view without the other one.
+    Without(u16, u16),
+}
+
+impl Until {
+    fn is_over(self, ticks: u32, locals: &[Local]) -> bool {
+        let view = |number: u16| {
+            let mut locals = locals.iter();
+            let local = locals.find(|local| local.identity().node.number() == number);
+            local.and_then(Local::view)
+        };
+        match self {
+            Self::Ticks(wanted) => ticks >= wanted,
+            Self::NoView(nodes) => nodes.iter().all(|node| view(*node).is_none()),
+            Self::Part(nodes) => {
+                let is_part = |node: &u16| view(*node).is_some_and(|view| !view.is_primary);
+                nodes.iter().all(is_part)
+            }
+            Self::Without(node, other) => view(node).is_some_and(|view| {
+                let mut members = view.members().iter();
+                members.all(|member| member.identity.node.number() != other)
+            }),
+        }
+    }
+}
+
+/// Ticks of a stage at most.
+const STAGE_TICKS_MAX: u32 = 200;
 /// Until members have nothing to do any more.
 const REST_TICKS: u32 = 10;
 /// Three rounds of looking for a cluster.
@@ -58,6 +110,8 @@ const QUIET: Scenario = Scenario {
     name: "",
     about: "",
     members: &[1, 2, 3],
+    is_partitionable: false,
+    stages: &[],
     joining: &[],
     waiting: &[],
     leaving: &[],
@@ -159,7 +213,113 @@ pub const SCENARIOS: &[Scenario] = &[
         waiting: &[2, 3],
         ..QUIET
     },
+    Scenario {
+        name: "parts-meet",
+        about: "a part of one and a primary view of two, which hear each other again",
+        is_partitionable: true,
+        stages: &[PARTED],
+        ..QUIET
+    },
+    Scenario {
+        name: "parts-meet-and-crash",
+        about: "the same, and one of the two crashes",
+        is_partitionable: true,
+        stages: &[PARTED],
+        crashing: &[2],
+        crashes: 1,
+        ..QUIET
+    },
+    Scenario {
+        name: "votes-apart",
+        about: "three nodes without a quorum have left their view and hear each other again",
+        is_partitionable: true,
+        stages: &[Stage {
+            parts: &[&[1], &[2], &[3]],
+            is_untold: false,
+            until: Until::NoView(&[1, 2, 3]),
+        }],
+        deadlines: 3,
+        ..QUIET
+    },
+    Scenario {
+        name: "decision-untold",
+        about: "one of three has decided on a view of two, alone; the other ones have left theirs and meet",
+        is_partitionable: true,
+        stages: UNTOLD,
+        ..QUIET
+    },
+    Scenario {
+        name: "decision-untold-longer",
+        about: "the same, until there are parts",
+        is_partitionable: true,
+        stages: UNTOLD,
+        deadlines: 3,
+        ..QUIET
+    },
 ];
+
+/// A part of one has formed, beside a primary view of two.
+const PARTED: Stage = Stage {
+    parts: &[&[1, 2], &[3]],
+    is_untold: false,
+    until: Until::Part(&[3]),
+};
+
+/// Node 1 has the view of nodes 1 and 2 that both have accepted, and goes on alone; nodes 2 and 3 have lost their
+/// first view, and hear each other.
+const UNTOLD: &[Stage] = &[
+    Stage {
+        parts: &[&[1, 2]],
+        is_untold: true,
+        until: Until::Without(1, 3),
+    },
+    Stage {
+        parts: &[&[1], &[2], &[3]],
+        is_untold: false,
+        until: Until::NoView(&[2, 3]),
+    },
+    Stage {
+        parts: &[&[1], &[2, 3]],
+        is_untold: false,
+        until: Until::Ticks(2),
+    },
+];
+
+impl Stage {
+    /// Members after the stage. The views that they install go to `installed`.
+    fn go_through(
+        &self,
+        members: Vec<Local>,
+        installed: &mut Vec<Installed>,
+    ) -> Result<Vec<Local>, String> {
+        let mut idle = Vec::new();
+        let mut parts: Vec<Vec<Local>> = self.parts.iter().map(|_| Vec::new()).collect();
+        for member in members {
+            let number = member.identity().node.number();
+            let place = self.parts.iter().position(|part| part.contains(&number));
+            match place {
+                Some(place) => parts[place].push(member),
+                None => idle.push(member),
+            }
+        }
+        let mut parts: Vec<_> = parts.into_iter().map(Settling::new).collect();
+        for ticks in 0..STAGE_TICKS_MAX {
+            let locals = parts.iter().flat_map(|part| part.locals().iter().cloned());
+            if self.until.is_over(ticks, &locals.collect::<Vec<_>>()) {
+                installed.extend(parts.iter().flat_map(|part| part.views().iter().cloned()));
+                let parts = parts.into_iter().flat_map(Settling::into_locals);
+                let mut members: Vec<_> = parts.chain(idle).collect();
+                members.sort_by_key(Local::identity);
+                return Ok(members);
+            }
+            for part in &mut parts {
+                part.set_untold(self.is_untold);
+                part.run_for(1)?;
+            }
+        }
+        Err(format!("the stage does not end: {:?}", self.until))
+    }
+}
 
 impl Scenario {
     /// The scenario of this name.
@@ -181,7 +341,11 @@ impl Scenario {
         let asks_one = !self.members.is_empty() && (life > 1 || self.joining.contains(&number));
         let count = self.members.len() + self.joining.len();
         let peers = if asks_one { 1 } else { count as u16 };
-        Local::new(number, life, peers, SETTINGS)
+        let settings = Configuration {
+            partitionable: self.is_partitionable.into(),
+            ..SETTINGS
+        };
+        Local::new(number, life, peers, settings)
     }
 
     /// The state that everything begins in.
@@ -191,6 +355,8 @@ impl Scenario {
         let mut formed = Settling::new(locals);
         formed.settle(&mut Default::default())?;
         formed.run_for(REST_TICKS)?;
+        let mut installed = formed.views().to_vec();
+        let members = formed.into_locals();
         let mut state = State {
             nodes: [DOWN; NODES],
             fired: [0; NODES],
@@ -214,7 +380,17 @@ impl Scenario {
             .partition(|local| self.waiting.contains(&local.identity().node.number()));
         let mut waiting = Settling::new(waiting);
         waiting.run_for(ROUNDS_TICKS)?;
-        let locals = formed.into_locals().chain(waiting.into_locals());
+        let mut members: Vec<_> = members.collect();
+        for stage in self.stages {
+            members = stage.go_through(members, &mut installed)?;
+        }
+        for view in installed {
+            let view = world.add_view(view);
+            if let Err(free) = state.views.binary_search(&view) {
+                state.views.insert(free, view);
+            }
+        }
+        let locals = members.into_iter().chain(waiting.into_locals());
         for local in locals.chain(joining) {
             let number = local.identity().node.number();
             for place in (0..NODES).filter(|place| number_at(*place) == number) {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant as Time};
 
 use super::fingerprint::{BuildSame, Fingerprint};
-use super::local::first_life;
+use super::local::{first_life, Installed};
 use super::scenarios::Scenario;
 use super::settling::{Settled, Settlement, Settling};
 use super::state::{describe, Action, State, DOWN};
@@ -45,6 +45,9 @@ pub struct Report {
     pub without_quorum: u64,
     /// Different nodes, datagrams and steps of single nodes.
     pub counts: (usize, usize, usize),
+    /// States after a part of a partitionable cluster was formed, and of these, states after all nodes have come
+    /// together again in a primary view.
+    pub parts: (u64, u64),
     /// How many views were installed in the most eventful states.
     pub views: usize,
     /// The time it took.
@@ -77,6 +80,10 @@ impl fmt::Display for Report {
             node_steps,
             self.time.as_secs_f64(),
         )?;
+        if scenario.is_partitionable {
+            let (formed, merged) = self.parts;
+            write!(f, "; {formed} with parts, {merged} after they have merged")?;
+        }
         if let Some((what, path)) = &self.violation {
             write!(f, "\n  BROKEN: {what}")?;
             for step in path {
@@ -97,6 +104,7 @@ struct Search {
     settled_count: u64,
     without_quorum: u64,
     last_states: u64,
+    parts: (u64, u64),
     views: usize,
     steps: u64,
 }
@@ -115,6 +123,7 @@ pub fn explore(scenario: Scenario, limits: Limits) -> Result<Report, String> {
         settled_count: 0,
         without_quorum: 0,
         last_states: 0,
+        parts: (0, 0),
         views: 0,
         steps: 0,
     };
@@ -151,6 +160,7 @@ pub fn explore(scenario: Scenario, limits: Limits) -> Result<Report, String> {
         settled: search.settled_count,
         without_quorum: search.without_quorum,
         counts: search.world.counts(),
+        parts: search.parts,
         views: search.views,
         time: began.elapsed(),
         violation,
@@ -172,6 +182,7 @@ impl Search {
         next: &mut Vec<(u32, State)>,
     ) -> Result<(), Violation> {
         self.views = self.views.max(state.views.len());
+        self.count_parts(state);
         let actions = state.actions(&self.world, &self.scenario);
         let is_last = actions.is_empty();
         self.last_states += u64::from(is_last);
@@ -200,6 +211,23 @@ impl Search {
         Ok(())
     }
 
+    fn count_parts(&mut self, state: &State) {
+        if !self.scenario.is_partitionable {
+            return;
+        }
+        let views = || state.views.iter().map(|view| self.world.view(*view));
+        let part = views().find(|view| !view.is_primary);
+        if let Some(part) = part {
+            let all = self.scenario.members.len();
+            let is_merged = |view: &Installed| {
+                view.is_primary && view.number > part.number && view.members.len() == all
+            };
+            let has_merged = views().any(is_merged);
+            self.parts.0 += 1;
+            self.parts.1 += u64::from(has_merged);
+        }
+    }
+
     /// From here on without faults: once with all that is on its way, once without any of it.
     fn settle(&mut self, state: &State) -> Result<(), Violation> {
         let crashed = state.crashes < self.scenario.crashes;
@@ -212,6 +240,9 @@ impl Search {
                     let message = self.world.message(*message);
                     settling.send(message.from, message.to, message.bytes.clone());
                 }
+            }
+            if self.scenario.is_partitionable {
+                settling.set_partitionable();
             }
             if crashed {
                 let views = state.views.iter().map(|view| self.world.view(*view));

@@ -16,15 +16,18 @@ pub enum Fault {
     IgnoredValue,
     /// A proposer that is not in the view it has decided on goes at once and tells nobody.
     HastyLeave,
+    /// In a partitionable cluster, a node that leaves a primary view forgets what it has accepted about the next one.
+    ForgottenSeat,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 4] = [
+    pub const ALL: [Fault; 5] = [
         Fault::ForgottenPromise,
         Fault::SmallQuorum,
         Fault::IgnoredValue,
         Fault::HastyLeave,
+        Fault::ForgottenSeat,
     ];
 }
 

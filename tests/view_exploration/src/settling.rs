@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::fingerprint::{BuildSame, Fingerprint};
 use super::local::{Input, Installed, Local};
-use crate::protocol::identity::Identity;
+use crate::protocol::identity::{Identity, ViewMark};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::is_quorum;
 use crate::protocol::wire::Kind;
@@ -16,6 +16,8 @@ use crate::protocol::wire::Kind;
 const TICK: Duration = Duration::from_milliseconds(160);
 /// Ticks within which all must agree: two timeouts of blocked nodes and some seconds.
 const TICKS_MAX: u32 = 100;
+/// The same where parts go on by themselves, find each other, and their nodes wait before they come again.
+const TICKS_MAX_OF_PARTS: u32 = 200;
 /// Inputs between two ticks: more are a storm.
 const INPUTS_MAX: u32 = 5_000;
 /// Of so many inputs it can be told what they were.
@@ -30,6 +32,12 @@ pub struct Settling {
     network: VecDeque<(u16, u16, Vec<u8>)>,
     to_tick: Duration,
     history: VecDeque<Happened>,
+    /// Views that were installed.
+    views: Vec<Installed>,
+    /// Nobody is told of what was decided.
+    is_untold: bool,
+    /// Parts of the cluster go on by themselves.
+    is_partitionable: bool,
     /// The latest view that was installed anywhere, if nodes have crashed.
     latest: Option<Installed>,
     /// Who was asked to put whom out.
@@ -69,9 +77,33 @@ impl Settling {
             network: VecDeque::new(),
             to_tick: TICK,
             history: VecDeque::new(),
+            views: Vec::new(),
+            is_untold: false,
+            is_partitionable: false,
             latest: None,
             eviction: None,
         }
+    }
+
+    /// Nobody hears of a decision of somebody else's from now on, or does again.
+    pub fn set_untold(&mut self, is_untold: bool) {
+        self.is_untold = is_untold;
+    }
+
+    /// Parts of this cluster go on by themselves, and must come together in a primary view; or in any if nodes
+    /// have crashed.
+    pub fn set_partitionable(&mut self) {
+        self.is_partitionable = true;
+    }
+
+    /// The views that were installed.
+    pub fn views(&self) -> &[Installed] {
+        &self.views
+    }
+
+    /// The nodes, as they are.
+    pub fn locals(&self) -> &[Local] {
+        &self.locals
     }
 
     /// Nodes have crashed, and this is the latest view that was installed.
@@ -97,7 +129,11 @@ impl Settling {
     /// Lets time go by until all agree. What was `settled` before is not gone through again.
     pub fn settle(&mut self, settled: &mut Settled) -> Result<Settlement, String> {
         let mut met = Vec::new();
-        for _ in 0..TICKS_MAX {
+        let ticks = match self.is_partitionable {
+            true => TICKS_MAX_OF_PARTS,
+            false => TICKS_MAX,
+        };
+        for _ in 0..ticks {
             self.run_to_tick()?;
             if self.agree() {
                 settled.extend(met);
@@ -138,7 +174,12 @@ impl Settling {
             let members = view.members.iter().map(|(member, _)| *member);
             members.eq(present().map(Local::identity))
         });
-        is_of_all && views.all(|view| view == first) && !self.is_to_go_on()
+        let has_crashes = self.latest.is_some();
+        let is_allowed = |view: &Installed| view.is_primary || has_crashes;
+        is_of_all
+            && first.as_ref().is_some_and(is_allowed)
+            && views.all(|view| view == first)
+            && !self.is_to_go_on()
     }
 
     /// Whether somebody is still there who was to be put out by one that is there too.
@@ -154,7 +195,7 @@ impl Settling {
     /// Whether a quorum of the latest view is there, if any of its members has crashed: of the latest one
     /// that somebody still knows.
     fn has_quorum(&self) -> bool {
-        if self.latest.is_none() {
+        if self.latest.is_none() || self.is_partitionable {
             return true;
         }
         let present = self.locals.iter().filter(|local| !local.is_gone());
@@ -177,6 +218,10 @@ impl Settling {
     fn run_to_tick(&mut self) -> Result<(), String> {
         for _ in 0..INPUTS_MAX {
             if let Some((from, to, bytes)) = self.network.pop_front() {
+                let kind = bytes.get(3).copied().and_then(Kind::from_number);
+                if self.is_untold && matches!(kind, Some(Kind::Commit | Kind::ViewPart)) {
+                    continue;
+                }
                 let receiver = |local: &Local| local.identity().node.number() == to;
                 if let Some(place) = self.locals.iter().position(receiver) {
                     self.give(place, Input::Datagram(from, &bytes))?;
@@ -218,11 +263,14 @@ impl Settling {
     fn tick(&mut self) -> Result<(), String> {
         for place in 0..self.locals.len() {
             for watched in self.locals[place].watched() {
-                match self.beating(watched) {
-                    Some(view) => {
-                        let own = self.locals[place].view().map(|view| view.number);
-                        if own != Some(view) {
-                            self.give(place, Input::Heartbeat(watched, view))?;
+                let own = self.locals[place].mark();
+                let lineage = own.map(|mark| mark.lineage);
+                // Who is in another part counts as silent.
+                let beating = self.beating(watched);
+                match beating.filter(|mark| Some(mark.lineage) == lineage) {
+                    Some(mark) => {
+                        if own != Some(mark) {
+                            self.give(place, Input::Heartbeat(watched, mark))?;
                         }
                     }
                     None if self.locals[place].may_report(watched.node.number()) => {
@@ -236,9 +284,9 @@ impl Settling {
     }
 
     /// The view in which this life sends heartbeats.
-    fn beating(&self, watched: Identity) -> Option<crate::protocol::identity::ViewNumber> {
+    fn beating(&self, watched: Identity) -> Option<ViewMark> {
         let local = self.locals.iter().find(|l| l.identity() == watched)?;
-        local.view().map(|view| view.number)
+        local.mark()
     }
 
     fn give(&mut self, place: usize, input: Input<'_>) -> Result<(), String> {
@@ -251,8 +299,9 @@ impl Settling {
                 .as_ref()
                 .is_some_and(|latest| latest.number < view.number)
             {
-                self.latest = Some(view);
+                self.latest = Some(view.clone());
             }
+            self.views.push(view);
         }
         for (to, bytes) in outputs.sent {
             self.send(from, to, bytes);

@@ -5,7 +5,6 @@
 
 use super::scenarios::Scenario;
 use super::world::{Message, Stimulus, World};
-use crate::protocol::identity::ViewNumber;
 
 /// Nodes of a scenario at most.
 pub const NODES: usize = 4;
@@ -98,7 +97,7 @@ impl State {
                 actions.push(Action::Fire(byte));
             }
             for other in (0..NODES).filter(|other| *other != place) {
-                if local.may_report(number_at(other)) && self.may_accuse(world, other) {
+                if local.may_report(number_at(other)) && self.may_accuse(world, place, other) {
                     actions.push(Action::Accuse(byte, other as u8));
                 }
                 if self.heartbeats > 0 && self.is_behind(world, place, other) {
@@ -109,9 +108,17 @@ impl State {
         actions
     }
 
-    fn may_accuse(&self, world: &World, subject: usize) -> bool {
+    fn may_accuse(&self, world: &World, watcher: usize, subject: usize) -> bool {
         let node = self.nodes[subject];
-        node == DOWN || world.local(node).view().is_none() || self.accusations > 0
+        node == DOWN || !self.beats_in_lineage(world, watcher, node) || self.accusations > 0
+    }
+
+    /// Whether heartbeats of a node that is up are signs of life to the watcher: who is in another part of a
+    /// partitionable cluster counts as silent.
+    fn beats_in_lineage(&self, world: &World, watcher: usize, node: u32) -> bool {
+        let lineage = |node| world.local(node).mark().map(|mark| mark.lineage);
+        let theirs = lineage(node);
+        theirs.is_some() && theirs == lineage(self.nodes[watcher])
     }
 
     /// Whether a heartbeat from `place` shows `other` that one of them is behind.
@@ -119,8 +126,8 @@ impl State {
         if self.nodes[other] == DOWN {
             return false;
         }
-        let number = |node: u32| world.local(node).view().map(|view| view.number);
-        let (own, theirs) = (number(self.nodes[place]), number(self.nodes[other]));
+        let mark = |node: u32| world.local(node).mark();
+        let (own, theirs) = (mark(self.nodes[place]), mark(self.nodes[other]));
         own.is_some()
             && theirs.is_some()
             && own != theirs
@@ -139,29 +146,29 @@ impl State {
             Action::Deliver(message) => {
                 self.network.retain(|other| *other != message);
                 let place = place_of(world.message(message).to);
-                self.give(world, place, Stimulus::Message(message))
+                self.give(world, scenario, place, Stimulus::Message(message))
             }
             Action::Fire(place) => {
                 let place = usize::from(place);
                 self.fired[place] += 1;
-                self.give(world, place, Stimulus::Deadline)
+                self.give(world, scenario, place, Stimulus::Deadline)
             }
             Action::Accuse(watcher, subject) => {
                 let node = self.nodes[usize::from(subject)];
-                if node != DOWN && world.local(node).view().is_some() {
+                if node != DOWN && self.beats_in_lineage(world, watcher.into(), node) {
                     self.accusations -= 1;
                 }
                 let subject = number_at(subject.into());
-                self.give(world, watcher.into(), Stimulus::Dead(subject))
+                self.give(world, scenario, watcher.into(), Stimulus::Dead(subject))
             }
             Action::Leave(place) => {
                 self.to_leave &= !(1 << number_at(place.into()));
-                self.give(world, place.into(), Stimulus::Leave)
+                self.give(world, scenario, place.into(), Stimulus::Leave)
             }
             Action::Evict(by, subject) => {
                 self.may_evict = false;
                 let subject = number_at(subject.into());
-                self.give(world, by.into(), Stimulus::Evict(subject))
+                self.give(world, scenario, by.into(), Stimulus::Evict(subject))
             }
             Action::Crash(place) => {
                 let place = usize::from(place);
@@ -182,9 +189,9 @@ impl State {
             Action::Heartbeat(from, to) => {
                 self.heartbeats -= 1;
                 let sender = world.local(self.nodes[usize::from(from)]);
-                let view = sender.view().map_or(ViewNumber(0), |view| view.number);
+                let view = sender.mark().unwrap_or_default();
                 let stimulus = Stimulus::Heartbeat(sender.identity(), view);
-                self.give(world, to.into(), stimulus)
+                self.give(world, scenario, to.into(), stimulus)
             }
         }
     }
@@ -197,13 +204,14 @@ impl State {
         place: usize,
     ) -> Result<(), String> {
         self.fired[place] = scenario.deadlines;
-        self.give(world, place, Stimulus::Deadline)?;
+        self.give(world, scenario, place, Stimulus::Deadline)?;
         Ok(())
     }
 
     fn give(
         &mut self,
         world: &mut World,
+        scenario: &Scenario,
         place: usize,
         stimulus: Stimulus,
     ) -> Result<bool, String> {
@@ -228,7 +236,7 @@ impl State {
         for view in &outcome.views {
             if let Err(free) = self.views.binary_search(view) {
                 self.views.insert(free, *view);
-                super::properties::check(world, &self.views)?;
+                super::properties::check(world, &self.views, scenario.is_partitionable)?;
             }
         }
         Ok(has_changed)

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::fingerprint::{BuildSame, Fingerprint};
 use super::local::{Input, Installed, Local};
-use crate::protocol::identity::{Identity, ViewNumber};
+use crate::protocol::identity::{Identity, ViewMark};
 use crate::protocol::wire::Kind;
 
 /// A datagram on its way.
@@ -45,7 +45,7 @@ pub enum Stimulus {
     /// A dead node.
     Dead(u16),
     /// A heartbeat.
-    Heartbeat(Identity, ViewNumber),
+    Heartbeat(Identity, ViewMark),
 }
 
 /// What becomes of a node.

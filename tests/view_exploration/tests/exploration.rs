@@ -37,13 +37,14 @@ fn holds_everywhere(name: &str) {
 }
 
 /// Nothing is broken in the first of very many states.
-fn holds_at_first(name: &str) {
+fn holds_at_first(name: &str) -> Report {
     let report = run(name, STATES_MAX, None);
     assert!(report.violation.is_none(), "{report}");
     assert!(
         report.is_exhausted || report.states >= STATES_MAX,
         "{report}"
     );
+    report
 }
 
 /// The fault is found, as a break of that promise.
@@ -109,6 +110,45 @@ fn one_is_accused_though_it_is_well() {
 #[test]
 fn two_propose_a_first_view_at_once() {
     holds_at_first("first-view");
+}
+
+#[test]
+fn a_part_meets_a_primary_view() {
+    let (_, merged) = holds_at_first("parts-meet").parts;
+    assert!(merged > 0);
+}
+
+#[test]
+fn a_part_meets_a_primary_view_while_a_node_crashes() {
+    let (_, merged) = holds_at_first("parts-meet-and-crash").parts;
+    assert!(merged > 0);
+}
+
+#[test]
+fn nodes_that_have_left_their_view_meet_and_form_parts_or_a_primary_one() {
+    let (formed, _) = holds_at_first("votes-apart").parts;
+    assert!(formed > 0);
+}
+
+#[test]
+fn what_one_has_decided_alone_binds_those_who_have_left() {
+    holds_everywhere("decision-untold");
+}
+
+#[test]
+fn those_who_have_left_form_a_part_and_merge_with_who_has_decided() {
+    let (formed, merged) = holds_at_first("decision-untold-longer").parts;
+    assert!(formed > 0 && merged > 0);
+}
+
+#[test]
+fn a_node_that_forgets_its_seat_is_found() {
+    is_found(Fault::ForgottenSeat, "decision-untold", "M5");
+}
+
+#[test]
+fn a_proposer_without_a_view_that_ignores_what_may_be_decided_is_found() {
+    is_found(Fault::IgnoredValue, "decision-untold", "M5");
 }
 
 #[test]
