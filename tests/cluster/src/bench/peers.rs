@@ -25,6 +25,21 @@ pub struct Peer {
     pub problem: Option<String>,
 }
 
+impl Peer {
+    /// One of which nothing is known yet.
+    pub fn unmeasured(contender: &str, nodes: u16, why: &str) -> Self {
+        Self {
+            contender: contender.to_string(),
+            nodes,
+            formed_ms: None,
+            idle: None,
+            cuts: None,
+            losses: None,
+            problem: Some(why.to_string()),
+        }
+    }
+}
+
 /// What a node sends and costs while nothing happens, per second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerIdle {

@@ -48,6 +48,7 @@ impl Report {
             match line {
                 Line::Setting(found) => setting = Some(found),
                 Line::End => is_whole = true,
+                Line::Peer(peer) => take_peer(&mut results, peer),
                 result => results.push(result),
             }
         }
@@ -103,12 +104,15 @@ impl Report {
         text
     }
 
+    /// Those with as many nodes stand together.
     fn peers(&self) -> Vec<&Peer> {
         let peers = self.results.iter().filter_map(|result| match result {
             Line::Peer(peer) => Some(peer.as_ref()),
             _ => None,
         });
-        peers.collect()
+        let mut peers: Vec<&Peer> = peers.collect();
+        peers.sort_by_key(|peer| peer.nodes);
+        peers
     }
 
     fn idle(&self) -> Table {
@@ -244,6 +248,19 @@ impl Report {
     }
 }
 
+/// What is told of a contender replaces what was told of it before: the machine tells it once more after
+/// each step.
+fn take_peer(results: &mut Vec<Line>, peer: Box<Peer>) {
+    let is_of_same = |result: &&mut Line| match result {
+        Line::Peer(before) => (&before.contender, before.nodes) == (&peer.contender, peer.nodes),
+        _ => false,
+    };
+    match results.iter_mut().find(is_of_same) {
+        Some(before) => *before = Line::Peer(peer),
+        None => results.push(Line::Peer(peer)),
+    }
+}
+
 fn spread(spread: &Spread, digits: usize) -> String {
     let Spread {
         median_ms,
@@ -299,6 +316,25 @@ mod tests {
             let tables = report.tables();
             assert!(tables.contains("was stopped"), "{tables}");
         }
+    }
+
+    #[test]
+    fn the_last_word_about_a_contender_counts_and_the_small_clusters_come_first() {
+        let line = |nodes, why: &str| {
+            let peer = Peer::unmeasured("TIPC", nodes, why);
+            let text = serde_json::to_string(&Line::Peer(Box::new(peer))).expect("text");
+            format!("{LINE_MARK}{text}\n")
+        };
+        let console = [line(8, "first"), line(4, "other"), line(8, "last")].concat();
+        let report = Report::of_console(&format!("{SETTING}\n{console}")).expect("a report");
+        let peers = report.peers();
+        let told = peers
+            .iter()
+            .map(|peer| (peer.nodes, peer.problem.as_deref()));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [(4, Some("other")), (8, Some("last"))]
+        );
     }
 
     #[test]

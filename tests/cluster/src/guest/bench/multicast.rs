@@ -161,7 +161,7 @@ fn datagrams(cluster: &mut Cluster) -> Result<u64, String> {
 }
 
 /// Time in which the machine's processor had nothing to do since it started.
-fn idle_ns() -> Result<u64, String> {
+pub(super) fn idle_ns() -> Result<u64, String> {
     const PATH: &str = "/proc/uptime";
     let text = std::fs::read_to_string(PATH).map_err(|error| format!("{PATH}: {error}"))?;
     text.split_whitespace()

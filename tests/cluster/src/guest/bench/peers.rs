@@ -19,6 +19,7 @@ use kcgcsctl::clock::monotonic_ns;
 
 use self::watch::Watch;
 use super::idle::sent;
+use super::multicast::idle_ns;
 use super::random::Random;
 use super::{emit, tell_progress, LOOK_EVERY};
 use crate::bench::peers::{Peer, PeerCuts, PeerIdle, PeerLosses};
@@ -31,9 +32,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 const AFTERMATH: Duration = Duration::from_secs(1);
 /// Rounds of a spin that takes about a second if nothing disturbs it.
 const ROUNDS_OF_A_SECOND: u64 = 200_000_000;
-/// Percent of the packets that are lost on every port, and for how long.
+/// How long a cluster may take to form.
+const FORMING_LIMIT: Duration = Duration::from_secs(60);
+/// So many cuts at most where the host is kept long by each.
+const CUTS_OF_DEAR: usize = 2;
+/// Percent of the packets that are lost on every port.
 const LOSS_PERCENT: u32 = 10;
-const LOSS_TIME: Duration = Duration::from_secs(60);
+/// What the report says of something that the machine was stopped before.
+const STOPPED: &str = "the run was stopped before";
 
 /// Everyone who may be measured, in this order.
 const NAMES: [&str; 7] = [
@@ -52,6 +58,9 @@ pub struct PeerWishes {
     /// Silent cuts for each contender and size in the part peers
     #[arg(long, default_value_t = 8, value_parser = super::at_least_one)]
     pub cuts: usize,
+    /// Seconds for which each cluster of the part peers loses packets
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub loss_seconds: u64,
     /// Who is measured in the part peers; all unless given
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES))]
     pub contenders: Vec<String>,
@@ -95,7 +104,7 @@ struct Treatment {
     spin_seconds: u64,
     /// Bound of the random time before a cut, so that cuts come at any phase.
     phase: Duration,
-    /// How long it may take to form, to notice a cut, or to become whole again.
+    /// How long it may take to notice a cut, or to become whole again.
     limit: Duration,
 }
 
@@ -121,10 +130,19 @@ struct Contender {
     treatment: Treatment,
     /// Whether it differs, with so many nodes, from the contenders before it.
     takes_part: fn(u16) -> bool,
+    /// Clusters of more nodes keep the host so long that they come last.
+    dear_above: u16,
     start: Box<Start>,
 }
 
-/// Measures all contenders with clusters of all sizes.
+impl Contender {
+    fn is_dear(&self, nodes: u16) -> bool {
+        nodes > self.dear_above
+    }
+}
+
+/// Measures all contenders with clusters of all sizes. Small ones come first, so that a run that is stopped
+/// lacks what takes longest.
 pub(super) fn measure(
     sizes: &[u16],
     wishes: &PeerWishes,
@@ -138,40 +156,54 @@ pub(super) fn measure(
         let wished = &wishes.contenders;
         wished.is_empty() || wished.iter().any(|name| name == contender.name)
     });
+    let mut peers = Vec::new();
+    for contender in &contenders {
+        let takes_part = sizes.iter().filter(|&&nodes| (contender.takes_part)(nodes));
+        peers.extend(
+            takes_part.map(|&nodes| (contender, Peer::unmeasured(contender.name, nodes, STOPPED))),
+        );
+    }
+    peers.sort_by_key(|(contender, peer)| (contender.is_dear(peer.nodes), peer.nodes));
+    // The report takes the last line about each. So those that a stopped run does not come to have one.
+    for (_, peer) in &peers {
+        emit_peer(peer)?;
+    }
     let mut bare_spins = BareSpins::default();
-    for &nodes in sizes {
-        let partakers = contenders
-            .iter()
-            .filter(|contender| (contender.takes_part)(nodes));
-        for contender in partakers {
-            let mut found = Peer {
-                contender: contender.name.to_string(),
-                nodes,
-                formed_ms: None,
-                idle: None,
-                cuts: None,
-                losses: None,
-                problem: None,
-            };
-            let mut bout = Bout {
-                contender,
-                nodes,
-                cuts: wishes.cuts,
-                seed,
-                bare_spins: &mut bare_spins,
-            };
-            found.problem = bout.measure(&mut found).err();
-            emit(&Line::Peer(Box::new(found)))?;
+    let mut formed_none: BTreeMap<&str, u16> = BTreeMap::new();
+    for (contender, mut found) in peers {
+        let nodes = found.nodes;
+        match formed_none.get(contender.name) {
+            Some(&fewer) if fewer < nodes => {
+                found.problem = Some(format!("not tried, since {fewer} nodes formed no cluster"));
+            }
+            _ => {
+                let mut bout = Bout {
+                    contender,
+                    nodes,
+                    wishes,
+                    seed,
+                    bare_spins: &mut bare_spins,
+                };
+                found.problem = bout.measure(&mut found).err();
+                if found.formed_ms.is_none() {
+                    formed_none.insert(contender.name, nodes);
+                }
+            }
         }
+        emit_peer(&found)?;
     }
     tipc::unload()
+}
+
+fn emit_peer(peer: &Peer) -> Result<(), String> {
+    emit(&Line::Peer(Box::new(peer.clone())))
 }
 
 /// One contender with one number of nodes.
 struct Bout<'a> {
     contender: &'a Contender,
     nodes: u16,
-    cuts: usize,
+    wishes: &'a PeerWishes,
     seed: u64,
     bare_spins: &'a mut BareSpins,
 }
@@ -205,12 +237,28 @@ impl Bout<'_> {
         bare_ns: u64,
     ) -> Result<(), String> {
         let mut watch = Watch::new(self.nodes);
-        let whole_ns = self.wait_until_whole(running, &mut watch)?;
+        let whole_ns = self.form(running, &mut watch)?;
         found.formed_ms = Some(milliseconds(whole_ns.saturating_sub(start_ns)));
         found.idle = Some(self.idle(running, &mut watch, bare_ns)?);
+        emit_peer(found)?;
         found.cuts = Some(self.cut_all(running, &mut watch)?);
+        emit_peer(found)?;
         found.losses = Some(self.lose(running, &mut watch)?);
         Ok(())
+    }
+
+    /// As [`Self::wait_until_whole`]. Who forms no cluster may have had no processor to do so.
+    fn form(&self, running: &mut dyn Running, watch: &mut Watch) -> Result<u64, String> {
+        let (start, idle_before_ns) = (Instant::now(), idle_ns()?);
+        let whole = self.wait_until_whole(running, watch, FORMING_LIMIT);
+        let idle_ns = idle_ns()?.saturating_sub(idle_before_ns);
+        let busy = 1.0 - idle_ns as f64 / start.elapsed().as_nanos() as f64;
+        whole.map_err(|why| {
+            format!(
+                "{why}; the processor was busy for {:.0} % of it",
+                busy.max(0.0) * 100.0
+            )
+        })
     }
 
     /// When the last node was told of the last other one.
@@ -218,8 +266,9 @@ impl Bout<'_> {
         &self,
         running: &mut dyn Running,
         watch: &mut Watch,
+        limit: Duration,
     ) -> Result<u64, String> {
-        let deadline = Instant::now() + self.contender.treatment.limit;
+        let deadline = Instant::now() + limit;
         let mut last_ns = 0;
         loop {
             if watch.is_whole() {
@@ -228,7 +277,7 @@ impl Bout<'_> {
             if Instant::now() >= deadline {
                 return Err(format!(
                     "not whole within {} s: {}",
-                    self.contender.treatment.limit.as_secs(),
+                    limit.as_secs(),
                     watch.missing()
                 ));
             }
@@ -285,12 +334,18 @@ impl Bout<'_> {
     fn cut_all(&self, running: &mut dyn Running, watch: &mut Watch) -> Result<PeerCuts, String> {
         let mut random = Random::new(self.seed);
         let mut seen: Vec<Cut> = Vec::new();
-        for number in 0..self.cuts {
-            self.tell(&format!("cut {} of {}", number + 1, self.cuts));
-            self.wait_until_whole(running, watch)?;
+        let limit = self.contender.treatment.limit;
+        let cuts = if self.contender.is_dear(self.nodes) {
+            self.wishes.cuts.min(CUTS_OF_DEAR)
+        } else {
+            self.wishes.cuts
+        };
+        for number in 0..cuts {
+            self.tell(&format!("cut {} of {}", number + 1, cuts));
+            self.wait_until_whole(running, watch, limit)?;
             let phase = random.below(self.contender.treatment.phase.as_nanos() as u64);
             follow(running, watch, PAUSE + Duration::from_nanos(phase))?;
-            self.wait_until_whole(running, watch)?;
+            self.wait_until_whole(running, watch, limit)?;
             // By turns, begun in the middle: the first nodes coordinate some of the contenders.
             let turn = number + usize::from(self.nodes / 2);
             let victim = (turn % usize::from(self.nodes)) as u16 + 1;
@@ -356,7 +411,7 @@ impl Bout<'_> {
         let (first_ns, last_ns) = (times().min(), times().max());
         let healed_ns = monotonic_ns();
         running.network().heal(victim)?;
-        let whole_ns = self.wait_until_whole(running, watch)?;
+        let whole_ns = self.wait_until_whole(running, watch, limit)?;
         Ok(Cut {
             first_ns: first_ns.unwrap_or(0),
             last_ns: last_ns.unwrap_or(0),
@@ -370,15 +425,17 @@ impl Bout<'_> {
 
     fn lose(&self, running: &mut dyn Running, watch: &mut Watch) -> Result<PeerLosses, String> {
         self.tell("losses");
+        let limit = self.contender.treatment.limit;
+        let length = Duration::from_secs(self.wishes.loss_seconds);
         follow(running, watch, PAUSE)?;
-        self.wait_until_whole(running, watch)?;
+        self.wait_until_whole(running, watch, limit)?;
         running.network().lose(LOSS_PERCENT, self.seed as u32)?;
-        let mut lost = follow(running, watch, LOSS_TIME)?;
+        let mut lost = follow(running, watch, length)?;
         let told_gone = lost.len() as u64;
         lost.sort_unstable();
         lost.dedup();
         Ok(PeerLosses {
-            seconds: LOSS_TIME.as_secs_f64(),
+            seconds: length.as_secs_f64(),
             percent: LOSS_PERCENT,
             told_gone,
             nodes_gone: lost.len() as u64,

@@ -23,6 +23,7 @@ pub(super) fn contender(idle_seconds: u64) -> Contender {
         name: "KCGCS",
         treatment: Treatment::of_seconds(idle_seconds),
         takes_part: |_| true,
+        dear_above: u16::MAX,
         start: Box::new(|nodes| Ok(Box::new(Kcgcs::start(nodes)?))),
     }
 }

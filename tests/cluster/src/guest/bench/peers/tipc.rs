@@ -39,6 +39,7 @@ pub(super) fn contenders(idle_seconds: u64) -> Vec<Contender> {
             ..Treatment::of_seconds(idle_seconds)
         },
         takes_part,
+        dear_above: u16::MAX,
         start: Box::new(move |nodes| Ok(Box::new(Tipc::start(nodes, settings)?))),
     };
     let defaults = Settings::default();
