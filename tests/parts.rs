@@ -319,6 +319,26 @@ fn nobody_waits_for_a_node_that_has_forgotten_to_lead() {
 }
 
 #[test]
+fn a_cluster_whose_nodes_forget_one_after_the_other_begins_anew() {
+    let mut lab = formed(5);
+    for number in [3, 4, 5] {
+        lab.crash(number);
+    }
+    lab.run_until(PART_MS, "a part", |lab| agree(lab, &[1, 2], false));
+    // Node 5 is the third of five to have forgotten: the view of which they were can never go on.
+    let mut there = vec![1, 2];
+    for number in [3, 4, 5] {
+        lab.start(number, 1_000);
+        there.push(number);
+        let (all, is_last) = (there.clone(), number == 5);
+        lab.run_until(PART_MS, "a view with it", move |lab| {
+            agree(lab, &all, is_last)
+        });
+        lab.run_for(2_000);
+    }
+}
+
+#[test]
 fn who_differs_in_this_is_refused() {
     let mut lab = formed(3);
     lab.crash(3);

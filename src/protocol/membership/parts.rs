@@ -160,6 +160,13 @@ impl Memory {
         self.knows_electorate() && is_quorum(here, members.len(), true)
     }
 
+    /// How many nodes of the last primary view are in this one.
+    fn count_in(&self, view: &ClusterView) -> usize {
+        let members = self.primary.members().iter();
+        let is_in = |member: &&MemberRecord| view.member(member.identity.node).is_some();
+        members.filter(is_in).count()
+    }
+
     /// What the promises that have come allow. `majority` is that of the configured nodes.
     fn formation(&self, proposer: &Proposer, majority: usize, even_split: bool) -> Formation {
         // Exactly half is enough with this one.
@@ -266,14 +273,12 @@ impl Membership {
             if self.view.is_primary {
                 memory.forget();
             }
-            // Several may have come at once. `next` is the view before by now.
-            let has_enough = |view: &ClusterView| {
-                memory.has_enough(|member| view.member(member.identity.node).is_some())
-            };
+            // Several may have come at once, or one that has forgotten, as so many may have by now that the last
+            // primary view is over. `next` is the view before by now.
             memory.begins_anew = !self.view.is_primary
                 && self.next.number != ViewNumber::default()
-                && has_enough(&self.view)
-                && !has_enough(&self.next);
+                && memory.has_enough(|member| self.view.member(member.identity.node).is_some())
+                && memory.count_in(&self.view) > memory.count_in(&self.next);
             // One is enough to say that this part begins anew.
             let is_first = self.view.issuer == self.own.node;
             memory.ask_at = if is_first { now } else { now.after(takeover) };
