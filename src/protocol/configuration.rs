@@ -274,10 +274,15 @@ impl ValidConfiguration {
         &self.peers
     }
 
+    /// Nodes whose addresses are known, this one among them.
+    pub fn configured_nodes(&self) -> usize {
+        self.peers.len().saturating_add(1)
+    }
+
     /// Nodes that the first view waits for, for a while or, if it waits for all, for ever.
     pub fn expected_nodes(&self) -> usize {
         match self.settings.expected_nodes {
-            0 => self.peers.len().saturating_add(1),
+            0 => self.configured_nodes(),
             given => given as usize,
         }
     }

@@ -3,6 +3,8 @@
 //! What each message of the membership protocol does. Every handler checks the whole message before
 //! it changes anything; an error names the counter of what was wrong.
 
+use core::cmp::Ordering;
+
 use super::agreement::Stage;
 use super::watch::send_report;
 use super::{Membership, Phase};
@@ -214,6 +216,9 @@ impl Membership {
                     self.give_way(now);
                 } else {
                     let (vote, order) = self.judge(sender, &promise.seat);
+                    if order == Ordering::Greater {
+                        self.note_later_primary(promise.seat.electorate);
+                    }
                     self.proposer.take_promise(sender, &promise, vote, order);
                 }
             }

@@ -32,6 +32,7 @@ use super::agreement::{Acceptor, Proposer, QuorumRule, Vote, Voter};
 use super::proposal::Proposal;
 use super::{Membership, Phase};
 use crate::platform::OutOfMemory;
+use crate::protocol::configuration::ValidConfiguration;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewMark, ViewName, ViewNumber};
 use crate::protocol::outbox::Outbox;
@@ -55,6 +56,8 @@ pub(super) struct Memory {
     primary: ClusterView,
     /// The primary view that `seat` is about: `primary`, or a later one that others told of.
     electorate: ViewName,
+    /// A later one that a voter has told of: what the next ballot of this node is about.
+    heard_of: ViewName,
     /// What was promised and accepted about the successor of `electorate`.
     seat: Acceptor,
     /// Whether the latest promise was about that.
@@ -82,6 +85,7 @@ impl Memory {
         Ok(Self {
             primary: ClusterView::empty(own.node)?,
             electorate: no_view(own.node),
+            heard_of: no_view(own.node),
             seat: Acceptor::new(own.node)?,
             is_vote: false,
             begins_anew: false,
@@ -120,11 +124,16 @@ impl Memory {
     /// own view was decided.
     fn promise(&mut self, now: Instant, prepare: &Prepare) {
         self.seat.promise(now, prepare.ballot);
-        if prepare.electorate.number > self.electorate.number {
-            self.electorate = prepare.electorate;
+        self.move_to(prepare.electorate);
+        self.is_vote = compare(prepare.electorate, self.electorate) == Ordering::Equal;
+    }
+
+    /// If there is a later primary view than the one that the seat is about, it is about that from now on.
+    fn move_to(&mut self, electorate: ViewName) {
+        if electorate.number > self.electorate.number {
+            self.electorate = electorate;
             self.seat.forget_accepted();
         }
-        self.is_vote = compare(prepare.electorate, self.electorate) == Ordering::Equal;
     }
 
     /// What was accepted about the successor of the last primary view.
@@ -167,9 +176,10 @@ impl Memory {
         members.filter(is_in).count()
     }
 
-    /// What the promises that have come allow. `majority` is that of the configured nodes.
-    fn formation(&self, proposer: &Proposer, majority: usize, even_split: bool) -> Formation {
+    /// What the promises that have come allow.
+    fn formation(&self, proposer: &Proposer, configuration: &ValidConfiguration) -> Formation {
         // Exactly half is enough with this one.
+        let even_split = configuration.settings().even_split == 1;
         let first = self.primary.members().first().filter(|_| even_split);
         let decider = first.map(|member| member.identity.node);
         let of_primary = QuorumRule::OfPrimary(self.primary.count(), decider);
@@ -179,11 +189,17 @@ impl Memory {
             Some(of_primary)
         } else {
             // Nobody knows of a primary view, or so many have forgotten what they promised in it that it can
-            // never go on.
+            // never go on. Where nobody knows more of it than what it was called, nobody here has a vote in it: it
+            // is over if all are here.
             let is_over = self.is_over(proposer, decider);
             let is_free = self.electorate.number == ViewNumber::default() || is_over;
-            let rule = QuorumRule::AtLeast(majority);
-            (is_free && proposer.is_promised_by(rule)).then_some(rule)
+            let needed = match (is_free, self.knows_electorate()) {
+                (true, _) => Some(configuration.formation_quorum()),
+                (false, true) => None,
+                (false, false) => Some(configuration.configured_nodes()),
+            };
+            let rule = needed.map(QuorumRule::AtLeast);
+            rule.filter(|rule| proposer.is_promised_by(*rule))
         };
         match rule {
             None => Formation::Part,
@@ -269,16 +285,25 @@ impl Membership {
     /// A view was installed.
     pub(super) fn settle_seat(&mut self, now: Instant) {
         let takeover = self.takeover();
+        let enough = [
+            self.configuration.formation_quorum(),
+            self.configuration.configured_nodes(),
+        ];
         if let Some(memory) = self.memory.as_deref_mut() {
             if self.view.is_primary {
                 memory.forget();
             }
             // Several may have come at once, or one that has forgotten, as so many may have by now that the last
-            // primary view is over. `next` is the view before by now.
+            // primary view is over, and a majority, or all, begin anew. `next` is the view before by now.
+            let has_more_seats = memory
+                .has_enough(|member| self.view.member(member.identity.node).is_some())
+                && memory.count_in(&self.view) > memory.count_in(&self.next);
+            let before = self.next.count();
+            let mut enough = enough.into_iter();
+            let has_come_to = enough.any(|count| before < count && self.view.count() >= count);
             memory.begins_anew = !self.view.is_primary
                 && self.next.number != ViewNumber::default()
-                && memory.has_enough(|member| self.view.member(member.identity.node).is_some())
-                && memory.count_in(&self.view) > memory.count_in(&self.next);
+                && (has_more_seats || has_come_to);
             // One is enough to say that this part begins anew.
             let is_first = self.view.issuer == self.own.node;
             memory.ask_at = if is_first { now } else { now.after(takeover) };
@@ -393,16 +418,37 @@ impl Membership {
                 .is_some_and(|(promised, _)| promised == ballot)
     }
 
+    /// A voter has told of a primary view that this node does not know, in a ballot that was about another one. Nobody
+    /// here knows its members, or else who does would lead.
+    pub(super) fn note_later_primary(&mut self, electorate: ViewName) {
+        if let Some(memory) = self.memory_without_view() {
+            memory.heard_of = memory.heard_of.max(electorate);
+        }
+    }
+
+    /// Whether the next ballot can come to more, being about a later primary view than this one is.
+    pub(super) fn knows_better(&self) -> bool {
+        let memory = self.memory.as_deref();
+        self.proposer.is_behind()
+            && memory.is_some_and(|memory| memory.heard_of.number > memory.electorate.number)
+    }
+
+    /// Before a ballot among nodes without a view: what it is about.
+    pub(super) fn choose_electorate(&mut self) {
+        if let Some(memory) = self.memory_without_view() {
+            memory.move_to(memory.heard_of);
+        }
+    }
+
     /// Accepts, as the first, what this node proposes to others without a view.
     pub(super) fn fill_formation(&mut self) {
-        let majority = self.configuration.formation_quorum();
-        let even_split = self.configuration.settings().even_split == 1;
+        let configuration = &self.configuration;
         let (own, ballot) = (self.own.node, self.proposer.ballot());
         let proposer = &mut self.proposer;
         let Some(memory) = self.memory.as_deref_mut() else {
             return;
         };
-        let formation = memory.formation(proposer, majority, even_split);
+        let formation = memory.formation(proposer, configuration);
         let (acceptor, kind) = match formation {
             Formation::Continued(rule) => {
                 proposer.set_rule(rule);

@@ -36,6 +36,10 @@ impl Membership {
             self.start_ballot(now, outbox);
         }
         let is_formation = self.memory_without_view().is_some();
+        if is_formation && self.is_prepared(now) && self.knows_better() {
+            self.proposer.stop();
+            return;
+        }
         if is_formation && self.is_prepared(now) {
             self.fill_formation();
             self.proposer.propose(now, self.own);
@@ -178,6 +182,7 @@ impl Membership {
             return;
         }
         let is_first = self.phase == Phase::Joining;
+        self.choose_electorate();
         let prepare = Prepare {
             ballot,
             electorate: match is_first {

@@ -146,8 +146,7 @@ impl Cluster {
         view.map_or(0, |view| view.lineage())
     }
 
-    /// All faults end, and all nodes are there: they must come to share one view, which is primary if all remember the
-    /// last primary one.
+    /// All faults end, and all nodes are there: they must come to share one primary view.
     pub(crate) fn come_together(&mut self) {
         self.to_lose = 0;
         self.sides.fill(0);
@@ -176,8 +175,7 @@ impl Cluster {
     fn is_together(&self) -> bool {
         let names = self.machines.iter().map(|machine| {
             let view = machine.node.view()?;
-            let is_primary = view.is_primary || self.promises.has_forgotten();
-            (is_primary && view.count() == self.machines.len()).then(|| view.name())
+            (view.is_primary && view.count() == self.machines.len()).then(|| view.name())
         });
         let names: BTreeSet<_> = names.collect();
         names.len() == 1 && !names.contains(&None)

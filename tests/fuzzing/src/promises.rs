@@ -32,11 +32,6 @@ impl Promises {
         self.has_forgotten = true;
     }
 
-    /// Whether a node has lost its memory.
-    pub(crate) fn has_forgotten(&self) -> bool {
-        self.has_forgotten
-    }
-
     /// Whether there was a view that is not primary.
     pub(crate) fn has_parts(&self) -> bool {
         self.views.values().any(|view| !view.is_primary)
