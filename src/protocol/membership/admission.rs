@@ -149,13 +149,13 @@ impl Membership {
         answer: &JoinAnswer,
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
-        if let JoinAnswer::Part { is_primary, issuer } = *answer {
-            return self.meet_part(now, header, is_primary, issuer, outbox);
-        }
-        if self.phase != Phase::Joining {
+        // Members of parts ask each other as well.
+        let is_for_member = matches!(answer, JoinAnswer::Part { .. });
+        if self.phase != Phase::Joining && !is_for_member {
             return Err(Counter::DroppedUnexpected);
         }
-        if header.view != ViewNumber::default() && !matches!(answer, JoinAnswer::Known { .. }) {
+        let tells_whom_to_ask = is_for_member || matches!(answer, JoinAnswer::Known { .. });
+        if header.view != ViewNumber::default() && !tells_whom_to_ask {
             // Whatever it says, who has a view knows of a cluster.
             self.joining.learn(now, from);
         }
@@ -176,7 +176,9 @@ impl Membership {
             JoinAnswer::Refused(reason) => {
                 outbox.event(Event::Refused { by: from, reason });
             }
-            JoinAnswer::Part { .. } => {}
+            JoinAnswer::Part { is_primary, issuer } => {
+                return self.meet_part(now, header, is_primary, issuer, outbox);
+            }
             JoinAnswer::StaleIncarnation(later) => {
                 if later < self.own.incarnation {
                     return Err(Counter::DroppedUnexpected);

@@ -13,7 +13,9 @@ mod tests {
     use crate::protocol::test_support::{
         address, at, identity, life, member, node, outbox, span, TestResult, Unexpected, CLUSTER,
     };
-    use crate::protocol::wire::membership::{parse_promise, parse_propose, Change, ProposalKind};
+    use crate::protocol::wire::membership::{
+        parse_promise, parse_propose, Change, ProposalKind, Seat,
+    };
     use crate::protocol::wire::Datagram;
 
     const fn ballot(round: u32, number: u16) -> Ballot {
