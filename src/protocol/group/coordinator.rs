@@ -131,6 +131,7 @@ impl Group {
         let Some(mut sequencer) = self.sequencer.take() else {
             return;
         };
+        sequencer.look_at_returns(context.now);
         if self.prepare_start(&mut sequencer, context).is_err() {
             // No memory now: the same again a little later.
             sequencer.ask_at = context.now.after(context.interval);
@@ -297,7 +298,7 @@ impl Group {
             };
             let before = sequencer.last;
             sequencer.order_messages(log);
-            if sequencer.has_changes(context.now) && log.has_room(1) {
+            if sequencer.has_changes() && log.has_room(1) {
                 let number = sequencer
                     .latest
                     .as_ref()

@@ -169,6 +169,11 @@ impl Sequencer {
         }
     }
 
+    /// Those who come from other parts may have been waited for long enough.
+    pub(super) fn look_at_returns(&mut self, now: Instant) {
+        self.returns.look(now);
+    }
+
     /// Whether that is news.
     fn put_joiner(&mut self, joiner: Joiner) -> bool {
         let member = joiner.member;
@@ -328,8 +333,7 @@ impl Sequencer {
     }
 
     /// Whether the view has to change.
-    pub(super) fn has_changes(&mut self, now: Instant) -> bool {
-        self.returns.look(now);
+    pub(super) fn has_changes(&self) -> bool {
         let latest = self.latest.as_ref().map_or(0, |view| view.members.len());
         let room = GROUP_MEMBERS_MAX.saturating_sub(latest);
         !self.leaves.is_empty() || self.returns.has_any(&self.joins, room)
