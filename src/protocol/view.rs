@@ -175,16 +175,6 @@ impl ClusterView {
         }
     }
 
-    /// The smallest slot that no member has.
-    pub fn free_slot(&self) -> Slot {
-        let mut slot: u16 = 1;
-        // Members are few and this is done once for each node that joins.
-        while self.members.iter().any(|member| member.slot.0 == slot) {
-            slot = slot.saturating_add(1);
-        }
-        Slot(slot)
-    }
-
     /// How many coordinators a view of this size has.
     fn coordinator_count(&self, wanted: u32) -> usize {
         (wanted as usize).min(self.members.len()).max(1)
@@ -252,7 +242,7 @@ pub fn is_quorum(votes: usize, all: usize, with_lowest: bool) -> bool {
 mod tests {
     use super::*;
     use crate::protocol::test_support::{
-        address, identity, life, member, node, view, TestResult, Unexpected,
+        identity, life, member, node, view, TestResult, Unexpected,
     };
 
     #[test]
@@ -363,24 +353,6 @@ mod tests {
         renumbered.number = one.number;
         renumbered.issuer = node(3);
         assert!(one.key() != renumbered.key());
-        Ok(())
-    }
-
-    #[test]
-    fn the_smallest_slot_that_is_free_is_given() -> TestResult {
-        let mut view = view([])?;
-        assert_eq!(view.free_slot(), Slot(1));
-        for (number, slot) in [(9, 1), (3, 2), (5, 4)] {
-            let record = MemberRecord {
-                identity: identity(number),
-                address: address(number),
-                slot: Slot(slot),
-            };
-            view.insert(record, false).map_err(|_| Unexpected)?;
-        }
-        assert_eq!(view.free_slot(), Slot(3));
-        view.remove(identity(9));
-        assert_eq!(view.free_slot(), Slot(1));
         Ok(())
     }
 

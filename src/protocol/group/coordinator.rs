@@ -10,7 +10,7 @@ use super::{Context, Group, ROOM_KEPT_BYTES};
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, MemberId, NodeId, ViewNumber};
-use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
+use crate::protocol::limits::{DATAGRAM_BYTES_MAX, GROUP_MEMBERS_MAX, HEADER_BYTES};
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::wire::group::{
     write_fetch, write_query, write_report_candidate, write_report_log, write_report_nothing,
@@ -228,8 +228,8 @@ impl Group {
         };
         // Members that have left with a view that not all have: their node forgets them when it has it.
         let reports = &sequencer.reports;
-        let mut forgetful = BoundedVec::with_capacity(cluster.count())?;
-        for node in cluster.members().iter().map(|member| member.identity.node) {
+        let mut forgetful = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
+        for node in before.iter().flat_map(|view| view.nodes()) {
             let report = reports.iter().find(|report| report.node == node);
             let has_none = match report {
                 Some(report) => report.is_without_members,
