@@ -412,7 +412,6 @@ impl Proposer {
         let moments = [
             Some(self.short_until),
             Some(self.long_until),
-            Some(self.heard_out_at()),
             self.settled_at,
         ];
         let ahead = moments.into_iter().flatten().filter(|at| *at > now);
@@ -433,11 +432,7 @@ impl Proposer {
     /// Whether this ballot has awaited a voter that has not answered for as long as its watchers
     /// would have needed to find it dead.
     pub(super) fn has_waited_long(&self, now: Instant) -> bool {
-        now >= self.heard_out_at()
-    }
-
-    fn heard_out_at(&self) -> Instant {
-        self.short_until.max(self.started_at.after(self.detection))
+        now >= self.short_until && now >= self.started_at.after(self.detection)
     }
 
     /// Whether a value that others accepted is known, but only in parts, for too long: its holder
@@ -515,8 +510,7 @@ impl Proposer {
         }
         if now >= self.send_at {
             self.send_at = now.after(self.interval);
-            let gathered_at = self.long_until.max(self.heard_out_at());
-            let is_gathering = self.stage == Stage::Preparing && now < gathered_at;
+            let is_gathering = self.stage == Stage::Preparing && now < self.long_until;
             let longest = self
                 .first_interval
                 .times(if is_gathering || self.held.is_some() {

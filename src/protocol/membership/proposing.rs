@@ -245,7 +245,7 @@ impl Membership {
         let doubts = &changes.doubts;
         let is_first = self.phase == Phase::Joining;
         let quorum_lost = self.quorum_lost;
-        let is_prepared = self.proposer.is_prepared(now, |voter| {
+        self.proposer.is_prepared(now, |voter| {
             if doubts.is_confirmed(voter) && quorum_lost {
                 Patience::Settling
             } else if doubts.is_confirmed(voter) {
@@ -259,23 +259,7 @@ impl Membership {
             } else {
                 Patience::Long
             }
-        });
-        is_prepared && (is_first || !self.awaits_silent_watchers(now))
-    }
-
-    /// Whether somebody has not answered whom nobody accuses since none of its watchers has answered either. If this
-    /// ballot has followed another one it has not lasted for long enough to take that for death; if it proposed
-    /// without them, the next view would leave them in, and be followed by one without them.
-    fn awaits_silent_watchers(&self, now: Instant) -> bool {
-        let voters = self.proposer.voters();
-        !self.proposer.has_waited_long(now)
-            && self.proposer.found().is_none()
-            && voters.iter().any(|voter| {
-                let subject = voter.identity;
-                !self.changes.doubts.is_accused(subject)
-                    && !self.changes.is_leaving(subject)
-                    && is_dead_with_its_watchers(&self.view, &self.rings, voters, subject)
-            })
+        })
     }
 
     /// A proposal is made: whoever would go by it and has answered stays this time.
