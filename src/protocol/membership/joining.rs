@@ -60,6 +60,8 @@ pub(super) struct Joining {
     candidates: BoundedVec<Candidate>,
     /// Where a cluster was told of, and when.
     known: Option<(PeerAddress, Instant)>,
+    /// The same of somebody else before that.
+    known_before: Option<(PeerAddress, Instant)>,
     /// How often this node has lost its view lately.
     losses: u32,
     /// How many coordinators were asked at once in this round.
@@ -84,6 +86,7 @@ impl Joining {
             round_length: Duration::from_milliseconds(u64::from(settings.formation_ms)),
             candidates: BoundedVec::with_capacity(NODES_MAX)?,
             known: None,
+            known_before: None,
             losses: 0,
             redirects: 0,
             last_view: ViewNumber::default(),
@@ -98,6 +101,7 @@ impl Joining {
         self.next_round = now;
         self.candidates.clear();
         self.known = None;
+        self.known_before = None;
         self.redirects = 0;
         let Some(stayed) = stayed else {
             return;
@@ -137,8 +141,10 @@ impl Joining {
         let fresh = self.freshness();
         self.candidates
             .retain(|candidate| now < candidate.heard_at.after(fresh));
-        // Who looks for a cluster is in none, whoever has said so before.
-        self.known = self.known.filter(|(known, _)| *known != address);
+        // Who looks for a cluster is in none, whoever has said so before; others may be.
+        let is_other = |(known, _): &(PeerAddress, Instant)| *known != address;
+        self.known_before = self.known_before.filter(is_other);
+        self.known = self.known.filter(is_other).or(self.known_before);
         match self
             .candidates
             .as_mut_slice()
@@ -176,6 +182,9 @@ impl Joining {
     /// Somebody knows of a cluster. Whether its coordinator is to be asked at once.
     pub(super) fn learn(&mut self, now: Instant, coordinator: PeerAddress) -> bool {
         let news = self.known.is_none_or(|(address, _)| address != coordinator);
+        if news {
+            self.known_before = self.known;
+        }
         self.known = Some((coordinator, now));
         if !news || self.redirects >= REDIRECTS_MAX {
             return false;
@@ -522,6 +531,32 @@ mod tests {
         assert!(!may_form(&joining, 1099, 1, &configuration));
         // Nobody has told of it for four rounds.
         assert!(may_form(&joining, 1100, 1, &configuration));
+        Ok(())
+    }
+
+    #[test]
+    fn who_looks_for_a_cluster_itself_takes_only_its_own_word_back() -> TestResult {
+        let configuration = configuration(1, 0)?;
+        let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
+        joining.learn(at(100), address(7));
+        joining.learn(at(101), address(5));
+        joining.learn(at(102), address(5));
+        joining.add_candidate(
+            at(103),
+            identity(5),
+            address(5),
+            ViewNumber(0),
+            ViewNumber(0),
+        );
+        assert!(joining.knows_cluster(at(104)));
+        joining.add_candidate(
+            at(105),
+            identity(7),
+            address(7),
+            ViewNumber(0),
+            ViewNumber(0),
+        );
+        assert!(!joining.knows_cluster(at(106)));
         Ok(())
     }
 
