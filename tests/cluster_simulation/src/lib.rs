@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod event_queue;
 pub mod faults;
 pub mod host;
+pub mod neighbours;
 pub mod network;
 pub mod plan;
 pub mod quorum;
