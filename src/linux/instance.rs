@@ -333,15 +333,22 @@ impl Instance {
     /// Context: Soft interrupt.
     pub(super) fn handle_received(&self, from: PeerAddress, bytes: &[u8]) -> bool {
         let now = clock::now();
-        let verdict = {
+        let (verdict, has_to_send) = {
             let mut beating = self.beating.lock();
             if beating.is_stopped {
                 return false;
             }
-            beating.pulse.handle_datagram(now, from, bytes)
+            let verdict = beating.pulse.handle_datagram(now, from, bytes);
+            let for_engine = verdict == PulseVerdict::ForEngine;
+            (verdict, for_engine && beating.pulse.has_to_send())
         };
         match verdict {
-            PulseVerdict::ForEngine => true,
+            PulseVerdict::ForEngine => {
+                if has_to_send {
+                    self.drive_pulse(now);
+                }
+                true
+            }
             PulseVerdict::Consumed => {
                 trace_points::heartbeat_receive(self.node, from, bytes.len());
                 self.drive_pulse(now);

@@ -15,6 +15,9 @@ use super::limits::{COORDINATORS_MAX, NODES_MAX, PEERS_MAX, RINGS_MAX};
 use super::time::Duration;
 use crate::platform::{BoundedVec, OutOfMemory};
 
+/// [`ValidConfiguration::check_pause`] in heartbeat intervals.
+const CHECK_INTERVALS: u64 = 8;
+
 /// What the operator wrote, with one field for each parameter of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Configuration {
@@ -353,6 +356,12 @@ impl ValidConfiguration {
         self.detection()
             .plus(milliseconds(settings.confirmation_timeout_ms))
             .plus(milliseconds(settings.takeover_ms).times(takeovers))
+    }
+
+    /// Time between two occasions on which all members are asked whether they are there since one of them is
+    /// doubted. Where the network loses datagrams somebody is doubted all the time.
+    pub fn check_pause(&self) -> Duration {
+        self.heartbeat_interval().times(CHECK_INTERVALS)
     }
 
     /// Time between two rounds of looking for a cluster.

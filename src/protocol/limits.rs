@@ -38,8 +38,8 @@ pub const REJOIN_PAUSE_ROUNDS_MAX: u64 = 64;
 pub const PIN_SPAN_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 /// Departures that a node remembers to tell nodes that missed a view.
 pub const DEPARTURES_MAX: usize = 256;
-/// Of these, how many the first part of a view carries.
-pub const DEPARTURES_IN_PART_MAX: usize = 16;
+/// Of these, how many each part of a view carries.
+pub const DEPARTURES_IN_PART_MAX: usize = 29;
 
 /// Bytes of a group's name.
 pub const GROUP_NAME_BYTES_MAX: usize = 32;

@@ -14,7 +14,7 @@
 //!
 //! This type dispatches; each part of the work has its file: [`joining`] looks for a cluster,
 //! [`admission`] answers who does, [`watch`] says what the pulse has found out, [`changes`] and [`doubts`]
-//! collect what a view has to change, [`inquiry`] asks who is accused, [`agreement`] decides on it,
+//! collect what a view has to change, [`inquiry`] asks who is accused, [`roll_call`] asks all, [`agreement`] decides on it,
 //! [`announcement`] and [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that
 //! have missed a lot, [`spared`] those who were accused and answered, [`pinning`] that an administrator wants
 //! no views for a while, [`fencing`] who must be fenced first, [`parts`] what parts of a partitionable cluster do.
@@ -38,6 +38,7 @@ mod proposal;
 mod proposing;
 mod reminders;
 mod replay;
+mod roll_call;
 mod spared;
 mod transfer;
 mod watch;
@@ -54,6 +55,7 @@ use self::joining::Joining;
 use self::parts::Memory;
 use self::pinning::Pinning;
 use self::reminders::Reminders;
+use self::roll_call::RollCall;
 use self::spared::Spared;
 use self::transfer::{Assembly, Departures, Transfers};
 use self::watch::Watch;
@@ -137,6 +139,7 @@ pub(super) struct Membership {
     announcement: Announcement,
     watch: Watch,
     changes: Owned<Changes>,
+    roll_call: RollCall,
     joining: Owned<Joining>,
     farewell: Option<Farewell>,
     signals: Signals,
@@ -215,6 +218,11 @@ impl Membership {
                 milliseconds(settings.batching_ms),
                 probing.plus(interval).plus(retransmit),
             )?)?,
+            roll_call: RollCall::new(
+                settings.probe_count,
+                milliseconds(settings.probe_interval_ms),
+                configuration.check_pause(),
+            ),
             joining: Owned::try_new(Joining::new(now, &configuration, own.incarnation)?)?,
             farewell: None,
             signals: Signals::default(),
@@ -404,6 +412,7 @@ impl Membership {
             }
             Phase::Member | Phase::Leaving => {
                 self.advance_pin(now, outbox);
+                self.advance_roll_call(now, outbox);
                 self.advance_watch(now, outbox);
                 self.advance_doubts(now, outbox);
                 self.advance_farewell(now, outbox);
@@ -462,6 +471,7 @@ impl Membership {
                     self.watch.next_deadline(),
                     DeadlineReason::MembershipRetransmit,
                 );
+                add(self.roll_call.next_deadline(), DeadlineReason::Confirmation);
                 let farewell = self
                     .farewell
                     .map(|farewell| farewell.send_at.min(farewell.give_up_at));

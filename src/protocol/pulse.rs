@@ -19,7 +19,14 @@
 //!     +--------------------------------------+--------------------------+
 //!     ^                                                                 v
 //!     +----------- sign of life or answer (told: Heard) ----------- Dead (told: Dead)
+//!
+//!             somebody else is doubted            all probes but the last one unanswered
+//!  Watching ----------------------------> Checked ---------------------------------------> Silent (told: Silent)
 //! ```
+//!
+//! Who is doubted may not be the only one that has crashed: a coordinator that hears of a doubt asks all members
+//! whether they are there, and whoever is asked probes all that it watches at once. So what crashed together
+//! is found together, without waiting for the heartbeats of each.
 //!
 //! Silence counts only while this node itself is awake: when its timer fires late, every deadline
 //! moves by as much as it was late, so that a machine that was stopped or starved accuses nobody
@@ -80,6 +87,9 @@ pub struct Pulse {
     /// The oldest first.
     reports: BoundedVec<PulseReport>,
     delays: Delays,
+    /// Not before this time are all sources probed again because somebody is doubted.
+    check_after: Instant,
+    check_pause: Duration,
     /// Not before this time is another view reported again.
     other_view_after: Instant,
     /// When anything came from anybody who has a view.
@@ -119,6 +129,8 @@ impl Pulse {
             answers: [None; ANSWERS_MAX],
             reports: BoundedVec::with_capacity(REPORTS_MAX)?,
             delays: Delays::new()?,
+            check_after: now,
+            check_pause: configuration.check_pause(),
             other_view_after: now,
             heard_anybody_at: now,
             deafness: configuration.deafness(),
@@ -141,6 +153,7 @@ impl Pulse {
         self.view = assignment.view;
         self.lineage = assignment.lineage;
         self.heard_anybody_at = now;
+        self.check_after = now;
         self.detector
             .install(now, assignment, members, &mut self.delays);
         let old_sources = self.sources;
@@ -167,6 +180,18 @@ impl Pulse {
                 .any(|source| source.peer.identity == *subject),
             PulseReport::OtherView { .. } => true,
         });
+    }
+
+    /// Somebody in the view is doubted: finds out who else may be dead. Not too often: where the network loses
+    /// datagrams somebody is doubted all the time.
+    fn check_sources(&mut self, now: Instant) {
+        if now < self.check_after || self.rules.probe_count == 0 {
+            return;
+        }
+        self.check_after = now.after(self.check_pause);
+        for source in self.sources.iter_mut().flatten() {
+            source.check(now, &self.rules);
+        }
     }
 
     /// The timer fired, or might have: being early is harmless.
@@ -302,6 +327,12 @@ impl Pulse {
     /// The next report for the engine; to be polled after every input until `None`.
     pub fn poll_report(&mut self) -> Option<PulseReport> {
         self.reports.remove(0)
+    }
+
+    /// Whether probes or answers are to be sent: what the engine gets may have been a question to the pulse as well.
+    pub fn has_to_send(&self) -> bool {
+        let mut sources = self.sources.iter().flatten();
+        self.answers.iter().any(Option::is_some) || sources.any(|source| source.probe_due)
     }
 
     /// Whether [`Self::poll_report`] has something.

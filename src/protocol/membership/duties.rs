@@ -42,7 +42,7 @@ impl Membership {
         let wanted = self.configuration.settings().confirmations as usize;
         // Who comes back while views are pinned has never been away.
         while !self.is_pinned() {
-            let (view, rings) = (&self.view, &self.rings);
+            let (view, rings, roll_call) = (&self.view, &self.rings, &self.roll_call);
             let confirmed = self.changes.doubts.next_confirmed(now, |doubts, subject| {
                 let Some(position) = view.position(subject.node) else {
                     return 1;
@@ -53,6 +53,7 @@ impl Membership {
                         continue;
                     };
                     if doubts.is_silenced(member.identity, subject)
+                        || roll_call.is_absent(watcher)
                         || watchers.contains(&Some(watcher))
                     {
                         continue;
@@ -94,6 +95,30 @@ impl Membership {
         }
     }
 
+    /// Somebody is doubted: if this node is one of those who would propose a view, it asks all others whether they
+    /// are there.
+    pub(super) fn call_the_roll(&mut self, now: Instant) {
+        if self.is_coordinator(self.own) || self.rank() == 0 {
+            self.roll_call.begin(now, self.view.count());
+        }
+    }
+
+    pub(super) fn advance_roll_call(&mut self, now: Instant, outbox: &mut Outbox) {
+        if !self.roll_call.advance(now) {
+            return;
+        }
+        for (position, member) in self.view.members().iter().enumerate() {
+            if member.identity != self.own && !self.roll_call.is_present(position) {
+                outbox.send([&member.address], Kind::Inquiry, |writer| {
+                    writer.identity(member.identity)
+                });
+            }
+        }
+        if let Some(position) = self.view.position(self.own.node) {
+            self.roll_call.note_present(position);
+        }
+    }
+
     /// Somebody asks whether `subject`, which should be this node, is there.
     pub(super) fn answer_inquiry(
         &self,
@@ -116,6 +141,9 @@ impl Membership {
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
         let answered = self.changes.doubts.take_answer(now, subject);
+        if answered.is_none() && self.roll_call.is_open() {
+            return Ok(());
+        }
         let was_silent = answered.ok_or(Counter::DroppedUnexpected)?;
         let own = self.own.node;
         if was_silent {

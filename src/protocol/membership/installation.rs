@@ -10,7 +10,7 @@ use crate::protocol::limits::COORDINATORS_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::pulse::{PulseAssignment, PulsePeer};
-use crate::protocol::time::Instant;
+use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::membership::{
     write_not_member, Ballot, NotMember, NotMemberReason, ProposalKind,
 };
@@ -127,6 +127,7 @@ impl Membership {
         let assignment = self.make_assignment();
         // The pulse finds out anew who is silent.
         self.watch.clear();
+        self.roll_call.clear();
         self.assign(assignment);
         self.acceptor.clear();
         self.proposer.stop();
@@ -258,9 +259,13 @@ impl Membership {
             ..self.own
         };
         let last_view = self.view.number;
-        // Who comes from a part has nothing to be ashamed of.
-        let view = self.view().filter(|view| view.is_primary);
-        let stayed = view.map(|_| now.since(self.member_since));
+        let stayed = match self.view() {
+            Some(view) if view.is_primary => Some(now.since(self.member_since)),
+            // Who comes from a part has nothing to be ashamed of.
+            Some(_) => None,
+            // It was in, and out again before it heard of that.
+            None => Some(Duration::ZERO),
+        };
         // Who had no view has lost nothing now that groups know of.
         let keeps_past = self.view().is_none();
         self.keep_seat();
@@ -290,6 +295,7 @@ impl Membership {
         self.proposer.stop();
         self.announcement.clear();
         self.watch.clear();
+        self.roll_call.clear();
         self.changes.clear();
         self.transfers.clear();
         self.reminders.clear();

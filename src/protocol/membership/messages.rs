@@ -147,6 +147,18 @@ impl Membership {
         }
     }
 
+    /// Whatever a member says, it is there.
+    fn note_present(&mut self, sender: Identity, from: PeerAddress) {
+        let position = self.view.position(sender.node);
+        let members = self.view.members();
+        if let Some(position) = position.filter(|position| {
+            let member = members.get(*position);
+            member.is_some_and(|member| member.identity == sender && member.address == from)
+        }) {
+            self.roll_call.note_present(position);
+        }
+    }
+
     fn request_view(&mut self, now: Instant, from: PeerAddress, outbox: &mut Outbox) {
         let pause = self.configuration.retransmit();
         let is_too_soon = self
@@ -168,6 +180,7 @@ impl Membership {
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
         let sender = header.sender;
+        self.note_present(sender, from);
         match header.kind {
             Kind::Join => self.handle_join(now, header, from, parse_join(body)?, outbox),
             Kind::JoinAnswer => {
@@ -415,13 +428,18 @@ impl Membership {
             ReportRecord::Suspect(subject, watcher)
                 if self.is_other_member(subject) && may_speak_for(watcher) =>
             {
-                let is_news = self.changes.doubts.suspect(now, subject, watcher);
-                self.relay_for(is_news && watcher == sender.node, subject, &record, outbox);
+                // The watcher tells all coordinators itself.
+                if self.changes.doubts.suspect(now, subject, watcher) {
+                    self.call_the_roll(now);
+                }
             }
             ReportRecord::Accuse(subject, watcher)
                 if self.is_other_member(subject) && may_speak_for(watcher) =>
             {
                 let is_news = self.changes.doubts.accuse(now, subject, watcher);
+                if is_news {
+                    self.call_the_roll(now);
+                }
                 if watcher == sender.node && self.changes.doubts.is_contradicted(subject) {
                     let record = ReportRecord::Contradict(subject);
                     self.tell_member(sender, &record, outbox);

@@ -9,6 +9,7 @@
 use super::agreement::{Acceptor, Attempt, Patience, QuorumRule, Stage, Voter};
 use super::parts::Memory;
 use super::proposal::Proposal;
+use super::roll_call::RollCall;
 use super::{Membership, Phase};
 use crate::protocol::identity::{Identity, Slot, ViewNumber};
 use crate::protocol::outbox::Outbox;
@@ -81,7 +82,9 @@ impl Membership {
     /// Whether this node should not be counted on: itself or a coordinator has heard that it may be
     /// dead.
     pub(super) fn is_doubted(&self, identity: Identity) -> bool {
-        self.changes.doubts.is_accused(identity) || self.watch.doubts(identity.node)
+        self.changes.doubts.is_accused(identity)
+            || self.watch.doubts(identity.node)
+            || is_absent_with_its_watchers(&self.view, &self.rings, &self.roll_call, identity)
     }
 
     /// How many nodes have the right to act before this one: coordinators first, then the others,
@@ -242,13 +245,16 @@ impl Membership {
 
     pub(super) fn is_prepared(&mut self, now: Instant) -> bool {
         let (changes, watch) = (&self.changes, &self.watch);
+        let (view, rings, roll_call) = (&self.view, &self.rings, &self.roll_call);
         let doubts = &changes.doubts;
         let is_first = self.phase == Phase::Joining;
         let quorum_lost = self.quorum_lost;
         self.proposer.is_prepared(now, |voter| {
             if doubts.is_confirmed(voter) && quorum_lost {
                 Patience::Settling
-            } else if doubts.is_confirmed(voter) {
+            } else if doubts.is_confirmed(voter)
+                || is_absent_with_its_watchers(view, rings, roll_call, voter)
+            {
                 Patience::None
             } else if is_first
                 || doubts.is_accused(voter)
@@ -283,7 +289,7 @@ impl Membership {
             return;
         }
         let is_first = self.phase == Phase::Joining;
-        let (view, rings) = (&self.view, &self.rings);
+        let (view, rings, roll_call) = (&self.view, &self.rings, &self.roll_call);
         let (proposer, changes) = (&self.proposer, &self.changes);
         let own = self.own.node;
         let quorum_lost = self.quorum_lost;
@@ -317,6 +323,8 @@ impl Membership {
                         let may_spare = quorum_lost || !spared.has(now, memory, subject);
                         !(may_spare && has_answered(subject))
                     } else if changes.doubts.is_accused(subject) {
+                        !has_answered(subject)
+                    } else if is_absent_with_its_watchers(view, rings, roll_call, subject) {
                         !has_answered(subject)
                     } else {
                         proposer.has_waited_long(now)
@@ -352,7 +360,20 @@ pub(super) fn add_all(voters: &[Voter], proposal: &mut Proposal) {
     }
 }
 
-/// Whether a member that nobody accuses must be dead all the same: it has not answered, and none of
+/// Whether a member that nobody accuses must be dead all the same: it was absent when the roll was called, and
+/// so were all of those who would accuse it.
+fn is_absent_with_its_watchers(
+    view: &ClusterView,
+    rings: &Rings,
+    roll_call: &RollCall,
+    subject: Identity,
+) -> bool {
+    let is_absent = |position: usize| roll_call.is_absent(position);
+    view.position(subject.node)
+        .is_some_and(|position| is_absent(position) && rings.successors(position).all(is_absent))
+}
+
+/// The same by a ballot that has waited for them: it has not answered, and none of
 /// those who would accuse it has. `voters` stand in the order of the view's members.
 fn is_dead_with_its_watchers(
     view: &ClusterView,

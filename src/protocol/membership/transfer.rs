@@ -94,9 +94,40 @@ impl Departures {
         &self.0
     }
 
-    fn latest(&self) -> &[(Identity, ChangeReason)] {
-        let start = self.0.len().saturating_sub(DEPARTURES_IN_PART_MAX);
-        self.0.get(start..).unwrap_or_default()
+    /// Those that `part` of `view` tells of, the latest last. All parts together tell first of nodes that are
+    /// away, the latest before others: one of them may ask to come back under the incarnation that went, without
+    /// having heard that it was ever in, and whoever is new must know better. Then of those that are back.
+    fn told_in(&self, part: u16, view: &ClusterView) -> ToldDepartures {
+        let is_away = |gone: &&(Identity, ChangeReason)| view.position(gone.0.node).is_none();
+        let away = self.0.iter().rev().filter(is_away);
+        let back = self.0.iter().rev().filter(|gone| !is_away(gone));
+        let before = usize::from(part).saturating_mul(DEPARTURES_IN_PART_MAX);
+        let told = away.chain(back).skip(before).take(DEPARTURES_IN_PART_MAX);
+        let nobody = Identity {
+            node: view.issuer,
+            incarnation: Incarnation(0),
+        };
+        let mut departures = ToldDepartures {
+            places: [(nobody, ChangeReason::Failed); DEPARTURES_IN_PART_MAX],
+            start: DEPARTURES_IN_PART_MAX,
+        };
+        for (place, gone) in departures.places.iter_mut().rev().zip(told) {
+            *place = *gone;
+            departures.start = departures.start.saturating_sub(1);
+        }
+        departures
+    }
+}
+
+/// The departures of one part of a view.
+struct ToldDepartures {
+    places: [(Identity, ChangeReason); DEPARTURES_IN_PART_MAX],
+    start: usize,
+}
+
+impl ToldDepartures {
+    fn all(&self) -> &[(Identity, ChangeReason)] {
+        self.places.get(self.start..).unwrap_or_default()
     }
 }
 
@@ -135,6 +166,7 @@ impl Transfers {
                 return;
             };
             let start = usize::from(*part).saturating_mul(PART_ENTRIES_MAX);
+            let told = departures.told_in(*part, view);
             let head = ViewPartHead {
                 number: view.number,
                 issuer: view.issuer,
@@ -143,7 +175,7 @@ impl Transfers {
                 part: *part,
                 parts: u16::try_from(parts).unwrap_or(u16::MAX),
                 members_total: u16::try_from(view.count()).unwrap_or(u16::MAX),
-                departures: if *part == 0 { departures.latest() } else { &[] },
+                departures: told.all(),
             };
             let members = view
                 .members()
@@ -390,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn departures_are_told_with_their_reasons_in_the_first_part() -> TestResult {
+    fn departures_are_told_with_their_reasons() -> TestResult {
         let mut departures = Departures::new()?;
         departures.add(identity(1), ChangeReason::Leave);
         departures.add(identity(1), ChangeReason::Failed);
@@ -412,7 +444,8 @@ mod tests {
     }
 
     #[test]
-    fn of_many_departures_the_latest_are_remembered_and_fewer_told() -> TestResult {
+    fn of_many_departures_the_latest_are_remembered_and_as_many_told_as_there_is_room_for(
+    ) -> TestResult {
         let mut departures = Departures::new()?;
         let many = DEPARTURES_MAX as u16 + 10;
         for number in 1..=many {
@@ -420,9 +453,21 @@ mod tests {
         }
         assert_eq!(departures.reason(identity(10)), ChangeReason::Failed);
         assert_eq!(departures.reason(identity(11)), ChangeReason::Leave);
-        let first = many - DEPARTURES_IN_PART_MAX as u16 + 1;
-        let told = departures.latest().iter().map(|(subject, _)| *subject);
-        assert!(told.eq((first..=many).map(identity)));
+        // Nodes 250 and later are back: others are told of first.
+        let view = view(250..=many)?;
+        let in_part = DEPARTURES_IN_PART_MAX as u16;
+        for part in 0..2 {
+            let told = departures.told_in(part, &view);
+            let told = told.all().iter().map(|(subject, _)| *subject);
+            let last = 249 - part * in_part;
+            assert!(told.eq((last - in_part + 1..=last).map(identity)));
+        }
+        let parts = DEPARTURES_MAX.div_ceil(DEPARTURES_IN_PART_MAX) as u16;
+        let told = (0..=parts).map(|part| departures.told_in(part, &view).all().len());
+        assert_eq!(told.sum::<usize>(), DEPARTURES_MAX);
+        let last = departures.told_in(parts - 1, &view);
+        let last = last.all().first().ok_or(Unexpected)?;
+        assert_eq!(last.0, identity(250));
         departures.clear();
         assert_eq!(departures.reason(identity(many)), ChangeReason::Failed);
         Ok(())
@@ -445,7 +490,7 @@ mod tests {
         }
         departures.add_all(&changes);
         let left = (identity(1), ChangeReason::Leave);
-        assert!(departures.latest().contains(&left));
+        assert!(departures.told_in(0, &view(90..=90)?).all().contains(&left));
         Ok(())
     }
 }

@@ -11,7 +11,7 @@
 //!      +------ Heard again <----+------------------------------+-----------------+
 //! ```
 //!
-//! The first accusation goes to the coordinator of the subject's arc. If no view follows, that
+//! Suspicions go to all coordinators, who look into it ([`super::roll_call`]). The first accusation goes to the coordinator of the subject's arc. If no view follows, that
 //! coordinator may be dead itself: further ones go to all coordinators and, a few with each attempt,
 //! to other members, so that the loss of all coordinators at once is survived too. Whoever was told an
 //! accusation is also told that it is taken back: else it would look into the matter itself, by a ballot.
@@ -254,9 +254,9 @@ impl Watch {
     ) -> impl Iterator<Item = &'v crate::protocol::view::MemberRecord> + use<'v, '_> {
         let subject = watched.subject.node;
         let everybody = match watched.statement {
-            Statement::Suspected | Statement::Disputed => false,
+            Statement::Disputed => false,
             Statement::Accused => watched.attempts > 0,
-            Statement::HeardAgain => true,
+            Statement::Suspected | Statement::HeardAgain => true,
         };
         let wanted = if everybody { usize::MAX } else { 1 };
         let others = view.count().max(1);
@@ -365,12 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn a_suspicion_goes_once_to_the_coordinator_of_the_arc() -> TestResult {
+    fn a_suspicion_goes_once_to_all_coordinators() -> TestResult {
         let mut watch = watch()?;
         watch.suspect(at(0), SUBJECT);
         assert!(watch.doubts(SUBJECT.node) && !watch.accuses_anybody());
         assert_eq!(watch.next_deadline(), Some(at(0)));
-        let expected = (1 << 5, Some(ReportRecord::Suspect(SUBJECT, OWN)));
+        let coordinators = 1 << 1 | 1 << 5 | 1 << 9;
+        let expected = (coordinators, Some(ReportRecord::Suspect(SUBJECT, OWN)));
         assert_eq!(said(&mut watch, at(0), OWN)?, expected);
         assert_eq!(watch.next_deadline(), None);
         assert_eq!(said(&mut watch, at(10_000), OWN)?, (0, None));

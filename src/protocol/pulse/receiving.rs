@@ -45,6 +45,12 @@ impl Pulse {
         if header.view != ViewNumber::default() {
             self.heard_anybody_at = now;
         }
+        if header.kind == Kind::Inquiry
+            && self.view != ViewNumber::default()
+            && !self.is_other_view(&header)
+        {
+            self.check_sources(now);
+        }
         if !header.kind.is_pulse() {
             return Ok(PulseVerdict::ForEngine);
         }

@@ -12,6 +12,8 @@ use crate::protocol::time::{Duration, Instant};
 pub(super) enum Silence {
     /// Heartbeats come.
     Watching,
+    /// Nothing is missing, but somebody else may be dead: the first probes are out.
+    Checked,
     /// Too many are missing; the first probe is out.
     Doubted,
     /// A probe was not answered; the engine knows.
@@ -89,7 +91,7 @@ impl Source {
     /// The same node in the next view: if it was found silent, that has to be found out again.
     pub(super) fn in_new_view(self, now: Instant, probe_interval: Duration) -> Self {
         match self.silence {
-            Silence::Watching | Silence::Doubted => self,
+            Silence::Watching | Silence::Checked | Silence::Doubted => self,
             Silence::Silent | Silence::Dead => Self {
                 silence: Silence::Doubted,
                 probes_sent: 0,
@@ -98,6 +100,20 @@ impl Source {
                 ..self
             },
         }
+    }
+
+    /// Somebody is doubted: whether this one is there is found out at once, as after a miss.
+    pub(super) fn check(&mut self, now: Instant, rules: &SilenceRules) {
+        if self.silence == Silence::Watching {
+            self.silence = Silence::Checked;
+            self.begin_probing(now, rules);
+        }
+    }
+
+    fn begin_probing(&mut self, now: Instant, rules: &SilenceRules) {
+        self.probes_sent = 0;
+        self.probe_due = true;
+        self.deadline = now.after(rules.probe_interval);
     }
 
     /// The node was heard: back to watching.
@@ -134,12 +150,16 @@ impl Source {
                     });
                 }
                 self.silence = Silence::Doubted;
-                self.probes_sent = 0;
+                self.begin_probing(now, rules);
+                None
+            }
+            // One lost probe says little of a node that was heard not long ago.
+            Silence::Checked if self.probes_sent.saturating_add(1) < rules.probe_count => {
                 self.probe_due = true;
                 self.deadline = now.after(rules.probe_interval);
                 None
             }
-            Silence::Doubted if rules.probe_count > 1 => {
+            Silence::Checked | Silence::Doubted if self.probes_sent < rules.probe_count => {
                 self.silence = Silence::Silent;
                 self.probe_due = true;
                 self.deadline = now.after(rules.probe_interval);
@@ -153,7 +173,7 @@ impl Source {
                 self.deadline = now.after(rules.probe_interval);
                 None
             }
-            Silence::Doubted | Silence::Silent => {
+            Silence::Checked | Silence::Doubted | Silence::Silent => {
                 self.silence = Silence::Dead;
                 Some(PulseReport::Dead {
                     subject,

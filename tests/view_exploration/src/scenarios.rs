@@ -20,6 +20,8 @@ pub struct Scenario {
     pub members: &'static [u16],
     /// Whether parts of the cluster go on by themselves.
     pub is_partitionable: bool,
+    /// Questions to each member when somebody is accused.
+    pub questions: u32,
     /// What has happened to the members since they formed their view.
     pub stages: &'static [Stage],
     /// Nodes that look for the cluster.
@@ -111,6 +113,7 @@ const QUIET: Scenario = Scenario {
     about: "",
     members: &[1, 2, 3],
     is_partitionable: false,
+    questions: 0,
     stages: &[],
     joining: &[],
     waiting: &[],
@@ -203,6 +206,16 @@ pub const SCENARIOS: &[Scenario] = &[
         leaving: &[3],
         accusations: 1,
         heartbeats: 1,
+        ..QUIET
+    },
+    Scenario {
+        name: "roll-call",
+        about: "one of three leaves while another one crashes, and all are asked whether they are there",
+        questions: 1,
+        leaving: &[3],
+        crashing: &[2],
+        crashes: 1,
+        deadlines: 2,
         ..QUIET
     },
     Scenario {
@@ -343,6 +356,7 @@ impl Scenario {
         let peers = if asks_one { 1 } else { count as u16 };
         let settings = Configuration {
             partitionable: self.is_partitionable.into(),
+            probe_count: self.questions,
             ..SETTINGS
         };
         Local::new(number, life, peers, settings)

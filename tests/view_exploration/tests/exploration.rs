@@ -108,6 +108,11 @@ fn one_is_accused_though_it_is_well() {
 }
 
 #[test]
+fn all_are_asked_whether_they_are_there() {
+    holds_at_first("roll-call");
+}
+
+#[test]
 fn two_propose_a_first_view_at_once() {
     holds_at_first("first-view");
 }

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Asking all members whether they are there, since one of them is doubted.
+//!
+//! ```text
+//!               somebody is doubted            the last question was not answered
+//!  (nothing) -------------------------> Open -----------------------------------> Closed
+//!      ^                                 |                                          |
+//!      |                                 | a new view                               |
+//!      +---------------------------------+------------------------------------------+
+//!                                                     a new view, or it is long ago
+//! ```
+//!
+//! Nodes that crash together are missed one after the other, as their heartbeats were due, and of whom all
+//! watchers have crashed as well nobody would ever say that it is dead. So each coordinator that hears of a doubt
+//! asks everybody at once. Whoever is asked probes all that it watches ([`crate::protocol::pulse`]), and the
+//! coordinator knows who did not answer it: those are *absent*. That alone puts nobody out, since it may be
+//! this node's own link that does not work; but who is absent is not waited for as a witness, and who is absent
+//! together with all of its watchers is dead. Where most members are absent it is this node that hears nothing,
+//! and nobody counts as absent.
+
+use crate::protocol::limits::NODES_MAX;
+use crate::protocol::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
+enum State {
+    /// Nothing was asked in this view, or long ago.
+    Idle,
+    /// So many questions were asked.
+    Open(u32),
+    /// All questions were asked, and there was time to answer.
+    Closed,
+}
+
+/// Positions of a view's members.
+const WORDS: usize = NODES_MAX.div_ceil(u64::BITS as usize);
+
+/// The latest roll call in the present view.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
+pub(super) struct RollCall {
+    state: State,
+    called_at: Instant,
+    /// When the next question is due, or the time to answer the last one is over.
+    ask_at: Instant,
+    /// One bit for each position in the view.
+    present: [u64; WORDS],
+    /// Members of the view.
+    members: usize,
+    questions: u32,
+    interval: Duration,
+    pause: Duration,
+}
+
+impl RollCall {
+    /// Asks `questions` times (0: never), `interval` apart. What came of it holds for `pause`, the shortest time
+    /// between two roll calls.
+    pub(super) const fn new(questions: u32, interval: Duration, pause: Duration) -> Self {
+        Self {
+            state: State::Idle,
+            called_at: Instant::ZERO,
+            ask_at: Instant::ZERO,
+            present: [0; WORDS],
+            members: 0,
+            questions,
+            interval,
+            pause,
+        }
+    }
+
+    /// Another view has other members.
+    pub(super) fn clear(&mut self) {
+        self.state = State::Idle;
+    }
+
+    /// Somebody is doubted, in a view of so many members.
+    pub(super) fn begin(&mut self, now: Instant, members: usize) {
+        if self.state == State::Idle && self.questions > 0 {
+            self.state = State::Open(0);
+            self.called_at = now;
+            self.ask_at = now;
+            self.present = [0; WORDS];
+            self.members = members;
+        }
+    }
+
+    /// Does what is due. Whether all who are not known to be present are to be asked now.
+    pub(super) fn advance(&mut self, now: Instant) -> bool {
+        match self.state {
+            State::Open(asked) if now >= self.ask_at && asked < self.questions => {
+                self.state = State::Open(asked.saturating_add(1));
+                self.ask_at = now.after(self.interval);
+                return true;
+            }
+            State::Open(_) if now >= self.ask_at => self.state = State::Closed,
+            _ => {}
+        }
+        if self.state == State::Closed && now >= self.ends_at() {
+            self.state = State::Idle;
+        }
+        false
+    }
+
+    fn ends_at(&self) -> Instant {
+        self.called_at.after(self.pause).max(self.ask_at)
+    }
+
+    /// The member in this position of the view was heard.
+    pub(super) fn note_present(&mut self, position: usize) {
+        let (word, bit) = place_of(position);
+        if let Some(word) = self.present.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    /// Whether a roll call is going on.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Whether the member in this position was heard since the roll was called.
+    pub(super) fn is_present(&self, position: usize) -> bool {
+        let (word, bit) = place_of(position);
+        self.present.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Whether the member in this position has not answered one question, though most others have.
+    pub(super) fn is_absent(&self, position: usize) -> bool {
+        self.state == State::Closed && !self.is_present(position) && self.has_heard_most()
+    }
+
+    fn has_heard_most(&self) -> bool {
+        let words = self.present.iter();
+        let present: u32 = words.map(|word| word.count_ones()).sum();
+        (present as usize).saturating_mul(2) > self.members
+    }
+
+    /// When something is to be done although nothing comes in.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Idle => None,
+            State::Open(_) => Some(self.ask_at),
+            State::Closed => Some(self.ends_at()),
+        }
+    }
+}
+
+/// The word that holds a position, and its bit in there.
+const fn place_of(position: usize) -> (usize, u64) {
+    let bits = u64::BITS as usize;
+    (position / bits, 1 << (position % bits))
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_roll_call))]
+mod tests {
+    use super::*;
+    use crate::protocol::test_support::{at, span, TestResult, Unexpected};
+
+    const QUESTIONS: u32 = 4;
+    const LAST: usize = NODES_MAX - 1;
+
+    fn roll_call() -> RollCall {
+        RollCall::new(QUESTIONS, span(25), span(1000))
+    }
+
+    #[test]
+    fn who_answers_no_question_is_absent_when_the_last_one_is_over() -> TestResult {
+        let mut roll = roll_call();
+        assert_eq!(roll.next_deadline(), None);
+        roll.begin(at(100), 3);
+        for asked_at in [100, 125, 150, 175] {
+            assert_eq!(roll.next_deadline(), Some(at(asked_at)));
+            assert!(roll.advance(at(asked_at)) && roll.is_open());
+            roll.note_present(0);
+            roll.note_present(2);
+            assert!(!roll.is_absent(LAST));
+        }
+        assert!(!roll.advance(at(200)) && !roll.is_open());
+        assert!(roll.is_absent(1) && roll.is_absent(LAST) && !roll.is_absent(0));
+        // Who is heard later is there after all.
+        roll.note_present(LAST);
+        assert!(!roll.is_absent(LAST));
+        Ok(())
+    }
+
+    #[test]
+    fn whoever_was_asleep_asks_as_often_all_the_same() -> TestResult {
+        let mut roll = roll_call();
+        roll.begin(at(0), 3);
+        let mut now = at(5000);
+        for _ in 0..QUESTIONS {
+            assert!(roll.advance(now) && !roll.advance(now));
+            assert!(roll.is_open());
+            now = roll.next_deadline().ok_or(Unexpected)?;
+        }
+        assert_eq!(now, at(5100));
+        assert!(!roll.advance(now) && !roll.is_open());
+        Ok(())
+    }
+
+    #[test]
+    fn the_roll_is_called_once_in_a_while_or_in_a_view() -> TestResult {
+        let mut roll = roll_call();
+        roll.begin(at(0), 3);
+        roll.note_present(0);
+        roll.note_present(1);
+        while roll.is_open() {
+            let now = roll.next_deadline().ok_or(Unexpected)?;
+            roll.advance(now);
+        }
+        assert!(roll.is_absent(3));
+        roll.begin(at(500), 3);
+        assert!(!roll.is_open() && roll.next_deadline() == Some(at(1000)));
+        assert!(!roll.advance(at(1000)) && !roll.is_absent(3));
+        roll.begin(at(1000), 3);
+        assert!(roll.is_open());
+        roll.clear();
+        roll.begin(at(1001), 3);
+        assert!(roll.is_open() && roll.advance(at(1001)));
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_is_absent_for_a_node_that_hears_no_majority() {
+        for (present, hears_most) in [(2, false), (3, true)] {
+            let mut roll = roll_call();
+            roll.begin(at(0), 4);
+            (0..present).for_each(|position| roll.note_present(position));
+            for questions in 0..=u64::from(QUESTIONS) {
+                roll.advance(at(25 * questions));
+            }
+            assert_eq!(roll.is_absent(3), hears_most);
+        }
+    }
+
+    #[test]
+    fn who_wants_no_probes_gets_no_roll_call() {
+        let mut roll = RollCall::new(0, span(25), span(1000));
+        roll.begin(at(0), 3);
+        assert!(!roll.is_open() && roll.next_deadline().is_none());
+    }
+}
