@@ -32,6 +32,8 @@
 //! moves by as much as it was late, so that a machine that was stopped or starved accuses nobody
 //! for what it could not have heard.
 
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod check_tests;
 mod delays;
 mod detector;
 mod gossip;

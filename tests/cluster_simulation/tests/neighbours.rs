@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Neighbours that crash at once, as many as leave a quorum: they go in one view, although most of them were
-//! watched by nodes that have crashed too.
+//! watched by nodes that have crashed too, and that takes hardly longer than for one. All in virtual time.
 
 use cluster_simulation::neighbours::crash;
+use cluster_simulation::timing::MS;
+
+/// What several may take, to what one takes.
+const MORE_PER_CENT: u64 = 10;
 
 #[test]
 fn neighbours_that_crash_at_once_go_in_one_view() {
@@ -14,5 +18,39 @@ fn neighbours_that_crash_at_once_go_in_one_view() {
                 assert_eq!(views, 1, "{crashes} of {nodes}, seed {seed}");
             }
         }
+    }
+}
+
+#[test]
+fn several_at_once_take_hardly_longer_than_one() {
+    let median_ns = |nodes, crashes, seeds| {
+        let mut times: Vec<u64> = (1..=seeds)
+            .map(|seed| crash(nodes, crashes, seed).took_ns)
+            .collect();
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    for (nodes, seeds) in [(8, 100), (16, 60), (32, 20)] {
+        let of_one = median_ns(nodes, 1, seeds);
+        for crashes in 2..nodes / 2 {
+            let took = median_ns(nodes, crashes, seeds);
+            assert!(
+                took * 100 <= of_one * (100 + MORE_PER_CENT),
+                "{crashes} of {nodes}: {} ms, one {} ms (seeds 1 to {seeds})",
+                took / MS,
+                of_one / MS
+            );
+        }
+    }
+}
+
+#[test]
+fn half_of_a_large_cluster_goes_within_the_time_of_a_few_although_their_watchers_go_too() {
+    for seed in 1..=5 {
+        let outcome = crash(64, 31, seed);
+        assert!(
+            outcome.views == 1 && outcome.took_ns < 300 * MS,
+            "{outcome:?}, seed {seed}"
+        );
     }
 }
