@@ -10,7 +10,7 @@ use std::rc::Rc;
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, RefusalReason};
-use kcgcs_protocol::protocol::pulse::PulseReport;
+use kcgcs_protocol::protocol::pulse::{PulsePeer, PulseReport};
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::{address, Lab};
 
@@ -559,5 +559,53 @@ fn an_accusation_that_is_taken_back_changes_no_view() {
             let after = lab.hosts[&1].node.view().unwrap().number;
             assert_eq!(after, view, "{victim} and {watcher}");
         }
+    }
+}
+
+#[test]
+fn what_a_doubted_watcher_says_alone_costs_no_view() {
+    // With two rings one other watcher is left, and it hears the node.
+    let settings = Configuration {
+        rings: 2,
+        ..Configuration::DEFAULT
+    };
+    for doubted in 1..=9 {
+        let mut lab = Lab::new(9, settings);
+        let all: Vec<u16> = (1..=9).collect();
+        lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+        lab.run_for(1_000);
+        let view = lab.view_number(1);
+        // Somebody says of it that it is dead, and it says so of all that it watches.
+        let watched_by = |lab: &Lab, number: u16| -> Vec<u16> {
+            let mut sources = Vec::new();
+            let host = &lab.hosts[&number];
+            let mut add = |peer: PulsePeer, _| sources.push(peer.identity.node.number());
+            host.pulse.for_each_source(lab.now, &mut add);
+            sources
+        };
+        let accuser = all
+            .iter()
+            .copied()
+            .find(|n| watched_by(&lab, *n).contains(&doubted));
+        let mut accusations = vec![(accuser.unwrap(), doubted)];
+        let watched = watched_by(&lab, doubted);
+        accusations.extend(watched.into_iter().map(|subject| (doubted, subject)));
+        // It hears nothing for a moment, so it does not answer those who ask, but for the last probe.
+        lab.filter = Box::new(move |_, to, _| to != doubted);
+        for (watcher, number) in accusations {
+            let report = PulseReport::Dead {
+                subject: lab.hosts[&number].node.identity(),
+                silence_ms: 275,
+            };
+            let now = lab.now;
+            lab.host(watcher).node.handle_pulse_report(now, report);
+            lab.let_out(watcher);
+            lab.run_for(1);
+        }
+        lab.run_for(60);
+        lab.filter = Box::new(|_, _, _| true);
+        lab.run_for(2_000);
+        assert!(lab.agree(&all), "{doubted} is doubted");
+        assert_eq!(lab.view_number(1), view, "{doubted} is doubted");
     }
 }

@@ -412,8 +412,8 @@ impl Membership {
             }
             Phase::Member | Phase::Leaving => {
                 self.advance_pin(now, outbox);
-                self.advance_roll_call(now, outbox);
                 self.advance_watch(now, outbox);
+                self.advance_roll_call(now, outbox);
                 self.advance_doubts(now, outbox);
                 self.advance_farewell(now, outbox);
                 self.advance_quorum(now, outbox);

@@ -416,12 +416,14 @@ impl Proposer {
         ];
         let ahead = moments.into_iter().flatten().filter(|at| *at > now);
         self.look_at = ahead.min().unwrap_or(self.long_until);
-        let is_awaited = |voter: &Voter| match patience(voter.identity) {
-            _ if voter.promised => false,
-            Patience::None => false,
-            Patience::Settling => self.settled_at.is_some_and(|at| now < at),
-            Patience::Short => now < self.short_until,
-            Patience::Long => now < self.long_until,
+        let is_awaited = |voter: &Voter| {
+            !voter.promised
+                && match patience(voter.identity) {
+                    Patience::None => false,
+                    Patience::Settling => self.settled_at.is_some_and(|at| now < at),
+                    Patience::Short => now < self.short_until,
+                    Patience::Long => now < self.long_until,
+                }
         };
         self.stage == Stage::Preparing
             && (self.found.ballot.is_none() || self.found.is_complete())

@@ -256,8 +256,8 @@ impl Doubts {
     }
 
     /// Whether `watcher`, who might speak up about `subject`, cannot: it is to be excluded itself, or
-    /// somebody accuses it who is not among the accusers of the subject. (One deaf node accuses all
-    /// that it watches; that must not silence those who hear them.)
+    /// somebody accuses it who is not the subject nor among the accusers of the subject. (One deaf node
+    /// accuses all that it watches; that must not silence those who hear them, nor those who hear it.)
     pub(super) fn is_silenced(&self, watcher: Identity, subject: Identity) -> bool {
         let Some(doubt) = self
             .doubts
@@ -273,6 +273,7 @@ impl Doubts {
                 .0
                 .iter()
                 .flatten()
+                .filter(|accuser| **accuser != subject.node)
                 .any(|accuser| accusers.is_none_or(|of_subject| !of_subject.accusing.has(*accuser)))
     }
 

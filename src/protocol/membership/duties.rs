@@ -47,13 +47,15 @@ impl Membership {
                 let Some(position) = view.position(subject.node) else {
                     return 1;
                 };
+                let is_absent = roll_call.is_absent(position);
                 let mut watchers = [None; WATCHED_MAX];
                 for watcher in rings.successors(position) {
                     let Some(member) = view.members().get(watcher) else {
                         continue;
                     };
-                    if doubts.is_silenced(member.identity, subject)
-                        || roll_call.is_absent(watcher)
+                    let is_gone = is_absent && roll_call.is_absent(watcher);
+                    if is_gone
+                        || doubts.is_silenced(member.identity, subject)
                         || watchers.contains(&Some(watcher))
                     {
                         continue;
@@ -64,7 +66,12 @@ impl Membership {
                 }
                 let able = watchers.iter().flatten().count();
                 if !doubts.is_contradicted(subject) {
-                    return able.min(wanted);
+                    // Who is not waited for since it is doubted itself does not count as one of those either.
+                    let doubted = doubts.accusers(subject).filter(|accuser| {
+                        view.member(*accuser)
+                            .is_some_and(|member| doubts.is_silenced(member.identity, subject))
+                    });
+                    return able.min(wanted).saturating_add(doubted.count());
                 }
                 // All who are able must say so; what others have said counts for nothing.
                 let is_able = |accuser: NodeId| {

@@ -147,14 +147,10 @@ impl Membership {
         }
     }
 
-    /// Whatever a member says, it is there.
-    fn note_present(&mut self, sender: Identity, from: PeerAddress) {
+    /// A member has answered, whatever it was asked.
+    fn note_present(&mut self, sender: Identity) {
         let position = self.view.position(sender.node);
-        let members = self.view.members();
-        if let Some(position) = position.filter(|position| {
-            let member = members.get(*position);
-            member.is_some_and(|member| member.identity == sender && member.address == from)
-        }) {
+        if let Some(position) = position.filter(|_| self.view.has(sender)) {
             self.roll_call.note_present(position);
         }
     }
@@ -180,7 +176,6 @@ impl Membership {
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
         let sender = header.sender;
-        self.note_present(sender, from);
         match header.kind {
             Kind::Join => self.handle_join(now, header, from, parse_join(body)?, outbox),
             Kind::JoinAnswer => {
@@ -221,6 +216,7 @@ impl Membership {
             Kind::Promise => {
                 let promise = parse_promise(body)?;
                 self.check_view(now, header, from, outbox)?;
+                self.note_present(sender);
                 self.highest_round = self.highest_round.max(promise.ballot.round);
                 if self.proposer.stage() == Stage::Idle {
                     return Err(Counter::DroppedUnexpected);
@@ -309,6 +305,7 @@ impl Membership {
                 if !body.is_empty() {
                     return Err(Counter::DroppedLength);
                 }
+                self.note_present(sender);
                 self.proposer.take_presence(sender);
                 self.take_inquiry_answer(now, sender, outbox)?;
             }

@@ -15,12 +15,13 @@
 //! watchers have crashed as well nobody would ever say that it is dead. So each coordinator that hears of a doubt
 //! asks everybody at once. Whoever is asked probes all that it watches ([`crate::protocol::pulse`]), and the
 //! coordinator knows who did not answer it: those are *absent*. That alone puts nobody out, since it may be
-//! this node's own link that does not work; but who is absent is not waited for as a witness, and who is absent
-//! together with all of its watchers is dead. Where most members are absent it is this node that hears nothing,
-//! and nobody counts as absent.
+//! this node's own link that does not work; but of who is absent those witnesses are not waited for that are absent
+//! as well, and who is absent together with all of its watchers is dead. Where no quorum is present it may be this
+//! node that hears nothing, and nobody counts as absent.
 
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
+use crate::protocol::view::is_quorum;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
@@ -124,15 +125,15 @@ impl RollCall {
         self.present.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Whether the member in this position has not answered one question, though most others have.
+    /// Whether the member in this position has not answered one question, though a quorum has.
     pub(super) fn is_absent(&self, position: usize) -> bool {
-        self.state == State::Closed && !self.is_present(position) && self.has_heard_most()
+        self.state == State::Closed && !self.is_present(position) && self.is_quorum_present()
     }
 
-    fn has_heard_most(&self) -> bool {
+    fn is_quorum_present(&self) -> bool {
         let words = self.present.iter();
         let present: u32 = words.map(|word| word.count_ones()).sum();
-        (present as usize).saturating_mul(2) > self.members
+        is_quorum(present as usize, self.members, self.is_present(0))
     }
 
     /// When something is to be done although nothing comes in.
@@ -222,15 +223,24 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_absent_for_a_node_that_hears_no_majority() {
-        for (present, hears_most) in [(2, false), (3, true)] {
+    fn nobody_is_absent_for_a_node_that_hears_no_quorum() {
+        // Who is heard of four, whether somebody else is absent.
+        let table: [(&[usize], bool); 4] = [
+            (&[0], false),
+            (&[1, 2], false),
+            (&[0, 2], true),
+            (&[0, 1, 2], true),
+        ];
+        for (present, expected) in table {
             let mut roll = roll_call();
             roll.begin(at(0), 4);
-            (0..present).for_each(|position| roll.note_present(position));
+            for position in present {
+                roll.note_present(*position);
+            }
             for questions in 0..=u64::from(QUESTIONS) {
                 roll.advance(at(25 * questions));
             }
-            assert_eq!(roll.is_absent(3), hears_most);
+            assert_eq!(roll.is_absent(3), expected);
         }
     }
 

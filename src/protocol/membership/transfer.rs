@@ -102,7 +102,9 @@ impl Departures {
         let away = self.0.iter().rev().filter(is_away);
         let back = self.0.iter().rev().filter(|gone| !is_away(gone));
         let before = usize::from(part).saturating_mul(DEPARTURES_IN_PART_MAX);
-        let told = away.chain(back).skip(before).take(DEPARTURES_IN_PART_MAX);
+        let is_more = before < self.0.len();
+        let in_part = if is_more { DEPARTURES_IN_PART_MAX } else { 0 };
+        let told = away.chain(back).skip(before).take(in_part);
         let nobody = Identity {
             node: view.issuer,
             incarnation: Incarnation(0),

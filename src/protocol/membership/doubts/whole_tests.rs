@@ -221,6 +221,10 @@ mod tests {
         doubts.accuse(at(10), identity(2), node(4));
         assert!(doubts.is_silenced(identity(2), SUBJECT));
         assert!(!doubts.is_silenced(identity(7), SUBJECT));
+        // What the subject says of its watchers silences none of them.
+        doubts.accuse(at(10), identity(5), SUBJECT.node);
+        assert!(!doubts.is_silenced(identity(5), SUBJECT));
+        assert!(doubts.is_silenced(identity(5), identity(3)));
         Ok(())
     }
 
