@@ -322,9 +322,9 @@ impl Membership {
                     if changes.doubts.is_confirmed(subject) {
                         let may_spare = quorum_lost || !spared.has(now, memory, subject);
                         !(may_spare && has_answered(subject))
-                    } else if changes.doubts.is_accused(subject) {
-                        !has_answered(subject)
-                    } else if is_absent_with_its_watchers(view, rings, roll_call, subject) {
+                    } else if changes.doubts.is_accused(subject)
+                        || is_absent_with_its_watchers(view, rings, roll_call, subject)
+                    {
                         !has_answered(subject)
                     } else {
                         proposer.has_waited_long(now)
