@@ -32,8 +32,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const AFTERMATH: Duration = Duration::from_secs(1);
 /// Rounds of a spin that takes about a second if nothing disturbs it.
 const ROUNDS_OF_A_SECOND: u64 = 200_000_000;
-/// How long a cluster may take to form.
-const FORMING_LIMIT: Duration = Duration::from_secs(60);
 /// So many cuts at most where the host is kept long by each.
 const CUTS_OF_DEAR: usize = 2;
 /// Percent of the packets that are lost on every port.
@@ -104,7 +102,7 @@ struct Treatment {
     spin_seconds: u64,
     /// Bound of the random time before a cut, so that cuts come at any phase.
     phase: Duration,
-    /// How long it may take to notice a cut, or to become whole again.
+    /// How long it may take to form, to notice a cut, or to become whole again.
     limit: Duration,
 }
 
@@ -250,7 +248,7 @@ impl Bout<'_> {
     /// As [`Self::wait_until_whole`]. Who forms no cluster may have had no processor to do so.
     fn form(&self, running: &mut dyn Running, watch: &mut Watch) -> Result<u64, String> {
         let (start, idle_before_ns) = (Instant::now(), idle_ns()?);
-        let whole = self.wait_until_whole(running, watch, FORMING_LIMIT);
+        let whole = self.wait_until_whole(running, watch, self.contender.treatment.limit);
         let idle_ns = idle_ns()?.saturating_sub(idle_before_ns);
         let busy = 1.0 - idle_ns as f64 / start.elapsed().as_nanos() as f64;
         whole.map_err(|why| {
