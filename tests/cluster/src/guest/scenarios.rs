@@ -112,7 +112,6 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         "crashes-64" => crashes::of_sixty_four(surroundings),
         "restarts-64" => crashes::restarts_of_sixty_four(surroundings),
         "partitions" => partitions::tests(surroundings),
-        "partitions-64" => partitions::of_sixty_four(surroundings),
         "parts" => parts::tests(surroundings),
         "flapping" => flapping::tests(surroundings),
         "hogs" => hogs::tests(surroundings),

@@ -110,9 +110,9 @@ impl Formed {
     }
 }
 
-/// The members on all nodes, or of many on some, multicast until the kernel takes no more from them, or often enough.
+/// The member on each node multicasts until the kernel takes no more from it, or often enough.
 pub(super) fn load(cluster: &mut Cluster) -> Result<(), String> {
-    for node in some(&cluster.all()) {
+    for node in cluster.all() {
         for _ in 0..BURST {
             if cluster.send(node)?.is_none() {
                 break;

@@ -35,34 +35,7 @@ const TESTS: [(&str, bool, Check); 5] = [
     (
         "three_ways_without_a_majority_under_load",
         false,
-        |formed, remarks| {
-            part_without_majority(formed, &[&[1, 2, 3], &[4, 5, 6], &[7, 8]], remarks)
-        },
-    ),
-];
-
-/// The tests of the suite `partitions-64`. Neighbours on a ring part in most of them.
-const LARGE: [(&str, Check); 4] = [
-    ("thirty_two_and_thirty_two_under_load", |formed, remarks| {
-        let (odd, even) = parted(formed, |node| node % 2 == 1);
-        part(formed, &[&odd, &even], remarks)
-    }),
-    ("forty_and_twenty_four_under_load", |formed, remarks| {
-        let (rest, out) = parted(formed, |node| node > 24);
-        part(formed, &[&rest, &out], remarks)
-    }),
-    ("fifty_six_and_eight_under_load", |formed, remarks| {
-        let (rest, out) = parted(formed, |node| node % 8 != 1);
-        part(formed, &[&rest, &out], remarks)
-    }),
-    (
-        "three_ways_without_a_majority_under_load",
-        |formed, remarks| {
-            let (first, others) = parted(formed, |node| node % 3 == 0);
-            let (second, third): (Vec<u16>, Vec<u16>) =
-                others.into_iter().partition(|node| node % 3 == 1);
-            part_without_majority(formed, &[&first, &second, &third], remarks)
-        },
+        part_without_majority,
     ),
 ];
 
@@ -78,17 +51,6 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         .map(|(name, _, check)| (name, check))
         .collect();
     tests_of_one_cluster("partitions", plan, surroundings, &checks)
-}
-
-/// The tests of the suite `partitions-64`.
-pub(super) fn of_sixty_four(surroundings: Surroundings) -> Vec<Test> {
-    tests_of_one_cluster("partitions-64", Plan::of(64), surroundings, &LARGE)
-}
-
-/// The nodes for which `is_first` is true, and the others.
-fn parted(formed: &Formed, is_first: fn(u16) -> bool) -> (Vec<u16>, Vec<u16>) {
-    let all = formed.cluster.all().into_iter();
-    all.partition(|node| is_first(*node))
 }
 
 /// The first part goes on in one view, the others wait; when the network is whole, these come back.
@@ -124,11 +86,7 @@ fn part(formed: &mut Formed, parts: &[&[u16]], remarks: &mut Vec<String>) -> Res
 }
 
 /// All parts wait, nobody gives up, and all go on in one view when the network is whole.
-fn part_without_majority(
-    formed: &mut Formed,
-    parts: &[&[u16]],
-    remarks: &mut Vec<String>,
-) -> Result<(), String> {
+fn part_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let all = formed.cluster.all();
     let sent = formed.cluster.messages_sent();
     let mut lives = Vec::new();
@@ -136,7 +94,10 @@ fn part_without_majority(
         lives.push(formed.cluster.status(node)?.incarnation);
     }
     multicast(formed)?;
-    formed.cluster.network.part(parts)?;
+    formed
+        .cluster
+        .network
+        .part(&[&[1, 2, 3], &[4, 5, 6], &[7, 8]])?;
     let begin = Instant::now();
     formed.wait_under_load("all nodes see no quorum", |cluster| {
         for &node in &all {
