@@ -6,7 +6,8 @@ help:
 	@echo 'make demo        a cluster of virtual machines that shows what KCGCS does'
 	@echo 'make test        all tests'
 	@echo 'make simulate    the protocol in simulated time: SEEDS=2000, FIRST_SEED=n, NODES=n'
-	@echo 'make bench       measurements in one virtual machine; one part: scripts/run-bench detection'
+	@echo 'make bench       measurements in virtual machines, TIPC and Corosync next to it (hours, and 18 GB of'
+	@echo '                 memory, for these); without them: scripts/run-bench; one part: scripts/run-bench detection'
 	@echo 'make lint        formatting and static checks'
 	@echo 'make module      the kernel modules for the stock Debian kernel of the tests,'
 	@echo '                 or for your own kernel: KDIR=<its build folder>'
@@ -44,6 +45,7 @@ simulate:
 
 bench:
 	@scripts/run-bench
+	@scripts/run-bench peers
 
 lint:
 	@scripts/lint
