@@ -17,7 +17,7 @@
 //! coordinator knows who did not answer it: those are *absent*. That alone puts nobody out, since it may be
 //! this node's own link that does not work; but of who is absent those witnesses are not waited for that are absent
 //! as well, and who is absent together with all of its watchers is dead. Where no quorum is present it may be this
-//! node that hears nothing, and nobody counts as absent.
+//! node that hears nothing, and nobody counts as absent. Nor while this node itself is late: then it asks once more.
 
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
@@ -88,12 +88,17 @@ impl RollCall {
     /// Does what is due. Whether all who are not known to be present are to be asked now.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
         match self.state {
-            State::Open(asked) if now >= self.ask_at && asked < self.questions => {
-                self.state = State::Open(asked.saturating_add(1));
-                self.ask_at = now.after(self.interval);
-                return true;
+            State::Open(asked) if now >= self.ask_at => {
+                // Who is late itself may not have come to read the answers.
+                let is_late = asked > 0 && now >= self.ask_at.after(self.interval);
+                if is_late || asked < self.questions {
+                    let more = u32::from(!is_late);
+                    self.state = State::Open(asked.saturating_add(more));
+                    self.ask_at = now.after(self.interval);
+                    return true;
+                }
+                self.state = State::Closed;
             }
-            State::Open(_) if now >= self.ask_at => self.state = State::Closed,
             _ => {}
         }
         if self.state == State::Closed && now >= self.ends_at() {
@@ -198,6 +203,18 @@ mod tests {
         assert_eq!(now, at(5100));
         assert!(!roll.advance(now) && !roll.is_open());
         Ok(())
+    }
+
+    #[test]
+    fn a_question_that_this_node_was_too_late_for_does_not_count() {
+        let mut roll = roll_call();
+        roll.begin(at(0), 3);
+        for now in [0, 25, 50, 75] {
+            assert!(roll.advance(at(now)));
+        }
+        // The time to answer was over at 100 ms.
+        assert!(roll.advance(at(125)) && roll.is_open());
+        assert!(!roll.advance(at(150)) && !roll.is_open());
     }
 
     #[test]
