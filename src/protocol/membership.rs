@@ -75,6 +75,9 @@ use crate::platform::{BoundedVec, OutOfMemory, Owned};
 /// How long a node that leaves waits for the others to agree.
 const LEAVE_TIMEOUT: Duration = Duration::from_milliseconds(1000);
 
+/// Who has not asked for so many rounds of looking for a cluster is not let in any more.
+const JOIN_ROUNDS: u64 = 8;
+
 /// Where a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
@@ -217,6 +220,7 @@ impl Membership {
                 doubts,
                 milliseconds(settings.batching_ms),
                 probing.plus(interval).plus(retransmit),
+                configuration.formation_round().times(JOIN_ROUNDS),
             )?)?,
             roll_call: RollCall::new(
                 settings.probe_count,

@@ -42,6 +42,7 @@ impl Membership {
             self.answer_other_part(from, outbox);
             return;
         }
+        self.changes.renew_join(now, joiner);
         match self.phase {
             Phase::Joining => {
                 let (last_view, primary) = (request.last_view, request.primary);

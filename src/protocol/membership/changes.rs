@@ -13,12 +13,22 @@ use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::{ClusterView, MemberRecord};
 use crate::protocol::wire::membership::Change;
 
+/// A node that wants to come in.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
+struct Joiner {
+    identity: Identity,
+    address: PeerAddress,
+    /// When it was last heard of: it asks again and again.
+    heard_at: Instant,
+}
+
 /// Changes that wait for the next view.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Changes {
     /// Who may be dead.
     pub(super) doubts: Doubts,
-    joins: BoundedVec<(Identity, PeerAddress)>,
+    joins: BoundedVec<Joiner>,
     /// The latest view that any of those knows of who want to come in.
     joiners_view: ViewNumber,
     /// Who goes without being dead: by its own wish, or since an administrator wants it out.
@@ -27,15 +37,18 @@ pub(super) struct Changes {
     since: Option<Instant>,
     batching: Duration,
     settling: Duration,
+    /// Who has not asked to come in for so long does not want to any more, or is dead.
+    freshness: Duration,
 }
 
 impl Changes {
     /// No changes. They are collected for `batching`, and for `settling` at most while somebody is
-    /// suspected and neither confirmed nor cleared.
+    /// suspected and neither confirmed nor cleared. Whoever wants to come in asks more often than `freshness`.
     pub(super) fn new(
         doubts: Doubts,
         batching: Duration,
         settling: Duration,
+        freshness: Duration,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
             doubts,
@@ -45,6 +58,7 @@ impl Changes {
             since: None,
             batching,
             settling,
+            freshness,
         })
     }
 
@@ -67,8 +81,9 @@ impl Changes {
         // Watchers say again what they still have to say.
         self.doubts.clear();
         self.leavers.retain(|(subject, _)| view.has(*subject));
-        self.joins.retain(|(joiner, _)| {
-            !has_gone(*joiner)
+        self.joins.retain(|joiner| {
+            let joiner = joiner.identity;
+            !has_gone(joiner)
                 && view
                     .member(joiner.node)
                     .is_none_or(|member| member.identity.incarnation < joiner.incarnation)
@@ -76,8 +91,11 @@ impl Changes {
         self.since = self.is_any().then_some(now);
     }
 
-    /// To be called when `doubts` may have got a confirmed subject.
+    /// To be called when `doubts` may have got a confirmed subject, and before anything is proposed.
     pub(super) fn update(&mut self, now: Instant) {
+        let freshness = self.freshness;
+        self.joins
+            .retain(|joiner| now < joiner.heard_at.after(freshness));
         if !self.is_any() {
             self.since = None;
         } else if self.since.is_none() {
@@ -99,19 +117,29 @@ impl Changes {
         last_view: ViewNumber,
     ) {
         self.joiners_view = self.joiners_view.max(last_view);
-        match self
-            .joins
-            .as_mut_slice()
-            .iter_mut()
-            .find(|(known, _)| known.node == joiner.node)
-        {
-            Some(known) if known.0.incarnation <= joiner.incarnation => *known = (joiner, address),
+        let mut joins = self.joins.as_mut_slice().iter_mut();
+        let known = joins.find(|known| known.identity.node == joiner.node);
+        let new = Joiner {
+            identity: joiner,
+            address,
+            heard_at: now,
+        };
+        match known {
+            Some(known) if known.identity.incarnation <= joiner.incarnation => *known = new,
             Some(_) => {}
             None => {
-                let _ = self.joins.push((joiner, address));
+                let _ = self.joins.push(new);
             }
         }
         self.update(now);
+    }
+
+    /// A node still wants to come in, whether or not it may now.
+    pub(super) fn renew_join(&mut self, now: Instant, joiner: Identity) {
+        let mut joins = self.joins.as_mut_slice().iter_mut();
+        if let Some(known) = joins.find(|known| known.identity == joiner) {
+            known.heard_at = now;
+        }
     }
 
     /// A member wants to go, or is to. Whether that is news.
@@ -185,7 +213,12 @@ impl Changes {
                 }
             }
         }
-        for (joiner, address) in self.joins.iter() {
+        for Joiner {
+            identity: joiner,
+            address,
+            ..
+        } in self.joins.iter()
+        {
             let comes = match view.member(joiner.node) {
                 None => true,
                 Some(member) => {
@@ -215,12 +248,12 @@ impl Changes {
         debug_assert!(view.has(member.identity));
         self.joins
             .iter()
-            .find(|(joiner, address)| {
-                joiner.node == member.identity.node
-                    && joiner.incarnation > member.identity.incarnation
-                    && *address == member.address
+            .find(|joiner| {
+                joiner.identity.node == member.identity.node
+                    && joiner.identity.incarnation > member.identity.incarnation
+                    && joiner.address == member.address
             })
-            .map(|(joiner, _)| *joiner)
+            .map(|joiner| joiner.identity)
     }
 }
 
@@ -263,10 +296,17 @@ mod tests {
     const BATCHING_MS: u64 = 10;
     const NO_VIEW: ViewNumber = ViewNumber(0);
     const SETTLING_MS: u64 = 200;
+    const FRESHNESS_MS: u64 = 2000;
 
     fn changes() -> Result<Changes, Unexpected> {
         let doubts = Doubts::new(span(500), span(300), span(30))?;
-        Ok(Changes::new(doubts, span(BATCHING_MS), span(SETTLING_MS))?)
+        let (batching, settling) = (span(BATCHING_MS), span(SETTLING_MS));
+        Ok(Changes::new(
+            doubts,
+            batching,
+            settling,
+            span(FRESHNESS_MS),
+        )?)
     }
 
     /// What is proposed to follow `view`; the subjects of confirmed doubts are dead.
@@ -452,6 +492,22 @@ mod tests {
         let mut last = FreeSlots(NODES_MAX as u16 - 1);
         assert_eq!(last.next(&view), Some(Slot(NODES_MAX as u16)));
         assert_eq!(last.next(&view), None);
+        Ok(())
+    }
+
+    #[test]
+    fn who_has_not_asked_again_for_long_is_not_let_in() -> TestResult {
+        let (mut changes, view) = (changes()?, view(1..=3)?);
+        changes.add_join(at(100), identity(4), address(4), NO_VIEW);
+        changes.add_join(at(100), identity(5), address(5), NO_VIEW);
+        changes.add_join(at(1500), identity(5), address(5), NO_VIEW);
+        changes.update(at(100 + FRESHNESS_MS));
+        assert_eq!(
+            filled(&changes, &view)?.changes(),
+            [added(identity(5), 5, 4)]
+        );
+        changes.update(at(1500 + FRESHNESS_MS));
+        assert_eq!(changes.due_at(), None);
         Ok(())
     }
 }
