@@ -333,20 +333,17 @@ impl Instance {
     /// Context: Soft interrupt.
     pub(super) fn handle_received(&self, from: PeerAddress, bytes: &[u8]) -> bool {
         let now = clock::now();
-        let (verdict, has_to_send) = {
+        let verdict = {
             let mut beating = self.beating.lock();
             if beating.is_stopped {
                 return false;
             }
-            let verdict = beating.pulse.handle_datagram(now, from, bytes);
-            let for_engine = verdict == PulseVerdict::ForEngine;
-            (verdict, for_engine && beating.pulse.has_to_send())
+            beating.pulse.handle_datagram(now, from, bytes)
         };
         match verdict {
-            PulseVerdict::ForEngine => {
-                if has_to_send {
-                    self.drive_pulse(now);
-                }
+            PulseVerdict::ForEngine => true,
+            PulseVerdict::ForBoth => {
+                self.drive_pulse(now);
                 true
             }
             PulseVerdict::Consumed => {

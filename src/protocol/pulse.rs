@@ -185,15 +185,16 @@ impl Pulse {
     }
 
     /// Somebody in the view is doubted: finds out who else may be dead. Not too often: where the network loses
-    /// datagrams somebody is doubted all the time.
-    fn check_sources(&mut self, now: Instant) {
+    /// datagrams somebody is doubted all the time. Whether it does so now.
+    fn check_sources(&mut self, now: Instant) -> bool {
         if now < self.check_after || self.rules.probe_count == 0 {
-            return;
+            return false;
         }
         self.check_after = now.after(self.check_pause);
         for source in self.sources.iter_mut().flatten() {
             source.check(now, &self.rules);
         }
+        true
     }
 
     /// The timer fired, or might have: being early is harmless.
@@ -329,12 +330,6 @@ impl Pulse {
     /// The next report for the engine; to be polled after every input until `None`.
     pub fn poll_report(&mut self) -> Option<PulseReport> {
         self.reports.remove(0)
-    }
-
-    /// Whether probes or answers are to be sent: what the engine gets may have been a question to the pulse as well.
-    pub fn has_to_send(&self) -> bool {
-        let mut sources = self.sources.iter().flatten();
-        self.answers.iter().any(Option::is_some) || sources.any(|source| source.probe_due)
     }
 
     /// Whether [`Self::poll_report`] has something.

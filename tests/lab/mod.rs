@@ -18,7 +18,7 @@ use kcgcs_protocol::protocol::identity::{
 use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, PULSE_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::{Event, Order};
-use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
+use kcgcs_protocol::protocol::pulse::Pulse;
 use kcgcs_protocol::protocol::time::{Duration, Instant};
 
 /// One-way delay of the network.
@@ -240,7 +240,11 @@ impl Lab {
         let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_up) else {
             return;
         };
-        if host.pulse.handle_datagram(now, flight.from, &flight.bytes) == PulseVerdict::ForEngine {
+        if host
+            .pulse
+            .handle_datagram(now, flight.from, &flight.bytes)
+            .is_for_engine()
+        {
             host.node.handle_datagram(now, flight.from, &flight.bytes);
         }
         self.settle(number);

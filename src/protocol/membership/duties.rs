@@ -107,6 +107,7 @@ impl Membership {
     pub(super) fn call_the_roll(&mut self, now: Instant) {
         if self.is_coordinator(self.own) || self.rank() == 0 {
             self.roll_call.begin(now, self.view.count());
+            self.note_present(self.own);
         }
     }
 
@@ -115,14 +116,11 @@ impl Membership {
             return;
         }
         for (position, member) in self.view.members().iter().enumerate() {
-            if member.identity != self.own && !self.roll_call.is_present(position) {
+            if !self.roll_call.is_present(position) {
                 outbox.send([&member.address], Kind::Inquiry, |writer| {
                     writer.identity(member.identity)
                 });
             }
-        }
-        if let Some(position) = self.view.position(self.own.node) {
-            self.roll_call.note_present(position);
         }
     }
 

@@ -148,7 +148,7 @@ impl Membership {
     }
 
     /// A member has answered, whatever it was asked.
-    fn note_present(&mut self, sender: Identity) {
+    pub(super) fn note_present(&mut self, sender: Identity) {
         let position = self.view.position(sender.node);
         if let Some(position) = position.filter(|_| self.view.has(sender)) {
             self.roll_call.note_present(position);

@@ -45,14 +45,15 @@ impl Pulse {
         if header.view != ViewNumber::default() {
             self.heard_anybody_at = now;
         }
-        if header.kind == Kind::Inquiry
-            && self.view != ViewNumber::default()
-            && !self.is_other_view(&header)
-        {
-            self.check_sources(now);
-        }
         if !header.kind.is_pulse() {
-            return Ok(PulseVerdict::ForEngine);
+            let is_asked = header.kind == Kind::Inquiry
+                && self.view != ViewNumber::default()
+                && !self.is_other_view(&header);
+            return Ok(if is_asked && self.check_sources(now) {
+                PulseVerdict::ForBoth
+            } else {
+                PulseVerdict::ForEngine
+            });
         }
         if header.kind == Kind::Gossip {
             let body = GossipBody::parse(datagram.body)?;

@@ -83,6 +83,15 @@ pub enum PulseVerdict {
     Consumed,
     /// Its header is sound and its kind is the engine's: queue it for `Node::handle_datagram`.
     ForEngine,
+    /// The same, and the pulse has something to send because of it.
+    ForBoth,
     /// Refused and counted.
     Dropped(Counter),
+}
+
+impl PulseVerdict {
+    /// Whether the datagram is to be queued for the engine.
+    pub const fn is_for_engine(self) -> bool {
+        matches!(self, Self::ForEngine | Self::ForBoth)
+    }
 }

@@ -11,7 +11,7 @@ use kcgcs_protocol::protocol::identity::{
 use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, NODES_MAX, PULSE_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
-use kcgcs_protocol::protocol::pulse::{Pulse, PulseVerdict};
+use kcgcs_protocol::protocol::pulse::Pulse;
 use kcgcs_protocol::protocol::time::{Duration, Instant};
 use kcgcs_protocol::protocol::view::ClusterView;
 
@@ -260,7 +260,11 @@ impl Cluster {
             return;
         }
         self.arrived += 1;
-        if machine.pulse.handle_datagram(now, from, bytes) == PulseVerdict::ForEngine {
+        if machine
+            .pulse
+            .handle_datagram(now, from, bytes)
+            .is_for_engine()
+        {
             machine.node.handle_datagram(now, from, bytes);
         }
         self.settle(place);

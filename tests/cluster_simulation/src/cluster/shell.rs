@@ -9,7 +9,6 @@ use kcgcs_protocol::protocol::identity::PeerAddress;
 use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, PULSE_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
-use kcgcs_protocol::protocol::pulse::PulseVerdict;
 use kcgcs_protocol::protocol::time::Instant;
 use trace_checker::trace::{EventKind, TraceEvent};
 
@@ -49,7 +48,11 @@ impl Cluster {
         let Some(alive) = machine.alive.as_mut() else {
             return;
         };
-        if alive.pulse.handle_datagram(now, from, &bytes) == PulseVerdict::ForEngine {
+        if alive
+            .pulse
+            .handle_datagram(now, from, &bytes)
+            .is_for_engine()
+        {
             if alive.queue.len() < ENGINE_QUEUE_MAX {
                 alive.queue.push_back(EngineInput::Datagram(from, bytes));
             } else {
