@@ -55,7 +55,7 @@ enum kcgcs_reason {
 };
 
 /**
- * struct kcgcs_member - the address of one member in one of its lives
+ * struct kcgcs_member - the address of one member in one of its incarnations
  * @incarnation: the node's incarnation; grows each time the node starts
  * @endpoint: which handle on that node
  * @node: the node's number, from 1

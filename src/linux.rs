@@ -7,8 +7,8 @@
 //! ```text
 //!  soft interrupt                         process context
 //!  --------------                         ---------------
-//!  heartbeat timer --> Pulse --report-->  engine: Mutex<Node>, one input at a time
-//!  receive hook -----> Pulse                |        ^
+//!  heartbeat timer --> FailureDetector --report-->  engine: Mutex<Node>, one input at a time
+//!  receive hook -----> FailureDetector                |        ^
 //!        |                                  |        | submissions, joins, leaves
 //!        +--other datagrams--> queue ------>|        |
 //!                                           v        |
@@ -21,7 +21,7 @@
 //! # Locks
 //!
 //! From the outermost to the innermost: the registry's mutex; the engine's mutex; then, never two of
-//! them at once, the bottom-half locks of the pulse and of the notifier, and the lock of a handle,
+//! them at once, the bottom-half locks of the failure detector and of the notifier, and the lock of a handle,
 //! which keeps interrupts off, since consumers send from anywhere. No callback of a consumer is made
 //! under any of them, but that notifiers are called one after the other, under a mutex of their own.
 

@@ -6,6 +6,7 @@
 
 pub mod configuration;
 pub mod errors;
+pub mod failure_detector;
 pub mod group;
 pub mod group_view;
 pub mod identity;
@@ -14,7 +15,6 @@ mod membership;
 pub mod node;
 pub mod outbox;
 pub mod outputs;
-pub mod pulse;
 pub mod random;
 pub mod ring;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]

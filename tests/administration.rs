@@ -259,8 +259,10 @@ fn who_is_pinned_is_not_put_out_by_those_who_are_not() {
     is_whole.set(true);
     lab.run_for(10_000);
     assert!(lab.agree(&all));
-    let is_new_life = |event: &Event| matches!(event, Event::Excluded { .. });
-    assert!(all.iter().all(|number| !lab.was_told(*number, is_new_life)));
+    let is_new_incarnation = |event: &Event| matches!(event, Event::Excluded { .. });
+    assert!(all
+        .iter()
+        .all(|number| !lab.was_told(*number, is_new_incarnation)));
 }
 
 #[test]

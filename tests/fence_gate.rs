@@ -157,7 +157,7 @@ fn who_leaves_is_evicted_or_has_started_anew_needs_no_handler() {
     assert_eq!(wanted(&lab).len(), 1);
     assert!(lab.members(1).contains(&3));
     lab.start(3, 2);
-    lab.run_until(2_000, "a view with its later life", |lab| {
+    lab.run_until(2_000, "a view with its later incarnation", |lab| {
         lab.agree(&[1, 2, 3])
     });
     assert!(!lab.was_told(1, |event| matches!(event, Event::FenceTimedOut { .. })));

@@ -25,7 +25,7 @@ const TARGET: u16 = 1;
 /// The member in whose name the datagrams are.
 const VICTIM: u16 = 2;
 
-/// One life of the victim.
+/// One incarnation of the victim.
 fn victim(incarnation: u64) -> Identity {
     Identity {
         node: NodeId::new(VICTIM).unwrap(),
@@ -95,7 +95,7 @@ fn a_datagram_that_cannot_be_read_uses_up_no_number_of_the_member() {
 fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names() {
     let (mut lab, view) = formed();
     let stranger = address(9);
-    // A later life with a later view: the target wants to see that view.
+    // A later incarnation with a later view: the target wants to see that view.
     let bait = datagram(Kind::Installed, 2, view + 1, 1, &[]);
     refuse(&mut lab, stranger, bait, Counter::DroppedNonMember);
     // What it gets can be read, but is older than what it has.

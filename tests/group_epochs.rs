@@ -21,17 +21,17 @@ fn switch() -> Rc<Cell<bool>> {
     Rc::new(Cell::new(false))
 }
 
-/// Crashes a node that does not order the group and is none of `spared`; says who is left.
-fn crash_one(lab: &mut Lab, spared: &[u16]) -> Vec<u16> {
+/// Crashes a node that does not order the group and is none of `reprieves`; says who is left.
+fn crash_one(lab: &mut Lab, reprieves: &[u16]) -> Vec<u16> {
     let up = |lab: &Lab| -> Vec<u16> {
         let hosts = lab.hosts.iter().filter(|(_, host)| host.is_up);
         hosts.map(|(number, _)| *number).collect()
     };
     let everybody = up(lab);
-    let coordinator = orders(lab, spared[0]);
+    let coordinator = orders(lab, reprieves[0]);
     let victim = everybody
         .into_iter()
-        .find(|number| *number != coordinator && !spared.contains(number))
+        .find(|number| *number != coordinator && !reprieves.contains(number))
         .unwrap();
     lab.crash(victim);
     up(lab)

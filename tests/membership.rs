@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
+use kcgcs_protocol::protocol::failure_detector::{DetectorPeer, DetectorReport};
 use kcgcs_protocol::protocol::outputs::{ChangeReason, Event, RefusalReason};
-use kcgcs_protocol::protocol::pulse::{PulsePeer, PulseReport};
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::{address, Lab};
 
@@ -281,7 +281,7 @@ fn an_old_join_does_not_bring_back_who_has_gone() {
     lab.run_for(1_000);
     assert!(lab.agree(&[1, 2, 3]));
     assert_eq!(lab.hosts[&1].node.view().unwrap().number, view);
-    // Its next life is let in.
+    // Its next incarnation is let in.
     lab.start(4, 2);
     lab.run_until(3_000, "all again", |lab| lab.agree(&[1, 2, 3, 4]));
 }
@@ -337,11 +337,11 @@ fn two_that_somebody_accuses_do_not_outbid_each_other_without_pause() {
     // the others have something to propose, and neither counts on the other.
     for (watcher, number) in [(3, 1), (3, 2), (2, 3), (1, 3)] {
         let now = lab.now;
-        let report = PulseReport::Dead {
+        let report = DetectorReport::Dead {
             subject: lab.hosts[&number].node.identity(),
             silence_ms: 275,
         };
-        lab.host(watcher).node.handle_pulse_report(now, report);
+        lab.host(watcher).node.handle_detector_report(now, report);
         lab.let_out(watcher);
     }
     lab.run_for(1_000);
@@ -425,11 +425,11 @@ fn a_leave_is_a_view_change_with_that_reason() {
 }
 
 #[test]
-fn a_restarted_node_replaces_its_earlier_life_in_one_view() {
+fn a_restarted_node_replaces_its_earlier_incarnation_in_one_view() {
     let (mut lab, all) = Lab::formed(5);
     let before = lab.view_number(1);
     lab.start(4, 2);
-    lab.run_until(2_000, "a view with the new life", |lab| {
+    lab.run_until(2_000, "a view with the new incarnation", |lab| {
         lab.agree(&all) && lab.view_number(1) > before
     });
     assert_eq!(lab.view_number(1), before + 1);
@@ -532,10 +532,10 @@ fn malformed_datagrams_are_counted_and_change_nothing() {
     lab.inject(address(2), 1, header.clone());
     lab.inject(address(2), 1, header[..20].to_vec());
     lab.inject(address(2), 1, Vec::new());
-    let pulse = lab.host(1).pulse.counters();
-    assert_eq!(pulse.value(Counter::DroppedMagic), 1);
-    assert_eq!(pulse.value(Counter::DroppedVersion), 1);
-    assert_eq!(pulse.value(Counter::DroppedShort), 2);
+    let failure_detector = lab.host(1).failure_detector.counters();
+    assert_eq!(failure_detector.value(Counter::DroppedMagic), 1);
+    assert_eq!(failure_detector.value(Counter::DroppedVersion), 1);
+    assert_eq!(failure_detector.value(Counter::DroppedShort), 2);
     lab.run_for(1_000);
     assert!(lab.agree(&all));
     assert_eq!(lab.hosts[&1].node.view().unwrap().number, view);
@@ -563,13 +563,13 @@ fn an_accusation_that_is_taken_back_changes_no_view() {
 }
 
 #[test]
-fn what_a_doubted_watcher_says_alone_costs_no_view() {
+fn what_a_suspected_watcher_says_alone_costs_no_view() {
     // With two rings one other watcher is left, and it hears the node.
     let settings = Configuration {
         rings: 2,
         ..Configuration::DEFAULT
     };
-    for doubted in 1..=9 {
+    for suspected in 1..=9 {
         let mut lab = Lab::new(9, settings);
         let all: Vec<u16> = (1..=9).collect();
         lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
@@ -579,33 +579,33 @@ fn what_a_doubted_watcher_says_alone_costs_no_view() {
         let watched_by = |lab: &Lab, number: u16| -> Vec<u16> {
             let mut sources = Vec::new();
             let host = &lab.hosts[&number];
-            let mut add = |peer: PulsePeer, _| sources.push(peer.identity.node.number());
-            host.pulse.for_each_source(lab.now, &mut add);
+            let mut add = |peer: DetectorPeer, _| sources.push(peer.identity.node.number());
+            host.failure_detector.for_each_source(lab.now, &mut add);
             sources
         };
         let accuser = all
             .iter()
             .copied()
-            .find(|n| watched_by(&lab, *n).contains(&doubted));
-        let mut accusations = vec![(accuser.unwrap(), doubted)];
-        let watched = watched_by(&lab, doubted);
-        accusations.extend(watched.into_iter().map(|subject| (doubted, subject)));
+            .find(|n| watched_by(&lab, *n).contains(&suspected));
+        let mut accusations = vec![(accuser.unwrap(), suspected)];
+        let watched = watched_by(&lab, suspected);
+        accusations.extend(watched.into_iter().map(|subject| (suspected, subject)));
         // It hears nothing for a moment, so it does not answer those who ask, but for the last probe.
-        lab.filter = Box::new(move |_, to, _| to != doubted);
+        lab.filter = Box::new(move |_, to, _| to != suspected);
         for (watcher, number) in accusations {
-            let report = PulseReport::Dead {
+            let report = DetectorReport::Dead {
                 subject: lab.hosts[&number].node.identity(),
                 silence_ms: 275,
             };
             let now = lab.now;
-            lab.host(watcher).node.handle_pulse_report(now, report);
+            lab.host(watcher).node.handle_detector_report(now, report);
             lab.let_out(watcher);
             lab.run_for(1);
         }
         lab.run_for(60);
         lab.filter = Box::new(|_, _, _| true);
         lab.run_for(2_000);
-        assert!(lab.agree(&all), "{doubted} is doubted");
-        assert_eq!(lab.view_number(1), view, "{doubted} is doubted");
+        assert!(lab.agree(&all), "{suspected} is suspected");
+        assert_eq!(lab.view_number(1), view, "{suspected} is suspected");
     }
 }

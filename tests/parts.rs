@@ -162,16 +162,16 @@ fn a_part_loses_and_lets_in_nodes_as_any_view_does() {
     let mut lab = formed(7);
     part(&mut lab, &[&[1, 2, 3, 4], &[5, 6, 7]]);
     lab.run_until(PART_MS, "two parts", |lab| agree(lab, &[5, 6, 7], false));
-    let life = lab.hosts[&5].node.identity();
+    let incarnation = lab.hosts[&5].node.identity();
     lab.crash(7);
     lab.run_until(2_000, "without the crashed one", |lab| {
         agree(lab, &[5, 6], false)
     });
     lab.start(7, 1_000);
-    lab.run_until(3_000, "with its next life", |lab| {
+    lab.run_until(3_000, "with its next incarnation", |lab| {
         agree(lab, &[5, 6, 7], false)
     });
-    assert_eq!(lab.hosts[&5].node.identity(), life);
+    assert_eq!(lab.hosts[&5].node.identity(), incarnation);
     heal(&mut lab);
     lab.run_until(MERGE_MS, "one primary view of all", |lab| {
         agree(lab, &[1, 2, 3, 4, 5, 6, 7], true)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whoever hears that a member is doubted asks all members whether they are there.
+//! Whoever hears that a member is suspected asks all members whether they are there.
 
 mod lab;
 
@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::errors::Counter;
-use kcgcs_protocol::protocol::pulse::PulseReport;
+use kcgcs_protocol::protocol::failure_detector::DetectorReport;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::Lab;
 
@@ -22,7 +22,7 @@ fn note_questions(lab: &mut Lab, is_lost: impl Fn(u16, u16) -> bool + 'static) -
     let questions = Questions::default();
     let noted = Rc::clone(&questions);
     lab.filter = Box::new(move |from, to, bytes| {
-        if bytes[3] == Kind::Inquiry as u8 {
+        if bytes[3] == Kind::IndirectProbe as u8 {
             noted.borrow_mut().push((from, to));
         }
         !is_lost(from, to)
@@ -34,11 +34,11 @@ fn note_questions(lab: &mut Lab, is_lost: impl Fn(u16, u16) -> bool + 'static) -
 fn suspect(lab: &mut Lab, watcher: u16, number: u16) {
     let now = lab.now;
     let subject = lab.hosts[&number].node.identity();
-    let report = PulseReport::Silent {
+    let report = DetectorReport::Silent {
         subject,
         silence_ms: 200,
     };
-    lab.host(watcher).node.handle_pulse_report(now, report);
+    lab.host(watcher).node.handle_detector_report(now, report);
     lab.let_out(watcher);
 }
 
@@ -54,12 +54,12 @@ fn coordinators(lab: &Lab) -> BTreeSet<u16> {
 fn probes_sent(lab: &Lab) -> u64 {
     let hosts = lab.hosts.values();
     hosts
-        .map(|host| host.pulse.counters().value(Counter::ProbesSent))
+        .map(|host| host.failure_detector.counters().value(Counter::ProbesSent))
         .sum()
 }
 
 #[test]
-fn a_doubt_makes_each_coordinator_ask_everybody_once_and_everybody_look_at_whom_it_watches() {
+fn a_suspicion_makes_each_coordinator_ask_everybody_once_and_everybody_look_at_whom_it_watches() {
     let (mut lab, all) = Lab::formed(16);
     lab.run_for(1_000);
     let (view, coordinators) = (lab.view_number(1), coordinators(&lab));
@@ -73,7 +73,7 @@ fn a_doubt_makes_each_coordinator_ask_everybody_once_and_everybody_look_at_whom_
     assert_eq!(by, coordinators);
     // Three rings: each node probes the three that it watches.
     assert_eq!(probes_sent(&lab), 3 * all.len() as u64);
-    // All are there: nothing more comes of it, and another doubt soon after is looked into by nobody else.
+    // All are there: nothing more comes of it, and another suspicion soon after is looked into by nobody else.
     lab.run_for(200);
     suspect(&mut lab, 3, 9);
     lab.run_for(500);

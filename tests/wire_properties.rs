@@ -19,8 +19,8 @@ use kcgcs_protocol::protocol::wire::group::{
     parse_query, parse_report, parse_request, read_group, write_fragment, Fragment, Part,
     FRAGMENT_HEAD_BYTES,
 };
+use kcgcs_protocol::protocol::wire::heartbeat::DetectorBody;
 use kcgcs_protocol::protocol::wire::membership::*;
-use kcgcs_protocol::protocol::wire::pulse::PulseBody;
 use kcgcs_protocol::protocol::wire::{write_datagram, Datagram, Header, Kind, Reader, Writer};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ use proptest::sample::select;
 
 /// Hands a body to every parser and reads all lists to their ends.
 fn parse_with_all(body: &[u8]) {
-    let _ = PulseBody::parse(body);
+    let _ = DetectorBody::parse(body);
     if let Ok(gossip) = GossipBody::parse(body) {
         assert!(gossip.counters().count() <= GOSSIP_ENTRIES_MAX);
     }
@@ -167,13 +167,13 @@ fn join_answer() -> impl Strategy<Value = JoinAnswer> {
         any::<u64>().prop_map(|later| JoinAnswer::StaleIncarnation(Incarnation(later))),
         (any::<bool>(), node())
             .prop_map(|(is_primary, issuer)| JoinAnswer::Part { is_primary, issuer }),
-        any::<u64>().prop_map(|life| JoinAnswer::Evicted(Incarnation(life))),
+        any::<u64>().prop_map(|incarnation| JoinAnswer::Evicted(Incarnation(incarnation))),
     ]
 }
 
 fn seat() -> impl Strategy<Value = Seat> {
-    (any::<u64>(), any::<u64>(), node()).prop_map(|(birth, number, issuer)| Seat {
-        birth: Incarnation(birth),
+    (any::<u64>(), any::<u64>(), node()).prop_map(|(first_incarnation, number, issuer)| Seat {
+        first_incarnation: Incarnation(first_incarnation),
         electorate: ViewName {
             number: ViewNumber(number),
             issuer,
@@ -234,7 +234,7 @@ proptest! {
     }
 
     #[test]
-    fn pulses_and_joins_are_read_as_they_were_written(
+    fn heartbeats_and_joins_are_read_as_they_were_written(
         number: u32,
         heard_age_ms: u16,
         settings in any::<[u32; 6]>(),
@@ -243,8 +243,8 @@ proptest! {
         has_gossip: bool,
         answer in join_answer(),
     ) {
-        let pulse = PulseBody { number, heard_age_ms };
-        prop_assert_eq!(PulseBody::parse(&written(|writer| pulse.write(writer))), Ok(pulse));
+        let failure_detector = DetectorBody { number, heard_age_ms };
+        prop_assert_eq!(DetectorBody::parse(&written(|writer| failure_detector.write(writer))), Ok(failure_detector));
         let [heartbeat_interval_ms, rings, confirmations, coordinators, even_split, partitionable] =
             settings;
         let detector = DetectorKind::ALL[usize::from(has_gossip)];

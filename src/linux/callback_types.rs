@@ -21,7 +21,7 @@ use crate::protocol::{
     }, //
 };
 
-/// The address of a member in one of its lives.
+/// The address of a member in one of its incarnations.
 pub(crate) type Member = ffi::kcgcs_member;
 /// A member that left, and why.
 pub(crate) type Change = ffi::kcgcs_change;

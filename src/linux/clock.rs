@@ -26,7 +26,7 @@ pub(crate) fn now() -> Instant {
     Instant::from_nanoseconds(u64::try_from(nanoseconds).unwrap_or(0))
 }
 
-/// A number for a node's new life: the wall clock in nanoseconds, so that it grows from one start
+/// A number for a node's new incarnation: the wall clock in nanoseconds, so that it grows from one start
 /// of the machine to the next, and never the same or a smaller one while the module is loaded.
 pub(crate) fn new_incarnation() -> u64 {
     // SAFETY: The function has no requirements.

@@ -215,7 +215,7 @@ impl Engine {
     fn handle_report(&mut self, now: Instant, instance: &Instance) -> bool {
         let report = instance.take_report();
         if let Some(report) = report {
-            self.node.handle_pulse_report(now, report);
+            self.node.handle_detector_report(now, report);
         }
         report.is_some()
     }

@@ -53,14 +53,14 @@ use crate::protocol::{
     },
     limits::{
         HEARTBEAT_BYTES,
-        PULSE_BYTES_MAX, //
+        DETECTOR_BYTES_MAX, //
     },
-    pulse::{
+    failure_detector::{
         NeighbourDelays,
-        Pulse,
-        PulseAssignment,
-        PulseReport,
-        PulseVerdict, //
+        FailureDetector,
+        DetectorAssignment,
+        DetectorReport,
+        DetectorVerdict, //
     },
     time::Instant,
     view::MemberRecord, //
@@ -82,9 +82,9 @@ use kernel::{
     }, //
 };
 
-/// The pulse and what its timer stands at.
+/// The failure detector and what its timer stands at.
 struct Beating {
-    pulse: KBox<Pulse>,
+    failure_detector: KBox<FailureDetector>,
     /// What the timer is set to.
     armed: Option<Instant>,
     is_stopped: bool,
@@ -105,7 +105,7 @@ pub(crate) struct Instance {
     quorum: Atomic<bool>,
     // Timers and work items come before what they use, so that they end before it is dropped.
     #[pin]
-    pulse_timer: DeadlineTimer<Instance>,
+    detector_timer: DeadlineTimer<Instance>,
     #[pin]
     engine_timer: DeadlineTimer<Instance>,
     #[pin]
@@ -162,7 +162,7 @@ impl Instance {
         };
         let now = clock::now();
         let plain = *configuration.settings();
-        let pulse = Self::make_pulse(identity, &configuration, now).map_err(out_of_memory)?;
+        let failure_detector = Self::make_detector(identity, &configuration, now).map_err(out_of_memory)?;
         let engine =
             Engine::new(identity, address, configuration, now, cluster).map_err(out_of_memory)?;
         let engine_queue = WorkQueue::new(c"kcgcs", true).map_err(out_of_memory)?;
@@ -180,7 +180,7 @@ impl Instance {
                 quorum: Atomic::new(false),
                 // SAFETY: `this` is where the instance is made and stays; `finish` and the order of
                 // the fields stop the timer before what `beat` uses is dropped.
-                pulse_timer <- unsafe { DeadlineTimer::new(this, Self::beat) },
+                detector_timer <- unsafe { DeadlineTimer::new(this, Self::beat) },
                 // SAFETY: As above, for `wake_engine`.
                 engine_timer <- unsafe { DeadlineTimer::new(this, Self::wake_engine) },
                 // SAFETY: As above: `finish` cancels the item, and it is dropped before the engine.
@@ -201,8 +201,8 @@ impl Instance {
                 engine_queue,
                 delivery_queue,
                 beating <- new_bottom_half_lock!(
-                    Beating { pulse, armed: None, is_stopped: false },
-                    "kcgcs_pulse"
+                    Beating { failure_detector, armed: None, is_stopped: false },
+                    "kcgcs_detector"
                 ),
                 engine <- new_mutex!(engine, "kcgcs_engine"),
                 left <- Completion::new(),
@@ -217,17 +217,17 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Like [`Engine`]'s node, a pulse is too large to lie on the stack beside anything else.
+    /// Like [`Engine`]'s node, a failure detector is too large to lie on the stack beside anything else.
     #[inline(never)]
-    fn make_pulse(
+    fn make_detector(
         identity: Identity,
         configuration: &ValidConfiguration,
         now: Instant,
-    ) -> Result<KBox<Pulse>> {
+    ) -> Result<KBox<FailureDetector>> {
         let seed = clock::random_seed();
         let room = KBox::new_uninit(GFP_KERNEL)?;
-        match Pulse::new(identity, configuration, now, seed) {
-            Ok(pulse) => Ok(KBox::write(room, pulse)),
+        match FailureDetector::new(identity, configuration, now, seed) {
+            Ok(failure_detector) => Ok(KBox::write(room, failure_detector)),
             Err(OutOfMemory) => Err(ENOMEM),
         }
     }
@@ -266,7 +266,7 @@ impl Instance {
     pub(super) fn finish(&self) {
         self.silence();
         self.with_engine(Engine::stop);
-        self.pulse_timer.stop();
+        self.detector_timer.stop();
         self.engine_timer.stop();
         self.engine_work.cancel();
         self.fence_work.cancel();
@@ -326,7 +326,7 @@ impl Instance {
         self.quorum.store(quorum, Relaxed);
     }
 
-    // ---- the pulse ----------------------------------------------------------------------------
+    // ---- the failure detector ----------------------------------------------------------------------------
 
     /// A datagram has come in. Whether it is to be queued for the engine.
     ///
@@ -338,24 +338,24 @@ impl Instance {
             if beating.is_stopped {
                 return false;
             }
-            beating.pulse.handle_datagram(now, from, bytes)
+            beating.failure_detector.handle_datagram(now, from, bytes)
         };
         match verdict {
-            PulseVerdict::ForEngine => true,
-            PulseVerdict::ForBoth => {
-                self.drive_pulse(now);
+            DetectorVerdict::ForEngine => true,
+            DetectorVerdict::ForBoth => {
+                self.drive_detector(now);
                 true
             }
-            PulseVerdict::Consumed => {
+            DetectorVerdict::Consumed => {
                 trace_points::heartbeat_receive(self.node, from, bytes.len());
-                self.drive_pulse(now);
+                self.drive_detector(now);
                 false
             }
-            PulseVerdict::Dropped(_) => false,
+            DetectorVerdict::Dropped(_) => false,
         }
     }
 
-    /// The pulse's timer has fired.
+    /// The failure detector's timer has fired.
     fn beat(&self) {
         let now = clock::now();
         {
@@ -364,20 +364,20 @@ impl Instance {
             if beating.is_stopped {
                 return;
             }
-            beating.pulse.handle_timer(now);
+            beating.failure_detector.handle_timer(now);
         }
-        self.drive_pulse(now);
+        self.drive_detector(now);
     }
 
-    /// Sends what the pulse has to send, sets its timer, and tells the engine if there is a report.
-    fn drive_pulse(&self, now: Instant) {
+    /// Sends what the failure detector has to send, sets its timer, and tells the engine if there is a report.
+    fn drive_detector(&self, now: Instant) {
         match self.configuration.detector {
-            DetectorKind::Ring => self.send_pulse(now, &mut [0; HEARTBEAT_BYTES]),
+            DetectorKind::Ring => self.send_detector(now, &mut [0; HEARTBEAT_BYTES]),
             DetectorKind::Gossip => self.send_gossip(now),
         }
         let has_reports = {
             let mut beating = self.beating.lock();
-            let next = beating.pulse.next_deadline();
+            let next = beating.failure_detector.next_deadline();
             // The timer may fire too early, never too late.
             let is_sooner = match (next, beating.armed) {
                 (Some(next), Some(armed)) => next < armed,
@@ -386,11 +386,11 @@ impl Instance {
             };
             if is_sooner && !beating.is_stopped {
                 if let Some(next) = next {
-                    self.pulse_timer.start(next);
+                    self.detector_timer.start(next);
                     beating.armed = Some(next);
                 }
             }
-            beating.pulse.has_reports()
+            beating.failure_detector.has_reports()
         };
         if has_reports {
             self.wake_engine();
@@ -400,13 +400,13 @@ impl Instance {
     /// Heartbeats shall not pay for a buffer that only gossip needs.
     #[inline(never)]
     fn send_gossip(&self, now: Instant) {
-        self.send_pulse(now, &mut [0; PULSE_BYTES_MAX]);
+        self.send_detector(now, &mut [0; DETECTOR_BYTES_MAX]);
     }
 
-    fn send_pulse(&self, now: Instant, buffer: &mut [u8]) {
+    fn send_detector(&self, now: Instant, buffer: &mut [u8]) {
         loop {
             // Sending is outside of the lock: it may take long, and may come back here.
-            let transmit = self.beating.lock().pulse.poll_transmit(now, buffer);
+            let transmit = self.beating.lock().failure_detector.poll_transmit(now, buffer);
             let Some(transmit) = transmit else {
                 return;
             };
@@ -417,22 +417,22 @@ impl Instance {
         }
     }
 
-    /// The next report of the pulse, for the engine.
-    pub(super) fn take_report(&self) -> Option<PulseReport> {
-        self.beating.lock().pulse.poll_report()
+    /// The next report of the failure detector, for the engine.
+    pub(super) fn take_report(&self) -> Option<DetectorReport> {
+        self.beating.lock().failure_detector.poll_report()
     }
 
-    /// Tells the pulse whom to send to and whom to watch, in a view of these members.
+    /// Tells the failure detector whom to send to and whom to watch, in a view of these members.
     pub(super) fn assign(
         &self,
         now: Instant,
-        assignment: &PulseAssignment,
+        assignment: &DetectorAssignment,
         members: &[MemberRecord],
     ) {
         let mut beating = self.beating.lock();
-        beating.pulse.install(now, assignment, members);
+        beating.failure_detector.install(now, assignment, members);
         drop(beating);
-        self.drive_pulse(now);
+        self.drive_detector(now);
     }
 
     /// No heartbeat is sent or looked at any more.
@@ -442,11 +442,11 @@ impl Instance {
 
     /// How late the heartbeats of a neighbour are, and those to it.
     pub(super) fn neighbour_delays(&self, place: usize) -> Option<NeighbourDelays> {
-        self.beating.lock().pulse.neighbour_delays(place).copied()
+        self.beating.lock().failure_detector.neighbour_delays(place).copied()
     }
 
-    /// What the pulse has counted.
-    pub(super) fn pulse_counters(&self) -> Counters {
-        *self.beating.lock().pulse.counters()
+    /// What the failure detector has counted.
+    pub(super) fn detector_counters(&self) -> Counters {
+        *self.beating.lock().failure_detector.counters()
     }
 }

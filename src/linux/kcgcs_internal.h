@@ -43,7 +43,7 @@ void kcgcs_socket_give_back(struct sk_buff *skb);
 u64 kcgcs_socket_overflows(const struct kcgcs_socket *socket);
 int kcgcs_live_datagrams(void);
 
-/* Rust, engine/pulse: true if the datagram is to be queued for the engine. */
+/* Rust, engine/failure_detector: true if the datagram is to be queued for the engine. */
 bool kcgcs_receive(void *context, const u8 *address, u16 port,
 		   const u8 *payload, u32 length);
 /* Rust, engine: a datagram was queued. */

@@ -384,7 +384,7 @@ fn put_node(answer: &Answer, instance: &Instance, engine: &Engine) -> Result {
             answer.pair(ffi::KCGCS_ATTR_SETTING, name.to_bytes(), u64::from(*value))?;
         }
     }
-    let mut counters = instance.pulse_counters();
+    let mut counters = instance.detector_counters();
     counters.add_all(node.counters());
     // What the socket had no room for never came to the protocol.
     counters.add(Counter::DroppedNoRoom, instance.socket.overflows());

@@ -198,7 +198,7 @@ impl ViewRecord {
         self.members.iter().any(|member| member == wanted)
     }
 
-    /// The member that is handle `endpoint` of the node in this life.
+    /// The member that is handle `endpoint` of the node in this incarnation.
     pub(crate) fn member_of(&self, node: Identity, endpoint: EndpointId) -> Option<Member> {
         self.find(MemberId {
             node: node.node,

@@ -359,7 +359,7 @@ impl ValidConfiguration {
     }
 
     /// Time between two occasions on which all members are asked whether they are there since one of them is
-    /// doubted. Where the network loses datagrams somebody is doubted all the time.
+    /// suspected. Where the network loses datagrams somebody is suspected all the time.
     pub fn check_pause(&self) -> Duration {
         self.heartbeat_interval().times(CHECK_INTERVALS)
     }

@@ -92,7 +92,7 @@ counters! {
         DroppedFromSelf = "dropped_from_self",
         /// From a node that is not in the view.
         DroppedNonMember = "dropped_non_member",
-        /// From an earlier life of a node.
+        /// From an earlier incarnation of a node.
         DroppedStaleIncarnation = "dropped_stale_incarnation",
         /// From another address than the member's.
         DroppedWrongAddress = "dropped_wrong_address",

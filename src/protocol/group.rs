@@ -31,9 +31,9 @@ mod log;
 mod member;
 mod participant;
 mod past;
+mod reassembly;
 mod returns;
 mod sequencer;
-mod stash;
 mod upkeep;
 mod views;
 
@@ -352,7 +352,7 @@ impl Groups {
         self.groups.retain(|group| !group.is_over());
     }
 
-    /// The node has begun a new life: its members join again. Unless it goes from one part of the cluster to
+    /// The node has begun a new incarnation: its members join again. Unless it goes from one part of the cluster to
     /// another by itself (`keeps_past`), they are out meanwhile: the cluster went on without them.
     pub fn excluded(
         &mut self,

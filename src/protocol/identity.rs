@@ -33,12 +33,12 @@ impl NodeId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Incarnation(pub u64);
 
-/// One life of one node.
+/// One incarnation of one node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// Which node.
     pub node: NodeId,
-    /// Which of its lives.
+    /// Which of its incarnations.
     pub incarnation: Incarnation,
 }
 
@@ -157,7 +157,7 @@ pub struct GroupId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u32);
 
-/// One member of a group in one of its lives.
+/// One member of a group in one of its incarnations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId {
     /// The node it lives on.
@@ -252,7 +252,7 @@ impl fmt::Debug for MemberId {
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_identity))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{life, node, TestResult, Unexpected};
+    use crate::protocol::test_support::{identity_in, node, TestResult, Unexpected};
     use core::fmt::Write;
     use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -265,10 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn lives_are_ordered_by_node_then_by_incarnation() {
-        assert!(life(1, 9) < life(2, 1));
-        assert!(life(2, 1) < life(2, 2));
-        assert!(life(2, 2) == life(2, 2));
+    fn incarnations_are_ordered_by_node_then_by_incarnation() {
+        assert!(identity_in(1, 9) < identity_in(2, 1));
+        assert!(identity_in(2, 1) < identity_in(2, 2));
+        assert!(identity_in(2, 2) == identity_in(2, 2));
     }
 
     #[test]
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn log_lines_name_things_briefly() {
-        assert!(is_shown_as(&life(3, 1764), "3/1764"));
+        assert!(is_shown_as(&identity_in(3, 1764), "3/1764"));
         assert!(is_shown_as(&ViewNumber(7), "7"));
         assert!(is_shown_as(&Slot(2), "2"));
         assert!(is_shown_as(&GroupId(0xab), "00000000000000ab"));

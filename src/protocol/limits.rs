@@ -21,8 +21,8 @@ pub const HEADER_BYTES: usize = 56;
 pub const HEARTBEAT_BYTES: usize = 64;
 /// Counters in one datagram of gossip; a larger view is told in parts.
 pub const GOSSIP_ENTRIES_MAX: usize = 256;
-/// Bytes of UDP payload of any datagram of the pulse's: the largest gossip. The soft interrupt has it on its stack.
-pub const PULSE_BYTES_MAX: usize = HEADER_BYTES + 8 + GOSSIP_ENTRIES_MAX * 4;
+/// Bytes of UDP payload of any datagram of the failure detector's: the largest gossip. The soft interrupt has it on its stack.
+pub const DETECTOR_BYTES_MAX: usize = HEADER_BYTES + 8 + GOSSIP_ENTRIES_MAX * 4;
 /// Bytes of UDP payload of any datagram: with IPv6 and UDP headers it fits an Ethernet frame.
 pub const DATAGRAM_BYTES_MAX: usize = 1400;
 
@@ -69,7 +69,7 @@ pub const GROUP_LOG_ENTRIES_MAX: usize = 1024;
 /// Bytes of ordered messages that a node keeps of one group.
 pub const GROUP_LOG_BYTES_MAX: usize = 1024 * 1024;
 /// Fragments that a group's coordinator keeps of messages that are not complete yet.
-pub const GROUP_STASH_FRAGMENTS_MAX: usize = 1024;
+pub const GROUP_REASSEMBLY_FRAGMENTS_MAX: usize = 1024;
 /// Entries that may be on their way to one member of a group.
 pub const GROUP_FLIGHT_ENTRIES_MAX: usize = 128;
 
@@ -81,7 +81,8 @@ pub const EVENT_QUEUE_MAX: usize = 4 * NODES_MAX;
 pub const EVENTS_KEPT_FOR_MEMBERSHIP: usize = 2 * NODES_MAX + 64;
 
 const _: () = assert!(HEADER_BYTES < HEARTBEAT_BYTES);
-const _: () = assert!(HEARTBEAT_BYTES <= PULSE_BYTES_MAX && PULSE_BYTES_MAX <= DATAGRAM_BYTES_MAX);
+const _: () =
+    assert!(HEARTBEAT_BYTES <= DETECTOR_BYTES_MAX && DETECTOR_BYTES_MAX <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(FRAGMENT_BYTES_MAX + HEADER_BYTES + 64 <= DATAGRAM_BYTES_MAX);
 const _: () = assert!(MESSAGE_FRAGMENTS_MAX <= ENDPOINT_WINDOW_FRAGMENTS_MAX);
 const _: () = assert!(ENDPOINT_WINDOW_FRAGMENTS_MAX * 4 <= GROUP_LOG_ENTRIES_MAX);

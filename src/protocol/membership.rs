@@ -13,22 +13,21 @@
 //! ```
 //!
 //! This type dispatches; each part of the work has its file: [`joining`] looks for a cluster,
-//! [`admission`] answers who does, [`watch`] says what the pulse has found out, [`changes`] and [`doubts`]
-//! collect what a view has to change, [`inquiry`] asks who is accused, [`roll_call`] asks all, [`agreement`] decides on it,
+//! [`admission`] answers who does, [`watch`] says what the failure detector has found out, [`changes`] and [`suspicions`]
+//! collect what a view has to change, [`indirect_probe`] asks who is accused, [`roll_call`] asks all, [`agreement`] decides on it,
 //! [`announcement`] and [`transfer`] bring it to everybody, [`reminders`] keeps the answers to those few that
-//! have missed a lot, [`spared`] those who were accused and answered, [`pinning`] that an administrator wants
+//! have missed a lot, [`reprieves`] those who were accused and answered, [`pinning`] that an administrator wants
 //! no views for a while, [`fencing`] who must be fenced first, [`parts`] what parts of a partitionable cluster do.
 
 mod admission;
 mod agreement;
 mod announcement;
 mod changes;
-mod doubts;
 mod duties;
 #[cfg(kcgcs_exploration)]
 mod exploration;
 mod fencing;
-mod inquiry;
+mod indirect_probe;
 mod installation;
 mod joining;
 mod messages;
@@ -38,8 +37,9 @@ mod proposal;
 mod proposing;
 mod reminders;
 mod replay;
+mod reprieves;
 mod roll_call;
-mod spared;
+mod suspicions;
 mod transfer;
 mod watch;
 
@@ -49,22 +49,22 @@ pub(in crate::protocol) use replay::ReplayWindows;
 use self::agreement::{Acceptor, Proposer, Stage};
 use self::announcement::Announcement;
 use self::changes::Changes;
-use self::doubts::Doubts;
 use self::fencing::Fencing;
 use self::joining::Joining;
 use self::parts::Memory;
 use self::pinning::Pinning;
 use self::reminders::Reminders;
+use self::reprieves::Reprieves;
 use self::roll_call::RollCall;
-use self::spared::Spared;
+use self::suspicions::Suspicions;
 use self::transfer::{Assembly, Departures, Transfers};
 use self::watch::Watch;
 use super::configuration::ValidConfiguration;
 use super::errors::CommandError;
+use super::failure_detector::{DetectorAssignment, DetectorReport};
 use super::identity::{Identity, NodeId, PeerAddress, ViewNumber};
 use super::outbox::Outbox;
 use super::outputs::{ChangeReason, DeadlineReason, Event};
-use super::pulse::{PulseAssignment, PulseReport};
 use super::random::Random;
 use super::ring::Rings;
 use super::time::{Duration, Instant};
@@ -103,7 +103,7 @@ pub(super) struct Signals {
     pub(super) excluded: Option<Identity>,
     /// The quorum was lost or is back.
     pub(super) quorum: Option<bool>,
-    /// The new life is one in another part of the cluster, to which the node goes by itself.
+    /// The new incarnation is one in another part of the cluster, to which the node goes by itself.
     pub(super) keeps_past: bool,
     /// The node is out for good: its memberships in groups end.
     pub(super) is_over: bool,
@@ -128,7 +128,7 @@ pub(super) struct Membership {
     phase: Phase,
     view: ClusterView,
     installed_at: Instant,
-    /// When this life got its first view.
+    /// When this incarnation got its first view.
     member_since: Instant,
     /// The next view while it is being put together.
     next: ClusterView,
@@ -152,18 +152,18 @@ pub(super) struct Membership {
     /// Since when a view change is needed that does not come about.
     troubled_since: Option<Instant>,
     quorum_lost: bool,
-    /// Whether a node of the view was heard in a later life: its vote in this view is lost for ever.
-    has_heard_later_life: bool,
+    /// Whether a node of the view was heard in a later incarnation: its vote in this view is lost for ever.
+    has_heard_later_incarnation: bool,
     /// Whom this node has lately left in a view although enough accused them, since they answered.
-    spared: Spared,
+    reprieves: Reprieves,
     /// The highest round of a ballot that was heard of in this view.
     highest_round: u32,
     /// A refused proposer tries again no sooner.
     not_before: Instant,
     /// Whom a view was asked of last, and when.
     requested: Option<(PeerAddress, Instant)>,
-    /// The pulse's new assignment, if there is one: not within this value, which is large enough.
-    assignment: BoundedVec<PulseAssignment>,
+    /// The failure detector's new assignment, if there is one: not within this value, which is large enough.
+    assignment: BoundedVec<DetectorAssignment>,
     /// This node has decided on a view that it is not in itself, and stays until the others know.
     parting: Option<ViewNumber>,
     pinning: Pinning,
@@ -189,7 +189,7 @@ impl Membership {
         let probing = milliseconds(settings.probe_interval_ms)
             .times(u64::from(settings.probe_count).saturating_add(2));
         let interval = configuration.heartbeat_interval();
-        let doubts = Doubts::new(
+        let suspicions = Suspicions::new(
             milliseconds(settings.confirmation_timeout_ms),
             probing.plus(interval).plus(retransmit.times(4)),
             retransmit,
@@ -217,7 +217,7 @@ impl Membership {
             announcement: Announcement::new(retransmit)?,
             watch: Watch::new(retransmit, milliseconds(settings.confirmation_timeout_ms))?,
             changes: Owned::try_new(Changes::new(
-                doubts,
+                suspicions,
                 milliseconds(settings.batching_ms),
                 probing.plus(interval).plus(retransmit),
                 configuration.formation_round().times(JOIN_ROUNDS),
@@ -234,8 +234,8 @@ impl Membership {
             is_frozen: false,
             troubled_since: None,
             quorum_lost: false,
-            has_heard_later_life: false,
-            spared: Spared::new()?,
+            has_heard_later_incarnation: false,
+            reprieves: Reprieves::new()?,
             highest_round: 0,
             not_before: now,
             requested: None,
@@ -293,8 +293,8 @@ impl Membership {
         core::mem::take(&mut self.signals)
     }
 
-    /// The pulse's new assignment, once after each change.
-    pub(super) fn take_assignment(&mut self) -> Option<PulseAssignment> {
+    /// The failure detector's new assignment, once after each change.
+    pub(super) fn take_assignment(&mut self) -> Option<DetectorAssignment> {
         self.assignment.pop()
     }
 
@@ -313,15 +313,15 @@ impl Membership {
 
     // ---- inputs -------------------------------------------------------------------------------
 
-    /// The pulse has found out something about a node that it watches.
-    pub(super) fn handle_pulse_report(
+    /// The failure detector has found out something about a node that it watches.
+    pub(super) fn handle_detector_report(
         &mut self,
         now: Instant,
-        report: PulseReport,
+        report: DetectorReport,
         outbox: &mut Outbox,
     ) {
         match report {
-            PulseReport::Silent {
+            DetectorReport::Silent {
                 subject,
                 silence_ms,
             } if self.view.has(subject) => {
@@ -331,7 +331,7 @@ impl Membership {
                     silence_ms,
                 });
             }
-            PulseReport::Dead {
+            DetectorReport::Dead {
                 subject,
                 silence_ms,
             } if self.view.has(subject) => {
@@ -341,12 +341,12 @@ impl Membership {
                     silence_ms,
                 });
             }
-            PulseReport::Heard { subject } if self.view.has(subject) => {
+            DetectorReport::Heard { subject } if self.view.has(subject) => {
                 self.watch.heard(now, subject);
                 outbox.event(Event::Unsuspected { subject });
             }
-            PulseReport::OtherView { sender, from, view } => {
-                self.note_later_life(sender, from);
+            DetectorReport::OtherView { sender, from, view } => {
+                self.note_later_incarnation(sender, from);
                 self.meet_other_view(now, sender, from, view, outbox);
             }
             _ => {}
@@ -418,7 +418,7 @@ impl Membership {
                 self.advance_pin(now, outbox);
                 self.advance_watch(now, outbox);
                 self.advance_roll_call(now, outbox);
-                self.advance_doubts(now, outbox);
+                self.advance_suspicions(now, outbox);
                 self.advance_farewell(now, outbox);
                 self.advance_quorum(now, outbox);
                 self.advance_asking(now, outbox);
@@ -468,7 +468,7 @@ impl Membership {
                 };
                 add(self.act_at(), reason);
                 add(
-                    self.changes.doubts.next_deadline(),
+                    self.changes.suspicions.next_deadline(),
                     DeadlineReason::Confirmation,
                 );
                 add(

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   datagrams --+                                     +--> datagrams to send
-//!   pulse ------+--> Node: Membership, then Groups ---+--> a new assignment for the pulse
+//!   failure detector ------+--> Node: Membership, then Groups ---+--> a new assignment for the failure detector
 //!   deadlines --+                                     +--> events
 //!   commands ---+                                     +--> the next deadline, with its reason
 //! ```
@@ -19,12 +19,12 @@ mod exploration;
 
 use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
+use super::failure_detector::{DetectorAssignment, DetectorReport};
 use super::group::Groups;
 use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress};
 use super::membership::{Membership, ReplayWindows, Standing};
 use super::outbox::Outbox;
 use super::outputs::{DeadlineReason, Event, Order, Transmit};
-use super::pulse::{PulseAssignment, PulseReport};
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
 use super::wire::Datagram;
@@ -63,7 +63,7 @@ impl Node {
 
     // ---- inputs -------------------------------------------------------------------------------
 
-    /// A datagram that is not one of the pulse's came in.
+    /// A datagram that is not one of the failure detector's came in.
     pub fn handle_datagram(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) {
         self.begin_input();
         if let Err(counter) = self.receive(now, from, bytes) {
@@ -79,11 +79,11 @@ impl Node {
         self.end_input(now);
     }
 
-    /// The pulse has something to say.
-    pub fn handle_pulse_report(&mut self, now: Instant, report: PulseReport) {
+    /// The failure detector has something to say.
+    pub fn handle_detector_report(&mut self, now: Instant, report: DetectorReport) {
         self.begin_input();
         self.membership
-            .handle_pulse_report(now, report, &mut self.outbox);
+            .handle_detector_report(now, report, &mut self.outbox);
         self.end_input(now);
     }
 
@@ -186,8 +186,8 @@ impl Node {
         self.outbox.poll_transmit(buffer)
     }
 
-    /// Whom to send heartbeats to and whom to watch from now on; hand it to `Pulse::install`.
-    pub fn poll_assignment(&mut self) -> Option<PulseAssignment> {
+    /// Whom to send heartbeats to and whom to watch from now on; hand it to `FailureDetector::install`.
+    pub fn poll_assignment(&mut self) -> Option<DetectorAssignment> {
         self.membership.take_assignment()
     }
 
@@ -257,7 +257,7 @@ impl Node {
     fn receive(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) -> Result<(), Counter> {
         let datagram = Datagram::parse(bytes, self.membership.cluster())?;
         let header = &datagram.header;
-        if header.kind.is_pulse() {
+        if header.kind.is_failure_detection() {
             return Err(Counter::DroppedUnexpected);
         }
         let standing = self

@@ -280,7 +280,7 @@ mod tests {
     use crate::protocol::identity::ViewNumber;
     use crate::protocol::limits::HEADER_BYTES;
     use crate::protocol::test_support::{
-        address, identity, life, outbox, TestResult, Unexpected, CLUSTER,
+        address, identity, identity_in, outbox, TestResult, Unexpected, CLUSTER,
     };
     use crate::protocol::wire::Datagram;
 
@@ -414,10 +414,10 @@ mod tests {
         outbox.set_view(view);
         let second = next(&mut outbox)?;
         assert_eq!((second.view, second.counter), (ViewNumber(7), 2));
-        // Another life counts from the start: its receivers know it as another sender.
-        outbox.set_identity(life(1, 2));
+        // Another incarnation counts from the start: its receivers know it as another sender.
+        outbox.set_identity(identity_in(1, 2));
         let third = next(&mut outbox)?;
-        assert_eq!((third.sender, third.counter), (life(1, 2), 1));
+        assert_eq!((third.sender, third.counter), (identity_in(1, 2), 1));
         Ok(())
     }
 

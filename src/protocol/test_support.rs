@@ -52,13 +52,13 @@ pub(crate) const fn node(number: u16) -> NodeId {
     }
 }
 
-/// The first life of a node.
+/// The first incarnation of a node.
 pub(crate) const fn identity(number: u16) -> Identity {
-    life(number, 1)
+    identity_in(number, 1)
 }
 
-/// One life of a node.
-pub(crate) const fn life(number: u16, incarnation: u64) -> Identity {
+/// One incarnation of a node.
+pub(crate) const fn identity_in(number: u16, incarnation: u64) -> Identity {
     Identity {
         node: node(number),
         incarnation: Incarnation(incarnation),
@@ -74,7 +74,7 @@ pub(crate) const fn address(number: u16) -> PeerAddress {
     }
 }
 
-/// The first life of a node as a member, in the slot of its number.
+/// The first incarnation of a node as a member, in the slot of its number.
 pub(crate) const fn member(number: u16) -> MemberRecord {
     MemberRecord {
         identity: identity(number),
@@ -83,7 +83,7 @@ pub(crate) const fn member(number: u16) -> MemberRecord {
     }
 }
 
-/// A view of the first lives of some nodes; nobody reports.
+/// A view of the first incarnations of some nodes; nobody reports.
 pub(crate) fn view(numbers: impl IntoIterator<Item = u16>) -> Result<ClusterView, Unexpected> {
     let mut view = ClusterView::empty(node(1))?;
     for number in numbers {

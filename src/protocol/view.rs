@@ -15,7 +15,7 @@ use crate::platform::{BoundedVec, OutOfMemory};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct MemberRecord {
-    /// Which node, in which life.
+    /// Which node, in which incarnation.
     pub identity: Identity,
     /// Where it listens.
     pub address: PeerAddress,
@@ -77,13 +77,13 @@ impl ClusterView {
         mix(number.0 ^ mix(u64::from(issuer.number()))) as u16
     }
 
-    /// This very view as a number: its name and its members' lives.
+    /// This very view as a number: its name and its members' incarnations.
     pub fn key(&self) -> ViewKey {
         let name = mix(self.number.0 ^ mix(u64::from(self.issuer.number())));
         let members = self.members.iter().map(|member| member.identity);
         ViewKey(members.fold(name, |key, identity| {
-            let life = mix(u64::from(identity.node.number())) ^ identity.incarnation.0;
-            mix(key ^ mix(life))
+            let incarnation = mix(u64::from(identity.node.number())) ^ identity.incarnation.0;
+            mix(key ^ mix(incarnation))
         }))
     }
 
@@ -109,7 +109,7 @@ impl ClusterView {
             .ok()
     }
 
-    /// Whether exactly this life of the node is a member.
+    /// Whether exactly this incarnation of the node is a member.
     pub fn has(&self, identity: Identity) -> bool {
         self.member(identity.node)
             .is_some_and(|record| record.identity == identity)
@@ -242,7 +242,7 @@ pub fn is_quorum(votes: usize, all: usize, with_lowest: bool) -> bool {
 mod tests {
     use super::*;
     use crate::protocol::test_support::{
-        identity, life, member, node, view, TestResult, Unexpected,
+        identity, identity_in, member, node, view, TestResult, Unexpected,
     };
 
     #[test]
@@ -254,12 +254,12 @@ mod tests {
             last = record.identity.node.number();
         }
         let later = MemberRecord {
-            identity: life(3, 2),
+            identity: identity_in(3, 2),
             ..member(3)
         };
         assert_eq!(view.insert(later, true), Err(later));
         assert_eq!(view.count(), 4);
-        assert!(view.has(identity(3)) && !view.has(life(3, 2)));
+        assert!(view.has(identity(3)) && !view.has(identity_in(3, 2)));
         assert_eq!(view.member(node(3)), Some(&member(3)));
         assert_eq!(view.member(node(4)), None);
         assert_eq!(view.position(node(9)), Some(3));
@@ -280,9 +280,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_life_is_taken_out() -> TestResult {
+    fn only_the_very_incarnation_is_taken_out() -> TestResult {
         let mut view = view([1, 2, 3])?;
-        assert_eq!(view.remove(life(2, 2)), None);
+        assert_eq!(view.remove(identity_in(2, 2)), None);
         assert_eq!(view.remove(identity(4)), None);
         assert_eq!(view.count(), 3);
         assert_eq!(view.remove(identity(2)), Some(member(2)));
@@ -342,7 +342,7 @@ mod tests {
         same.remove(identity(3));
         assert!(one.key() != same.key());
         let later = MemberRecord {
-            identity: life(3, 9),
+            identity: identity_in(3, 9),
             ..member(3)
         };
         same.insert(later, false).map_err(|_| Unexpected)?;

@@ -18,8 +18,8 @@
 mod bytes;
 pub mod gossip;
 pub mod group;
+pub mod heartbeat;
 pub mod membership;
-pub mod pulse;
 
 pub use bytes::{Reader, Writer};
 
@@ -69,9 +69,9 @@ pub enum Kind {
     /// "You are not in my view, which is later than yours."
     NotMember = 19,
     /// "You are accused: are you there?", of one engine to another's.
-    Inquiry = 20,
+    IndirectProbe = 20,
     /// "I am."
-    InquiryAnswer = 21,
+    IndirectProbeAck = 21,
     /// A proposer waits until a failed node is fenced.
     Hold = 22,
     /// An endpoint asks the group's coordinator to let it in or go.
@@ -117,8 +117,8 @@ impl Kind {
             17 => Self::ViewRequest,
             18 => Self::ViewPart,
             19 => Self::NotMember,
-            20 => Self::Inquiry,
-            21 => Self::InquiryAnswer,
+            20 => Self::IndirectProbe,
+            21 => Self::IndirectProbeAck,
             22 => Self::Hold,
             32 => Self::GroupRequest,
             33 => Self::GroupData,
@@ -135,7 +135,7 @@ impl Kind {
     }
 
     /// Whether the soft interrupt deals with it.
-    pub const fn is_pulse(self) -> bool {
+    pub const fn is_failure_detection(self) -> bool {
         matches!(
             self,
             Self::Heartbeat | Self::Probe | Self::ProbeReply | Self::Gossip
@@ -261,12 +261,12 @@ pub fn write_datagram(
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{life, TestResult, Unexpected, CLUSTER};
+    use crate::protocol::test_support::{identity_in, TestResult, Unexpected, CLUSTER};
 
     const HEADER: Header = Header {
         kind: Kind::Heartbeat,
         cluster: CLUSTER,
-        sender: life(7, 0x0102_0304_0506_0708),
+        sender: identity_in(7, 0x0102_0304_0506_0708),
         view: ViewNumber(0x1112_1314_1516_1718),
         lineage: 0x191a,
         counter: 0x2122_2324_2526_2728,
@@ -286,7 +286,7 @@ mod tests {
                 continue;
             };
             assert_eq!(kind as u8, number);
-            assert_eq!(kind.is_pulse(), (1..=4).contains(&number));
+            assert_eq!(kind.is_failure_detection(), (1..=4).contains(&number));
             assert_eq!(kind.is_group(), number >= 32);
             let header = Header { kind, ..HEADER };
             let mut buffer = [0xff; 100];

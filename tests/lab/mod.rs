@@ -12,22 +12,22 @@ use std::collections::BTreeMap;
 use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
 use kcgcs_protocol::protocol::errors::CommandError;
+use kcgcs_protocol::protocol::failure_detector::FailureDetector;
 use kcgcs_protocol::protocol::identity::{
     fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress,
 };
-use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, PULSE_BYTES_MAX};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, DETECTOR_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::{Event, Order};
-use kcgcs_protocol::protocol::pulse::Pulse;
 use kcgcs_protocol::protocol::time::{Duration, Instant};
 
 /// One-way delay of the network.
 const DELAY: Duration = Duration::from_microseconds(100);
 
-/// A node, its pulse, and what it has told.
+/// A node, its failure detector, and what it has told.
 pub(crate) struct Host {
     pub(crate) node: Node,
-    pub(crate) pulse: Pulse,
+    pub(crate) failure_detector: FailureDetector,
     pub(crate) events: Vec<(Instant, Event)>,
     pub(crate) is_up: bool,
     pub(crate) datagrams_sent: u64,
@@ -96,13 +96,13 @@ impl Lab {
         }
     }
 
-    /// Starts a life of a node.
+    /// Starts an incarnation of a node.
     pub(crate) fn start(&mut self, number: u16, incarnation: u64) {
         let settings = self.settings;
         self.start_with(number, incarnation, settings);
     }
 
-    /// Starts a life of a node with settings of its own.
+    /// Starts an incarnation of a node with settings of its own.
     pub(crate) fn start_with(&mut self, number: u16, incarnation: u64, settings: Configuration) {
         let identity = Identity {
             node: NodeId::new(number).unwrap(),
@@ -113,7 +113,7 @@ impl Lab {
         let make = || ValidConfiguration::new(settings, b"lab", own, &peers).unwrap();
         let seed = u64::from(number) << 32 | incarnation;
         let host = Host {
-            pulse: Pulse::new(identity, &make(), self.now, seed).unwrap(),
+            failure_detector: FailureDetector::new(identity, &make(), self.now, seed).unwrap(),
             node: Node::new(identity, own, make(), self.now, seed).unwrap(),
             events: Vec::new(),
             is_up: true,
@@ -213,7 +213,10 @@ impl Lab {
             .filter(|(_, host)| host.is_up)
             .filter_map(|(number, host)| {
                 let node = host.node.next_deadline().map(|(at, _)| at);
-                let at = node.into_iter().chain(host.pulse.next_deadline()).min()?;
+                let at = node
+                    .into_iter()
+                    .chain(host.failure_detector.next_deadline())
+                    .min()?;
                 Some((at, *number))
             })
             .min();
@@ -228,7 +231,7 @@ impl Lab {
         } else if let Some((_, number)) = wake {
             let now = self.now;
             let host = self.host(number);
-            host.pulse.handle_timer(now);
+            host.failure_detector.handle_timer(now);
             host.node.handle_deadline(now);
             self.settle(number);
         }
@@ -241,7 +244,7 @@ impl Lab {
             return;
         };
         if host
-            .pulse
+            .failure_detector
             .handle_datagram(now, flight.from, &flight.bytes)
             .is_for_engine()
         {
@@ -255,23 +258,23 @@ impl Lab {
         let now = self.now;
         let mut out = Vec::new();
         let host = self.hosts.get_mut(&number).unwrap();
-        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; PULSE_BYTES_MAX]);
+        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; DETECTOR_BYTES_MAX]);
         loop {
             let mut is_quiet = true;
-            while let Some(report) = host.pulse.poll_report() {
+            while let Some(report) = host.failure_detector.poll_report() {
                 is_quiet = false;
-                host.node.handle_pulse_report(now, report);
+                host.node.handle_detector_report(now, report);
             }
             if let Some(assignment) = host.node.poll_assignment() {
                 is_quiet = false;
                 let members = host.node.view().map_or(&[][..], |view| view.members());
-                host.pulse.install(now, &assignment, members);
+                host.failure_detector.install(now, &assignment, members);
             }
             while let Some(transmit) = host.node.poll_transmit(&mut buffer) {
                 is_quiet = false;
                 out.push((transmit.to, buffer[..transmit.length].to_vec()));
             }
-            while let Some(transmit) = host.pulse.poll_transmit(now, &mut heartbeat) {
+            while let Some(transmit) = host.failure_detector.poll_transmit(now, &mut heartbeat) {
                 is_quiet = false;
                 out.push((transmit.to, heartbeat[..transmit.length].to_vec()));
             }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The clock and the numbers of lives.
+//! The clock and the numbers of incarnations.
 
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_clock))]
 mod tests {

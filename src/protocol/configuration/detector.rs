@@ -65,7 +65,7 @@ pub struct GossipTiming {
 }
 
 impl GossipTiming {
-    /// How long a counter may stand still before its node is doubted, in a view of so many members: the
+    /// How long a counter may stand still before its node is suspected, in a view of so many members: the
     /// `log2(members)` rounds in which news doubles until all have it, and `QUIET_ROUNDS` more. Where a
     /// datagram has room for a part of the table only, each entry has as many times fewer rounds.
     pub fn silence(&self, members: usize) -> Duration {

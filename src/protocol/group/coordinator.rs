@@ -414,7 +414,7 @@ impl Group {
     }
 }
 
-/// The node of a member, in the life that the member is of.
+/// The node of a member, in the incarnation that the member is of.
 fn identity_of(member: MemberId) -> Identity {
     Identity {
         node: member.node,

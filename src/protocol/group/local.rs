@@ -126,7 +126,7 @@ impl Local {
         Ok(())
     }
 
-    /// Forgets all messages: the member starts a new life.
+    /// Forgets all messages: the member starts a new incarnation.
     pub(super) fn forget_messages(&mut self) {
         self.pending.clear();
         self.bytes = 0;

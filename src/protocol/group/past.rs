@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!            the node leaves its part            let in together with others from there
-//!   Member ---------------------------> Returning ------------------------------------> Member, in a new life
+//!   Member ---------------------------> Returning ------------------------------------> Member, in a new incarnation
 //!                                          |
 //!                                          +-- no view for long, or let in without --> told that it is out,
 //!                                              others from there                       and new in its group

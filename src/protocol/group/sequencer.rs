@@ -15,8 +15,8 @@
 use super::flush::{Decision, NodeReport};
 use super::log::{Entry, Log, ViewEntry};
 use super::participant::{Participant, TELLINGS};
+use super::reassembly::Reassembly;
 use super::returns::{Joiner, Returns};
-use super::stash::Stash;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
 use crate::protocol::identity::{MemberId, NodeId, Slot, ViewNumber};
@@ -63,7 +63,7 @@ pub(super) struct Sequencer {
     pub(super) participants: BoundedVec<Participant>,
     /// The next message of each sender.
     senders: BoundedVec<(MemberId, u64)>,
-    stash: Stash,
+    reassembly: Reassembly,
     /// What the first entry says of the epoch before, and the view in it.
     pub(super) start: Option<(ViewNumber, u64, Shared<ViewEntry>)>,
     /// The view that is in force after the last ordered entry.
@@ -91,7 +91,7 @@ impl Sequencer {
             taken_out: BoundedVec::with_capacity(GONE_MAX)?,
             participants: BoundedVec::with_capacity(2 * GROUP_MEMBERS_MAX)?,
             senders: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
-            stash: Stash::new()?,
+            reassembly: Reassembly::new()?,
             start: None,
             latest: None,
             last: 0,
@@ -357,7 +357,7 @@ impl Sequencer {
             }
         }
         self.senders.retain(|(member, _)| view.has(*member));
-        self.stash.retain(|sender| view.has(sender));
+        self.reassembly.retain(|sender| view.has(sender));
         self.latest = Some(view);
         self.last = position;
     }
@@ -380,7 +380,7 @@ impl Sequencer {
         let sequence = fragment.part.sequence;
         if sequence >= next {
             let is_next = sequence == next;
-            self.stash
+            self.reassembly
                 .keep(sender, &fragment.part, fragment.bytes, is_next);
         }
     }
@@ -406,19 +406,20 @@ impl Sequencer {
 
     fn order_next(&mut self, sender: MemberId, sequence: u64, log: &mut Log) -> bool {
         let slot = self.latest.as_ref().and_then(|view| view.slot(sender));
-        let (Some(slot), Some(fragments)) = (slot, self.stash.complete(sender, sequence)) else {
+        let (Some(slot), Some(fragments)) = (slot, self.reassembly.complete(sender, sequence))
+        else {
             return false;
         };
         if !log.has_room(usize::from(fragments)) {
             return false;
         }
         for fragment in 0..fragments {
-            if let Some((part, bytes)) = self.stash.take(sender, sequence, fragment) {
+            if let Some((part, bytes)) = self.reassembly.take(sender, sequence, fragment) {
                 self.last = self.last.saturating_add(1);
                 log.put(self.last, Entry::Data { slot, part, bytes });
             }
         }
-        self.stash.forget(sender, sequence);
+        self.reassembly.forget(sender, sequence);
         true
     }
 

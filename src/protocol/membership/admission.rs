@@ -32,7 +32,7 @@ impl Membership {
         }
         if joiner.node == self.own.node {
             if from == self.address {
-                // An earlier life of this node.
+                // An earlier incarnation of this node.
                 return;
             }
             self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
@@ -87,18 +87,18 @@ impl Membership {
                 answer_join(from, &answer, outbox);
                 return;
             }
-            if address != from && !self.changes.doubts.is_confirmed(known) {
+            if address != from && !self.changes.suspicions.is_confirmed(known) {
                 self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
                 return;
             }
-        } else if (self.departures).was_evicted_since(joiner, request.seat.birth) {
+        } else if (self.departures).was_evicted_since(joiner, request.seat.first_incarnation) {
             // It has given its view up, or did not hear that it was in, and does not know that it is out.
             let answer = JoinAnswer::Evicted(joiner.incarnation);
             answer_join(from, &answer, outbox);
             return;
         } else if let Some(last) = self
             .departures
-            .last_life(joiner)
+            .last_incarnation(joiner)
             .filter(|last| *last >= joiner.incarnation)
         {
             // It was in, perhaps without hearing of it, or this is an old datagram.
@@ -185,10 +185,10 @@ impl Membership {
                     return Err(Counter::DroppedUnexpected);
                 }
                 let incarnation = Incarnation(later.0.saturating_add(1));
-                self.start_new_life(now, incarnation, header.view, outbox);
+                self.start_new_incarnation(now, incarnation, header.view, outbox);
             }
-            JoinAnswer::Evicted(life) => {
-                if life != self.own.incarnation {
+            JoinAnswer::Evicted(incarnation) => {
+                if incarnation != self.own.incarnation {
                     return Err(Counter::DroppedUnexpected);
                 }
                 self.end_evicted(header.view, outbox);

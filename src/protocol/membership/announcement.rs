@@ -125,7 +125,8 @@ mod tests {
     use super::*;
     use crate::protocol::limits::DATAGRAM_BYTES_MAX;
     use crate::protocol::test_support::{
-        address, at, identity, life, node, outbox, span, view, TestResult, Unexpected, CLUSTER,
+        address, at, identity, identity_in, node, outbox, span, view, TestResult, Unexpected,
+        CLUSTER,
     };
     use crate::protocol::wire::membership::parse_commit;
     use crate::protocol::wire::Datagram;
@@ -183,9 +184,9 @@ mod tests {
     fn who_has_answered_is_not_told_again() -> TestResult {
         let mut announcement = announcement()?;
         told(&mut announcement, at(0))?;
-        // An older view, an earlier life: not yet. A later view is as good as this one.
+        // An older view, an earlier incarnation: not yet. A later view is as good as this one.
         announcement.take_installed(identity(2), ViewNumber(6));
-        announcement.take_installed(life(3, 9), NUMBER);
+        announcement.take_installed(identity_in(3, 9), NUMBER);
         announcement.take_installed(identity(4), ViewNumber(8));
         assert_eq!(told(&mut announcement, at(30))?, (1 << 2 | 1 << 3, 0));
         announcement.take_installed(identity(2), NUMBER);

@@ -3,8 +3,8 @@
 //! What this node has been told that the next view has to change: who is dead, who wants to come,
 //! who wants to go or is to. Every member keeps it, coordinators mostly, so that any of them can take over.
 
-use super::doubts::Doubts;
 use super::proposal::Proposal;
+use super::suspicions::Suspicions;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
@@ -27,7 +27,7 @@ struct Joiner {
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Changes {
     /// Who may be dead.
-    pub(super) doubts: Doubts,
+    pub(super) suspicions: Suspicions,
     joins: BoundedVec<Joiner>,
     /// The latest view that any of those knows of who want to come in.
     joiners_view: ViewNumber,
@@ -45,13 +45,13 @@ impl Changes {
     /// No changes. They are collected for `batching`, and for `settling` at most while somebody is
     /// suspected and neither confirmed nor cleared. Whoever wants to come in asks more often than `freshness`.
     pub(super) fn new(
-        doubts: Doubts,
+        suspicions: Suspicions,
         batching: Duration,
         settling: Duration,
         freshness: Duration,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            doubts,
+            suspicions,
             joins: BoundedVec::with_capacity(NODES_MAX)?,
             joiners_view: ViewNumber::default(),
             leavers: BoundedVec::with_capacity(NODES_MAX)?,
@@ -64,7 +64,7 @@ impl Changes {
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        self.doubts.clear();
+        self.suspicions.clear();
         self.joins.clear();
         self.joiners_view = ViewNumber::default();
         self.leavers.clear();
@@ -79,7 +79,7 @@ impl Changes {
         has_gone: impl Fn(Identity) -> bool,
     ) {
         // Watchers say again what they still have to say.
-        self.doubts.clear();
+        self.suspicions.clear();
         self.leavers.retain(|(subject, _)| view.has(*subject));
         self.joins.retain(|joiner| {
             let joiner = joiner.identity;
@@ -91,7 +91,7 @@ impl Changes {
         self.since = self.is_any().then_some(now);
     }
 
-    /// To be called when `doubts` may have got a confirmed subject, and before anything is proposed.
+    /// To be called when `suspicions` may have got a confirmed subject, and before anything is proposed.
     pub(super) fn update(&mut self, now: Instant) {
         let freshness = self.freshness;
         self.joins
@@ -105,7 +105,7 @@ impl Changes {
 
     /// Whether there is anything to be changed.
     fn is_any(&self) -> bool {
-        !self.joins.is_empty() || !self.leavers.is_empty() || self.doubts.has_confirmed()
+        !self.joins.is_empty() || !self.leavers.is_empty() || self.suspicions.has_confirmed()
     }
 
     /// A node wants to come in.
@@ -181,7 +181,7 @@ impl Changes {
 
     /// When the collected changes are to be proposed, by the first in line.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        let wait = if self.doubts.is_unsettled() {
+        let wait = if self.suspicions.is_unsettled() {
             self.settling.max(self.batching)
         } else {
             self.batching
@@ -243,7 +243,7 @@ impl Changes {
         }
     }
 
-    /// A later life of the member, at the same address, that wants to come in.
+    /// A later incarnation of the member, at the same address, that wants to come in.
     fn successor(&self, view: &ClusterView, member: &MemberRecord) -> Option<Identity> {
         debug_assert!(view.has(member.identity));
         self.joins
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::protocol::identity::Slot;
     use crate::protocol::test_support::{
-        address, at, identity, life, member, node, span, view, TestResult, Unexpected,
+        address, at, identity, identity_in, member, node, span, view, TestResult, Unexpected,
     };
     use crate::protocol::wire::membership::{Ballot, ProposalKind};
 
@@ -299,17 +299,17 @@ mod tests {
     const FRESHNESS_MS: u64 = 2000;
 
     fn changes() -> Result<Changes, Unexpected> {
-        let doubts = Doubts::new(span(500), span(300), span(30))?;
+        let suspicions = Suspicions::new(span(500), span(300), span(30))?;
         let (batching, settling) = (span(BATCHING_MS), span(SETTLING_MS));
         Ok(Changes::new(
-            doubts,
+            suspicions,
             batching,
             settling,
             span(FRESHNESS_MS),
         )?)
     }
 
-    /// What is proposed to follow `view`; the subjects of confirmed doubts are dead.
+    /// What is proposed to follow `view`; the subjects of confirmed suspicions are dead.
     fn filled(changes: &Changes, view: &ClusterView) -> Result<Proposal, Unexpected> {
         let mut proposal = Proposal::empty(node(1))?;
         let ballot = Ballot {
@@ -319,15 +319,15 @@ mod tests {
         let number = view.number.next();
         proposal.begin(ballot, node(1), number, ProposalKind::Successor);
         changes.fill(view, &mut proposal, |subject| {
-            changes.doubts.is_confirmed(subject)
+            changes.suspicions.is_confirmed(subject)
         });
         proposal.close();
         Ok(proposal)
     }
 
     fn confirm(changes: &mut Changes, subject: Identity) {
-        changes.doubts.accuse(at(1), subject, node(1));
-        let _ = changes.doubts.next_confirmed(at(1), |_, _| 1);
+        changes.suspicions.accuse(at(1), subject, node(1));
+        let _ = changes.suspicions.next_confirmed(at(1), |_, _| 1);
     }
 
     fn removed(number: u16, reason: ChangeReason) -> Change {
@@ -381,61 +381,67 @@ mod tests {
     fn while_somebody_is_suspected_the_others_wait_a_little() -> TestResult {
         let mut changes = changes()?;
         changes.add_leaver(at(100), identity(2), ChangeReason::Leave);
-        changes.doubts.suspect(at(101), identity(3), node(1));
+        changes.suspicions.suspect(at(101), identity(3), node(1));
         assert_eq!(changes.due_at(), Some(at(100 + SETTLING_MS)));
-        changes.doubts.take_back(identity(3), node(1));
+        changes.suspicions.take_back(identity(3), node(1));
         assert_eq!(changes.due_at(), Some(at(100 + BATCHING_MS)));
         Ok(())
     }
 
     #[test]
-    fn of_two_lives_that_want_to_come_the_later_one_does() -> TestResult {
+    fn of_two_incarnations_that_want_to_come_the_later_one_does() -> TestResult {
         for order in [[1, 2], [2, 1]] {
             let mut changes = changes()?;
             for incarnation in order {
-                changes.add_join(at(100), life(9, incarnation), address(9), NO_VIEW);
+                changes.add_join(at(100), identity_in(9, incarnation), address(9), NO_VIEW);
             }
             let proposal = filled(&changes, &view(1..=2)?)?;
-            assert!(proposal.changes() == [added(life(9, 2), 9, 3)]);
+            assert!(proposal.changes() == [added(identity_in(9, 2), 9, 3)]);
         }
         Ok(())
     }
 
     #[test]
-    fn a_later_life_at_the_same_address_replaces_the_earlier() -> TestResult {
+    fn a_later_incarnation_at_the_same_address_replaces_the_earlier() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), life(2, 2), address(2), NO_VIEW);
+        changes.add_join(at(100), identity_in(2, 2), address(2), NO_VIEW);
         let proposal = filled(&changes, &view(1..=3)?)?;
-        let expected = [removed(2, ChangeReason::Failed), added(life(2, 2), 2, 4)];
+        let expected = [
+            removed(2, ChangeReason::Failed),
+            added(identity_in(2, 2), 2, 4),
+        ];
         assert!(proposal.changes() == expected);
         Ok(())
     }
 
     #[test]
-    fn a_later_life_at_another_address_waits_until_the_member_is_gone() -> TestResult {
+    fn a_later_incarnation_at_another_address_waits_until_the_member_is_gone() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), life(2, 2), address(9), NO_VIEW);
+        changes.add_join(at(100), identity_in(2, 2), address(9), NO_VIEW);
         assert!(filled(&changes, &view(1..=3)?)?.changes().is_empty());
         confirm(&mut changes, identity(2));
         let proposal = filled(&changes, &view(1..=3)?)?;
-        let expected = [removed(2, ChangeReason::Failed), added(life(2, 2), 9, 4)];
+        let expected = [
+            removed(2, ChangeReason::Failed),
+            added(identity_in(2, 2), 9, 4),
+        ];
         assert!(proposal.changes() == expected);
         Ok(())
     }
 
     #[test]
-    fn members_and_their_earlier_lives_do_not_come_again() -> TestResult {
+    fn members_and_their_earlier_incarnations_do_not_come_again() -> TestResult {
         let mut changes = changes()?;
         let mut view = view([1, 3])?;
         let again = MemberRecord {
-            identity: life(2, 5),
+            identity: identity_in(2, 5),
             ..member(2)
         };
         view.insert(again, false).map_err(|_| Unexpected)?;
-        changes.add_join(at(100), life(2, 5), address(2), NO_VIEW);
+        changes.add_join(at(100), identity_in(2, 5), address(2), NO_VIEW);
         assert!(filled(&changes, &view)?.changes().is_empty());
         changes.clear();
-        changes.add_join(at(100), life(2, 4), address(2), NO_VIEW);
+        changes.add_join(at(100), identity_in(2, 4), address(2), NO_VIEW);
         assert!(filled(&changes, &view)?.changes().is_empty());
         Ok(())
     }
@@ -474,11 +480,11 @@ mod tests {
     #[test]
     fn who_came_and_went_again_while_views_were_missed_does_not_wait_any_more() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), life(4, 1), address(4), NO_VIEW);
-        changes.add_join(at(100), life(5, 2), address(5), NO_VIEW);
-        changes.install(at(150), &view(1..=3)?, |joiner| joiner == life(4, 1));
+        changes.add_join(at(100), identity_in(4, 1), address(4), NO_VIEW);
+        changes.add_join(at(100), identity_in(5, 2), address(5), NO_VIEW);
+        changes.install(at(150), &view(1..=3)?, |joiner| joiner == identity_in(4, 1));
         let proposal = filled(&changes, &view(1..=3)?)?;
-        assert!(proposal.changes() == [added(life(5, 2), 5, 4)]);
+        assert!(proposal.changes() == [added(identity_in(5, 2), 5, 4)]);
         Ok(())
     }
 

@@ -36,51 +36,57 @@ impl Membership {
         }
     }
 
-    pub(super) fn advance_doubts(&mut self, now: Instant, outbox: &mut Outbox) {
-        self.changes.doubts.forget_old(now);
+    pub(super) fn advance_suspicions(&mut self, now: Instant, outbox: &mut Outbox) {
+        self.changes.suspicions.forget_old(now);
         self.ask_the_accused(now, outbox);
         let wanted = self.configuration.settings().confirmations as usize;
         // Who comes back while views are pinned has never been away.
         while !self.is_pinned() {
             let (view, rings, roll_call) = (&self.view, &self.rings, &self.roll_call);
-            let confirmed = self.changes.doubts.next_confirmed(now, |doubts, subject| {
-                let Some(position) = view.position(subject.node) else {
-                    return 1;
-                };
-                let is_absent = roll_call.is_absent(position);
-                let mut watchers = [None; WATCHED_MAX];
-                for watcher in rings.successors(position) {
-                    let Some(member) = view.members().get(watcher) else {
-                        continue;
+            let confirmed = self
+                .changes
+                .suspicions
+                .next_confirmed(now, |suspicions, subject| {
+                    let Some(position) = view.position(subject.node) else {
+                        return 1;
                     };
-                    let is_gone = is_absent && roll_call.is_absent(watcher);
-                    if is_gone
-                        || doubts.is_silenced(member.identity, subject)
-                        || watchers.contains(&Some(watcher))
-                    {
-                        continue;
+                    let is_absent = roll_call.is_absent(position);
+                    let mut watchers = [None; WATCHED_MAX];
+                    for watcher in rings.successors(position) {
+                        let Some(member) = view.members().get(watcher) else {
+                            continue;
+                        };
+                        let is_gone = is_absent && roll_call.is_absent(watcher);
+                        if is_gone
+                            || suspicions.is_silenced(member.identity, subject)
+                            || watchers.contains(&Some(watcher))
+                        {
+                            continue;
+                        }
+                        if let Some(free) = watchers.iter_mut().find(|place| place.is_none()) {
+                            *free = Some(watcher);
+                        }
                     }
-                    if let Some(free) = watchers.iter_mut().find(|place| place.is_none()) {
-                        *free = Some(watcher);
+                    let able = watchers.iter().flatten().count();
+                    if !suspicions.is_contradicted(subject) {
+                        // Who is not waited for since it is suspected itself does not count as one of those either.
+                        let suspected = suspicions.accusers(subject).filter(|accuser| {
+                            view.member(*accuser).is_some_and(|member| {
+                                suspicions.is_silenced(member.identity, subject)
+                            })
+                        });
+                        return able.min(wanted).saturating_add(suspected.count());
                     }
-                }
-                let able = watchers.iter().flatten().count();
-                if !doubts.is_contradicted(subject) {
-                    // Who is not waited for since it is doubted itself does not count as one of those either.
-                    let doubted = doubts.accusers(subject).filter(|accuser| {
-                        view.member(*accuser)
-                            .is_some_and(|member| doubts.is_silenced(member.identity, subject))
-                    });
-                    return able.min(wanted).saturating_add(doubted.count());
-                }
-                // All who are able must say so; what others have said counts for nothing.
-                let is_able = |accuser: NodeId| {
-                    view.position(accuser)
-                        .is_some_and(|position| watchers.contains(&Some(position)))
-                };
-                let others = doubts.doubters(subject).filter(|node| !is_able(*node));
-                able.max(1).saturating_add(others.count())
-            });
+                    // All who are able must say so; what others have said counts for nothing.
+                    let is_able = |accuser: NodeId| {
+                        view.position(accuser)
+                            .is_some_and(|position| watchers.contains(&Some(position)))
+                    };
+                    let others = suspicions
+                        .suspecters(subject)
+                        .filter(|node| !is_able(*node));
+                    able.max(1).saturating_add(others.count())
+                });
             if confirmed.is_none() {
                 break;
             }
@@ -90,19 +96,19 @@ impl Membership {
 
     /// Asks those who are accused by too few, and accuses those who do not answer.
     fn ask_the_accused(&mut self, now: Instant, outbox: &mut Outbox) {
-        while let Some((subject, is_silent)) = self.changes.doubts.next_question(now) {
+        while let Some((subject, is_silent)) = self.changes.suspicions.next_question(now) {
             let address = self.view.member(subject.node).map(|member| member.address);
-            outbox.send(address.iter(), Kind::Inquiry, |writer| {
+            outbox.send(address.iter(), Kind::IndirectProbe, |writer| {
                 writer.identity(subject)
             });
             if is_silent {
-                self.changes.doubts.accuse(now, subject, self.own.node);
+                self.changes.suspicions.accuse(now, subject, self.own.node);
                 self.tell_coordinators(&ReportRecord::Accuse(subject, self.own.node), outbox);
             }
         }
     }
 
-    /// Somebody is doubted: if this node is one of those who would propose a view, it asks all others whether they
+    /// Somebody is suspected: if this node is one of those who would propose a view, it asks all others whether they
     /// are there.
     pub(super) fn call_the_roll(&mut self, now: Instant) {
         if self.is_coordinator(self.own) || self.rank() == 0 {
@@ -117,7 +123,7 @@ impl Membership {
         }
         for (position, member) in self.view.members().iter().enumerate() {
             if !self.roll_call.is_present(position) {
-                outbox.send([&member.address], Kind::Inquiry, |writer| {
+                outbox.send([&member.address], Kind::IndirectProbe, |writer| {
                     writer.identity(member.identity)
                 });
             }
@@ -125,7 +131,7 @@ impl Membership {
     }
 
     /// Somebody asks whether `subject`, which should be this node, is there.
-    pub(super) fn answer_inquiry(
+    pub(super) fn ack_indirect_probe(
         &self,
         subject: Identity,
         from: PeerAddress,
@@ -134,28 +140,28 @@ impl Membership {
         if subject != self.own {
             return Err(Counter::DroppedUnexpected);
         }
-        outbox.send([&from], Kind::InquiryAnswer, |_| Some(()));
+        outbox.send([&from], Kind::IndirectProbeAck, |_| Some(()));
         Ok(())
     }
 
     /// An accused node has answered this one: those who accuse it hear that.
-    pub(super) fn take_inquiry_answer(
+    pub(super) fn take_indirect_probe_ack(
         &mut self,
         now: Instant,
         subject: Identity,
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
-        let answered = self.changes.doubts.take_answer(now, subject);
+        let answered = self.changes.suspicions.take_answer(now, subject);
         if answered.is_none() && self.roll_call.is_open() {
             return Ok(());
         }
         let was_silent = answered.ok_or(Counter::DroppedUnexpected)?;
         let own = self.own.node;
         if was_silent {
-            self.changes.doubts.take_back(subject, own);
+            self.changes.suspicions.take_back(subject, own);
             self.tell_coordinators(&ReportRecord::Clear(subject, own), outbox);
         }
-        let accusers = self.changes.doubts.accusers(subject);
+        let accusers = self.changes.suspicions.accusers(subject);
         for accuser in accusers.filter(|accuser| *accuser != own) {
             let address = self.view.member(accuser).map(|member| member.address);
             send_report(
@@ -175,7 +181,7 @@ impl Membership {
         by: Identity,
         outbox: &mut Outbox,
     ) {
-        self.changes.doubts.contradict(now, subject);
+        self.changes.suspicions.contradict(now, subject);
         if self.watch.dispute(now, subject) {
             outbox.event(Event::Contradicted { subject, by });
         }
@@ -206,7 +212,7 @@ impl Membership {
             .coordinators_for(self.own.node, self.coordinators_wanted())
             .chain(self.view.members().iter())
             .filter(|member| {
-                member.identity.node != self.own.node && !self.is_doubted(member.identity)
+                member.identity.node != self.own.node && !self.is_suspected(member.identity)
             })
             .take(wanted);
         for (address, member) in addresses.iter_mut().zip(to) {
@@ -237,7 +243,7 @@ impl Membership {
         // While views are pinned it is as it should be that none comes.
         let is_troubled = self.acceptor.promised().is_some()
             || !self.is_pinned()
-                && (self.changes.doubts.has_confirmed() || self.watch.accuses_anybody());
+                && (self.changes.suspicions.has_confirmed() || self.watch.accuses_anybody());
         if !is_troubled {
             self.troubled_since = None;
             self.regain_quorum(outbox);
@@ -256,20 +262,20 @@ impl Membership {
 
     /// When a view change takes too long, so that the quorum counts as lost; or, once it does, when the
     /// view is given up: for as long as only silence speaks against it, never, since who is silent may be
-    /// back. But where members have begun later lives, the cluster has lost its memory in this part; and in a
+    /// back. But where members have begun later incarnations, the cluster has lost its memory in this part; and in a
     /// partitionable cluster this part goes on by itself.
     pub(super) fn quorum_deadline(&self) -> Option<Instant> {
         let lost_at = self.troubled_since?.after(self.patience());
         if !self.quorum_lost {
             return Some(lost_at);
         }
-        (self.has_heard_later_life || self.memory.is_some())
+        (self.has_heard_later_incarnation || self.memory.is_some())
             .then(|| lost_at.after(self.blocked_timeout()))
     }
 
-    /// Somebody was heard, from `from`: if it is a later life of a member, the member's own is over.
-    pub(super) fn note_later_life(&mut self, sender: Identity, from: PeerAddress) {
-        self.has_heard_later_life |= self.view.member(sender.node).is_some_and(|member| {
+    /// Somebody was heard, from `from`: if it is a later incarnation of a member, the member's own is over.
+    pub(super) fn note_later_incarnation(&mut self, sender: Identity, from: PeerAddress) {
+        self.has_heard_later_incarnation |= self.view.member(sender.node).is_some_and(|member| {
             member.address == from && member.identity.incarnation < sender.incarnation
         });
     }
@@ -288,13 +294,13 @@ impl Membership {
             .is_some_and(|member| member.identity == self.own)
     }
 
-    /// Who collects for the arc that `node` lies in: the first coordinator that is not doubted, or
+    /// Who collects for the arc that `node` lies in: the first coordinator that is not suspected, or
     /// where there is none the first such member.
     pub(super) fn arc_coordinator(&self, node: NodeId) -> Option<&MemberRecord> {
         self.view
             .coordinators_for(node, self.coordinators_wanted())
             .chain(self.view.members().iter())
-            .find(|member| member.identity.node != node && !self.is_doubted(member.identity))
+            .find(|member| member.identity.node != node && !self.is_suspected(member.identity))
     }
 
     /// Whether the member is a coordinator.

@@ -41,8 +41,8 @@ impl Hash for Membership {
         self.parting.hash(state);
         self.pinning.hash(state);
         self.fencing.hash(state);
-        self.has_heard_later_life.hash(state);
-        self.spared.hash(state);
+        self.has_heard_later_incarnation.hash(state);
+        self.reprieves.hash(state);
         self.memory.hash(state);
     }
 }

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Only failed nodes are fenced: who leaves or was evicted has said, or will be told, that it is out, and a
-//! node that has begun a later life has lost what it could have done harm with. Any member may be the
+//! node that has begun a later incarnation has lost what it could have done harm with. Any member may be the
 //! proposer, so a handler belongs on each. A proposal that another proposer has made was fenced there.
 //!
 //! While the proposer waits it tells the others, who would take over otherwise, and count the quorum as lost.
@@ -232,7 +232,7 @@ impl Membership {
     }
 }
 
-/// Who is left out since it failed, but for those that have begun a later life.
+/// Who is left out since it failed, but for those that have begun a later incarnation.
 fn failed(changes: &[Change]) -> impl Iterator<Item = Identity> + '_ {
     let comes_back = |node| {
         let mut others = changes.iter();

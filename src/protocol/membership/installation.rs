@@ -5,11 +5,11 @@
 use super::proposing::accepted;
 use super::{Membership, Phase};
 use crate::protocol::errors::Counter;
+use crate::protocol::failure_detector::{DetectorAssignment, DetectorPeer};
 use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewMark, ViewNumber};
 use crate::protocol::limits::COORDINATORS_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
-use crate::protocol::pulse::{PulseAssignment, PulsePeer};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::membership::{
     write_not_member, Ballot, NotMember, NotMemberReason, ProposalKind,
@@ -125,7 +125,7 @@ impl Membership {
         outbox.counters.count(Counter::ViewsInstalled);
         outbox.event(Event::ClusterView { number });
         let assignment = self.make_assignment();
-        // The pulse finds out anew who is silent.
+        // The failure detector finds out anew who is silent.
         self.watch.clear();
         self.roll_call.clear();
         self.assign(assignment);
@@ -144,7 +144,7 @@ impl Membership {
         self.pinning.enter_view(self.own.node);
         self.fencing.clear();
         self.is_frozen = false;
-        self.has_heard_later_life = false;
+        self.has_heard_later_incarnation = false;
         self.troubled_since = None;
         self.regain_quorum(outbox);
         if self.phase == Phase::Joining {
@@ -175,25 +175,25 @@ impl Membership {
         }
     }
 
-    fn assign(&mut self, assignment: PulseAssignment) {
+    fn assign(&mut self, assignment: DetectorAssignment) {
         self.assignment.clear();
         // There is room for one.
         let _ = self.assignment.push(assignment);
     }
 
-    /// Whom the pulse sends heartbeats to and whom it watches in the present view.
-    fn make_assignment(&self) -> PulseAssignment {
-        let mut assignment = PulseAssignment::silent(self.own);
+    /// Whom the failure detector sends heartbeats to and whom it watches in the present view.
+    fn make_assignment(&self) -> DetectorAssignment {
+        let mut assignment = DetectorAssignment::silent(self.own);
         let ViewMark { number, lineage } = self.mark();
         (assignment.view, assignment.lineage) = (number, lineage);
         let Some(position) = self.view.position(self.own.node) else {
             return assignment;
         };
-        let put = |places: &mut [Option<PulsePeer>], other: usize| {
+        let put = |places: &mut [Option<DetectorPeer>], other: usize| {
             let Some(member) = self.view.members().get(other) else {
                 return;
             };
-            let peer = PulsePeer {
+            let peer = DetectorPeer {
                 identity: member.identity,
                 address: member.address,
             };
@@ -213,7 +213,7 @@ impl Membership {
         assignment
     }
 
-    /// The cluster goes on, in view `later_view`, without this node: starts a new life.
+    /// The cluster goes on, in view `later_view`, without this node: starts a new incarnation.
     pub(super) fn exclude(&mut self, now: Instant, later_view: ViewNumber, outbox: &mut Outbox) {
         if self.phase == Phase::Leaving {
             self.finish_leaving(outbox);
@@ -224,7 +224,7 @@ impl Membership {
             return;
         }
         let incarnation = Incarnation(self.own.incarnation.0.saturating_add(1));
-        self.start_new_life(now, incarnation, later_view, outbox);
+        self.start_new_incarnation(now, incarnation, later_view, outbox);
     }
 
     /// This node leaves its view by itself, for another part of the cluster: as above, but the members of its
@@ -247,7 +247,7 @@ impl Membership {
     }
 
     /// Goes on under another incarnation, without a view.
-    pub(super) fn start_new_life(
+    pub(super) fn start_new_incarnation(
         &mut self,
         now: Instant,
         incarnation: Incarnation,
@@ -308,10 +308,10 @@ impl Membership {
         self.pinning = super::Pinning::new();
         self.fencing.clear();
         self.is_frozen = false;
-        self.has_heard_later_life = false;
+        self.has_heard_later_incarnation = false;
         self.troubled_since = None;
         self.quorum_lost = false;
-        self.assign(PulseAssignment::silent(self.own));
+        self.assign(DetectorAssignment::silent(self.own));
     }
 
     /// The cluster has let this node go, or there is nobody to ask.

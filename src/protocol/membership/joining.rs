@@ -66,10 +66,10 @@ pub(super) struct Joining {
     losses: u32,
     /// How many coordinators were asked at once in this round.
     redirects: u32,
-    /// The latest view that this node knows of, in all its lives: the next first view comes after it.
+    /// The latest view that this node knows of, in all its incarnations: the next first view comes after it.
     last_view: ViewNumber,
-    /// The life in which this node was started.
-    started_as: Incarnation,
+    /// The incarnation in which this node was started.
+    first_incarnation: Incarnation,
 }
 
 impl Joining {
@@ -77,7 +77,7 @@ impl Joining {
     pub(super) fn new(
         now: Instant,
         configuration: &ValidConfiguration,
-        started_as: Incarnation,
+        first_incarnation: Incarnation,
     ) -> Result<Self, OutOfMemory> {
         let settings = configuration.settings();
         Ok(Self {
@@ -90,7 +90,7 @@ impl Joining {
             losses: 0,
             redirects: 0,
             last_view: ViewNumber::default(),
-            started_as,
+            first_incarnation,
         })
     }
 
@@ -221,9 +221,9 @@ impl Joining {
         self.last_view = self.last_view.max(number);
     }
 
-    /// The life in which this node was started: all later ones it has begun by itself.
-    pub(super) fn started_as(&self) -> Incarnation {
-        self.started_as
+    /// The incarnation in which this node was started: all later ones it has begun by itself.
+    pub(super) fn first_incarnation(&self) -> Incarnation {
+        self.first_incarnation
     }
 
     /// The latest view that this node knows of.
@@ -333,12 +333,12 @@ mod tests {
     use crate::protocol::identity::{Incarnation, ViewName};
     use crate::protocol::limits::DATAGRAM_BYTES_MAX;
     use crate::protocol::test_support::{
-        address, at, identity, life, node, outbox, TestResult, Unexpected,
+        address, at, identity, identity_in, node, outbox, TestResult, Unexpected,
     };
 
     /// Of a node that remembers nothing.
     const SEAT: Seat = Seat {
-        birth: Incarnation(1),
+        first_incarnation: Incarnation(1),
         electorate: ViewName {
             number: ViewNumber(0),
             issuer: node(1),
@@ -592,20 +592,35 @@ mod tests {
     }
 
     #[test]
-    fn of_two_lives_of_a_candidate_the_later_one_counts() -> TestResult {
+    fn of_two_incarnations_of_a_candidate_the_later_one_counts() -> TestResult {
         let configuration = configuration(2, 0)?;
         let mut joining = Joining::new(at(0), &configuration, Incarnation(1))?;
-        assert!(joining.add_candidate(at(0), life(2, 2), address(2), ViewNumber(0), ViewNumber(0)));
-        assert!(!joining.add_candidate(
-            at(1),
-            life(2, 1),
+        assert!(joining.add_candidate(
+            at(0),
+            identity_in(2, 2),
             address(2),
             ViewNumber(0),
             ViewNumber(0)
         ));
-        assert!(joining.add_candidate(at(2), life(2, 3), address(2), ViewNumber(0), ViewNumber(0)));
+        assert!(!joining.add_candidate(
+            at(1),
+            identity_in(2, 1),
+            address(2),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
+        assert!(joining.add_candidate(
+            at(2),
+            identity_in(2, 3),
+            address(2),
+            ViewNumber(0),
+            ViewNumber(0)
+        ));
         let mut candidates = joining.candidates(at(3));
-        assert_eq!(candidates.next().map(|one| one.identity), Some(life(2, 3)));
+        assert_eq!(
+            candidates.next().map(|one| one.identity),
+            Some(identity_in(2, 3))
+        );
         assert!(candidates.next().is_none());
         Ok(())
     }

@@ -44,7 +44,7 @@ impl Membership {
         if sender == self.own {
             return Err(Counter::DroppedFromSelf);
         }
-        self.note_later_life(sender, from);
+        self.note_later_incarnation(sender, from);
         if matches!(header.kind, Kind::Join | Kind::JoinAnswer) {
             // Looked at again and again.
             return Ok(Standing::Outsider);
@@ -202,7 +202,7 @@ impl Membership {
                 }
                 if self.is_pinned() {
                     // Who does not answer at all would be taken for dead.
-                    outbox.send([&from], Kind::InquiryAnswer, |_| Some(()));
+                    outbox.send([&from], Kind::IndirectProbeAck, |_| Some(()));
                     return Err(Counter::DroppedUnexpected);
                 }
                 self.highest_round = self.highest_round.max(ballot.round);
@@ -294,20 +294,20 @@ impl Membership {
                 self.transfers.begin(from);
             }
             Kind::ViewPart => self.handle_view_part(now, sender, from, body, outbox)?,
-            Kind::Inquiry | Kind::InquiryAnswer if self.is_elsewhere(header) => {
+            Kind::IndirectProbe | Kind::IndirectProbeAck if self.is_elsewhere(header) => {
                 return Err(Counter::DroppedOtherView);
             }
-            Kind::Inquiry => {
-                self.answer_inquiry(parse_identity(body)?, from, outbox)?;
+            Kind::IndirectProbe => {
+                self.ack_indirect_probe(parse_identity(body)?, from, outbox)?;
                 return Ok(());
             }
-            Kind::InquiryAnswer => {
+            Kind::IndirectProbeAck => {
                 if !body.is_empty() {
                     return Err(Counter::DroppedLength);
                 }
                 self.note_present(sender);
                 self.proposer.take_presence(sender);
-                self.take_inquiry_answer(now, sender, outbox)?;
+                self.take_indirect_probe_ack(now, sender, outbox)?;
             }
             Kind::NotMember => {
                 let told = parse_not_member(body)?;
@@ -426,18 +426,18 @@ impl Membership {
                 if self.is_other_member(subject) && may_speak_for(watcher) =>
             {
                 // The watcher tells all coordinators itself.
-                if self.changes.doubts.suspect(now, subject, watcher) {
+                if self.changes.suspicions.suspect(now, subject, watcher) {
                     self.call_the_roll(now);
                 }
             }
             ReportRecord::Accuse(subject, watcher)
                 if self.is_other_member(subject) && may_speak_for(watcher) =>
             {
-                let is_news = self.changes.doubts.accuse(now, subject, watcher);
+                let is_news = self.changes.suspicions.accuse(now, subject, watcher);
                 if is_news {
                     self.call_the_roll(now);
                 }
-                if watcher == sender.node && self.changes.doubts.is_contradicted(subject) {
+                if watcher == sender.node && self.changes.suspicions.is_contradicted(subject) {
                     let record = ReportRecord::Contradict(subject);
                     self.tell_member(sender, &record, outbox);
                 }
@@ -447,7 +447,7 @@ impl Membership {
                 if self.is_other_member(subject) && may_speak_for(watcher) =>
             {
                 // The watcher tells all coordinators itself.
-                self.changes.doubts.take_back(subject, watcher);
+                self.changes.suspicions.take_back(subject, watcher);
             }
             ReportRecord::Contradict(subject)
                 if self.is_other_member(subject) && sender != self.own && sender != subject =>

@@ -11,14 +11,14 @@
 //!     +---- view, or let in by a primary view -----+       +- higher, or could be primary again --+
 //! ```
 //!
-//! Whoever changes from one part to another begins a new life, as a node does that comes back from a minority
+//! Whoever changes from one part to another begins a new incarnation, as a node does that comes back from a minority
 //! to a primary view: its consumers get the empty view, and then that of the new part. What it does not forget
 //! is its vote. The last primary view P decides its successor by one instance of Paxos (see
 //! [`super::agreement`]), and a node that leaves P without knowing a successor keeps what it has promised and
 //! accepted in that instance, its *seat*, until it is in a primary view again. Ballots among nodes without a
 //! view are ballots of that instance too: with promises of a quorum of P's seats, a primary view is formed, or
 //! one that may have been decided before is decided first. So there is one chain of primary views, whatever
-//! parts there have been in between. A node that crashes loses its seat: it says by its *birth*, the first life
+//! parts there have been in between. A node that crashes loses its seat: it says by its *first incarnation*, the first incarnation
 //! that it remembers, that it does not know what an earlier one has promised.
 //!
 //! A part itself is a view like any other: it decides its successors by a quorum of its own. It is formed by all
@@ -61,7 +61,7 @@ impl Membership {
     pub(super) fn seat(&self) -> Seat {
         let electorate = self.memory.as_deref().map(|memory| memory.electorate);
         Seat {
-            birth: self.joining.started_as(),
+            first_incarnation: self.joining.first_incarnation(),
             electorate: electorate.unwrap_or(no_view(self.own.node)),
         }
     }
@@ -130,8 +130,8 @@ impl Membership {
         self.memory.is_some() && !is_primary && self.view().is_some_and(|view| view.is_primary)
     }
 
-    /// Whether this life must not enter `next`, although it was let in there. It has come to a view of another origin
-    /// meanwhile, and who goes from one part to another begins a new life. Or it has no view, and may have voted
+    /// Whether this incarnation must not enter `next`, although it was let in there. It has come to a view of another origin
+    /// meanwhile, and who goes from one part to another begins a new incarnation. Or it has no view, and may have voted
     /// about the successor of that very view, or of a later one: as a member it would not know of that any more.
     pub(super) fn is_foreign(&self) -> bool {
         let Some(memory) = self.memory.as_deref() else {
@@ -311,7 +311,7 @@ impl Membership {
         self.next.number = decided.number();
         self.next.issuer = decided.issuer();
         self.next.is_primary = true;
-        // A successor is nobody's to install who has left its electorate, though it may let this life in.
+        // A successor is nobody's to install who has left its electorate, though it may let this incarnation in.
         if !is_successor && self.next.has(own) {
             return false;
         }
@@ -420,7 +420,8 @@ impl Membership {
             return request.primary == latest && latest != ViewNumber::default();
         }
         let is_seat = |member: &MemberRecord| {
-            member.identity.node == joiner.node && member.identity.incarnation >= request.seat.birth
+            member.identity.node == joiner.node
+                && member.identity.incarnation >= request.seat.first_incarnation
         };
         memory.primary.members().iter().any(is_seat)
             && memory.has_enough(|member| {

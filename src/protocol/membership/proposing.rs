@@ -2,7 +2,7 @@
 
 //! When a node starts a ballot for the next view, and what it proposes.
 //!
-//! The right of way: coordinators in their order, then all other members; who is doubted or leaving
+//! The right of way: coordinators in their order, then all other members; who is suspected or leaving
 //! is left out. The first acts as soon as the changes were collected, each further one a takeover
 //! time later, and also where somebody else's ballot has fallen silent.
 
@@ -48,7 +48,7 @@ impl Membership {
             let is_new = self.proposer.found().is_none();
             self.fill_proposal(now);
             if !is_new || self.may_propose(now, outbox) {
-                self.remember_spared(now);
+                self.grant_reprieves(now);
                 self.proposer.propose(now, self.own);
             }
         }
@@ -81,17 +81,17 @@ impl Membership {
 
     /// Whether this node should not be counted on: itself or a coordinator has heard that it may be
     /// dead.
-    pub(super) fn is_doubted(&self, identity: Identity) -> bool {
-        self.changes.doubts.is_accused(identity)
-            || self.watch.doubts(identity.node)
+    pub(super) fn is_suspected(&self, identity: Identity) -> bool {
+        self.changes.suspicions.is_accused(identity)
+            || self.watch.suspects(identity.node)
             || is_absent_with_its_watchers(&self.view, &self.rings, &self.roll_call, identity)
     }
 
     /// How many nodes have the right to act before this one: coordinators first, then the others,
-    /// without those that are doubted or leaving.
+    /// without those that are suspected or leaving.
     pub(super) fn rank(&self) -> u64 {
         let acts = |member: &&MemberRecord| {
-            !self.is_doubted(member.identity) && !self.changes.is_leaving(member.identity)
+            !self.is_suspected(member.identity) && !self.changes.is_leaving(member.identity)
         };
         let wanted = self.coordinators_wanted();
         let own = self.own.node;
@@ -149,7 +149,7 @@ impl Membership {
             Some((ballot, heard_at)) => {
                 let silent = heard_at.after(self.takeover().times(rank.saturating_add(1)));
                 let coordinator = self.view.member(ballot.coordinator);
-                let is_dead = coordinator.is_none_or(|member| self.is_doubted(member.identity));
+                let is_dead = coordinator.is_none_or(|member| self.is_suspected(member.identity));
                 match due {
                     // One that was heard just now is not dead yet, whoever says so: two that accuse
                     // each other would outbid each other without end.
@@ -246,18 +246,18 @@ impl Membership {
     pub(super) fn is_prepared(&mut self, now: Instant) -> bool {
         let (changes, watch) = (&self.changes, &self.watch);
         let (view, rings, roll_call) = (&self.view, &self.rings, &self.roll_call);
-        let doubts = &changes.doubts;
+        let suspicions = &changes.suspicions;
         let is_first = self.phase == Phase::Joining;
         let quorum_lost = self.quorum_lost;
         self.proposer.is_prepared(now, |voter| {
-            if doubts.is_confirmed(voter) && quorum_lost {
+            if suspicions.is_confirmed(voter) && quorum_lost {
                 Patience::Settling
-            } else if doubts.is_confirmed(voter)
+            } else if suspicions.is_confirmed(voter)
                 || is_absent_with_its_watchers(view, rings, roll_call, voter)
             {
                 Patience::None
             } else if is_first
-                || doubts.is_accused(voter)
+                || suspicions.is_accused(voter)
                 || watch.disputes(voter.node)
                 || changes.is_evicted(voter)
             {
@@ -269,13 +269,13 @@ impl Membership {
     }
 
     /// A proposal is made: whoever would go by it and has answered stays this time.
-    fn remember_spared(&mut self, now: Instant) {
+    fn grant_reprieves(&mut self, now: Instant) {
         let memory = self.blocked_timeout();
-        let doubts = &self.changes.doubts;
+        let suspicions = &self.changes.suspicions;
         let voters = self.proposer.voters().iter();
         let answering =
-            voters.filter(|voter| voter.has_answered() && doubts.is_confirmed(voter.identity));
-        self.spared
+            voters.filter(|voter| voter.has_answered() && suspicions.is_confirmed(voter.identity));
+        self.reprieves
             .remember(now, memory, answering.map(|voter| voter.identity));
     }
 
@@ -298,7 +298,7 @@ impl Membership {
             voters.any(|voter| voter.identity == subject && voter.has_answered())
         };
         let memory = self.blocked_timeout();
-        let spared = &self.spared;
+        let reprieves = &self.reprieves;
         // Who has asked to come in since the ballot began may know of later views.
         let (number, kind) = match is_first {
             true => (proposer.number(), ProposalKind::First),
@@ -319,10 +319,10 @@ impl Membership {
                 changes.fill(view, proposal, |subject| {
                     // Whom too few accuse to be sure is dead if it does not answer this node
                     // either.
-                    if changes.doubts.is_confirmed(subject) {
-                        let may_spare = quorum_lost || !spared.has(now, memory, subject);
+                    if changes.suspicions.is_confirmed(subject) {
+                        let may_spare = quorum_lost || !reprieves.has(now, memory, subject);
                         !(may_spare && has_answered(subject))
-                    } else if changes.doubts.is_accused(subject)
+                    } else if changes.suspicions.is_accused(subject)
                         || is_absent_with_its_watchers(view, rings, roll_call, subject)
                     {
                         !has_answered(subject)

@@ -121,7 +121,7 @@ impl ReplayWindows {
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_replay))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{identity, life, member, view, TestResult};
+    use crate::protocol::test_support::{identity, identity_in, member, view, TestResult};
 
     impl Window {
         /// Whether the counter comes for the first time. Remembers it.
@@ -259,11 +259,11 @@ mod tests {
         }
         let mut next = view([1, 2, 7, 9, 10])?;
         let mut again = member(5);
-        again.identity = life(5, 2);
+        again.identity = identity_in(5, 2);
         assert!(next.insert(again, false).is_ok());
         windows.install(&next);
         assert!(!windows.take(identity(2), 7) && !windows.take(identity(9), 7));
-        for sender in [identity(1), life(5, 2), identity(7), identity(10)] {
+        for sender in [identity(1), identity_in(5, 2), identity(7), identity(10)] {
             assert!(windows.take(sender, 7));
             assert!(!windows.take(sender, 7));
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Asking all members whether they are there, since one of them is doubted.
+//! Asking all members whether they are there, since one of them is suspected.
 //!
 //! ```text
-//!               somebody is doubted            the last question was not answered
+//!               somebody is suspected            the last question was not answered
 //!  (nothing) -------------------------> Open -----------------------------------> Closed
 //!      ^                                 |                                          |
 //!      |                                 | a new view                               |
@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Nodes that crash together are missed one after the other, as their heartbeats were due, and of whom all
-//! watchers have crashed as well nobody would ever say that it is dead. So each coordinator that hears of a doubt
-//! asks everybody at once. Whoever is asked probes all that it watches ([`crate::protocol::pulse`]), and the
+//! watchers have crashed as well nobody would ever say that it is dead. So each coordinator that hears of a suspicion
+//! asks everybody at once. Whoever is asked probes all that it watches ([`crate::protocol::failure_detector`]), and the
 //! coordinator knows who did not answer it: those are *absent*. That alone puts nobody out, since it may be
 //! this node's own link that does not work; but of who is absent those witnesses are not waited for that are absent
 //! as well, and who is absent together with all of its watchers is dead. Where no quorum is present it may be this
@@ -74,7 +74,7 @@ impl RollCall {
         self.state = State::Idle;
     }
 
-    /// Somebody is doubted, in a view of so many members.
+    /// Somebody is suspected, in a view of so many members.
     pub(super) fn begin(&mut self, now: Instant, members: usize) {
         if self.state == State::Idle && self.questions > 0 {
             self.state = State::Open(0);

@@ -33,9 +33,9 @@ impl Departures {
         self.0.clear();
     }
 
-    /// Remembers one, instead of an earlier life of the same node; else the oldest is forgotten.
+    /// Remembers one, instead of an earlier incarnation of the same node; else the oldest is forgotten.
     pub(super) fn add(&mut self, subject: Identity, reason: ChangeReason) {
-        if self.last_life(subject) >= Some(subject.incarnation) {
+        if self.last_incarnation(subject) >= Some(subject.incarnation) {
             return;
         }
         self.0.retain(|(known, _)| known.node != subject.node);
@@ -60,23 +60,23 @@ impl Departures {
     }
 
     /// The incarnation in which the node of `subject` went last.
-    pub(super) fn last_life(&self, subject: Identity) -> Option<Incarnation> {
+    pub(super) fn last_incarnation(&self, subject: Identity) -> Option<Incarnation> {
         self.0
             .iter()
             .find(|(known, _)| known.node == subject.node)
             .map(|(known, _)| known.incarnation)
     }
 
-    /// Whether `subject` went, or a later life of it: it must not come (back) under this incarnation.
+    /// Whether `subject` went, or a later incarnation of it: it must not come (back) under this incarnation.
     pub(super) fn has(&self, subject: Identity) -> bool {
-        self.last_life(subject) >= Some(subject.incarnation)
+        self.last_incarnation(subject) >= Some(subject.incarnation)
     }
 
-    /// Whether this life of the node of `subject`, or a later one, was put out by an administrator.
-    pub(super) fn was_evicted_since(&self, subject: Identity, life: Incarnation) -> bool {
+    /// Whether this incarnation of the node of `subject`, or a later one, was put out by an administrator.
+    pub(super) fn was_evicted_since(&self, subject: Identity, incarnation: Incarnation) -> bool {
         self.0.iter().any(|(known, reason)| {
             known.node == subject.node
-                && known.incarnation >= life
+                && known.incarnation >= incarnation
                 && *reason == ChangeReason::Evicted
         })
     }

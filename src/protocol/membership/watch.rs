@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What this node has to say about the nodes that it watches, said again until the view changes: in the next
-//! one the pulse finds out anew who is silent.
+//! one the failure detector finds out anew who is silent.
 //!
 //! ```text
 //!                Silent                        Dead
@@ -147,7 +147,7 @@ impl Watch {
     }
 
     /// Whether this node suspects or accuses the node: not somebody to turn to.
-    pub(super) fn doubts(&self, node: NodeId) -> bool {
+    pub(super) fn suspects(&self, node: NodeId) -> bool {
         self.watched.iter().any(|watched| {
             watched.subject.node == node
                 && matches!(watched.statement, Statement::Suspected | Statement::Accused)
@@ -277,7 +277,7 @@ impl Watch {
         // Only another one can go on disputing it.
         let excluded = (watched.statement == Statement::Disputed).then_some(own);
         let is_useful =
-            move |node: NodeId| node != subject && Some(node) != excluded && !self.doubts(node);
+            move |node: NodeId| node != subject && Some(node) != excluded && !self.suspects(node);
         view.coordinators_for(subject, coordinators)
             .filter(move |member| is_useful(member.identity.node))
             .take(wanted)
@@ -368,14 +368,14 @@ mod tests {
     fn a_suspicion_goes_once_to_all_coordinators() -> TestResult {
         let mut watch = watch()?;
         watch.suspect(at(0), SUBJECT);
-        assert!(watch.doubts(SUBJECT.node) && !watch.accuses_anybody());
+        assert!(watch.suspects(SUBJECT.node) && !watch.accuses_anybody());
         assert_eq!(watch.next_deadline(), Some(at(0)));
         let coordinators = 1 << 1 | 1 << 5 | 1 << 9;
         let expected = (coordinators, Some(ReportRecord::Suspect(SUBJECT, OWN)));
         assert_eq!(said(&mut watch, at(0), OWN)?, expected);
         assert_eq!(watch.next_deadline(), None);
         assert_eq!(said(&mut watch, at(10_000), OWN)?, (0, None));
-        assert!(watch.doubts(SUBJECT.node));
+        assert!(watch.suspects(SUBJECT.node));
         Ok(())
     }
 
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn doubted_coordinators_are_not_turned_to() -> TestResult {
+    fn suspected_coordinators_are_not_turned_to() -> TestResult {
         let mut watch = watch()?;
         // The subject is a coordinator itself, and so is another one that is suspected.
         watch.accuse(at(0), identity(5));
@@ -430,7 +430,7 @@ mod tests {
         watch.accuse(at(0), SUBJECT);
         said(&mut watch, at(0), OWN)?;
         watch.heard(at(5), SUBJECT);
-        assert!(!watch.doubts(SUBJECT.node) && !watch.accuses_anybody());
+        assert!(!watch.suspects(SUBJECT.node) && !watch.accuses_anybody());
         for _ in 0..CLEAR_REPEATS {
             let now = watch.next_deadline().ok_or(Unexpected)?;
             let (told, record) = said(&mut watch, now, OWN)?;
@@ -478,7 +478,7 @@ mod tests {
         said(&mut watch, at(0), OWN)?;
         assert!(watch.dispute(at(5), SUBJECT) && !watch.dispute(at(6), SUBJECT));
         assert!(watch.disputes(SUBJECT.node));
-        assert!(!watch.doubts(SUBJECT.node) && !watch.accuses_anybody());
+        assert!(!watch.suspects(SUBJECT.node) && !watch.accuses_anybody());
         // A coordinator and somebody else hear of it, also from a node that is the coordinator itself.
         for (own, coordinator) in [(OWN, 1 << 5), (node(5), 1 << 9)] {
             let now = watch.next_deadline().ok_or(Unexpected)?;

@@ -183,7 +183,9 @@ impl<'a> Writer<'a> {
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_bytes))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{address, identity, life, node, TestResult, Unexpected};
+    use crate::protocol::test_support::{
+        address, identity, identity_in, node, TestResult, Unexpected,
+    };
 
     #[test]
     fn values_are_read_as_they_were_written() -> TestResult {
@@ -196,7 +198,7 @@ mod tests {
             writer.u64(u64::MAX - 1)?;
             writer.boolean(true)?;
             writer.boolean(false)?;
-            writer.identity(life(u16::MAX, u64::MAX))?;
+            writer.identity(identity_in(u16::MAX, u64::MAX))?;
             writer.address(address(9))
         };
         assert!(write(&mut writer).is_some());
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(reader.u64()?, u64::MAX - 1);
         assert!(reader.boolean()?);
         assert!(!reader.boolean()?);
-        assert_eq!(reader.identity()?, life(u16::MAX, u64::MAX));
+        assert_eq!(reader.identity()?, identity_in(u16::MAX, u64::MAX));
         assert_eq!(reader.address()?, address(9));
         assert!(reader.is_empty() && reader.end().is_ok());
         Ok(())

@@ -84,7 +84,7 @@ pub fn write_gossip(
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_gossip))]
 mod tests {
     use super::*;
-    use crate::protocol::limits::{HEADER_BYTES, PULSE_BYTES_MAX};
+    use crate::protocol::limits::{DETECTOR_BYTES_MAX, HEADER_BYTES};
     use crate::protocol::test_support::{written, TestResult};
 
     fn numbers(from: u32, count: usize) -> impl Iterator<Item = u32> + Clone {
@@ -99,12 +99,12 @@ mod tests {
             (1024, 768, GOSSIP_ENTRIES_MAX),
             (9, 9, 0),
         ] {
-            let mut buffer = [0; PULSE_BYTES_MAX];
+            let mut buffer = [0; DETECTOR_BYTES_MAX];
             let counters = numbers(u32::MAX - 2000, count);
             let bytes = written(&mut buffer, |writer| {
                 write_gossip(writer, members, first, u32::MAX, counters.clone())
             })?;
-            assert!(bytes.len() + HEADER_BYTES <= PULSE_BYTES_MAX);
+            assert!(bytes.len() + HEADER_BYTES <= DETECTOR_BYTES_MAX);
             let body = GossipBody::parse(bytes)?;
             assert_eq!((body.members, body.first), (members, first));
             assert_eq!(body.own_counter, u32::MAX);
@@ -130,7 +130,7 @@ mod tests {
             ),
             (3, 0, 0, 3, Some(Counter::DroppedValue)),
         ] {
-            let mut buffer = [0; PULSE_BYTES_MAX];
+            let mut buffer = [0; DETECTOR_BYTES_MAX];
             let bytes = written(&mut buffer, |writer| {
                 write_gossip(writer, members, first, own, numbers(1, count))
             })?;

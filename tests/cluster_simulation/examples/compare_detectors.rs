@@ -28,10 +28,10 @@ struct Measured {
     view_ms: f64,
 }
 
-fn pulse_counts(cluster: &Cluster, counter: Counter) -> u64 {
+fn detector_counts(cluster: &Cluster, counter: Counter) -> u64 {
     let alive = cluster.hosts.iter().filter_map(|host| host.alive.as_ref());
     alive
-        .map(|alive| alive.pulse.counters().value(counter))
+        .map(|alive| alive.failure_detector.counters().value(counter))
         .sum()
 }
 
@@ -52,12 +52,12 @@ fn measure(configuration: Configuration, nodes: usize, crashes: usize, seed: u64
     let mut chance = Chance::new(seed, 30);
     cluster.run_for(chance.between(SECOND, 2 * SECOND));
     let (packets, bytes) = (
-        pulse_counts(&cluster, Counter::DatagramsSent),
-        pulse_counts(&cluster, Counter::BytesSent),
+        detector_counts(&cluster, Counter::DatagramsSent),
+        detector_counts(&cluster, Counter::BytesSent),
     );
     cluster.run_for(IDLE_NS);
     let per_second = |before: u64, counter| {
-        let sent = pulse_counts(&cluster, counter) - before;
+        let sent = detector_counts(&cluster, counter) - before;
         sent as f64 / nodes as f64 / (IDLE_NS / SECOND) as f64
     };
     let packets_per_second = per_second(packets, Counter::DatagramsSent);
@@ -70,9 +70,9 @@ fn measure(configuration: Configuration, nodes: usize, crashes: usize, seed: u64
     for host in victims {
         cluster.crash(host);
     }
-    let before = pulse_counts(&cluster, Counter::Accusations);
+    let before = detector_counts(&cluster, Counter::Accusations);
     let took_ms = |cluster: &Cluster| (cluster.now() - since) as f64 / MS as f64;
-    let is_accused = |cluster: &Cluster| pulse_counts(cluster, Counter::Accusations) > before;
+    let is_accused = |cluster: &Cluster| detector_counts(cluster, Counter::Accusations) > before;
     assert!(
         cluster.run_until_true(LIMIT_NS, is_accused),
         "seed {seed}: nobody was accused"

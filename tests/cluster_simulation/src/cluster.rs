@@ -47,7 +47,7 @@ pub struct ClusterOptions {
     pub timer_delay_mean_us: u64,
     /// Whom each node's list of peers names; empty: everybody names everybody.
     pub peers: Vec<Vec<usize>>,
-    /// The incarnation that a node's first life has at least.
+    /// The incarnation that a node's first incarnation has at least.
     pub incarnation_base: u64,
     /// By how many millionths each machine's clock is too fast, or with a minus too slow; those of machines
     /// that are not named are right.
@@ -97,28 +97,28 @@ enum Occurrence {
         from: PeerAddress,
         bytes: Rc<[u8]>,
     },
-    PulseTimer {
+    DetectorTimer {
         host: usize,
-        life: u64,
+        incarnation: u64,
     },
     EngineTimer {
         host: usize,
-        life: u64,
+        incarnation: u64,
     },
     EngineRun {
         host: usize,
-        life: u64,
+        incarnation: u64,
     },
     /// The fence handler begins its work, if it is still wanted.
     FenceCall {
         host: usize,
-        life: u64,
+        incarnation: u64,
         subject: Identity,
     },
     /// The fence handler has fenced the node, or failed.
     FenceAnswer {
         host: usize,
-        life: u64,
+        incarnation: u64,
         subject: Identity,
         is_fenced: bool,
     },
@@ -128,7 +128,7 @@ impl Occurrence {
     fn host(&self) -> usize {
         match self {
             Occurrence::Datagram { to, .. } => *to,
-            Occurrence::PulseTimer { host, .. }
+            Occurrence::DetectorTimer { host, .. }
             | Occurrence::EngineTimer { host, .. }
             | Occurrence::EngineRun { host, .. }
             | Occurrence::FenceCall { host, .. }
@@ -187,7 +187,7 @@ impl Cluster {
                 },
                 alive: None,
                 last_incarnation: options.incarnation_base,
-                lives: 0,
+                incarnations: 0,
                 frozen_until: 0,
                 hindered_until: 0,
                 ghost_until: 0,
@@ -280,20 +280,22 @@ impl Cluster {
         }
         match what {
             Occurrence::Datagram { to, from, bytes } => self.datagram(to, from, bytes),
-            Occurrence::PulseTimer { host, life } => self.pulse_timer(host, life),
-            Occurrence::EngineTimer { host, life } => self.engine_timer(host, life),
-            Occurrence::EngineRun { host, life } => self.engine_run(host, life),
+            Occurrence::DetectorTimer { host, incarnation } => {
+                self.detector_timer(host, incarnation)
+            }
+            Occurrence::EngineTimer { host, incarnation } => self.engine_timer(host, incarnation),
+            Occurrence::EngineRun { host, incarnation } => self.engine_run(host, incarnation),
             Occurrence::FenceCall {
                 host,
-                life,
+                incarnation,
                 subject,
-            } => self.fence_call(host, life, subject),
+            } => self.fence_call(host, incarnation, subject),
             Occurrence::FenceAnswer {
                 host,
-                life,
+                incarnation,
                 subject,
                 is_fenced,
-            } => self.fence_answer(host, life, subject, is_fenced),
+            } => self.fence_answer(host, incarnation, subject, is_fenced),
         }
     }
 }

@@ -141,7 +141,7 @@ impl Troublemaker {
 
     fn restart(&mut self, cluster: &mut Cluster, host: usize) {
         if cluster.hosts[host].alive.is_none() {
-            self.counts.restarts += u64::from(cluster.hosts[host].lives > 0);
+            self.counts.restarts += u64::from(cluster.hosts[host].incarnations > 0);
             cluster.start(host);
         }
     }

@@ -2,17 +2,17 @@
 
 //! One machine around one node: what the shell in the kernel does, in virtual time.
 //!
-//! Each datagram goes to the pulse first, as in the receive soft interrupt; what the pulse leaves,
+//! Each datagram goes to the failure detector first, as in the receive soft interrupt; what the failure detector leaves,
 //! its reports and the engine's deadlines wait in a bounded queue until the engine's work item runs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use kcgcs_protocol::protocol::failure_detector::{DetectorReport, FailureDetector};
 use kcgcs_protocol::protocol::identity::{EndpointId, Identity, PeerAddress};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::ChangeReason;
-use kcgcs_protocol::protocol::pulse::{Pulse, PulseReport};
 use trace_checker::trace::{Member, ViewId};
 
 use crate::clock::MachineClock;
@@ -24,10 +24,10 @@ const WAKEUPS_AT_ONE_INSTANT_MAX: u32 = 1000;
 
 /// What waits for the engine.
 pub enum EngineInput {
-    /// A datagram that is not the pulse's.
+    /// A datagram that is not the failure detector's.
     Datagram(PeerAddress, Rc<[u8]>),
-    /// Something that the pulse reports.
-    Report(PulseReport),
+    /// Something that the failure detector reports.
+    Report(DetectorReport),
     /// The node's deadline has come.
     Deadline,
 }
@@ -39,7 +39,7 @@ pub struct Endpoint {
     pub group: Arc<str>,
     /// Its present view.
     pub view: Option<ViewId>,
-    /// Who the node is in it: it may have begun a new life, in which this member is not yet.
+    /// Who the node is in it: it may have begun a new incarnation, in which this member is not yet.
     pub reader: Option<Identity>,
     /// How many members that view has.
     pub member_count: usize,
@@ -77,17 +77,17 @@ pub struct Alive {
     /// The protocol.
     pub node: Node,
     /// Its heartbeats.
-    pub pulse: Pulse,
-    /// Which life of the machine this is: timers of earlier lives are ignored.
-    pub life: u64,
+    pub failure_detector: FailureDetector,
+    /// Which incarnation of the machine this is: timers of earlier incarnations are ignored.
+    pub incarnation: u64,
     /// Who the node is, as its events told.
     pub identity: Identity,
     /// What waits for the engine.
     pub queue: VecDeque<EngineInput>,
     /// Whether the engine's work item is scheduled.
     pub engine_is_due: bool,
-    /// When the pulse's timer is set to.
-    pub pulse_timer: Option<u64>,
+    /// When the failure detector's timer is set to.
+    pub detector_timer: Option<u64>,
     /// When the engine's timer is set to.
     pub engine_timer: Option<u64>,
     /// Differences between the last cluster view and the next one.
@@ -108,8 +108,8 @@ pub struct Alive {
     pub pinned_until: Option<u64>,
     /// Wake-ups of the engine.
     pub engine_wakeups: WakeupCount,
-    /// Wake-ups of the pulse.
-    pub pulse_wakeups: WakeupCount,
+    /// Wake-ups of the failure detector.
+    pub detector_wakeups: WakeupCount,
 }
 
 /// A machine.
@@ -125,12 +125,12 @@ pub struct Host {
     /// The largest incarnation so far.
     pub last_incarnation: u64,
     /// How often it was started.
-    pub lives: u64,
+    pub incarnations: u64,
     /// Until when it does nothing at all.
     pub frozen_until: u64,
     /// When it was last hindered so that the others may have gone on without it.
     pub hindered_until: u64,
-    /// Until when a life of it that ended before its first view may still come into one.
+    /// Until when an incarnation of it that ended before its first view may still come into one.
     pub ghost_until: u64,
     /// Until when a view without it may come since a handler was to fence it, whether it is well or not.
     pub fenced_until: u64,

@@ -42,7 +42,7 @@ pub struct Plan {
     pub timer_delay_mean_us: u64,
     /// How wrong the clocks are; empty: not at all.
     pub clock_rates_ppm: Vec<i32>,
-    /// The incarnation that a node's first life has at least.
+    /// The incarnation that a node's first incarnation has at least.
     pub incarnation_base: u64,
     /// How many groups consumers join; 0: no consumers.
     pub groups: usize,

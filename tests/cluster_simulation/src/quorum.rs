@@ -100,7 +100,7 @@ fn may_forget(cluster: &Cluster, victims: &[usize]) -> bool {
         && 2 * victims.len() < all
 }
 
-/// Whether this life of the node can vote once `victims` are gone.
+/// Whether this incarnation of the node can vote once `victims` are gone.
 fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
     let number = usize::from(member.node) - 1;
     let host = &cluster.hosts[number];

@@ -180,7 +180,7 @@ pub fn record(
             let is_in = !view.members.is_empty();
             let reader = is_in.then_some(view.reader);
             if state.reader != reader {
-                // It has begun a new life, or waits for one.
+                // It has begun a new incarnation, or waits for one.
                 state.accepted = 0;
                 state.sent = 0;
                 state.waiting.clear();

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kcgcs_protocol::protocol::configuration::ValidConfiguration;
+use kcgcs_protocol::protocol::failure_detector::FailureDetector;
 use kcgcs_protocol::protocol::identity::{
     EndpointId, Identity, Incarnation, NodeId, PeerAddress, ViewNumber,
 };
-use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, NODES_MAX, PULSE_BYTES_MAX};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, DETECTOR_BYTES_MAX, NODES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
-use kcgcs_protocol::protocol::pulse::Pulse;
 use kcgcs_protocol::protocol::time::{Duration, Instant};
 use kcgcs_protocol::protocol::view::ClusterView;
 
@@ -32,10 +32,10 @@ const ROUNDS_TO_AGREE: u32 = 200;
 /// Datagrams kept to be forged later.
 const SAMPLES_MAX: usize = 64;
 
-/// A node, its pulse, and the endpoints that consumers have.
+/// A node, its failure detector, and the endpoints that consumers have.
 pub(crate) struct Machine {
     pub(crate) node: Node,
-    pub(crate) pulse: Pulse,
+    pub(crate) failure_detector: FailureDetector,
     pub(crate) endpoints: BTreeSet<EndpointId>,
     pub(crate) incarnation: u64,
     pub(crate) is_up: bool,
@@ -89,7 +89,8 @@ fn machine(place: usize, incarnation: u64, now: Instant, mode: Mode) -> Machine 
     };
     let seed = incarnation << 8 | place as u64;
     Machine {
-        pulse: Pulse::new(identity, &settings(), now, seed).expect("there is memory"),
+        failure_detector: FailureDetector::new(identity, &settings(), now, seed)
+            .expect("there is memory"),
         node: Node::new(identity, address(place), settings(), now, seed).expect("there is memory"),
         endpoints: BTreeSet::new(),
         incarnation,
@@ -216,7 +217,7 @@ impl Cluster {
                 let node = machine.node.next_deadline().map(|(at, _)| at);
                 let first = node
                     .into_iter()
-                    .chain(machine.pulse.next_deadline())
+                    .chain(machine.failure_detector.next_deadline())
                     .min()?;
                 Some((first.max(self.now), place))
             })
@@ -236,7 +237,7 @@ impl Cluster {
         true
     }
 
-    /// The node's deadline, or that of its pulse, has come.
+    /// The node's deadline, or that of its failure detector, has come.
     fn wake(&mut self, place: usize) {
         let now = self.now;
         let machine = &mut self.machines[place];
@@ -247,7 +248,7 @@ impl Cluster {
         } else {
             machine.standstill = (now, 0);
         }
-        machine.pulse.handle_timer(now);
+        machine.failure_detector.handle_timer(now);
         machine.node.handle_deadline(now);
         self.settle(place);
     }
@@ -261,7 +262,7 @@ impl Cluster {
         }
         self.arrived += 1;
         if machine
-            .pulse
+            .failure_detector
             .handle_datagram(now, from, bytes)
             .is_for_engine()
         {
@@ -276,25 +277,25 @@ impl Cluster {
         let mut sent = Vec::new();
         let mut told = 0;
         let machine = &mut self.machines[place];
-        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; PULSE_BYTES_MAX]);
+        let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; DETECTOR_BYTES_MAX]);
         loop {
             let mut is_quiet = true;
-            while let Some(report) = machine.pulse.poll_report() {
+            while let Some(report) = machine.failure_detector.poll_report() {
                 is_quiet = false;
-                machine.node.handle_pulse_report(now, report);
+                machine.node.handle_detector_report(now, report);
             }
             if let Some(assignment) = machine.node.poll_assignment() {
                 is_quiet = false;
                 let view = machine.node.view();
                 let members = view.map_or(&[][..], |view| view.members());
-                machine.pulse.install(now, &assignment, members);
+                machine.failure_detector.install(now, &assignment, members);
             }
             while let Some(transmit) = machine.node.poll_transmit(&mut buffer) {
                 is_quiet = false;
                 sent.push((transmit.to, buffer[..transmit.length].to_vec()));
                 assert!(sent.len() < OUTPUTS_MAX, "datagrams without end");
             }
-            while let Some(transmit) = machine.pulse.poll_transmit(now, &mut heartbeat) {
+            while let Some(transmit) = machine.failure_detector.poll_transmit(now, &mut heartbeat) {
                 is_quiet = false;
                 sent.push((transmit.to, heartbeat[..transmit.length].to_vec()));
                 assert!(sent.len() < OUTPUTS_MAX, "heartbeats without end");

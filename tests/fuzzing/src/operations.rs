@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything that can happen to nodes, in any order: commands, reports of the pulse, deadlines before
+//! Everything that can happen to nodes, in any order: commands, reports of the failure detector, deadlines before
 //! their time, crashes, losses, forged datagrams, and time that goes by.
 
 use arbitrary::{Result, Unstructured};
 use kcgcs_protocol::platform::BoundedVec;
+use kcgcs_protocol::protocol::failure_detector::DetectorReport;
 use kcgcs_protocol::protocol::identity::{
     EndpointId, GroupName, Identity, Incarnation, NodeId, ViewMark, ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::MESSAGE_BYTES_MAX;
 use kcgcs_protocol::protocol::outputs::Order;
-use kcgcs_protocol::protocol::pulse::PulseReport;
 use kcgcs_protocol::protocol::time::Duration;
 
 use crate::cluster::{address, Cluster};
@@ -65,7 +65,7 @@ fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>, mode: Mode) -
                 let now = cluster.now;
                 let machine = &mut cluster.machines[place];
                 machine.node.handle_deadline(now);
-                machine.pulse.handle_timer(now);
+                machine.failure_detector.handle_timer(now);
             }
             10 => cluster.machines[place].is_up = false,
             11 => cluster.to_lose = bytes.int_in_range(0..=20)?,
@@ -206,18 +206,18 @@ fn report(
     }
     let silence_ms = bytes.arbitrary::<u16>()?.into();
     let report = match bytes.int_in_range(0..=4)? {
-        0 => PulseReport::Silent {
+        0 => DetectorReport::Silent {
             subject,
             silence_ms,
         },
-        1 | 2 => PulseReport::Dead {
+        1 | 2 => DetectorReport::Dead {
             subject,
             silence_ms,
         },
-        3 => PulseReport::Heard { subject },
+        3 => DetectorReport::Heard { subject },
         // Nobody shows a view that it does not have.
         _ if mode.is_honest() => return Ok(()),
-        _ => PulseReport::OtherView {
+        _ => DetectorReport::OtherView {
             sender: subject,
             from: address(other),
             view: ViewMark {
@@ -227,6 +227,6 @@ fn report(
         },
     };
     let node = &mut cluster.machines[place].node;
-    node.handle_pulse_report(now, report);
+    node.handle_detector_report(now, report);
     Ok(())
 }

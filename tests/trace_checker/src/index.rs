@@ -72,11 +72,11 @@ pub struct Process {
     pub scope: usize,
     /// The node.
     pub node: u16,
-    /// Its life.
+    /// Its incarnation.
     pub incarnation: u64,
     /// The handle, if the trace names it. Always `Some(0)` in the cluster.
     pub endpoint: Option<u32>,
-    /// The process of the same handle in an earlier life of the node, from whose last view it came to its first:
+    /// The process of the same handle in an earlier incarnation of the node, from whose last view it came to its first:
     /// so it is if others came along, which a transitional set tells.
     pub continues: Option<usize>,
     /// The views that it installed.
@@ -140,9 +140,9 @@ pub struct Message {
     pub deliveries: Vec<(usize, usize)>,
 }
 
-/// What is known of one life of one node; all are numbers of events.
+/// What is known of one incarnation of one node; all are numbers of events.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Life {
+pub struct Incarnation {
     /// Its start.
     pub start: Option<usize>,
     /// It crashed.
@@ -157,7 +157,7 @@ pub struct Life {
     pub left: Option<usize>,
 }
 
-impl Life {
+impl Incarnation {
     /// The first event that ended it.
     pub fn end(&self) -> Option<usize> {
         [self.crash, self.stop, self.left]
@@ -181,8 +181,8 @@ pub struct Index<'t> {
     pub views: Vec<ViewRecord>,
     /// All messages.
     pub messages: Vec<Message>,
-    /// All lives of all nodes.
-    pub lives: BTreeMap<(u16, u64), Life>,
+    /// All incarnations of all nodes.
+    pub incarnations: BTreeMap<(u16, u64), Incarnation>,
     scope_numbers: HashMap<&'t str, usize>,
     view_numbers: HashMap<(usize, ViewId), usize>,
     message_numbers: HashMap<(usize, Member, u64), usize>,
@@ -199,7 +199,7 @@ impl<'t> Index<'t> {
             processes: Vec::new(),
             views: Vec::new(),
             messages: Vec::new(),
-            lives: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
             scope_numbers: HashMap::new(),
             view_numbers: HashMap::new(),
             message_numbers: HashMap::new(),
@@ -215,16 +215,16 @@ impl<'t> Index<'t> {
         let event = &self.events[number];
         match &event.kind {
             EventKind::Start => {
-                self.life(event).start.get_or_insert(number);
+                self.incarnation(event).start.get_or_insert(number);
             }
             EventKind::Crash => {
-                self.life(event).crash.get_or_insert(number);
+                self.incarnation(event).crash.get_or_insert(number);
             }
             EventKind::Stop => {
-                self.life(event).stop.get_or_insert(number);
+                self.incarnation(event).stop.get_or_insert(number);
             }
             EventKind::Evicted => {
-                self.life(event).evicted.get_or_insert(number);
+                self.incarnation(event).evicted.get_or_insert(number);
             }
             EventKind::View(view) => self.take_view(number, view),
             EventKind::Send(message) => self.take_message(number, message, true),
@@ -246,8 +246,8 @@ impl<'t> Index<'t> {
         }
     }
 
-    fn life(&mut self, event: &TraceEvent) -> &mut Life {
-        self.lives
+    fn incarnation(&mut self, event: &TraceEvent) -> &mut Incarnation {
+        self.incarnations
             .entry((event.node, event.incarnation))
             .or_default()
     }
@@ -255,10 +255,10 @@ impl<'t> Index<'t> {
     fn take_leave(&mut self, number: usize, scope: Option<&'t GroupScope>, done: bool) {
         let event = &self.events[number];
         if scope.is_none() {
-            let life = self.life(event);
-            life.asked_to_leave.get_or_insert(number);
+            let incarnation = self.incarnation(event);
+            incarnation.asked_to_leave.get_or_insert(number);
             if done {
-                life.left.get_or_insert(number);
+                incarnation.left.get_or_insert(number);
             }
         }
         let process = self.process(event, scope, false);
@@ -299,7 +299,7 @@ impl<'t> Index<'t> {
                 .as_ref()
                 .is_some_and(|set| !set.is_empty())
         {
-            self.processes[process].continues = self.earlier_life(process);
+            self.processes[process].continues = self.earlier_incarnation(process);
         }
         let before = match (place, self.processes[process].continues) {
             (0, Some(earlier)) => earlier,
@@ -406,8 +406,8 @@ impl<'t> Index<'t> {
         self.processes.len() - 1
     }
 
-    /// The last earlier life of a handle, if it was never told that it is out.
-    fn earlier_life(&self, process: usize) -> Option<usize> {
+    /// The last earlier incarnation of a handle, if it was never told that it is out.
+    fn earlier_incarnation(&self, process: usize) -> Option<usize> {
         let own = &self.processes[process];
         let is_same = |other: &&Process| {
             (other.scope, other.node, other.endpoint) == (own.scope, own.node, own.endpoint)
@@ -475,17 +475,16 @@ impl<'t> Index<'t> {
     /// on under another incarnation.
     pub fn ended(&self, process: &Process) -> bool {
         let key = (process.node, process.incarnation);
-        let life_ended = self
-            .lives
-            .get(&key)
-            .is_some_and(|life| life.end().is_some() || life.asked_to_leave.is_some());
-        let later_life = self
-            .lives
+        let incarnation_ended = self.incarnations.get(&key).is_some_and(|incarnation| {
+            incarnation.end().is_some() || incarnation.asked_to_leave.is_some()
+        });
+        let later_incarnation = self
+            .incarnations
             .range((process.node, process.incarnation.saturating_add(1))..=(process.node, u64::MAX))
             .next()
             .is_some();
-        life_ended
-            || (later_life && process.incarnation != u64::MAX)
+        incarnation_ended
+            || (later_incarnation && process.incarnation != u64::MAX)
             || process.asked_to_leave.is_some()
             || matches!(process.phase, Phase::Out | Phase::Left)
     }

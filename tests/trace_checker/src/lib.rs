@@ -26,8 +26,8 @@ pub struct Options {
     pub crashes_lose_lines: bool,
     /// Messages of every order are checked as agreed ones, not only those that say so.
     pub every_order_is_agreed: bool,
-    /// The cluster is partitionable: a node that goes from one part to another begins a new life and keeps its
-    /// vote, so that consecutive primary views share a node, if not a life of one.
+    /// The cluster is partitionable: a node that goes from one part to another begins a new incarnation and keeps its
+    /// vote, so that consecutive primary views share a node, if not an incarnation of one.
     pub partitionable: bool,
 }
 

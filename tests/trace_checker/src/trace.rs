@@ -12,7 +12,7 @@ pub struct Member {
     pub node: u16,
     /// The handle on that node; 0 for the node itself.
     pub endpoint: u32,
-    /// The life of the node.
+    /// The incarnation of the node.
     pub incarnation: u64,
 }
 
@@ -197,7 +197,7 @@ pub enum Expectation {
         /// Whether they must all be missing in the same view for the first time.
         at_once: bool,
     },
-    /// L6: none of `members` was put out of a cluster view, or began a new life, since then.
+    /// L6: none of `members` was put out of a cluster view, or began a new incarnation, since then.
     Kept {
         /// Who was up and connected to all but a few.
         members: Vec<Member>,
@@ -297,9 +297,9 @@ pub enum EventKind {
         /// Which.
         subject: Member,
     },
-    /// This life of the node ends in order.
+    /// This incarnation of the node ends in order.
     Stop,
-    /// This life of the node ends without a word.
+    /// This incarnation of the node ends without a word.
     Crash,
     /// Not something that happened, but that must have.
     Expect(Expectation),
@@ -312,7 +312,7 @@ pub struct TraceEvent {
     pub t: u64,
     /// The node that wrote it; 0 for expectations.
     pub node: u16,
-    /// Its life.
+    /// Its incarnation.
     pub incarnation: u64,
     /// What happened.
     pub kind: EventKind,

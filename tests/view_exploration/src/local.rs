@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One node with what surrounds it: its clock, whom its pulse watches, the number of its last view.
+//! One node with what surrounds it: its clock, whom its failure detector watches, the number of its last view.
 
 use std::hash::{Hash, Hasher};
 
 use super::fingerprint::Fingerprint;
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
+use crate::protocol::failure_detector::{DetectorAssignment, DetectorReport};
 use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewMark};
 use crate::protocol::limits::DATAGRAM_BYTES_MAX;
 use crate::protocol::node::Node;
 use crate::protocol::outputs::Event;
-use crate::protocol::pulse::{PulseAssignment, PulseReport};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
 
@@ -30,9 +30,9 @@ pub enum Input<'a> {
     Leave,
     /// It is asked to put this node out.
     Evict(u16),
-    /// Its pulse has found this node dead.
+    /// Its failure detector has found this node dead.
     Dead(u16),
-    /// A heartbeat of this life, in that view.
+    /// A heartbeat of this incarnation, in that view.
     Heartbeat(Identity, ViewMark),
 }
 
@@ -65,13 +65,13 @@ pub struct Installed {
 pub struct Local {
     node: Node,
     clock: Instant,
-    assignment: PulseAssignment,
-    /// One bit for each node that the pulse has reported in this view.
+    assignment: DetectorAssignment,
+    /// One bit for each node that the failure detector has reported in this view.
     reported: u8,
     /// Datagrams so far: the next one's number.
     delivered: u64,
     last_view: u64,
-    life: Incarnation,
+    incarnation: Incarnation,
     is_gone: bool,
     is_partitionable: bool,
 }
@@ -89,8 +89,8 @@ pub fn address(number: u16) -> PeerAddress {
     PeerAddress::from_socket_address(std::net::SocketAddr::from(([10, 0, high, low], 5407)))
 }
 
-/// The life in which node `number` is started first.
-pub fn first_life(number: u16) -> Identity {
+/// The incarnation in which node `number` is started first.
+pub fn first_incarnation(number: u16) -> Identity {
     Identity {
         node: NodeId::new(number).expect("nodes are numbered from 1"),
         incarnation: Incarnation(1),
@@ -102,13 +102,13 @@ fn number_of(address: PeerAddress) -> u16 {
 }
 
 impl Local {
-    /// A life of a node that begins to look for its cluster, whose `peers` are all nodes from 1 on.
-    pub fn new(number: u16, life: u64, peers: u16, settings: Configuration) -> Self {
+    /// An incarnation of a node that begins to look for its cluster, whose `peers` are all nodes from 1 on.
+    pub fn new(number: u16, incarnation: u64, peers: u16, settings: Configuration) -> Self {
         let node = NodeId::new(number).expect("nodes are numbered from 1");
-        let life = Incarnation(life);
+        let incarnation = Incarnation(incarnation);
         let identity = Identity {
             node,
-            incarnation: life,
+            incarnation: incarnation,
         };
         let own = address(number);
         let peers: Vec<_> = (1..=peers).map(address).collect();
@@ -120,11 +120,11 @@ impl Local {
             node: Node::new(identity, own, settings, clock, number.into())
                 .expect("there is memory"),
             clock,
-            assignment: PulseAssignment::silent(identity),
+            assignment: DetectorAssignment::silent(identity),
             reported: 0,
             delivered: 0,
             last_view: 0,
-            life,
+            incarnation,
             is_gone: false,
             is_partitionable,
         }
@@ -235,12 +235,12 @@ impl Local {
             }
             Input::Dead(number) => self.report_dead(number),
             Input::Heartbeat(sender, view) => {
-                let report = PulseReport::OtherView {
+                let report = DetectorReport::OtherView {
                     sender,
                     from: address(sender.node.number()),
                     view,
                 };
-                self.node.handle_pulse_report(self.clock, report);
+                self.node.handle_detector_report(self.clock, report);
             }
         }
         let mut outputs = self.settle();
@@ -264,11 +264,11 @@ impl Local {
         else {
             return;
         };
-        let report = PulseReport::Dead {
+        let report = DetectorReport::Dead {
             subject,
             silence_ms: 275,
         };
-        self.node.handle_pulse_report(self.clock, report);
+        self.node.handle_detector_report(self.clock, report);
     }
 
     fn settle(&mut self) -> Outputs {
@@ -320,10 +320,10 @@ impl Local {
                 outputs.views.extend(self.installed());
             }
             Event::Excluded { incarnation, .. } => {
-                if *incarnation <= self.life.0 {
+                if *incarnation <= self.incarnation.0 {
                     outputs.wrong = Some(format!("M7: incarnation {incarnation} comes again"));
                 }
-                self.life = Incarnation(*incarnation);
+                self.incarnation = Incarnation(*incarnation);
                 self.last_view = 0;
             }
             Event::Left | Event::Evicted { .. } => self.is_gone = true,

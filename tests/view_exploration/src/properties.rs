@@ -57,7 +57,7 @@ fn has(view: &Installed, identity: Identity) -> bool {
     view.members.iter().any(|(member, _)| *member == identity)
 }
 
-/// Of a life that is a member now: once in, it was in ever since, and no later life was.
+/// Of an incarnation that is a member now: once in, it was in ever since, and no later incarnation was.
 fn nobody_comes_back(before: &[&Installed], member: Identity) -> Result<(), String> {
     let mut was_in = false;
     for view in before {

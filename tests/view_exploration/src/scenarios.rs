@@ -348,10 +348,11 @@ impl Scenario {
         self.crashing.contains(&number)
     }
 
-    /// A life of a node that looks for the cluster.
-    pub fn local(&self, number: u16, life: u64) -> Local {
+    /// An incarnation of a node that looks for the cluster.
+    pub fn local(&self, number: u16, incarnation: u64) -> Local {
         // Who comes to members knows one of them: what the others would answer brings nothing new.
-        let asks_one = !self.members.is_empty() && (life > 1 || self.joining.contains(&number));
+        let asks_one =
+            !self.members.is_empty() && (incarnation > 1 || self.joining.contains(&number));
         let count = self.members.len() + self.joining.len();
         let peers = if asks_one { 1 } else { count as u16 };
         let settings = Configuration {
@@ -359,7 +360,7 @@ impl Scenario {
             probe_count: self.questions,
             ..SETTINGS
         };
-        Local::new(number, life, peers, settings)
+        Local::new(number, incarnation, peers, settings)
     }
 
     /// The state that everything begins in.
@@ -374,7 +375,7 @@ impl Scenario {
         let mut state = State {
             nodes: [DOWN; NODES],
             fired: [0; NODES],
-            lives: [0; NODES],
+            incarnations: [0; NODES],
             to_leave: self
                 .leaving
                 .iter()
@@ -408,7 +409,7 @@ impl Scenario {
         for local in locals.chain(joining) {
             let number = local.identity().node.number();
             for place in (0..NODES).filter(|place| number_at(*place) == number) {
-                state.lives[place] = 1;
+                state.incarnations[place] = 1;
             }
             if let Some(view) = local.installed() {
                 let view = world.add_view(view);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant as Time};
 
 use super::fingerprint::{BuildSame, Fingerprint};
-use super::local::{first_life, Installed};
+use super::local::{first_incarnation, Installed};
 use super::scenarios::Scenario;
 use super::settling::{Settled, Settlement, Settling};
 use super::state::{describe, Action, State, DOWN};
@@ -249,8 +249,8 @@ impl Search {
                 settling.after_crashes(views.max_by_key(|view| view.number).cloned());
             }
             if let Some((by, subject)) = self.scenario.eviction.filter(|_| !state.may_evict) {
-                // Whose life ends or began later has forgotten it, or is another one.
-                settling.after_eviction(first_life(by), first_life(subject));
+                // Whose incarnation ends or began later has forgotten it, or is another one.
+                settling.after_eviction(first_incarnation(by), first_incarnation(subject));
             }
             self.settled_count += 1;
             let lost = if is_lost { "lost" } else { "delivered" };

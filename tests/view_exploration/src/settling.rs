@@ -111,7 +111,7 @@ impl Settling {
         self.latest = latest;
     }
 
-    /// The first life was asked to put the second one out, and has not refused.
+    /// The first incarnation was asked to put the second one out, and has not refused.
     pub fn after_eviction(&mut self, by: Identity, subject: Identity) {
         self.eviction = Some((by, subject));
     }
@@ -184,9 +184,9 @@ impl Settling {
 
     /// Whether somebody is still there who was to be put out by one that is there too.
     fn is_to_go_on(&self) -> bool {
-        let is_there = |life: Identity| {
+        let is_there = |incarnation: Identity| {
             let mut locals = self.locals.iter();
-            locals.any(|local| local.identity() == life && !local.is_gone())
+            locals.any(|local| local.identity() == incarnation && !local.is_gone())
         };
         let mut eviction = self.eviction.iter();
         eviction.any(|(by, subject)| is_there(*by) && is_there(*subject))
@@ -283,7 +283,7 @@ impl Settling {
         Ok(())
     }
 
-    /// The view in which this life sends heartbeats.
+    /// The view in which this incarnation sends heartbeats.
     fn beating(&self, watched: Identity) -> Option<ViewMark> {
         let local = self.locals.iter().find(|l| l.identity() == watched)?;
         local.mark()

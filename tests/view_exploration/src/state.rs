@@ -19,7 +19,7 @@ pub struct State {
     /// How often each node's deadlines have come.
     pub fired: [u8; NODES],
     /// The incarnation in which each node was started last.
-    pub lives: [u8; NODES],
+    pub incarnations: [u8; NODES],
     /// Which nodes are still to be asked to leave, as bits.
     pub to_leave: u8,
     /// Whether a member is still to be asked to put another one out.
@@ -76,7 +76,7 @@ impl State {
             let byte = place as u8;
             let bit = 1 << number_at(place);
             if self.nodes[place] == DOWN {
-                if self.restarts > 0 && self.lives[place] > 0 {
+                if self.restarts > 0 && self.incarnations[place] > 0 {
                     actions.push(Action::Restart(byte));
                 }
                 continue;
@@ -180,9 +180,9 @@ impl State {
             Action::Restart(place) => {
                 let place = usize::from(place);
                 self.restarts -= 1;
-                self.lives[place] += 1;
-                let life = self.lives[place].into();
-                self.nodes[place] = world.add_local(scenario.local(number_at(place), life));
+                self.incarnations[place] += 1;
+                let incarnation = self.incarnations[place].into();
+                self.nodes[place] = world.add_local(scenario.local(number_at(place), incarnation));
                 self.set_out(world, scenario, place)?;
                 Ok(true)
             }

@@ -62,7 +62,7 @@ pub struct MessageEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
-    /// A life of the node began.
+    /// An incarnation of the node began.
     Start,
     /// It ended.
     Stop,

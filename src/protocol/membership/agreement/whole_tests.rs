@@ -11,7 +11,8 @@ mod tests {
     use crate::protocol::identity::ViewNumber;
     use crate::protocol::limits::{DATAGRAM_BYTES_MAX, PART_ENTRIES_MAX};
     use crate::protocol::test_support::{
-        address, at, identity, life, member, node, outbox, span, TestResult, Unexpected, CLUSTER,
+        address, at, identity, identity_in, member, node, outbox, span, TestResult, Unexpected,
+        CLUSTER,
     };
     use crate::protocol::wire::membership::{
         parse_promise, parse_propose, Change, ProposalKind, Seat,
@@ -27,7 +28,7 @@ mod tests {
 
     /// Of a node that remembers nothing.
     const SEAT: Seat = Seat {
-        birth: Incarnation(1),
+        first_incarnation: Incarnation(1),
         electorate: ViewName {
             number: ViewNumber(0),
             issuer: node(1),
@@ -311,11 +312,11 @@ mod tests {
     }
 
     #[test]
-    fn votes_of_strangers_of_other_lives_and_for_other_ballots_do_not_count() -> TestResult {
+    fn votes_of_strangers_of_other_incarnations_and_for_other_ballots_do_not_count() -> TestResult {
         let mut proposer = proposer(3, QuorumRule::OfView, 1)?;
         for (from, under) in [
             (identity(4), ballot(5, 1)),
-            (life(2, 2), ballot(5, 1)),
+            (identity_in(2, 2), ballot(5, 1)),
             (identity(2), ballot(4, 1)),
             (identity(2), ballot(6, 1)),
             (identity(2), ballot(5, 2)),
@@ -329,7 +330,7 @@ mod tests {
         proposer.propose(at(0), identity(1));
         for (from, under) in [
             (identity(4), ballot(5, 1)),
-            (life(3, 2), ballot(5, 1)),
+            (identity_in(3, 2), ballot(5, 1)),
             (identity(3), ballot(4, 1)),
         ] {
             proposer.take_accepted(from, under);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a node of a partitionable cluster keeps of the last primary view through all its lives, and what nodes
+//! What a node of a partitionable cluster keeps of the last primary view through all its incarnations, and what nodes
 //! without a view can form by it.
 
 use core::cmp::Ordering;
@@ -124,7 +124,7 @@ impl Memory {
             return Vote::None;
         };
         let then = member.identity.incarnation;
-        if then < seat.birth {
+        if then < seat.first_incarnation {
             Vote::Forgotten
         } else if seat.electorate == self.electorate && then <= voter.incarnation {
             Vote::Counts

@@ -40,8 +40,8 @@ impl Ballot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct Seat {
-    /// The first life of the node that it remembers: it has forgotten nothing since then.
-    pub birth: Incarnation,
+    /// The first incarnation of the node that it remembers: it has forgotten nothing since then.
+    pub first_incarnation: Incarnation,
     /// The primary view about whose successor its promises are, number zero if none.
     pub electorate: ViewName,
 }
@@ -50,14 +50,14 @@ impl Seat {
     /// Reads one.
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Counter> {
         Ok(Self {
-            birth: Incarnation(reader.u64()?),
+            first_incarnation: Incarnation(reader.u64()?),
             electorate: read_view_name(reader)?,
         })
     }
 
     /// Writes it.
     pub(super) fn write(self, writer: &mut Writer<'_>) -> Option<()> {
-        writer.u64(self.birth.0)?;
+        writer.u64(self.first_incarnation.0)?;
         write_view_name(writer, self.electorate)
     }
 }
@@ -390,7 +390,7 @@ mod tests {
         coordinator: node(5),
     };
     const SEAT: Seat = Seat {
-        birth: Incarnation(u64::MAX),
+        first_incarnation: Incarnation(u64::MAX),
         electorate: ViewName {
             number: ViewNumber(7),
             issuer: node(3),

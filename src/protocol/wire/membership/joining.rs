@@ -41,7 +41,7 @@ pub enum JoinAnswer {
     },
     /// The cluster does not let the node in.
     Refused(RefusalReason),
-    /// The cluster has seen a later life of this node: its next one must be later than this.
+    /// The cluster has seen a later incarnation of this node: its next one must be later than this.
     StaleIncarnation(Incarnation),
     /// To a member of another part: here is a part of the cluster too. The header has its view's number.
     Part {
@@ -50,7 +50,7 @@ pub enum JoinAnswer {
         /// Who issued its view.
         issuer: NodeId,
     },
-    /// An administrator has put this life of the node out, or an earlier one that it does not know of.
+    /// An administrator has put this incarnation of the node out, or an earlier one that it does not know of.
     Evicted(Incarnation),
 }
 
@@ -229,7 +229,7 @@ mod tests {
             last_view: ViewNumber(9),
             primary: ViewNumber(7),
             seat: Seat {
-                birth: Incarnation(u64::MAX),
+                first_incarnation: Incarnation(u64::MAX),
                 electorate: ViewName {
                     number: ViewNumber(8),
                     issuer: node(3),

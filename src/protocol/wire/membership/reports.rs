@@ -84,7 +84,7 @@ fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
     })
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::Inquiry`]: who is asked.
+/// Reads the body of [`crate::protocol::wire::Kind::IndirectProbe`]: who is asked.
 pub fn parse_identity(body: &[u8]) -> Result<Identity, Counter> {
     let mut reader = Reader::new(body);
     let subject = reader.identity()?;
@@ -127,10 +127,10 @@ pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()
 mod tests {
     use super::*;
     use crate::protocol::test_support::{
-        address, life, node, written, wrong_length_taken, TestResult,
+        address, identity_in, node, written, wrong_length_taken, TestResult,
     };
 
-    const SUBJECT: Identity = life(9, u64::MAX);
+    const SUBJECT: Identity = identity_in(9, u64::MAX);
     const RECORDS: [ReportRecord; 8] = [
         ReportRecord::Suspect(SUBJECT, node(1)),
         ReportRecord::Accuse(SUBJECT, node(2)),

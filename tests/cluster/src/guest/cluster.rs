@@ -152,7 +152,7 @@ impl Cluster {
             Ok(connection)
         })?;
         let status = connection.node().map_err(|failure| failure.to_string())?;
-        self.trace.life(t, node, status.incarnation);
+        self.trace.incarnation(t, node, status.incarnation);
         self.nodes.insert(node, Node { connection });
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Cluster {
             .members
             .get_mut(&node)
             .ok_or_else(|| format!("node {node} has no member"))?;
-        // A message is numbered in the life that the member knows of, so it must know of the last one.
+        // A message is numbered in the incarnation that the member knows of, so it must know of the last one.
         self.trace.add(member.pump()?);
         if member.send(&payload)? != Written::Taken {
             return Ok(None);
@@ -345,7 +345,7 @@ impl Cluster {
 
     /// The cluster view that all of `nodes` have.
     pub fn common_view(&mut self, nodes: &[u16]) -> Result<ViewStatus, String> {
-        let mut lives = Vec::new();
+        let mut incarnations = Vec::new();
         let mut common = None;
         for &node in nodes {
             let status = self.status(node)?;
@@ -359,9 +359,9 @@ impl Cluster {
             if status.view != view {
                 return Err(format!("node {node} is in {:?}, not {view:?}", status.view));
             }
-            lives.push((node, status.incarnation));
+            incarnations.push((node, status.incarnation));
         }
-        lives.sort_unstable();
+        incarnations.sort_unstable();
         let mut shared = None;
         for &node in nodes {
             let view = self.view(node)?;
@@ -371,9 +371,9 @@ impl Cluster {
                 .map(|member| (member.node, member.incarnation))
                 .collect();
             members.sort_unstable();
-            if members != lives {
+            if members != incarnations {
                 return Err(format!(
-                    "node {node} has {members:?}, the lives are {lives:?}"
+                    "node {node} has {members:?}, the incarnations are {incarnations:?}"
                 ));
             }
             shared = Some(view);

@@ -26,7 +26,7 @@ pub struct Member {
     /// The last view, unless it had no members.
     view: Option<View>,
     views: Vec<View>,
-    /// The place among them of the first one in the present life of the node.
+    /// The place among them of the first one in the present incarnation of the node.
     first_view: usize,
     deliveries: Vec<Delivery>,
     texts: Vec<String>,
@@ -74,8 +74,8 @@ impl Member {
         &self.views
     }
 
-    /// The first of these in the present life of the node.
-    pub fn first_view_of_this_life(&self) -> Option<&View> {
+    /// The first of these in the present incarnation of the node.
+    pub fn first_view_of_this_incarnation(&self) -> Option<&View> {
         self.views.get(self.first_view)
     }
 
@@ -181,7 +181,7 @@ impl Member {
             )
         })?;
         if own.incarnation != self.writer.incarnation {
-            // A new life numbers its messages anew.
+            // A new incarnation numbers its messages anew.
             self.last_sequence = 0;
             self.first_view = self.views.len();
         }
@@ -193,7 +193,7 @@ impl Member {
         Ok(())
     }
 
-    /// The kernel names the reader in a view; where the reader is slower than a change of life, its
+    /// The kernel names the reader in a view; where the reader is slower than a change of incarnation, its
     /// handle tells.
     fn own_in(&self, view: &View) -> Option<Address> {
         let (node, endpoint) = (self.writer.node, self.writer.endpoint);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What number a message has. A member counts the messages that the kernel takes from it, anew in each life
+//! What number a message has. A member counts the messages that the kernel takes from it, anew in each incarnation
 //! of its node. But of each member one message may wait in the kernel, because its window is full or there is
-//! no quorum; if the node is excluded meanwhile, that message goes with the next life and is the first one in
+//! no quorum; if the node is excluded meanwhile, that message goes with the next incarnation and is the first one in
 //! it. Every test message has other words, so what was delivered tells which number each had.
 
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub fn correct(events: &mut [TraceEvent]) -> Result<(), String> {
         };
         if let Some(&(sender, sequence)) = delivered.get(&words(message)) {
             if sender.incarnation != message.sender.incarnation {
-                // In that life it was sent as soon as the member was in.
+                // In that incarnation it was sent as soon as the member was in.
                 event.t = event
                     .t
                     .max(begins.get(&sender).map_or(0, |begin| begin + 1));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_waited_is_the_first_of_the_next_life() {
+    fn a_message_that_waited_is_the_first_of_the_next_incarnation() {
         let mut events = vec![
             sent(1, 1, 71),
             sent(1, 2, 72),

@@ -57,7 +57,7 @@ impl Sample {
         self.payload.get(fields::KIND).copied().unwrap_or(0)
     }
 
-    /// The sender's life.
+    /// The sender's incarnation.
     pub fn incarnation(&self) -> u64 {
         self.number(fields::INCARNATION)
     }
@@ -73,7 +73,7 @@ impl Sample {
 pub struct Recording {
     samples: BTreeMap<(u8, u16), Vec<Sample>>,
     count: usize,
-    /// Of each node: its last life, and its highest number of a datagram that is no heartbeat or probe.
+    /// Of each node: its last incarnation, and its highest number of a datagram that is no heartbeat or probe.
     counters: BTreeMap<u16, (u64, u64)>,
 }
 
@@ -117,7 +117,7 @@ impl Recording {
             .collect()
     }
 
-    /// The last one of a node's last life.
+    /// The last one of a node's last incarnation.
     pub fn latest(&self, from: u16, wanted: impl Fn(u8) -> bool) -> Option<Sample> {
         let samples = self.samples.iter();
         samples
@@ -147,14 +147,16 @@ impl Recording {
         shortest.into_values().cloned().collect()
     }
 
-    /// The highest number that a node has used in its last life.
+    /// The highest number that a node has used in its last incarnation.
     pub fn highest_counter(&self, from: u16) -> u64 {
         self.counters.get(&from).map_or(0, |(_, counter)| *counter)
     }
 
-    /// A node's last life.
+    /// A node's last incarnation.
     pub fn incarnation(&self, from: u16) -> u64 {
-        self.counters.get(&from).map_or(0, |(life, _)| *life)
+        self.counters
+            .get(&from)
+            .map_or(0, |(incarnation, _)| *incarnation)
     }
 }
 
@@ -162,16 +164,16 @@ impl Recording {
 mod tests {
     use super::*;
 
-    fn datagram(kind: u8, life: u8, counter: u8, body: usize) -> Vec<u8> {
+    fn datagram(kind: u8, incarnation: u8, counter: u8, body: usize) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_BYTES + body];
         bytes[fields::KIND] = kind;
-        bytes[fields::INCARNATION + 7] = life;
+        bytes[fields::INCARNATION + 7] = incarnation;
         bytes[fields::COUNTER + 7] = counter;
         bytes
     }
 
     #[test]
-    fn the_latest_is_of_the_last_life() {
+    fn the_latest_is_of_the_last_incarnation() {
         let mut recording = Recording::default();
         recording.add(2, &datagram(34, 1, 9, 4));
         recording.add(2, &datagram(34, 2, 3, 4));

@@ -26,7 +26,7 @@ const SHOWN_VIOLATIONS: usize = 3;
 pub struct Writer {
     /// The node.
     pub node: u16,
-    /// Its life.
+    /// Its incarnation.
     pub incarnation: u64,
     /// The group's name.
     pub group: Arc<str>,
@@ -157,8 +157,8 @@ fn reason(reason: Reason) -> events::Reason {
 #[derive(Debug, Default)]
 pub struct Trace {
     events: Vec<TraceEvent>,
-    lives: BTreeSet<(u16, u64)>,
-    /// The cluster view that each life was seen in last.
+    incarnations: BTreeSet<(u16, u64)>,
+    /// The cluster view that each incarnation was seen in last.
     seen: BTreeMap<(u16, u64), ViewId>,
     /// How it is judged.
     options: Options,
@@ -173,17 +173,17 @@ impl Trace {
         }
     }
 
-    /// Adds events of groups. A life of a node that was not known begins with its first event.
+    /// Adds events of groups. An incarnation of a node that was not known begins with its first event.
     pub fn add(&mut self, events: impl IntoIterator<Item = TraceEvent>) {
         for event in events {
-            self.life(event.t, event.node, event.incarnation);
+            self.incarnation(event.t, event.node, event.incarnation);
             self.events.push(event);
         }
     }
 
-    /// A node runs in this life.
-    pub fn life(&mut self, t: u64, node: u16, incarnation: u64) {
-        if incarnation != 0 && self.lives.insert((node, incarnation)) {
+    /// A node runs in this incarnation.
+    pub fn incarnation(&mut self, t: u64, node: u16, incarnation: u64) {
+        if incarnation != 0 && self.incarnations.insert((node, incarnation)) {
             self.of_node(t, node, incarnation, EventKind::Start);
         }
     }
@@ -222,7 +222,7 @@ impl Trace {
             joined: None,
             left: None,
         };
-        self.life(t, node, incarnation);
+        self.incarnation(t, node, incarnation);
         self.of_node(t, node, incarnation, EventKind::View(event));
     }
 

@@ -23,11 +23,11 @@ pub struct LoggedView {
     pub at: Instant,
 }
 
-/// What a machine's kernel has said in its present life.
+/// What a machine's kernel has said in its present boot.
 #[derive(Clone, Debug, Default)]
 pub struct NodeState {
-    /// Which life it is, from 1.
-    pub life: u32,
+    /// Which boot it is, from 1.
+    pub boot: u32,
     /// The kernel's release, once the machine is up.
     pub release: Option<String>,
     /// The node's incarnation, once it has started.
@@ -103,13 +103,13 @@ impl Cluster {
         self.nodes.entry(number).or_default()
     }
 
-    /// Switches a machine on; it forgets all that an earlier life said.
+    /// Switches a machine on; it forgets all that an earlier boot said.
     pub fn start(&mut self, number: u16) -> Result<(), String> {
-        let life = self.node(number).life + 1;
-        let machine = Machine::start(&self.model, number, life, self.sender.clone())?;
+        let boot = self.node(number).boot + 1;
+        let machine = Machine::start(&self.model, number, boot, self.sender.clone())?;
         self.machines.insert(number, machine);
         *self.node_mut(number) = NodeState {
-            life,
+            boot,
             ..NodeState::default()
         };
         Ok(())
@@ -206,7 +206,7 @@ impl Cluster {
     }
 
     fn take(&mut self, line: &ConsoleLine) {
-        if line.life != self.node(line.machine).life || !self.machines.contains_key(&line.machine) {
+        if line.boot != self.node(line.machine).boot || !self.machines.contains_key(&line.machine) {
             return;
         }
         let told = told(&line.text);

@@ -11,7 +11,7 @@ pub enum Told {
         /// Its incarnation.
         incarnation: u64,
     },
-    /// The node has heard of a later view without itself, and goes on in a new life.
+    /// The node has heard of a later view without itself, and goes on in a new incarnation.
     Excluded {
         /// Its new incarnation.
         incarnation: u64,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exclusion_is_read_with_the_new_life() {
+    fn an_exclusion_is_read_with_the_new_incarnation() {
         let line = "[ 1.0] kcgcs: node 4: excluded by view 9, new incarnation 17672256";
         assert_eq!(
             told(line),

@@ -19,8 +19,8 @@ const MONITOR_LIMIT: Duration = Duration::from_secs(20);
 pub struct ConsoleLine {
     /// The machine's number.
     pub machine: u16,
-    /// Which of the machine's lives it is from, counted from 1.
-    pub life: u32,
+    /// Which of the machine's boots it is from, counted from 1.
+    pub boot: u32,
     /// When it arrived.
     pub at: Instant,
     /// The line.
@@ -72,13 +72,13 @@ impl Machine {
     pub fn start(
         model: &Model,
         number: u16,
-        life: u32,
+        boot: u32,
         lines: Sender<ConsoleLine>,
     ) -> Result<Self, String> {
-        let log = model.logs.join(format!("node{number}-life{life}.log"));
+        let log = model.logs.join(format!("node{number}-boot{boot}.log"));
         let mut file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         // The path of a socket must be short.
-        let monitor = format!("kcgcs-lab-{}-{number}-{life}", std::process::id());
+        let monitor = format!("kcgcs-lab-{}-{number}-{boot}", std::process::id());
         let monitor = std::env::temp_dir().join(monitor);
         let mut process = command(model, number)
             .arg("-qmp")
@@ -102,7 +102,7 @@ impl Machine {
                 bytes.clear();
                 let line = ConsoleLine {
                     machine: number,
-                    life,
+                    boot,
                     at,
                     text,
                 };

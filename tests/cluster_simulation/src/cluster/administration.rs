@@ -49,9 +49,11 @@ impl Cluster {
             return false;
         }
         let asked = (by, alive.identity.incarnation.0);
-        let subject_life = self.hosts[subject].alive.as_mut();
-        if let Some(life) = subject_life.filter(|life| life.identity == member) {
-            life.evicted_by.push(asked);
+        let subject_incarnation = self.hosts[subject].alive.as_mut();
+        if let Some(incarnation) =
+            subject_incarnation.filter(|incarnation| incarnation.identity == member)
+        {
+            incarnation.evicted_by.push(asked);
         }
         let subject = node_member(member);
         self.write(by, EventKind::Evict { subject });
@@ -143,34 +145,34 @@ impl Cluster {
             false => 0,
         };
         let is_silent = self.handlers.happens(handler.silent_per_mille);
-        let life = self.hosts[host].lives;
+        let incarnation = self.hosts[host].incarnations;
         if !is_silent {
             let call = Occurrence::FenceCall {
                 host,
-                life,
+                incarnation,
                 subject,
             };
             self.queue.push(self.now + busy_ms * MS, call);
         }
     }
 
-    pub(super) fn fence_call(&mut self, host: usize, life: u64, subject: Identity) {
+    pub(super) fn fence_call(&mut self, host: usize, incarnation: u64, subject: Identity) {
         let (Some(handler), Some(alive)) = (self.options.fence, self.hosts[host].alive.as_ref())
         else {
             return;
         };
-        if alive.life != life {
+        if alive.incarnation != incarnation {
             return;
         }
         if !alive.node.wants_fence(subject) {
-            self.fence_answer(host, life, subject, false);
+            self.fence_answer(host, incarnation, subject, false);
             return;
         }
         let is_fenced = !self.handlers.happens(handler.fails_per_mille);
         let work_ms = self.handlers.between(0, handler.work_max_ms);
         let answer = Occurrence::FenceAnswer {
             host,
-            life,
+            incarnation,
             subject,
             is_fenced,
         };
@@ -180,12 +182,12 @@ impl Cluster {
     pub(super) fn fence_answer(
         &mut self,
         host: usize,
-        life: u64,
+        incarnation: u64,
         subject: Identity,
         is_fenced: bool,
     ) {
         let alive = self.hosts[host].alive.as_ref();
-        if alive.is_none_or(|alive| alive.life != life) {
+        if alive.is_none_or(|alive| alive.incarnation != incarnation) {
             return;
         }
         if is_fenced {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::ValidConfiguration;
 use kcgcs_protocol::protocol::errors::CommandError;
+use kcgcs_protocol::protocol::failure_detector::FailureDetector;
 use kcgcs_protocol::protocol::identity::{
     fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId,
 };
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Order;
-use kcgcs_protocol::protocol::pulse::Pulse;
 use trace_checker::trace::{EventKind, GroupScope};
 
 use super::{Cluster, CLUSTER_NAME};
@@ -33,7 +33,7 @@ impl Cluster {
         let machine = &mut self.hosts[host];
         assert!(machine.alive.is_none(), "node {} runs already", machine.id);
         let incarnation = match options.sabotage {
-            Some(Sabotage::SameIncarnation) if machine.lives > 0 => machine.last_incarnation,
+            Some(Sabotage::SameIncarnation) if machine.incarnations > 0 => machine.last_incarnation,
             _ => (machine.last_incarnation + 1).max(
                 options
                     .incarnation_base
@@ -55,23 +55,23 @@ impl Cluster {
             node,
             incarnation: Incarnation(incarnation),
         };
-        let pulse = Pulse::new(identity, &configuration, now, seed);
+        let failure_detector = FailureDetector::new(identity, &configuration, now, seed);
         let node = Node::new(identity, machine.address, configuration, now, seed);
-        let (Ok(pulse), Ok(node)) = (pulse, node) else {
+        let (Ok(failure_detector), Ok(node)) = (failure_detector, node) else {
             panic!("no memory for a node");
         };
         machine.last_incarnation = incarnation;
-        machine.lives += 1;
+        machine.incarnations += 1;
         machine.frozen_until = 0;
         machine.fenced_until = 0;
         machine.alive = Some(Box::new(Alive {
             node,
-            pulse,
-            life: machine.lives,
+            failure_detector,
+            incarnation: machine.incarnations,
             identity,
             queue: VecDeque::new(),
             engine_is_due: false,
-            pulse_timer: None,
+            detector_timer: None,
             engine_timer: None,
             changes: Vec::new(),
             members: Arc::from([]),
@@ -82,7 +82,7 @@ impl Cluster {
             evicted_by: Vec::new(),
             pinned_until: None,
             engine_wakeups: WakeupCount::default(),
-            pulse_wakeups: WakeupCount::default(),
+            detector_wakeups: WakeupCount::default(),
         }));
         self.write(host, EventKind::Start);
         self.guard(host);
@@ -99,7 +99,7 @@ impl Cluster {
         }
     }
 
-    /// A life is about to end; if it had no view, one may still be made with it: for a while those who let
+    /// An incarnation is about to end; if it had no view, one may still be made with it: for a while those who let
     /// nodes in may still try.
     fn note_ghost(&mut self, host: usize) {
         // While no view is agreed on they remember who asked them.

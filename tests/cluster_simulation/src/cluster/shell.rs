@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use kcgcs_protocol::protocol::identity::PeerAddress;
-use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, PULSE_BYTES_MAX};
+use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, DETECTOR_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::time::Instant;
@@ -49,7 +49,7 @@ impl Cluster {
             return;
         };
         if alive
-            .pulse
+            .failure_detector
             .handle_datagram(now, from, &bytes)
             .is_for_engine()
         {
@@ -59,30 +59,33 @@ impl Cluster {
                 machine.queue_drops += 1;
             }
         }
-        self.drain_pulse(to);
+        self.drain_detector(to);
     }
 
-    pub(super) fn pulse_timer(&mut self, host: usize, life: u64) {
+    pub(super) fn detector_timer(&mut self, host: usize, incarnation: u64) {
         let (now, instant) = (self.now, self.instant(host));
-        let Some(alive) = self.alive(host, life) else {
+        let Some(alive) = self.alive(host, incarnation) else {
             return;
         };
-        if alive.pulse_timer.is_none_or(|due| due > now) {
+        if alive.detector_timer.is_none_or(|due| due > now) {
             return;
         }
-        alive.pulse_timer = None;
-        alive.pulse.handle_timer(instant);
-        if alive.pulse_wakeups.is_busy_loop(now) {
-            alive.pulse_timer = Some(u64::MAX);
-            self.fault(host, "the pulse wants to be woken again and again");
+        alive.detector_timer = None;
+        alive.failure_detector.handle_timer(instant);
+        if alive.detector_wakeups.is_busy_loop(now) {
+            alive.detector_timer = Some(u64::MAX);
+            self.fault(
+                host,
+                "the failure_detector wants to be woken again and again",
+            );
             return;
         }
-        self.drain_pulse(host);
+        self.drain_detector(host);
     }
 
-    pub(super) fn engine_timer(&mut self, host: usize, life: u64) {
+    pub(super) fn engine_timer(&mut self, host: usize, incarnation: u64) {
         let now = self.now;
-        let Some(alive) = self.alive(host, life) else {
+        let Some(alive) = self.alive(host, incarnation) else {
             return;
         };
         if alive.engine_timer.is_none_or(|due| due > now) {
@@ -93,16 +96,16 @@ impl Cluster {
         self.schedule_engine(host);
     }
 
-    pub(super) fn engine_run(&mut self, host: usize, life: u64) {
+    pub(super) fn engine_run(&mut self, host: usize, incarnation: u64) {
         let now = self.now;
         let instant = self.instant(host);
-        let Some(alive) = self.alive(host, life) else {
+        let Some(alive) = self.alive(host, incarnation) else {
             return;
         };
         alive.engine_is_due = false;
         // What comes while this runs waits for the next run.
         for _ in 0..alive.queue.len() {
-            let Some(alive) = self.alive(host, life) else {
+            let Some(alive) = self.alive(host, incarnation) else {
                 return;
             };
             match alive.queue.pop_front() {
@@ -111,7 +114,7 @@ impl Cluster {
                     alive.node.handle_datagram(instant, from, &bytes);
                 }
                 Some(EngineInput::Report(report)) => {
-                    alive.node.handle_pulse_report(instant, report);
+                    alive.node.handle_detector_report(instant, report);
                 }
                 Some(EngineInput::Deadline) => {
                     alive.node.handle_deadline(instant);
@@ -129,11 +132,11 @@ impl Cluster {
         }
     }
 
-    fn alive(&mut self, host: usize, life: u64) -> Option<&mut Alive> {
+    fn alive(&mut self, host: usize, incarnation: u64) -> Option<&mut Alive> {
         self.hosts[host]
             .alive
             .as_deref_mut()
-            .filter(|alive| alive.life == life)
+            .filter(|alive| alive.incarnation == incarnation)
     }
 
     fn send(&mut self, host: usize, to: PeerAddress, bytes: &[u8]) {
@@ -185,14 +188,14 @@ impl Cluster {
         Instant::from_nanoseconds(self.hosts[host].clock.reading(self.now))
     }
 
-    /// All that the pulse has to say, and its timer.
-    fn drain_pulse(&mut self, host: usize) {
+    /// All that the failure detector has to say, and its timer.
+    fn drain_detector(&mut self, host: usize) {
         let now = self.instant(host);
-        let mut buffer = [0_u8; PULSE_BYTES_MAX];
+        let mut buffer = [0_u8; DETECTOR_BYTES_MAX];
         while let Some(transmit) = self.hosts[host]
             .alive
             .as_mut()
-            .and_then(|alive| alive.pulse.poll_transmit(now, &mut buffer))
+            .and_then(|alive| alive.failure_detector.poll_transmit(now, &mut buffer))
         {
             self.send(host, transmit.to, &buffer[..transmit.length]);
         }
@@ -200,25 +203,25 @@ impl Cluster {
         let Some(alive) = self.hosts[host].alive.as_mut() else {
             return;
         };
-        while let Some(report) = alive.pulse.poll_report() {
+        while let Some(report) = alive.failure_detector.poll_report() {
             if alive.queue.len() < ENGINE_QUEUE_MAX {
                 alive.queue.push_back(EngineInput::Report(report));
             }
         }
         let due = alive
-            .pulse
+            .failure_detector
             .next_deadline()
             .map(|due| clock.time_of(due.as_nanoseconds()));
-        let life = alive.life;
-        if alive.pulse_timer != due && alive.pulse_timer != Some(u64::MAX) {
-            alive.pulse_timer = due;
+        let incarnation = alive.incarnation;
+        if alive.detector_timer != due && alive.detector_timer != Some(u64::MAX) {
+            alive.detector_timer = due;
             if let Some(due) = due {
                 let late = self
                     .lateness
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
-                    Occurrence::PulseTimer { host, life },
+                    Occurrence::DetectorTimer { host, incarnation },
                 );
             }
         }
@@ -233,10 +236,10 @@ impl Cluster {
         };
         if !alive.queue.is_empty() && !alive.engine_is_due {
             alive.engine_is_due = true;
-            let life = alive.life;
+            let incarnation = alive.incarnation;
             let late = self.lateness.exponential(engine_delay_mean_us * 1_000);
             self.queue
-                .push(self.now + late, Occurrence::EngineRun { host, life });
+                .push(self.now + late, Occurrence::EngineRun { host, incarnation });
         }
     }
 
@@ -255,7 +258,7 @@ impl Cluster {
             while let Some(assignment) = alive.node.poll_assignment() {
                 let view = alive.node.view();
                 let members = view.map_or(&[][..], |view| view.members());
-                alive.pulse.install(now, &assignment, members);
+                alive.failure_detector.install(now, &assignment, members);
             }
         }
         self.take_events(host);
@@ -267,7 +270,7 @@ impl Cluster {
             .node
             .next_deadline()
             .map(|(due, _)| clock.time_of(due.as_nanoseconds()));
-        let life = alive.life;
+        let incarnation = alive.incarnation;
         if alive.engine_timer != due && alive.engine_timer != Some(u64::MAX) {
             alive.engine_timer = due;
             if let Some(due) = due {
@@ -276,11 +279,11 @@ impl Cluster {
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
-                    Occurrence::EngineTimer { host, life },
+                    Occurrence::EngineTimer { host, incarnation },
                 );
             }
         }
-        self.drain_pulse(host);
+        self.drain_detector(host);
     }
 
     fn take_events(&mut self, host: usize) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A1: who is said to have been evicted was; it is told so and does not go on by itself under another
-//! incarnation, as who was put out for silence does. (It may have begun another life by itself before it
+//! incarnation, as who was put out for silence does. (It may have begun another incarnation by itself before it
 //! hears of the eviction. Then that one comes into no view. In a partitionable cluster it may go on in another
 //! part, which does not know either, and comes into no primary view.)
 
@@ -32,15 +32,15 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
                 let evicted = (view.left.iter().flatten())
                     .filter(|change| change.reason == Some(Reason::Evicted));
                 for change in evicted {
-                    let life = (change.member.node, change.member.incarnation);
-                    if !asked.contains(&life) {
+                    let incarnation = (change.member.node, change.member.incarnation);
+                    if !asked.contains(&incarnation) {
                         let text = format!(
                             "{:?} is said to have been evicted, and nobody asked for it",
                             change.member
                         );
                         found.add(NAME, &[event], text);
                     }
-                    out.entry(life).or_insert(number);
+                    out.entry(incarnation).or_insert(number);
                 }
             }
             EventKind::Expect(Expectation::Out {
@@ -65,7 +65,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
     }
 }
 
-/// Whether somebody asked for the eviction of this life of the node, or of one before it.
+/// Whether somebody asked for the eviction of this incarnation of the node, or of one before it.
 fn was_asked(asked: &BTreeSet<(u16, u64)>, node: u16, incarnation: u64) -> bool {
     asked
         .range((node, 0)..=(node, incarnation))
@@ -74,18 +74,18 @@ fn was_asked(asked: &BTreeSet<(u16, u64)>, node: u16, incarnation: u64) -> bool 
 }
 
 fn is_told(index: &Index<'_>, member: &Member, deadline: u64) -> bool {
-    let life = index.lives.get(&(member.node, member.incarnation));
-    let told = life.and_then(|life| life.evicted);
+    let incarnation = index.incarnations.get(&(member.node, member.incarnation));
+    let told = incarnation.and_then(|incarnation| incarnation.evicted);
     told.is_some_and(|told| index.events[told].t <= deadline)
 }
 
-/// The first view of the lives that the node begins by itself after the one that went in event `out`.
+/// The first view of the incarnations that the node begins by itself after the one that went in event `out`.
 fn comes_back(index: &Index<'_>, (node, incarnation): (u16, u64), out: usize) -> Option<usize> {
     let mut incarnation = incarnation;
     loop {
-        let life = index.lives.get(&(node, incarnation))?;
-        let is_over = life.evicted.is_some() || life.asked_to_leave.is_some();
-        let end = life.stop.filter(|stop| *stop > out && !is_over)?;
+        let known = index.incarnations.get(&(node, incarnation))?;
+        let is_over = known.evicted.is_some() || known.asked_to_leave.is_some();
+        let end = known.stop.filter(|stop| *stop > out && !is_over)?;
         // Who is started anew by somebody is so later.
         let start = index
             .events

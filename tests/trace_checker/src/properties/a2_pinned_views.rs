@@ -12,7 +12,7 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("A2", "pinned views");
 
-/// What one life of one node has told.
+/// What one incarnation of one node has told.
 #[derive(Default)]
 struct Standing {
     view: Option<ViewId>,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A3: where the issuer of a view had a fence handler when it came to the view before, nobody is left out as failed before the handler has
-//! fenced it, or its time was over. Who comes back in the same view with a later life needs no fencing.
+//! fenced it, or its time was over. Who comes back in the same view with a later incarnation needs no fencing.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,13 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
     // Who fenced whom, and in which events.
     let mut fenced: BTreeMap<((u16, u64), Member), Vec<usize>> = BTreeMap::new();
     for (number, event) in index.events.iter().enumerate() {
-        let life = (event.node, event.incarnation);
+        let incarnation = (event.node, event.incarnation);
         match event.kind {
             EventKind::Guard => {
-                guarded.entry(life).or_insert(number);
+                guarded.entry(incarnation).or_insert(number);
             }
             EventKind::Fenced { subject } => {
-                fenced.entry((life, subject)).or_default().push(number)
+                fenced.entry((incarnation, subject)).or_default().push(number)
             }
             _ => {}
         }

@@ -39,7 +39,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
 fn may_be_lost(index: &Index<'_>, node: u16, incarnation: u64) -> bool {
     index.options.crashes_lose_lines
         && index
-            .lives
+            .incarnations
             .get(&(node, incarnation))
-            .is_none_or(|life| life.crash.is_some() || life.end().is_none())
+            .is_none_or(|incarnation| incarnation.crash.is_some() || incarnation.end().is_none())
 }

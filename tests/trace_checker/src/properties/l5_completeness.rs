@@ -37,9 +37,9 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
 /// The time at which the process ended, if it did.
 fn lived_until(index: &Index<'_>, process: &Process) -> u64 {
     index
-        .lives
+        .incarnations
         .get(&(process.node, process.incarnation))
-        .and_then(|life| life.end())
+        .and_then(|incarnation| incarnation.end())
         .map_or(u64::MAX, |event| index.events[event].t)
 }
 

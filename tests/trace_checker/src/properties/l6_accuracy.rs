@@ -26,9 +26,9 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             }
         }
         for member in members {
-            let life = index.lives.get(&(member.node, member.incarnation));
-            if let Some(end) = life.and_then(|life| life.end()).filter(|e| is_between(*e)) {
-                let text = format!("{member:?} was up and connected, and its life ended");
+            let incarnation = index.incarnations.get(&(member.node, member.incarnation));
+            if let Some(end) = incarnation.and_then(|incarnation| incarnation.end()).filter(|e| is_between(*e)) {
+                let text = format!("{member:?} was up and connected, and its incarnation ended");
                 found.add(NAME, &[event, &index.events[end]], text);
             }
         }

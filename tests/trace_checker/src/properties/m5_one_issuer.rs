@@ -53,8 +53,8 @@ fn share_who_came(index: &Index<'_>, one: (usize, usize), other: (usize, usize))
         let mut joined = index.view_event(event).joined.iter().flatten();
         let is_new = joined.any(|change| change.member == *member);
         let scope = index.views[view].scope;
-        let lives = index.processes.iter();
-        let mut own = lives.filter(|process| process.scope == scope && process.is(member));
+        let incarnations = index.processes.iter();
+        let mut own = incarnations.filter(|process| process.scope == scope && process.is(member));
         own.any(|process| {
             let mut installs = process.installs.iter();
             installs.any(|install| install.view == view || !is_new && install.event < event)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! M6: primary cluster views form one chain in which consecutive ones share a member; in a partitionable cluster
-//! a node, since nodes keep their votes from one life to the next there. That a number stands for one view is M5.
+//! a node, since nodes keep their votes from one incarnation to the next there. That a number stands for one view is M5.
 
 use super::m5_one_issuer::share_a_member;
 use crate::index::{Index, CLUSTER};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! M7: a life of a node that has ended never appears again: it writes nothing more, later lives have
+//! M7: an incarnation of a node that has ended never appears again: it writes nothing more, later incarnations have
 //! larger incarnations, and a member that is gone from the views of a process does not come back.
 //! A member that goes with its node to another part of the cluster, together with others, still gets what these have got
 //! before it enters its next view.
@@ -42,12 +42,12 @@ fn nothing_after_the_end(index: &Index<'_>, found: &mut Violations) {
             EventKind::Leave { .. } | EventKind::Stop | EventKind::Crash => false,
             EventKind::Expect(_) => false,
         };
-        let life = index.lives.get(&(event.node, event.incarnation));
-        let Some(end) = life.and_then(|life| life.end()) else {
+        let incarnation = index.incarnations.get(&(event.node, event.incarnation));
+        let Some(end) = incarnation.and_then(|incarnation| incarnation.end()) else {
             continue;
         };
         if is_act && end < number && !taken_along.contains(&number) {
-            let text = "this life of the node has ended before".to_owned();
+            let text = "this incarnation of the node has ended before".to_owned();
             found.add(NAME, &[&index.events[end], event], text);
         }
     }
@@ -61,7 +61,7 @@ fn incarnations_grow(index: &Index<'_>, found: &mut Violations) {
         }
         if let Some(before) = last.insert(event.node, number) {
             if index.events[before].incarnation >= event.incarnation {
-                let text = "a new life of a node has no larger incarnation".to_owned();
+                let text = "a new incarnation of a node has no larger incarnation".to_owned();
                 found.add(NAME, &[&index.events[before], event], text);
             }
         }

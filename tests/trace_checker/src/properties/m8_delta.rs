@@ -21,7 +21,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             let event = &index.events[install.event];
             let after = index.view_event(install.event);
             let before = match process.continues {
-                // In a new life all are new but those who came along.
+                // In a new incarnation all are new but those who came along.
                 Some(_) if install.event == process.installs[0].event => {
                     after.transitional.as_deref()
                 }
@@ -102,10 +102,10 @@ struct Facts {
     ended: BTreeSet<(u16, u64)>,
     /// Lives that asked to leave the cluster.
     node_left: BTreeSet<(u16, u64)>,
-    /// Members of groups that asked to leave: scope, node, life, endpoint if known.
+    /// Members of groups that asked to leave: scope, node, incarnation, endpoint if known.
     member_left: BTreeSet<(usize, u16, u64, Option<u32>)>,
     /// Incarnations that nodes started with.
-    lives: BTreeSet<(u16, u64)>,
+    incarnations: BTreeSet<(u16, u64)>,
 }
 
 impl Facts {
@@ -115,18 +115,18 @@ impl Facts {
             ended: BTreeSet::new(),
             node_left: BTreeSet::new(),
             member_left: BTreeSet::new(),
-            lives: index.lives.keys().copied().collect(),
+            incarnations: index.incarnations.keys().copied().collect(),
         };
         for event in index.events {
             if let EventKind::Suspect { subject } | EventKind::Accuse { subject } = event.kind {
                 facts.suspected.entry(subject).or_insert(event.t);
             }
         }
-        for (key, life) in &index.lives {
-            if life.crash.is_some() || life.stop.is_some() {
+        for (key, incarnation) in &index.incarnations {
+            if incarnation.crash.is_some() || incarnation.stop.is_some() {
                 facts.ended.insert(*key);
             }
-            if life.asked_to_leave.is_some() {
+            if incarnation.asked_to_leave.is_some() {
                 facts.node_left.insert(*key);
             }
         }
@@ -160,12 +160,12 @@ impl Facts {
         has_known_failure: bool,
     ) -> Option<String> {
         let member = change.member;
-        let life = (member.node, member.incarnation);
+        let incarnation = (member.node, member.incarnation);
         // Nothing is known of a node that wrote no trace.
-        if !self.lives.contains(&life) {
+        if !self.incarnations.contains(&incarnation) {
             return None;
         }
-        let left = self.node_left.contains(&life)
+        let left = self.node_left.contains(&incarnation)
             || [None, Some(member.endpoint)].iter().any(|endpoint| {
                 let key = (process.scope, member.node, member.incarnation, *endpoint);
                 process.scope != CLUSTER && self.member_left.contains(&key)

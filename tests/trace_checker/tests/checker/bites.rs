@@ -413,7 +413,7 @@ const FAULTS: &[Fault] = &[
         breaks: &["L6"],
     },
     Fault {
-        what: "a node that is up and connected begins a new life",
+        what: "a node that is up and connected begins a new incarnation",
         spoil: |story| {
             let since = story.now();
             story.tell(NODE_2, EventKind::Stop);
@@ -620,7 +620,7 @@ fn what_administrators_may_ask_for_is_not_reported() {
 }
 
 #[test]
-fn who_hears_of_its_eviction_in_its_next_life_is_not_reported() {
+fn who_hears_of_its_eviction_in_its_next_incarnation_is_not_reported() {
     let mut story = good();
     eviction_of_2(&mut story);
     goes_on_as(&mut story, 21);

@@ -10,7 +10,7 @@ use trace_checker::Options;
 
 use crate::story::{good, member, scope, view, Story, A, C_AGAIN, NODE_1, NODE_2, NODE_3_AGAIN};
 
-/// A and C in their lives in the other part.
+/// A and C in their incarnations in the other part.
 const A_THERE: Member = member(1, 1, 11);
 const C_THERE: Member = member(3, 1, 32);
 const NODE_1_THERE: Member = member(1, 0, 11);
@@ -116,7 +116,7 @@ fn a_companion_that_is_told_as_new_is_found() {
 }
 
 #[test]
-fn who_comes_alone_delivers_nothing_more_of_its_last_life() {
+fn who_comes_alone_delivers_nothing_more_of_its_last_incarnation() {
     let part = |story: &mut Story| {
         for who in [A_THERE, C_THERE] {
             let view = story.view_mut(who, 5);

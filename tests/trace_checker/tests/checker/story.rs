@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A short life of a cluster in which every promise is kept, to be spoilt by the tests, and what is
+//! A short incarnation of a cluster in which every promise is kept, to be spoilt by the tests, and what is
 //! needed to find one event of it.
 //!
 //! Nodes 1, 2, 3 and 4 form a cluster; all but 4 have a member in group `g`. Node 3 crashes after it

@@ -29,7 +29,7 @@ pub(super) fn evict(wishes: &Evict, json: bool) -> Result<(), Failure> {
     let evicted = has(&mut connection)?;
     connection.evict(wishes.node)?;
     let started = Instant::now();
-    // A later life of the node may come while one looks.
+    // A later incarnation of the node may come while one looks.
     while evicted.is_some() && has(&mut connection)? == evicted {
         if started.elapsed() >= Duration::from_millis(wishes.timeout_ms) {
             return Err(Failure::TimedOut(format!(

@@ -81,9 +81,10 @@ impl Seen {
 
     fn update(&mut self, t: u64, node: Option<NodeStatus>, view: Option<ViewStatus>) -> Vec<News> {
         let mut news = Vec::new();
-        let life = |node: &NodeStatus| (node.node, node.incarnation);
-        let is_same_life = self.node.as_ref().map(life) == node.as_ref().map(life);
-        if !is_same_life {
+        let incarnation = |node: &NodeStatus| (node.node, node.incarnation);
+        let is_same_incarnation =
+            self.node.as_ref().map(incarnation) == node.as_ref().map(incarnation);
+        if !is_same_incarnation {
             if let Some(before) = &self.node {
                 news.push(event(t, before, Event::Stop, "stopped"));
                 self.view = None;
@@ -94,7 +95,7 @@ impl Seen {
             }
         }
         if let Some(now) = &node {
-            let before = self.node.as_ref().filter(|_| is_same_life);
+            let before = self.node.as_ref().filter(|_| is_same_incarnation);
             if before.map(|before| before.state) != Some(now.state) {
                 news.push(News {
                     text: format!("node {}: {}", now.node, now.state),
@@ -154,8 +155,9 @@ fn event(t: u64, node: &NodeStatus, event: Event, text: &str) -> News {
 }
 
 fn is_in(member: &MemberStatus, list: &[MemberStatus]) -> bool {
-    let life = |member: &MemberStatus| (member.node, member.incarnation);
-    list.iter().any(|other| life(other) == life(member))
+    let incarnation = |member: &MemberStatus| (member.node, member.incarnation);
+    list.iter()
+        .any(|other| incarnation(other) == incarnation(member))
 }
 
 fn list<'a>(members: impl Iterator<Item = &'a MemberStatus>) -> String {
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_in_a_new_life_has_left_and_joined() {
+    fn a_member_in_a_new_incarnation_has_left_and_joined() {
         let mut seen = Seen::default();
         let member = node(70, NodeState::Member);
         seen.update(1, Some(member.clone()), Some(view(1, &[(1, 60), (3, 70)])));
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_life_of_the_node_is_stop_and_start() {
+    fn a_new_incarnation_of_the_node_is_stop_and_start() {
         let mut seen = Seen::default();
         seen.update(
             1,

@@ -110,7 +110,7 @@ fn all_but_a_quorum(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<()
     crash_at_once(formed, &victims, remarks)
 }
 
-/// Nodes crash at once while members multicast: they go in one view, and come back in new lives.
+/// Nodes crash at once while members multicast: they go in one view, and come back in new incarnations.
 fn crash_at_once(
     formed: &mut Formed,
     victims: &[u16],
@@ -119,7 +119,7 @@ fn crash_at_once(
     let cluster = &mut formed.cluster;
     let survivors = cluster.all_but(victims);
     let before = formed.view_number()?;
-    let lives = lives(&mut formed.cluster, victims)?;
+    let incarnations = identities(&mut formed.cluster, victims)?;
     let cluster = &mut formed.cluster;
     cluster.send_all(&some(&survivors), 1)?;
     // The last words of some of those that crash may be lost with them.
@@ -143,23 +143,23 @@ fn crash_at_once(
     let begin = Instant::now();
     formed.all_work_again()?;
     remarks.push(format!("all work {} ms later", begin.elapsed().as_millis()));
-    are_later(&mut formed.cluster, &lives)
+    are_later(&mut formed.cluster, &incarnations)
 }
 
 /// The lives that nodes are in.
-fn lives(cluster: &mut Cluster, nodes: &[u16]) -> Result<Vec<(u16, u64)>, String> {
+fn identities(cluster: &mut Cluster, nodes: &[u16]) -> Result<Vec<(u16, u64)>, String> {
     nodes
         .iter()
         .map(|&node| Ok((node, cluster.status(node)?.incarnation)))
         .collect()
 }
 
-/// Nodes are in later lives than these.
-fn are_later(cluster: &mut Cluster, lives: &[(u16, u64)]) -> Result<(), String> {
-    for &(node, old) in lives {
+/// Nodes are in later incarnations than these.
+fn are_later(cluster: &mut Cluster, incarnations: &[(u16, u64)]) -> Result<(), String> {
+    for &(node, old) in incarnations {
         let new = cluster.status(node)?.incarnation;
         if new <= old {
-            return Err(format!("node {node} had life {old} and has {new}"));
+            return Err(format!("node {node} had incarnation {old} and has {new}"));
         }
     }
     Ok(())
@@ -169,7 +169,7 @@ fn are_later(cluster: &mut Cluster, lives: &[(u16, u64)]) -> Result<(), String> 
 fn rolling_restart(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let begin = Instant::now();
     let all = formed.cluster.all();
-    let lives = lives(&mut formed.cluster, &all)?;
+    let incarnations = identities(&mut formed.cluster, &all)?;
     let first = formed.view_number()?;
     for &node in &all {
         let before = formed.view_number()?;
@@ -191,5 +191,5 @@ fn rolling_restart(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(),
         formed.view_number()?,
         begin.elapsed().as_millis()
     ));
-    are_later(&mut formed.cluster, &lives)
+    are_later(&mut formed.cluster, &incarnations)
 }

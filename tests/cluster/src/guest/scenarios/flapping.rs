@@ -117,9 +117,9 @@ fn shortly(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String>
 fn for_long(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let before = formed.view_number()?;
     let others = formed.cluster.all_but(&[SUBJECT]);
-    let mut lives = Vec::new();
+    let mut incarnations = Vec::new();
     for &node in &others {
-        lives.push(formed.cluster.status(node)?.incarnation);
+        incarnations.push(formed.cluster.status(node)?.incarnation);
     }
     let times = alternate(
         formed,
@@ -136,9 +136,9 @@ fn for_long(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String
     if !(2..=VIEWS_MAX).contains(&views) {
         return Err(format!("{views} views, not 2 to {VIEWS_MAX}"));
     }
-    for (&node, life) in others.iter().zip(lives) {
-        if formed.cluster.status(node)?.incarnation != life {
-            return Err(format!("node {node} has begun a new life"));
+    for (&node, incarnation) in others.iter().zip(incarnations) {
+        if formed.cluster.status(node)?.incarnation != incarnation {
+            return Err(format!("node {node} has begun a new incarnation"));
         }
     }
     Ok(())

@@ -28,7 +28,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     let steps: [(&str, Step); 9] = [
         ("each_wrong_header_is_counted_under_its_name", wrong_headers),
         ("copies_of_old_datagrams_are_counted", replays),
-        ("joins_of_former_lives_bring_nobody_back", old_joins),
+        ("joins_of_former_incarnations_bring_nobody_back", old_joins),
         ("datagrams_cut_at_every_length_are_counted", truncations),
         ("changed_datagrams_of_a_stranger_are_counted", mutations),
         (
@@ -89,7 +89,7 @@ fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String>
     let own = attack.cluster.status(TARGET)?.incarnation;
     let elder = base.incarnation() - 1;
     let node = |number: u16| (fields::SENDER, number.to_be_bytes().to_vec());
-    let life = |number: u64| (fields::INCARNATION, number.to_be_bytes().to_vec());
+    let incarnation = |number: u64| (fields::INCARNATION, number.to_be_bytes().to_vec());
     let cases: Vec<(&str, &str, Vec<Change>)> = vec![
         (
             "magic",
@@ -134,14 +134,18 @@ fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String>
         (
             "from itself",
             "dropped_from_self",
-            vec![node(TARGET), life(own)],
+            vec![node(TARGET), incarnation(own)],
         ),
         ("a non-member", "dropped_non_member", vec![node(NOBODY)]),
-        ("a later life", "dropped_non_member", vec![life(u64::MAX)]),
         (
-            "an earlier life",
+            "a later incarnation",
+            "dropped_non_member",
+            vec![incarnation(u64::MAX)],
+        ),
+        (
+            "an earlier incarnation",
             "dropped_stale_incarnation",
-            vec![life(elder)],
+            vec![incarnation(elder)],
         ),
         ("another address", "dropped_wrong_address", vec![]),
     ];
@@ -154,7 +158,7 @@ fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String>
     attack.expect("a byte more", &[("dropped_length", 1)], |attack| {
         attack.say(&longer)
     })?;
-    // A heartbeat of a member from elsewhere, and one that an earlier life of it sent.
+    // A heartbeat of a member from elsewhere, and one that an earlier incarnation of it sent.
     let beat = attack.recording.latest(VICTIM, |kind| kind == 1);
     let beat = beat.ok_or("no heartbeat was heard")?;
     let late = (fields::COUNTER, u64::MAX.to_be_bytes().to_vec());
@@ -165,9 +169,9 @@ fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String>
             vec![late.clone()],
         ),
         (
-            "life of a heartbeat",
+            "incarnation of a heartbeat",
             "dropped_stale_incarnation",
-            vec![life(elder), late],
+            vec![incarnation(elder), late],
         ),
         (
             "heartbeat of a non-member",
@@ -208,19 +212,22 @@ fn replays(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String>
 
 fn old_joins(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
     let joins = attack.recording.all(|kind| kind == kind::JOIN);
-    let life = attack.cluster.status(REBORN)?.incarnation;
+    let incarnation = attack.cluster.status(REBORN)?.incarnation;
     let former = joins
         .iter()
-        .filter(|join| join.from == REBORN && join.incarnation() < life)
+        .filter(|join| join.from == REBORN && join.incarnation() < incarnation)
         .count();
     if former == 0 {
-        return Err("no join of a former life was heard".to_string());
+        return Err("no join of a former incarnation was heard".to_string());
     }
     for join in &joins {
         attack.forge(join.from, &join.payload)?;
         attack.say(&join.payload)?;
     }
-    remarks.push(format!("{} joins, {former} of a former life", joins.len()));
+    remarks.push(format!(
+        "{} joins, {former} of a former incarnation",
+        joins.len()
+    ));
     Ok(())
 }
 
@@ -383,12 +390,12 @@ fn cut_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), Stri
         for length in HEADER_BYTES..sample.payload.len() {
             let counter = attack.unused_counter()?;
             let body = (length - HEADER_BYTES) as u16;
-            let life = attack.recording.incarnation(VICTIM);
+            let incarnation = attack.recording.incarnation(VICTIM);
             let payload = changed(
                 sample,
                 &[
                     (fields::SENDER, VICTIM.to_be_bytes().to_vec()),
-                    (fields::INCARNATION, life.to_be_bytes().to_vec()),
+                    (fields::INCARNATION, incarnation.to_be_bytes().to_vec()),
                     (fields::VIEW, attack.view.to_be_bytes().to_vec()),
                     (fields::COUNTER, counter.to_be_bytes().to_vec()),
                     (fields::LENGTH, body.to_be_bytes().to_vec()),

@@ -101,7 +101,7 @@ fn start_loop(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(
         cluster.stop(1)?;
     }
     remarks.push(format!("{count} times"));
-    // Each life was a cluster of its own, so there is no one trace to check.
+    // Each incarnation was a cluster of its own, so there is no one trace to check.
     cluster.end()?;
     modules::unload_both()
 }

@@ -89,9 +89,9 @@ fn part(formed: &mut Formed, parts: &[&[u16]], remarks: &mut Vec<String>) -> Res
 fn part_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let all = formed.cluster.all();
     let sent = formed.cluster.messages_sent();
-    let mut lives = Vec::new();
+    let mut incarnations = Vec::new();
     for &node in &all {
-        lives.push(formed.cluster.status(node)?.incarnation);
+        incarnations.push(formed.cluster.status(node)?.incarnation);
     }
     multicast(formed)?;
     formed
@@ -110,9 +110,9 @@ fn part_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Resu
     })?;
     remarks.push(format!("all wait after {} ms", begin.elapsed().as_millis()));
     heal(formed, sent, remarks)?;
-    for (&node, life) in all.iter().zip(lives) {
-        if formed.cluster.status(node)?.incarnation != life {
-            return Err(format!("node {node} has begun a new life"));
+    for (&node, incarnation) in all.iter().zip(incarnations) {
+        if formed.cluster.status(node)?.incarnation != incarnation {
+            return Err(format!("node {node} has begun a new incarnation"));
         }
     }
     Ok(())

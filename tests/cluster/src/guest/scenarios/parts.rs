@@ -20,7 +20,7 @@ const TESTS: [(&str, bool, Check); 3] = [
         "a_minority_goes_on_beside_the_majority_and_comes_back",
         true,
         |formed, remarks| {
-            let lives = lives(formed, &[2, 4, 5, 6, 8])?;
+            let incarnations = identities(formed, &[2, 4, 5, 6, 8])?;
             let out = times_out(formed, &[1, 3, 7])?;
             part(
                 formed,
@@ -34,9 +34,9 @@ const TESTS: [(&str, bool, Check); 3] = [
                 return Err("a member was told that it was out on its way".to_string());
             }
             // The majority was not disturbed.
-            match self::lives(formed, &[2, 4, 5, 6, 8])? == lives {
+            match self::identities(formed, &[2, 4, 5, 6, 8])? == incarnations {
                 true => Ok(()),
-                false => Err("a node of the majority has begun a new life".to_string()),
+                false => Err("a node of the majority has begun a new incarnation".to_string()),
             }
         },
     ),
@@ -90,12 +90,12 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
 }
 
 /// The incarnations of some nodes.
-fn lives(formed: &mut Formed, nodes: &[u16]) -> Result<Vec<u64>, String> {
-    let mut lives = Vec::new();
+fn identities(formed: &mut Formed, nodes: &[u16]) -> Result<Vec<u64>, String> {
+    let mut incarnations = Vec::new();
     for &node in nodes {
-        lives.push(formed.cluster.status(node)?.incarnation);
+        incarnations.push(formed.cluster.status(node)?.incarnation);
     }
-    Ok(lives)
+    Ok(incarnations)
 }
 
 /// How often these nodes' members were told that they are out.
@@ -109,7 +109,7 @@ fn came_together(formed: &mut Formed, nodes: &[u16], primary: bool) -> Result<()
     let all = Vec::from(nodes);
     formed.wait_under_load("their members in one view", |cluster| {
         for &node in &all {
-            let first = cluster.member(node)?.first_view_of_this_life();
+            let first = cluster.member(node)?.first_view_of_this_incarnation();
             let Some(first) = first.filter(|view| view.primary == primary) else {
                 return Err(format!("node {node} has not come yet"));
             };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life of one cluster, told in steps that each are a test: it forms, its members multicast, nodes
+//! The incarnation of one cluster, told in steps that each are a test: it forms, its members multicast, nodes
 //! die silently, come back, leave and start again. At the end the trace of all kernels is checked
 //! against the promises. A step that fails ends the story: later ones fail for want of it.
 
@@ -36,7 +36,7 @@ struct Story {
     surroundings: Surroundings,
     cluster: Option<Cluster>,
     /// Incarnations of the nodes that were cut off, from before.
-    old_lives: Vec<(u16, u64)>,
+    old_incarnations: Vec<(u16, u64)>,
     is_over: bool,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<T
         plan,
         surroundings,
         cluster: None,
-        old_lives: Vec::new(),
+        old_incarnations: Vec::new(),
         is_over: false,
     }));
     let mut steps: Vec<(&str, Step)> = vec![
@@ -71,22 +71,28 @@ pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<T
     }
     steps.extend::<[(&str, Step); 4]>([
         ("a_silent_crash_under_traffic_takes_one_view", crash),
-        ("a_node_cut_off_shortly_comes_back_in_a_new_life", come_back),
+        (
+            "a_node_cut_off_shortly_comes_back_in_a_new_incarnation",
+            come_back,
+        ),
         ("a_crashed_coordinator_takes_one_view", crash_coordinator),
         (
-            "a_node_cut_off_for_long_comes_back_in_a_new_life",
+            "a_node_cut_off_for_long_comes_back_in_a_new_incarnation",
             come_back,
         ),
     ]);
     if is_large {
         steps.extend::<[(&str, Step); 2]>([
             ("nodes_that_crash_at_once_take_one_view", crash_several),
-            ("several_come_back_in_new_lives", come_back),
+            ("several_come_back_in_new_incarnations", come_back),
         ]);
     }
     steps.extend::<[(&str, Step); 4]>([
         ("a_node_that_leaves_is_told_to_have_left", leave),
-        ("a_node_that_starts_again_joins_in_a_new_life", restart),
+        (
+            "a_node_that_starts_again_joins_in_a_new_incarnation",
+            restart,
+        ),
         ("the_trace_of_all_kernels_holds_every_promise", end),
         ("nothing_is_left_and_the_modules_unload", unload),
     ]);
@@ -253,11 +259,11 @@ fn cut_under_traffic(
     remarks: &mut Vec<String>,
 ) -> Result<(), String> {
     let has_loss = story.plan.loss.is_some();
-    let mut lives = Vec::new();
+    let mut incarnations = Vec::new();
     let cluster = story.cluster()?;
     let survivors = cluster.all_but(victims);
     for &victim in victims {
-        lives.push((victim, cluster.status(victim)?.incarnation));
+        incarnations.push((victim, cluster.status(victim)?.incarnation));
     }
     let before = cluster.wait_for_view(&cluster.all())?.number;
     let mut installed = Vec::new();
@@ -316,7 +322,7 @@ fn cut_under_traffic(
             ));
         }
     }
-    story.old_lives = lives;
+    story.old_incarnations = incarnations;
     Ok(())
 }
 
@@ -374,11 +380,11 @@ fn crash_several(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), Str
 }
 
 fn come_back(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let old_lives = std::mem::take(&mut story.old_lives);
+    let old_incarnations = std::mem::take(&mut story.old_incarnations);
     let cluster = story.cluster()?;
     let all = cluster.all();
     let healed_at = monotonic_ns();
-    for (node, _) in &old_lives {
+    for (node, _) in &old_incarnations {
         cluster.network.heal(*node)?;
     }
     cluster.wait_for_view(&all)?;
@@ -386,10 +392,10 @@ fn come_back(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String>
         "back {} ms after the cut was healed",
         (monotonic_ns() - healed_at) / 1_000_000
     ));
-    for (node, old) in old_lives {
+    for (node, old) in old_incarnations {
         let new = cluster.status(node)?.incarnation;
         if new <= old {
-            return Err(format!("node {node} had life {old} and has {new}"));
+            return Err(format!("node {node} had incarnation {old} and has {new}"));
         }
         cluster.pump()?;
         if cluster.member(node)?.times_out == 0 {
@@ -441,20 +447,20 @@ fn leave(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
             return Err(format!("the kernel's log lacks {wanted:?}"));
         }
     }
-    story.old_lives = vec![(leaver, incarnation)];
+    story.old_incarnations = vec![(leaver, incarnation)];
     Ok(())
 }
 
 fn restart(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
-    let old_lives = std::mem::take(&mut story.old_lives);
+    let old_incarnations = std::mem::take(&mut story.old_incarnations);
     let cluster = story.cluster()?;
     let all = cluster.all();
-    for (node, old) in old_lives {
+    for (node, old) in old_incarnations {
         cluster.start(node)?;
         cluster.join(node)?;
         let new = cluster.status(node)?.incarnation;
         if new <= old {
-            return Err(format!("node {node} had life {old} and has {new}"));
+            return Err(format!("node {node} had incarnation {old} and has {new}"));
         }
     }
     cluster.wait_for_view(&all)?;

@@ -43,7 +43,7 @@ impl Reporter {
         self.is_member
     }
 
-    /// How many messages were sent in this life and have not come back.
+    /// How many messages were sent in this incarnation and have not come back.
     pub(super) fn outstanding(&self) -> u64 {
         self.outstanding
     }
@@ -105,7 +105,7 @@ impl Reporter {
         self.view = view.own.map(|_| (view.number, view.coordinator));
         if let Some(own) = view.own.as_ref().map(triple) {
             if own != self.own {
-                // A new life: what an earlier one has sent may never come.
+                // A new incarnation: what an earlier one has sent may never come.
                 self.last_sequence = 0;
                 self.outstanding = 0;
             }

@@ -20,7 +20,7 @@ const LIMIT_MS: u64 = 60_000;
 pub(super) const TARGET: u16 = 1;
 /// In whose name.
 pub(super) const VICTIM: u16 = 2;
-/// Who has had an earlier life.
+/// Who has had an earlier incarnation.
 pub(super) const REBORN: u16 = 3;
 /// The port that the stranger sits at.
 const STRANGER: u16 = 4;
@@ -88,7 +88,7 @@ impl Attack {
             ahead: 0,
         };
         attack.make_them_talk()?;
-        // A life that has ended.
+        // An incarnation that has ended.
         attack.cluster.stop(REBORN)?;
         attack.cluster.start(REBORN)?;
         attack.cluster.join(REBORN)?;
@@ -227,7 +227,7 @@ impl Attack {
         self.impostor.send(&frame(from, TARGET, payload))
     }
 
-    /// A datagram of the victim in its present life and view that no soft interrupt deals with.
+    /// A datagram of the victim in its present incarnation and view that no soft interrupt deals with.
     pub(super) fn base(&self) -> Result<Sample, String> {
         self.recording
             .latest(VICTIM, |kind| kind >= kind::FIRST_OF_GROUPS)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A member's life, record by record.
+//! A member's incarnation, record by record.
 
 use serde_json::{json, to_value, Value};
 
@@ -106,7 +106,7 @@ fn own_messages_are_outstanding_until_they_come() {
         );
         assert_eq!(sent["sender"], json!([3, 2, 70]));
     }
-    // Of another member, and of an earlier life of this one.
+    // Of another member, and of an earlier incarnation of this one.
     reporter.take(&message_of(member(1, 60), 7, b"x"));
     reporter.take(&message_of(member(3, 69), 7, b"x"));
     assert_eq!(reporter.outstanding(), 2);
@@ -115,7 +115,7 @@ fn own_messages_are_outstanding_until_they_come() {
 }
 
 #[test]
-fn a_new_life_begins_to_count_anew() {
+fn a_new_incarnation_begins_to_count_anew() {
     let mut reporter = reporter();
     reporter.take(&view_of(7, 70));
     reporter.sent(55, b"x");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A node that is watched: how missed heartbeats become doubt, silence and death (see the drawing in
+//! A node that is watched: how missed heartbeats become suspicion, silence and death (see the drawing in
 //! [`super`]).
 
-use super::{PulsePeer, PulseReport};
+use super::{DetectorPeer, DetectorReport};
 use crate::protocol::configuration::{DetectorKind, ValidConfiguration};
 use crate::protocol::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub(super) enum Silence {
     /// Nothing is missing, but somebody else may be dead: the first probes are out.
     Checked,
     /// Too many are missing; the first probe is out.
-    Doubted,
+    Suspected,
     /// A probe was not answered; the engine knows.
     Silent,
     /// No probe was answered; the engine knows.
@@ -25,7 +25,7 @@ pub(super) enum Silence {
 /// A node that we watch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
-    pub(super) peer: PulsePeer,
+    pub(super) peer: DetectorPeer,
     /// Counter of its latest datagram: older ones and copies do not count.
     pub(super) last_counter: u64,
     pub(super) last_heard: Instant,
@@ -74,7 +74,7 @@ impl SilenceRules {
 
 impl Source {
     /// A node that has not been watched before, to be missed at `deadline`.
-    pub(super) fn new(peer: PulsePeer, now: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(peer: DetectorPeer, now: Instant, deadline: Instant) -> Self {
         Self {
             peer,
             last_counter: 0,
@@ -91,9 +91,9 @@ impl Source {
     /// The same node in the next view: if it was found silent, that has to be found out again.
     pub(super) fn in_new_view(self, now: Instant, probe_interval: Duration) -> Self {
         match self.silence {
-            Silence::Watching | Silence::Checked | Silence::Doubted => self,
+            Silence::Watching | Silence::Checked | Silence::Suspected => self,
             Silence::Silent | Silence::Dead => Self {
-                silence: Silence::Doubted,
+                silence: Silence::Suspected,
                 probes_sent: 0,
                 probe_due: true,
                 deadline: now.after(probe_interval),
@@ -102,7 +102,7 @@ impl Source {
         }
     }
 
-    /// Somebody is doubted: whether this one is there is found out at once, as after a miss.
+    /// Somebody is suspected: whether this one is there is found out at once, as after a miss.
     pub(super) fn check(&mut self, now: Instant, rules: &SilenceRules) {
         if self.silence == Silence::Watching {
             self.silence = Silence::Checked;
@@ -117,11 +117,11 @@ impl Source {
     }
 
     /// The node was heard: back to watching.
-    pub(super) fn hear(&mut self) -> Option<PulseReport> {
+    pub(super) fn hear(&mut self) -> Option<DetectorReport> {
         let told = matches!(self.silence, Silence::Silent | Silence::Dead);
         self.silence = Silence::Watching;
         self.probe_due = false;
-        told.then_some(PulseReport::Heard {
+        told.then_some(DetectorReport::Heard {
             subject: self.peer.identity,
         })
     }
@@ -131,7 +131,7 @@ impl Source {
         &mut self,
         now: Instant,
         rules: &SilenceRules,
-    ) -> Option<PulseReport> {
+    ) -> Option<DetectorReport> {
         let subject = self.peer.identity;
         let silence_ms = now.since(self.last_heard).as_milliseconds();
         match self.silence {
@@ -144,12 +144,12 @@ impl Source {
                 }
                 if rules.probe_count == 0 {
                     self.silence = Silence::Dead;
-                    return Some(PulseReport::Dead {
+                    return Some(DetectorReport::Dead {
                         subject,
                         silence_ms,
                     });
                 }
-                self.silence = Silence::Doubted;
+                self.silence = Silence::Suspected;
                 self.begin_probing(now, rules);
                 None
             }
@@ -159,11 +159,11 @@ impl Source {
                 self.deadline = now.after(rules.probe_interval);
                 None
             }
-            Silence::Checked | Silence::Doubted if self.probes_sent < rules.probe_count => {
+            Silence::Checked | Silence::Suspected if self.probes_sent < rules.probe_count => {
                 self.silence = Silence::Silent;
                 self.probe_due = true;
                 self.deadline = now.after(rules.probe_interval);
-                Some(PulseReport::Silent {
+                Some(DetectorReport::Silent {
                     subject,
                     silence_ms,
                 })
@@ -173,9 +173,9 @@ impl Source {
                 self.deadline = now.after(rules.probe_interval);
                 None
             }
-            Silence::Checked | Silence::Doubted | Silence::Silent => {
+            Silence::Checked | Silence::Suspected | Silence::Silent => {
                 self.silence = Silence::Dead;
-                Some(PulseReport::Dead {
+                Some(DetectorReport::Dead {
                     subject,
                     silence_ms,
                 })

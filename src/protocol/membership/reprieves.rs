@@ -3,7 +3,7 @@
 //! Accused members that have answered the ballot which would put them out.
 //!
 //! ```text
-//!  accused by enough, and answers ----> spared: stays in the view, its watchers look anew
+//!  accused by enough, and answers ----> reprieved: stays in the view, its watchers look anew
 //!                                          |
 //!                                          | accused by enough again, before long
 //!                                          v
@@ -12,30 +12,30 @@
 //!
 //! What a network did for a while is not held against those who are back: after a partition everybody is
 //! accused by somebody. But whom its watchers do not hear again and again would cost a view each time.
-//! A ballot that is held up has cost none yet, so it may spare the same ones as often as it is looked at.
+//! A ballot that is held up has cost none yet, so it may reprieve the same ones as often as it is looked at.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::Identity;
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
 
-/// Who was spared lately, and when.
+/// Who was reprieved lately, and when.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
-pub(super) struct Spared(BoundedVec<(Identity, Instant)>);
+pub(super) struct Reprieves(BoundedVec<(Identity, Instant)>);
 
-impl Spared {
-    /// Nobody was spared.
+impl Reprieves {
+    /// Nobody was reprieved.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self(BoundedVec::with_capacity(NODES_MAX)?))
     }
 
-    /// Whether the subject was spared within `memory`.
+    /// Whether the subject was reprieved within `memory`.
     pub(super) fn has(&self, now: Instant, memory: Duration, subject: Identity) -> bool {
-        let mut spared = self.0.iter();
-        spared.any(|(known, at)| *known == subject && now < at.after(memory))
+        let mut reprieves = self.0.iter();
+        reprieves.any(|(known, at)| *known == subject && now < at.after(memory))
     }
 
-    /// These are spared in a proposal that is made now.
+    /// These are reprieved in a proposal that is made now.
     pub(super) fn remember(
         &mut self,
         now: Instant,
@@ -52,7 +52,7 @@ impl Spared {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_spared))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_reprieves))]
 mod tests {
     use super::*;
     use crate::protocol::test_support::{at, identity, span, TestResult};
@@ -60,20 +60,20 @@ mod tests {
     const MEMORY: Duration = span(5000);
 
     #[test]
-    fn that_somebody_was_spared_is_remembered_for_a_while() -> TestResult {
-        let mut spared = Spared::new()?;
+    fn that_somebody_was_reprieved_is_remembered_for_a_while() -> TestResult {
+        let mut reprieves = Reprieves::new()?;
         let subjects = || [identity(1), identity(2)].into_iter();
-        assert!(!spared.has(at(0), MEMORY, identity(1)));
-        spared.remember(at(0), MEMORY, subjects());
-        // Whoever is spared again meanwhile is remembered since the first time.
-        spared.remember(at(1000), MEMORY, subjects());
+        assert!(!reprieves.has(at(0), MEMORY, identity(1)));
+        reprieves.remember(at(0), MEMORY, subjects());
+        // Whoever is reprieved again meanwhile is remembered since the first time.
+        reprieves.remember(at(1000), MEMORY, subjects());
         for number in 1..=2 {
-            assert!(spared.has(at(4999), MEMORY, identity(number)));
-            assert!(!spared.has(at(5000), MEMORY, identity(number)));
+            assert!(reprieves.has(at(4999), MEMORY, identity(number)));
+            assert!(!reprieves.has(at(5000), MEMORY, identity(number)));
         }
-        assert!(!spared.has(at(1000), MEMORY, identity(3)));
-        spared.remember(at(5000), MEMORY, [identity(3)].into_iter());
-        assert!(spared.has(at(5000), MEMORY, identity(3)));
+        assert!(!reprieves.has(at(1000), MEMORY, identity(3)));
+        reprieves.remember(at(5000), MEMORY, [identity(3)].into_iter());
+        assert!(reprieves.has(at(5000), MEMORY, identity(3)));
         Ok(())
     }
 }

@@ -2,13 +2,13 @@
 
 //! A node that gets our heartbeats, and when.
 
-use super::PulsePeer;
+use super::DetectorPeer;
 use crate::protocol::time::{Duration, Instant};
 
 /// A node that gets our heartbeats.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
-    pub(super) peer: PulsePeer,
+    pub(super) peer: DetectorPeer,
     /// Heartbeats sent to it.
     pub(super) number: u32,
     pub(super) next_send: Instant,
@@ -43,7 +43,7 @@ pub(super) fn aligned_after(
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pulse_target))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_detector_target))]
 mod tests {
     use super::*;
     use crate::protocol::test_support::{at, span};

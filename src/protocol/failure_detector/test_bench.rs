@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A pulse for unit tests: node 1 in view 5, which sends to node 2 and watches nodes 2 and 3.
+//! A failure detector for unit tests: node 1 in view 5, which sends to node 2 and watches nodes 2 and 3.
 
-use super::{Pulse, PulseAssignment, PulsePeer, PulseReport, PulseVerdict};
+use super::{DetectorAssignment, DetectorPeer, DetectorReport, DetectorVerdict, FailureDetector};
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
-use crate::protocol::limits::{HEARTBEAT_BYTES, PULSE_BYTES_MAX};
+use crate::protocol::limits::{DETECTOR_BYTES_MAX, HEARTBEAT_BYTES};
 use crate::protocol::test_support::{address, identity, TestResult, Unexpected};
 use crate::protocol::time::Instant;
-use crate::protocol::wire::pulse::PulseBody;
+use crate::protocol::wire::heartbeat::DetectorBody;
 use crate::protocol::wire::{write_datagram, Datagram, Header, Kind};
 
 /// The view of the bench.
 pub(super) const VIEW: ViewNumber = ViewNumber(5);
 
 /// Where a node is.
-pub(super) fn peer(number: u16) -> PulsePeer {
-    PulsePeer {
+pub(super) fn peer(number: u16) -> DetectorPeer {
+    DetectorPeer {
         identity: identity(number),
         address: address(number),
     }
 }
 
 /// To send to some nodes and to watch some.
-pub(super) fn assignment(targets: &[u16], sources: &[u16]) -> PulseAssignment {
-    let mut assignment = PulseAssignment::silent(identity(1));
+pub(super) fn assignment(targets: &[u16], sources: &[u16]) -> DetectorAssignment {
+    let mut assignment = DetectorAssignment::silent(identity(1));
     assignment.view = VIEW;
     for (place, number) in assignment.targets.iter_mut().zip(targets) {
         *place = Some(peer(*number));
@@ -36,9 +36,9 @@ pub(super) fn assignment(targets: &[u16], sources: &[u16]) -> PulseAssignment {
     assignment
 }
 
-/// A pulse and the cluster's number.
+/// A failure detector and the cluster's number.
 pub(super) struct Bench {
-    pub(super) pulse: Pulse,
+    pub(super) failure_detector: FailureDetector,
     cluster: u32,
 }
 
@@ -47,27 +47,29 @@ pub(super) struct Sent {
     pub(super) kind: Kind,
     pub(super) to: PeerAddress,
     pub(super) header: Header,
-    pub(super) body: PulseBody,
+    pub(super) body: DetectorBody,
 }
 
 impl Bench {
-    /// A pulse at `now`, in the view of the bench.
+    /// A failure detector at `now`, in the view of the bench.
     pub(super) fn new(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
         let mut bench = Self::silent(now, settings)?;
-        bench.pulse.install(now, &assignment(&[2], &[2, 3]), &[]);
+        bench
+            .failure_detector
+            .install(now, &assignment(&[2], &[2, 3]), &[]);
         Ok(bench)
     }
 
-    /// A pulse without a view.
+    /// A failure detector without a view.
     pub(super) fn silent(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
         let valid = ValidConfiguration::new(settings, b"bench", address(1), &[])?;
         Ok(Self {
-            pulse: Pulse::new(identity(1), &valid, now, 7)?,
+            failure_detector: FailureDetector::new(identity(1), &valid, now, 7)?,
             cluster: valid.cluster(),
         })
     }
 
-    /// Hands in a datagram of the pulse's.
+    /// Hands in a datagram of the failure detector's.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -75,7 +77,7 @@ impl Bench {
         (kind, sender, view): (Kind, Identity, ViewNumber),
         counter: u64,
         number: u32,
-    ) -> PulseVerdict {
+    ) -> DetectorVerdict {
         let header = Header {
             kind,
             cluster: self.cluster,
@@ -84,17 +86,17 @@ impl Bench {
             lineage: 0,
             counter,
         };
-        let body = PulseBody {
+        let body = DetectorBody {
             number,
             heard_age_ms: 0,
         };
         let mut buffer = [0; HEARTBEAT_BYTES];
         let _ = write_datagram(&mut buffer, &header, |writer| body.write(writer));
-        self.pulse.handle_datagram(now, from, &buffer)
+        self.failure_detector.handle_datagram(now, from, &buffer)
     }
 
     /// A heartbeat of a node as it should be.
-    pub(super) fn hear(&mut self, now: Instant, number: u16, counter: u64) -> PulseVerdict {
+    pub(super) fn hear(&mut self, now: Instant, number: u16, counter: u64) -> DetectorVerdict {
         let head = (Kind::Heartbeat, identity(number), VIEW);
         self.receive(now, address(number), head, counter, 0)
     }
@@ -106,21 +108,21 @@ impl Bench {
         number: u16,
         counter: u64,
         probe: u32,
-    ) -> PulseVerdict {
+    ) -> DetectorVerdict {
         let head = (Kind::ProbeReply, identity(number), VIEW);
         self.receive(now, address(number), head, counter, probe)
     }
 
     /// The next datagram that is sent.
     pub(super) fn sent(&mut self, now: Instant) -> Option<Sent> {
-        let mut buffer = [0; PULSE_BYTES_MAX];
-        let transmit = self.pulse.poll_transmit(now, &mut buffer)?;
+        let mut buffer = [0; DETECTOR_BYTES_MAX];
+        let transmit = self.failure_detector.poll_transmit(now, &mut buffer)?;
         let datagram = Datagram::parse(buffer.get(..transmit.length)?, self.cluster).ok()?;
         Some(Sent {
             kind: datagram.header.kind,
             to: transmit.to,
             header: datagram.header,
-            body: PulseBody::parse(datagram.body).ok()?,
+            body: DetectorBody::parse(datagram.body).ok()?,
         })
     }
 
@@ -135,13 +137,17 @@ impl Bench {
 
     /// Lets time go by, on time at each deadline, up to and with `until`; node 3 is heard whenever
     /// it should be. Says what was reported last.
-    pub(super) fn run(&mut self, until: Instant) -> Result<Option<PulseReport>, Unexpected> {
+    pub(super) fn run(&mut self, until: Instant) -> Result<Option<DetectorReport>, Unexpected> {
         let mut last = None;
-        while let Some(now) = self.pulse.next_deadline().filter(|at| *at <= until) {
+        while let Some(now) = self
+            .failure_detector
+            .next_deadline()
+            .filter(|at| *at <= until)
+        {
             self.keep_alive(now)?;
-            self.pulse.handle_timer(now);
+            self.failure_detector.handle_timer(now);
             while self.sent(now).is_some() {}
-            while let Some(report) = self.pulse.poll_report() {
+            while let Some(report) = self.failure_detector.poll_report() {
                 last = Some(report);
             }
         }
@@ -152,8 +158,8 @@ impl Bench {
     fn keep_alive(&mut self, now: Instant) -> TestResult {
         let counter = now.as_nanoseconds();
         match self.hear(now, 3, counter) {
-            PulseVerdict::Consumed
-            | PulseVerdict::Dropped(Counter::DroppedDuplicate | Counter::DroppedUnwatched) => {
+            DetectorVerdict::Consumed
+            | DetectorVerdict::Dropped(Counter::DroppedDuplicate | Counter::DroppedUnwatched) => {
                 Ok(())
             }
             _ => Err(Unexpected),

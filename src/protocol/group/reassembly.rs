@@ -4,7 +4,7 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::MemberId;
-use crate::protocol::limits::{GROUP_STASH_FRAGMENTS_MAX, MESSAGE_FRAGMENTS_MAX};
+use crate::protocol::limits::{GROUP_REASSEMBLY_FRAGMENTS_MAX, MESSAGE_FRAGMENTS_MAX};
 use crate::protocol::wire::group::Part;
 
 struct Stashed {
@@ -20,17 +20,17 @@ impl Stashed {
 }
 
 /// Fragments of all senders.
-pub(super) struct Stash {
+pub(super) struct Reassembly {
     fragments: BoundedVec<Stashed>,
     /// Whose next message may use the last places, until it is ordered.
     favoured: Option<MemberId>,
 }
 
-impl Stash {
+impl Reassembly {
     /// Nothing kept.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self {
-            fragments: BoundedVec::with_capacity(GROUP_STASH_FRAGMENTS_MAX)?,
+            fragments: BoundedVec::with_capacity(GROUP_REASSEMBLY_FRAGMENTS_MAX)?,
             favoured: None,
         })
     }
@@ -108,7 +108,10 @@ impl Stash {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_group_stash))]
+#[cfg_attr(
+    CONFIG_KUNIT = "y",
+    kernel::macros::kunit_tests(kcgcs_group_reassembly)
+)]
 mod tests {
     use super::*;
     use crate::protocol::identity::{EndpointId, Incarnation};
@@ -117,7 +120,7 @@ mod tests {
 
     const LONG: u16 = MESSAGE_FRAGMENTS_MAX as u16;
     /// More than can have all their fragments kept.
-    const SENDERS: u16 = 2 * (GROUP_STASH_FRAGMENTS_MAX / MESSAGE_FRAGMENTS_MAX) as u16;
+    const SENDERS: u16 = 2 * (GROUP_REASSEMBLY_FRAGMENTS_MAX / MESSAGE_FRAGMENTS_MAX) as u16;
 
     fn sender(number: u16) -> MemberId {
         MemberId {
@@ -138,35 +141,35 @@ mod tests {
 
     #[test]
     fn a_message_is_complete_with_its_last_fragment_whichever_that_is() -> TestResult {
-        let mut stash = Stash::new()?;
+        let mut reassembly = Reassembly::new()?;
         for fragment in [2, 0, 2] {
-            stash.keep(sender(1), &part(1, fragment, 3), b"", true);
+            reassembly.keep(sender(1), &part(1, fragment, 3), b"", true);
         }
-        stash.keep(sender(2), &part(1, 1, 3), b"", true);
-        stash.keep(sender(1), &part(2, 1, 3), b"", false);
-        assert_eq!(stash.complete(sender(1), 1), None);
-        stash.keep(sender(1), &part(1, 1, 3), b"x", true);
-        assert_eq!(stash.complete(sender(1), 1), Some(3));
-        let taken = stash.take(sender(1), 1, 1);
+        reassembly.keep(sender(2), &part(1, 1, 3), b"", true);
+        reassembly.keep(sender(1), &part(2, 1, 3), b"", false);
+        assert_eq!(reassembly.complete(sender(1), 1), None);
+        reassembly.keep(sender(1), &part(1, 1, 3), b"x", true);
+        assert_eq!(reassembly.complete(sender(1), 1), Some(3));
+        let taken = reassembly.take(sender(1), 1, 1);
         assert!(taken.is_some_and(|(part, bytes)| part.fragment == 1 && &bytes[..] == b"x"));
         Ok(())
     }
 
     #[test]
     fn fragments_that_say_different_counts_make_no_message() -> TestResult {
-        let mut stash = Stash::new()?;
-        stash.keep(sender(1), &part(1, 0, 2), b"", true);
-        stash.keep(sender(1), &part(1, 1, 3), b"", true);
-        assert_eq!(stash.complete(sender(1), 1), None);
+        let mut reassembly = Reassembly::new()?;
+        reassembly.keep(sender(1), &part(1, 0, 2), b"", true);
+        reassembly.keep(sender(1), &part(1, 1, 3), b"", true);
+        assert_eq!(reassembly.complete(sender(1), 1), None);
         Ok(())
     }
 
     #[test]
     fn beginnings_of_messages_do_not_keep_all_from_being_complete() -> TestResult {
-        let mut stash = Stash::new()?;
+        let mut reassembly = Reassembly::new()?;
         for fragment in 0..LONG {
             for number in 1..=SENDERS {
-                stash.keep(sender(number), &part(1, fragment, LONG), b"", true);
+                reassembly.keep(sender(number), &part(1, fragment, LONG), b"", true);
             }
         }
         // Each sends all again until there was room for all of it; one at least finds that.
@@ -174,10 +177,10 @@ mod tests {
         for _ in 0..SENDERS {
             for number in 1..=SENDERS {
                 for fragment in 0..LONG {
-                    stash.keep(sender(number), &part(1, fragment, LONG), b"", true);
+                    reassembly.keep(sender(number), &part(1, fragment, LONG), b"", true);
                 }
-                if stash.complete(sender(number), 1).is_some() {
-                    stash.forget(sender(number), 1);
+                if reassembly.complete(sender(number), 1).is_some() {
+                    reassembly.forget(sender(number), 1);
                     ordered += 1;
                 }
             }
@@ -188,17 +191,17 @@ mod tests {
 
     #[test]
     fn a_sender_that_is_gone_keeps_no_place_from_others() -> TestResult {
-        let mut stash = Stash::new()?;
+        let mut reassembly = Reassembly::new()?;
         for fragment in 0..LONG {
             for number in 1..=SENDERS {
-                stash.keep(sender(number), &part(1, fragment, LONG), b"", true);
+                reassembly.keep(sender(number), &part(1, fragment, LONG), b"", true);
             }
         }
-        stash.retain(|member| member == sender(SENDERS));
+        reassembly.retain(|member| member == sender(SENDERS));
         for fragment in 0..LONG {
-            stash.keep(sender(SENDERS), &part(1, fragment, LONG), b"", true);
+            reassembly.keep(sender(SENDERS), &part(1, fragment, LONG), b"", true);
         }
-        assert_eq!(stash.complete(sender(SENDERS), 1), Some(LONG));
+        assert_eq!(reassembly.complete(sender(SENDERS), 1), Some(LONG));
         Ok(())
     }
 }

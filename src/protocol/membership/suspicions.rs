@@ -8,7 +8,7 @@
 //!      +-----all of them take it back----+
 //! ```
 //!
-//! While too few accuse it, the subject is asked itself ([`super::inquiry`]): if it answers it is
+//! While too few accuse it, the subject is asked itself ([`super::indirect_probe`]): if it answers it is
 //! *contradicted* that it is dead, and all of its watchers would have to say so.
 //!
 //! A subject that is suspected but not yet confirmed is *unsettled*: the proposal of other changes
@@ -18,7 +18,7 @@
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod whole_tests;
 
-use super::inquiry::Inquiry;
+use super::indirect_probe::IndirectProbe;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, NodeId};
 use crate::protocol::limits::{NODES_MAX, RINGS_MAX};
@@ -62,7 +62,7 @@ impl Watchers {
 /// What is known about one subject.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
-struct Doubt {
+struct Suspicion {
     subject: Identity,
     suspecting: Watchers,
     accusing: Watchers,
@@ -71,14 +71,14 @@ struct Doubt {
     accused_since: Option<Instant>,
     /// When an accuser last said so.
     accused_at: Instant,
-    inquiry: Inquiry,
+    indirect_probe: IndirectProbe,
     confirmed: bool,
 }
 
-/// All doubts of one node.
+/// All suspicions of one node.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
-pub(super) struct Doubts {
-    doubts: BoundedVec<Doubt>,
+pub(super) struct Suspicions {
+    suspicions: BoundedVec<Suspicion>,
     /// After this time those who merely suspect count as accusing. Also the pause between two times that
     /// an accused subject is asked.
     confirmation_timeout: Duration,
@@ -86,19 +86,19 @@ pub(super) struct Doubts {
     question_interval: Duration,
     /// A suspicion that became nothing is forgotten after this time.
     suspicion_timeout: Duration,
-    /// When all doubts were looked at last.
+    /// When all suspicions were looked at last.
     looked_at: Instant,
 }
 
-impl Doubts {
-    /// No doubts.
+impl Suspicions {
+    /// No suspicions.
     pub(super) fn new(
         confirmation_timeout: Duration,
         suspicion_timeout: Duration,
         question_interval: Duration,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            doubts: BoundedVec::with_capacity(NODES_MAX)?,
+            suspicions: BoundedVec::with_capacity(NODES_MAX)?,
             confirmation_timeout,
             question_interval,
             suspicion_timeout,
@@ -108,63 +108,63 @@ impl Doubts {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.doubts.clear();
+        self.suspicions.clear();
     }
 
-    fn entry(&mut self, subject: Identity, now: Instant) -> Option<&mut Doubt> {
+    fn entry(&mut self, subject: Identity, now: Instant) -> Option<&mut Suspicion> {
         let place = match self
-            .doubts
+            .suspicions
             .iter()
-            .position(|doubt| doubt.subject == subject)
+            .position(|suspicion| suspicion.subject == subject)
         {
             Some(place) => place,
             None => {
-                let place = self.doubts.len();
-                self.doubts
-                    .push(Doubt {
+                let place = self.suspicions.len();
+                self.suspicions
+                    .push(Suspicion {
                         subject,
                         suspecting: Watchers::default(),
                         accusing: Watchers::default(),
                         since: now,
                         accused_since: None,
                         accused_at: now,
-                        inquiry: Inquiry::new(now),
+                        indirect_probe: IndirectProbe::new(now),
                         confirmed: false,
                     })
                     .ok()?;
                 place
             }
         };
-        self.doubts.as_mut_slice().get_mut(place)
+        self.suspicions.as_mut_slice().get_mut(place)
     }
 
     /// `watcher` does not hear the subject. Returns whether this is news.
     pub(super) fn suspect(&mut self, now: Instant, subject: Identity, watcher: NodeId) -> bool {
-        let Some(doubt) = self.entry(subject, now) else {
+        let Some(suspicion) = self.entry(subject, now) else {
             return false;
         };
-        let news = !doubt.suspecting.has(watcher) && !doubt.accusing.has(watcher);
+        let news = !suspicion.suspecting.has(watcher) && !suspicion.accusing.has(watcher);
         if news {
-            doubt.suspecting.insert(watcher);
-            doubt.since = now;
+            suspicion.suspecting.insert(watcher);
+            suspicion.since = now;
         }
         news
     }
 
     /// `watcher` accuses the subject. Returns whether this is news.
     pub(super) fn accuse(&mut self, now: Instant, subject: Identity, watcher: NodeId) -> bool {
-        let Some(doubt) = self.entry(subject, now) else {
+        let Some(suspicion) = self.entry(subject, now) else {
             return false;
         };
-        let news = !doubt.accusing.has(watcher);
-        doubt.accused_at = now;
+        let news = !suspicion.accusing.has(watcher);
+        suspicion.accused_at = now;
         if news {
-            doubt.suspecting.remove(watcher);
-            doubt.accusing.insert(watcher);
-            doubt.since = now;
-            if doubt.accused_since.is_none() {
-                doubt.accused_since = Some(now);
-                doubt.inquiry = Inquiry::new(now);
+            suspicion.suspecting.remove(watcher);
+            suspicion.accusing.insert(watcher);
+            suspicion.since = now;
+            if suspicion.accused_since.is_none() {
+                suspicion.accused_since = Some(now);
+                suspicion.indirect_probe = IndirectProbe::new(now);
             }
         }
         news
@@ -176,59 +176,70 @@ impl Doubts {
     /// that counts.
     pub(super) fn next_question(&mut self, now: Instant) -> Option<(Identity, bool)> {
         let (interval, pause) = (self.question_interval, self.confirmation_timeout);
-        let doubt = self.doubts.as_mut_slice().iter_mut().find(|doubt| {
-            !doubt.confirmed && doubt.accused_since.is_some() && doubt.inquiry.ask_at() <= now
-        })?;
-        Some((doubt.subject, doubt.inquiry.advance(now, interval, pause)))
+        let suspicion = self
+            .suspicions
+            .as_mut_slice()
+            .iter_mut()
+            .find(|suspicion| {
+                !suspicion.confirmed
+                    && suspicion.accused_since.is_some()
+                    && suspicion.indirect_probe.ask_at() <= now
+            })?;
+        Some((
+            suspicion.subject,
+            suspicion.indirect_probe.advance(now, interval, pause),
+        ))
     }
 
     /// The subject has answered this node. Says whether its silence counted before; `None` if nobody
     /// accuses it, or enough do.
     pub(super) fn take_answer(&mut self, now: Instant, subject: Identity) -> Option<bool> {
         let pause = self.confirmation_timeout;
-        let doubt = self.accused(subject)?;
-        Some(doubt.inquiry.answer(now, pause))
+        let suspicion = self.accused(subject)?;
+        Some(suspicion.indirect_probe.answer(now, pause))
     }
 
     /// Another node has had an answer of the subject.
     pub(super) fn contradict(&mut self, now: Instant, subject: Identity) {
         let pause = self.confirmation_timeout;
-        if let Some(doubt) = self.accused(subject) {
-            doubt.inquiry.contradict(now, pause);
+        if let Some(suspicion) = self.accused(subject) {
+            suspicion.indirect_probe.contradict(now, pause);
         }
     }
 
-    fn accused(&mut self, subject: Identity) -> Option<&mut Doubt> {
-        self.doubts.as_mut_slice().iter_mut().find(|doubt| {
-            doubt.subject == subject && !doubt.confirmed && doubt.accused_since.is_some()
+    fn accused(&mut self, subject: Identity) -> Option<&mut Suspicion> {
+        self.suspicions.as_mut_slice().iter_mut().find(|suspicion| {
+            suspicion.subject == subject
+                && !suspicion.confirmed
+                && suspicion.accused_since.is_some()
         })
     }
 
     /// Whether somebody has heard the subject lately although it is accused.
     pub(super) fn is_contradicted(&self, subject: Identity) -> bool {
-        self.doubts
+        self.suspicions
             .iter()
-            .any(|doubt| doubt.subject == subject && self.contradicts(doubt))
+            .any(|suspicion| suspicion.subject == subject && self.contradicts(suspicion))
     }
 
-    fn contradicts(&self, doubt: &Doubt) -> bool {
-        doubt.inquiry.is_contradicted(self.looked_at)
+    fn contradicts(&self, suspicion: &Suspicion) -> bool {
+        suspicion.indirect_probe.is_contradicted(self.looked_at)
     }
 
     /// Who accuses the subject.
     pub(super) fn accusers(&self, subject: Identity) -> impl Iterator<Item = NodeId> + '_ {
-        self.doubts
+        self.suspicions
             .iter()
-            .filter(move |doubt| doubt.subject == subject)
-            .flat_map(|doubt| doubt.accusing.0.iter().flatten().copied())
+            .filter(move |suspicion| suspicion.subject == subject)
+            .flat_map(|suspicion| suspicion.accusing.0.iter().flatten().copied())
     }
 
     /// Who accuses the subject or suspects it.
-    pub(super) fn doubters(&self, subject: Identity) -> impl Iterator<Item = NodeId> + '_ {
-        self.doubts
+    pub(super) fn suspecters(&self, subject: Identity) -> impl Iterator<Item = NodeId> + '_ {
+        self.suspicions
             .iter()
-            .filter(move |doubt| doubt.subject == subject)
-            .flat_map(|doubt| doubt.accusing.0.iter().chain(&doubt.suspecting.0))
+            .filter(move |suspicion| suspicion.subject == subject)
+            .flat_map(|suspicion| suspicion.accusing.0.iter().chain(&suspicion.suspecting.0))
             .flatten()
             .copied()
     }
@@ -238,20 +249,22 @@ impl Doubts {
     /// `watcher` takes back what it said. A confirmed subject stays confirmed: others may have
     /// begun to act on it.
     pub(super) fn take_back(&mut self, subject: Identity, watcher: NodeId) {
-        if let Some(doubt) = self
-            .doubts
+        if let Some(suspicion) = self
+            .suspicions
             .as_mut_slice()
             .iter_mut()
-            .find(|doubt| doubt.subject == subject)
+            .find(|suspicion| suspicion.subject == subject)
         {
-            doubt.suspecting.remove(watcher);
-            doubt.accusing.remove(watcher);
-            if doubt.accusing.count() == 0 {
-                doubt.accused_since = None;
+            suspicion.suspecting.remove(watcher);
+            suspicion.accusing.remove(watcher);
+            if suspicion.accusing.count() == 0 {
+                suspicion.accused_since = None;
             }
         }
-        self.doubts.retain(|doubt| {
-            doubt.confirmed || doubt.suspecting.count() > 0 || doubt.accusing.count() > 0
+        self.suspicions.retain(|suspicion| {
+            suspicion.confirmed
+                || suspicion.suspecting.count() > 0
+                || suspicion.accusing.count() > 0
         });
     }
 
@@ -259,16 +272,19 @@ impl Doubts {
     /// somebody accuses it who is not the subject nor among the accusers of the subject. (One deaf node
     /// accuses all that it watches; that must not silence those who hear them, nor those who hear it.)
     pub(super) fn is_silenced(&self, watcher: Identity, subject: Identity) -> bool {
-        let Some(doubt) = self
-            .doubts
+        let Some(suspicion) = self
+            .suspicions
             .iter()
-            .find(|doubt| doubt.subject == watcher && !self.contradicts(doubt))
+            .find(|suspicion| suspicion.subject == watcher && !self.contradicts(suspicion))
         else {
             return false;
         };
-        let accusers = self.doubts.iter().find(|doubt| doubt.subject == subject);
-        doubt.confirmed
-            || doubt
+        let accusers = self
+            .suspicions
+            .iter()
+            .find(|suspicion| suspicion.subject == subject);
+        suspicion.confirmed
+            || suspicion
                 .accusing
                 .0
                 .iter()
@@ -279,30 +295,31 @@ impl Doubts {
 
     /// Whether the subject is to be excluded.
     pub(super) fn is_confirmed(&self, subject: Identity) -> bool {
-        self.doubts
+        self.suspicions
             .iter()
-            .any(|doubt| doubt.subject == subject && doubt.confirmed)
+            .any(|suspicion| suspicion.subject == subject && suspicion.confirmed)
     }
 
     /// Whether the subject is to be excluded, or is accused and nobody contradicts: not somebody to wait
     /// for.
     pub(super) fn is_accused(&self, subject: Identity) -> bool {
-        self.doubts.iter().any(|doubt| {
-            doubt.subject == subject
-                && (doubt.confirmed || doubt.accusing.count() > 0 && !self.contradicts(doubt))
+        self.suspicions.iter().any(|suspicion| {
+            suspicion.subject == subject
+                && (suspicion.confirmed
+                    || suspicion.accusing.count() > 0 && !self.contradicts(suspicion))
         })
     }
 
     /// Whether some subject is suspected and not settled yet.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.doubts
+        self.suspicions
             .iter()
-            .any(|doubt| !doubt.confirmed && !self.contradicts(doubt))
+            .any(|suspicion| !suspicion.confirmed && !self.contradicts(suspicion))
     }
 
     /// Whether any subject is to be excluded.
     pub(super) fn has_confirmed(&self) -> bool {
-        self.doubts.iter().any(|doubt| doubt.confirmed)
+        self.suspicions.iter().any(|suspicion| suspicion.confirmed)
     }
 
     /// The next subject that has become one to be excluded by now: `needed` of its watchers accuse it,
@@ -312,24 +329,24 @@ impl Doubts {
         now: Instant,
         mut needed: impl FnMut(&Self, Identity) -> usize,
     ) -> Option<Identity> {
-        for place in 0..self.doubts.len() {
-            let doubt = *self.doubts.get(place)?;
-            let Some(accused_since) = doubt.accused_since else {
+        for place in 0..self.suspicions.len() {
+            let suspicion = *self.suspicions.get(place)?;
+            let Some(accused_since) = suspicion.accused_since else {
                 continue;
             };
-            if doubt.confirmed {
+            if suspicion.confirmed {
                 continue;
             }
-            let needed = needed(self, doubt.subject).max(1);
-            let mut accusers = doubt.accusing.count();
+            let needed = needed(self, suspicion.subject).max(1);
+            let mut accusers = suspicion.accusing.count();
             if now >= accused_since.after(self.confirmation_timeout) {
-                accusers = accusers.saturating_add(doubt.suspecting.count());
+                accusers = accusers.saturating_add(suspicion.suspecting.count());
             }
             if accusers >= needed {
-                if let Some(doubt) = self.doubts.as_mut_slice().get_mut(place) {
-                    doubt.confirmed = true;
+                if let Some(suspicion) = self.suspicions.as_mut_slice().get_mut(place) {
+                    suspicion.confirmed = true;
                 }
-                return Some(doubt.subject);
+                return Some(suspicion.subject);
             }
         }
         None
@@ -338,13 +355,14 @@ impl Doubts {
     /// Forgets what was said long ago and not repeated (the message that took it back was lost).
     pub(super) fn forget_old(&mut self, now: Instant) {
         self.looked_at = now;
-        let (suspicion, accusation) = (self.suspicion_timeout, self.accusation_timeout());
-        self.doubts.retain(|doubt| {
-            doubt.confirmed
+        let (suspicion_timeout, accusation_timeout) =
+            (self.suspicion_timeout, self.accusation_timeout());
+        self.suspicions.retain(|suspicion| {
+            suspicion.confirmed
                 || now
-                    < match doubt.accused_since {
-                        Some(_) => doubt.accused_at.after(accusation),
-                        None => doubt.since.after(suspicion),
+                    < match suspicion.accused_since {
+                        Some(_) => suspicion.accused_at.after(accusation_timeout),
+                        None => suspicion.since.after(suspicion_timeout),
                     }
         });
     }
@@ -355,18 +373,18 @@ impl Doubts {
 
     /// When something here changes by itself.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.doubts
+        self.suspicions
             .iter()
-            .filter(|doubt| !doubt.confirmed)
-            .flat_map(|doubt| match doubt.accused_since {
+            .filter(|suspicion| !suspicion.confirmed)
+            .flat_map(|suspicion| match suspicion.accused_since {
                 Some(since) => [
                     Some(since.after(self.confirmation_timeout)).filter(|at| *at > self.looked_at),
-                    doubt.inquiry.contradicted_until(self.looked_at),
-                    Some(doubt.inquiry.ask_at()),
-                    Some(doubt.accused_at.after(self.accusation_timeout())),
+                    suspicion.indirect_probe.contradicted_until(self.looked_at),
+                    Some(suspicion.indirect_probe.ask_at()),
+                    Some(suspicion.accused_at.after(self.accusation_timeout())),
                 ],
                 None => [
-                    Some(doubt.since.after(self.suspicion_timeout)),
+                    Some(suspicion.since.after(self.suspicion_timeout)),
                     None,
                     None,
                     None,

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unit tests of the pulse as a whole: silence, probes, lateness, what is sent when. (KUnit's macro
+//! Unit tests of the failure detector as a whole: silence, probes, lateness, what is sent when. (KUnit's macro
 //! wants a module that is written out where it stands, so it stands here.)
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pulse))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_detector))]
 mod tests {
     use super::super::test_bench::{assignment, peer, Bench, VIEW};
     use super::super::*;
     use crate::protocol::configuration::Configuration;
     use crate::protocol::test_support::{
-        address, at, identity, life, span, TestResult, Unexpected,
+        address, at, identity, identity_in, span, TestResult, Unexpected,
     };
 
     const DEFAULT: Configuration = Configuration::DEFAULT;
     /// When node 2 is missed first if it was never heard, and the bench began at 1000 ms.
     const FIRST_MISS: Instant = at(1000 + 2 * 160 + 15);
 
-    fn silent(silence_ms: u64) -> Option<PulseReport> {
-        Some(PulseReport::Silent {
+    fn silent(silence_ms: u64) -> Option<DetectorReport> {
+        Some(DetectorReport::Silent {
             subject: identity(2),
             silence_ms,
         })
     }
 
-    fn dead(silence_ms: u64) -> Option<PulseReport> {
-        Some(PulseReport::Dead {
+    fn dead(silence_ms: u64) -> Option<DetectorReport> {
+        Some(DetectorReport::Dead {
             subject: identity(2),
             silence_ms,
         })
@@ -36,7 +36,10 @@ mod tests {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
         let just_before = Instant::from_nanoseconds(FIRST_MISS.as_nanoseconds() - 1);
         assert_eq!(bench.run(just_before)?, None);
-        assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), 0);
+        assert_eq!(
+            bench.failure_detector.counters().value(Counter::ProbesSent),
+            0
+        );
         // A probe at once and one every 25 ms; after the first one the silence is told.
         for (wait_ms, probes, told) in [
             (0, 1, None),
@@ -47,11 +50,26 @@ mod tests {
             (5_000, 4, None),
         ] {
             assert_eq!(bench.run(FIRST_MISS.after(span(wait_ms)))?, told);
-            assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), probes);
+            assert_eq!(
+                bench.failure_detector.counters().value(Counter::ProbesSent),
+                probes
+            );
         }
-        assert_eq!(bench.pulse.counters().value(Counter::Suspicions), 1);
-        assert_eq!(bench.pulse.counters().value(Counter::Accusations), 1);
-        assert_eq!(bench.pulse.counters().value(Counter::TimerLate), 0);
+        assert_eq!(
+            bench.failure_detector.counters().value(Counter::Suspicions),
+            1
+        );
+        assert_eq!(
+            bench
+                .failure_detector
+                .counters()
+                .value(Counter::Accusations),
+            1
+        );
+        assert_eq!(
+            bench.failure_detector.counters().value(Counter::TimerLate),
+            0
+        );
         Ok(())
     }
 
@@ -65,9 +83,9 @@ mod tests {
             let mut bench = Bench::new(at(1000), settings)?;
             let dead_at = FIRST_MISS.after(span(dead_after_ms));
             let before = bench.run(Instant::from_nanoseconds(dead_at.as_nanoseconds() - 1))?;
-            assert!(!matches!(before, Some(PulseReport::Dead { .. })));
+            assert!(!matches!(before, Some(DetectorReport::Dead { .. })));
             assert_eq!(bench.run(dead_at)?, dead(335 + dead_after_ms));
-            let sent = bench.pulse.counters().value(Counter::ProbesSent);
+            let sent = bench.failure_detector.counters().value(Counter::ProbesSent);
             assert_eq!(sent, u64::from(probe_count));
         }
         Ok(())
@@ -98,15 +116,17 @@ mod tests {
                 ..DEFAULT
             };
             let mut bench = Bench::silent(at(1000), settings)?;
-            bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
+            bench
+                .failure_detector
+                .install(at(1000), &assignment(&[], &[2]), &[]);
             let mut now = at(1000);
             for (counter, event) in pattern.iter().enumerate() {
                 // At the deadline it is either heard just in time or missed.
-                now = bench.pulse.next_deadline().ok_or(Unexpected)?;
+                now = bench.failure_detector.next_deadline().ok_or(Unexpected)?;
                 if *event == b'H' {
                     bench.hear(now, 2, counter as u64 + 1);
                 }
-                bench.pulse.handle_timer(now);
+                bench.failure_detector.handle_timer(now);
             }
             let probes = bench.count_sent(now, Kind::Probe, address(2));
             assert_eq!(probes, usize::from(expected));
@@ -116,7 +136,7 @@ mod tests {
 
     #[test]
     fn who_is_heard_again_is_well_again_in_every_state() -> TestResult {
-        // After the first miss: doubted, silent and told so, dead and told so.
+        // After the first miss: suspected, silent and told so, dead and told so.
         for (wait_ms, is_told) in [(0, false), (25, true), (75, true), (100, true), (900, true)] {
             for by_answer in [false, true] {
                 let mut bench = Bench::new(at(1000), DEFAULT)?;
@@ -127,20 +147,23 @@ mod tests {
                 } else {
                     bench.hear(now, 2, 1)
                 };
-                assert_eq!(verdict, PulseVerdict::Consumed);
-                assert_eq!(bench.pulse.has_reports(), is_told);
-                let heard = is_told.then_some(PulseReport::Heard {
+                assert_eq!(verdict, DetectorVerdict::Consumed);
+                assert_eq!(bench.failure_detector.has_reports(), is_told);
+                let heard = is_told.then_some(DetectorReport::Heard {
                     subject: identity(2),
                 });
-                assert_eq!(bench.pulse.poll_report(), heard);
+                assert_eq!(bench.failure_detector.poll_report(), heard);
                 // From now on it has an interval and the slack again.
                 let before = Instant::from_nanoseconds(now.after(span(175)).as_nanoseconds() - 1);
-                let probes = bench.pulse.counters().value(Counter::ProbesSent);
+                let probes = bench.failure_detector.counters().value(Counter::ProbesSent);
                 bench.run(before)?;
-                assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), probes);
+                assert_eq!(
+                    bench.failure_detector.counters().value(Counter::ProbesSent),
+                    probes
+                );
                 bench.run(now.after(span(175)))?;
                 assert_eq!(
-                    bench.pulse.counters().value(Counter::ProbesSent),
+                    bench.failure_detector.counters().value(Counter::ProbesSent),
                     probes + 1
                 );
             }
@@ -153,18 +176,20 @@ mod tests {
         let late = span(15).plus(Duration::from_nanoseconds(1));
         for (lateness, is_late) in [(span(15), false), (late, true), (span(60_000), true)] {
             let mut bench = Bench::silent(at(1000), DEFAULT)?;
-            bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
+            bench
+                .failure_detector
+                .install(at(1000), &assignment(&[], &[2]), &[]);
             let now = FIRST_MISS.after(lateness);
-            bench.pulse.handle_timer(now);
+            bench.failure_detector.handle_timer(now);
             assert_eq!(bench.sent(now).is_none(), is_late);
-            let counted = bench.pulse.counters().value(Counter::TimerLate);
+            let counted = bench.failure_detector.counters().value(Counter::TimerLate);
             assert_eq!(counted, u64::from(is_late));
-            assert!(!bench.pulse.has_reports());
+            assert!(!bench.failure_detector.has_reports());
             if is_late {
                 // It gets as much time as was slept away, and the slack to read what has come.
                 let moved = FIRST_MISS.after(lateness).after(span(15));
-                assert_eq!(bench.pulse.next_deadline(), Some(moved));
-                bench.pulse.handle_timer(moved);
+                assert_eq!(bench.failure_detector.next_deadline(), Some(moved));
+                bench.failure_detector.handle_timer(moved);
                 assert_eq!(bench.count_sent(moved, Kind::Probe, address(2)), 1);
             }
         }
@@ -174,12 +199,14 @@ mod tests {
     #[test]
     fn a_timer_that_is_early_does_nothing() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
-        bench.pulse.install(at(1000), &assignment(&[], &[2]), &[]);
+        bench
+            .failure_detector
+            .install(at(1000), &assignment(&[], &[2]), &[]);
         for wait_ms in 0..335 {
-            bench.pulse.handle_timer(at(1000 + wait_ms));
+            bench.failure_detector.handle_timer(at(1000 + wait_ms));
             assert!(bench.sent(at(1000 + wait_ms)).is_none());
         }
-        assert_eq!(bench.pulse.next_deadline(), Some(FIRST_MISS));
+        assert_eq!(bench.failure_detector.next_deadline(), Some(FIRST_MISS));
         Ok(())
     }
 
@@ -187,13 +214,13 @@ mod tests {
     fn each_target_gets_one_heartbeat_in_each_interval() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
         bench
-            .pulse
+            .failure_detector
             .install(at(1000), &assignment(&[2, 3, 4], &[]), &[]);
         let mut counts = [0_u32; 3];
         let mut now = at(1000);
         let mut last_counter = 0;
         while now < at(11_000) {
-            bench.pulse.handle_timer(now);
+            bench.failure_detector.handle_timer(now);
             while let Some(sent) = bench.sent(now) {
                 assert_eq!(sent.kind, Kind::Heartbeat);
                 assert_eq!((sent.header.sender, sent.header.view), (identity(1), VIEW));
@@ -207,7 +234,7 @@ mod tests {
                 *count += 1;
                 assert_eq!(sent.body.number, *count);
             }
-            now = bench.pulse.next_deadline().ok_or(Unexpected)?;
+            now = bench.failure_detector.next_deadline().ok_or(Unexpected)?;
         }
         // 62.5 intervals, and one heartbeat at the start.
         assert!(counts.iter().all(|count| (62..=64).contains(count)));
@@ -233,7 +260,9 @@ mod tests {
         bench.run(FIRST_MISS.after(span(50)))?;
         let mut next = assignment(&[3, 2], &[4, 2, 3]);
         next.view = ViewNumber(6);
-        bench.pulse.install(FIRST_MISS.after(span(60)), &next, &[]);
+        bench
+            .failure_detector
+            .install(FIRST_MISS.after(span(60)), &next, &[]);
         // In the middle of the probes: from the beginning, 4 times 25 ms.
         let told = bench.run(FIRST_MISS.after(span(160)))?;
         assert_eq!(told, dead(435 + 60));
@@ -244,42 +273,44 @@ mod tests {
     fn what_was_said_of_nodes_that_are_gone_is_forgotten() -> TestResult {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
         bench
-            .pulse
+            .failure_detector
             .install(at(1000), &assignment(&[], &[2, 3]), &[]);
         for _ in 0..2 {
-            let now = bench.pulse.next_deadline().ok_or(Unexpected)?;
-            bench.pulse.handle_timer(now);
+            let now = bench.failure_detector.next_deadline().ok_or(Unexpected)?;
+            bench.failure_detector.handle_timer(now);
             while bench.sent(now).is_some() {}
         }
-        assert!(bench.pulse.has_reports());
-        bench.pulse.install(at(2000), &assignment(&[], &[3]), &[]);
+        assert!(bench.failure_detector.has_reports());
+        bench
+            .failure_detector
+            .install(at(2000), &assignment(&[], &[3]), &[]);
         let subject = identity(3);
-        let report = bench.pulse.poll_report();
+        let report = bench.failure_detector.poll_report();
         assert!(
-            matches!(report, Some(PulseReport::Silent { subject: told, .. }) if told == subject)
+            matches!(report, Some(DetectorReport::Silent { subject: told, .. }) if told == subject)
         );
-        assert_eq!(bench.pulse.poll_report(), None);
+        assert_eq!(bench.failure_detector.poll_report(), None);
         Ok(())
     }
 
     #[test]
-    fn without_a_view_there_is_no_pulse() -> TestResult {
+    fn without_a_view_there_is_no_failure_detection() -> TestResult {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
-        let silent = PulseAssignment::silent(life(1, 2));
-        bench.pulse.install(at(1100), &silent, &[]);
-        assert_eq!(bench.pulse.next_deadline(), None);
-        bench.pulse.handle_timer(at(9000));
-        assert!(bench.sent(at(9000)).is_none() && !bench.pulse.has_reports());
+        let silent = DetectorAssignment::silent(identity_in(1, 2));
+        bench.failure_detector.install(at(1100), &silent, &[]);
+        assert_eq!(bench.failure_detector.next_deadline(), None);
+        bench.failure_detector.handle_timer(at(9000));
+        assert!(bench.sent(at(9000)).is_none() && !bench.failure_detector.has_reports());
         Ok(())
     }
 
     #[test]
-    fn another_life_counts_its_datagrams_from_the_start() -> TestResult {
+    fn another_incarnation_counts_its_datagrams_from_the_start() -> TestResult {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
         let first = bench.sent(at(1000)).ok_or(Unexpected)?;
         let mut next = assignment(&[2], &[]);
-        next.own = life(1, 2);
-        bench.pulse.install(at(2000), &next, &[]);
+        next.own = identity_in(1, 2);
+        bench.failure_detector.install(at(2000), &next, &[]);
         let second = bench.sent(at(2000)).ok_or(Unexpected)?;
         assert_eq!(
             (first.header.sender, first.header.counter),
@@ -287,14 +318,14 @@ mod tests {
         );
         assert_eq!(
             (second.header.sender, second.header.counter),
-            (life(1, 2), 1)
+            (identity_in(1, 2), 1)
         );
         Ok(())
     }
 
     /// The buckets of a neighbour that count anything, as (bucket, count): received, sent.
     fn delays(bench: &Bench, number: u16) -> [[Option<(usize, u32)>; 4]; 2] {
-        let known = (0..).map_while(|place| bench.pulse.neighbour_delays(place));
+        let known = (0..).map_while(|place| bench.failure_detector.neighbour_delays(place));
         let known = known
             .into_iter()
             .find(|known| known.identity == identity(number));
@@ -340,7 +371,7 @@ mod tests {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
         bench.hear(at(1000), 2, 1);
         bench.run(at(1180))?;
-        assert_eq!(bench.answer(at(1200), 2, 2, 1), PulseVerdict::Consumed);
+        assert_eq!(bench.answer(at(1200), 2, 2, 1), DetectorVerdict::Consumed);
         assert_eq!(delays(&bench, 2)[0], [None; 4]);
         bench.hear(at(1288), 2, 3);
         assert_eq!(delays(&bench, 2)[0], [Some((17, 1)), None, None, None]);
@@ -351,7 +382,7 @@ mod tests {
     fn own_heartbeats_are_counted_by_how_late_they_are_sent() -> TestResult {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
         while bench.sent(at(1000)).is_some() {}
-        let due = bench.pulse.next_deadline().ok_or(Unexpected)?;
+        let due = bench.failure_detector.next_deadline().ok_or(Unexpected)?;
         while bench.sent(due.after(span(4))).is_some() {}
         let [_, sent] = delays(&bench, 2);
         assert_eq!(sent, [Some((0, 1)), Some((12, 1)), None, None]);
@@ -364,7 +395,7 @@ mod tests {
         bench.hear(at(1050), 3, 1);
         let mut seen = 0;
         bench
-            .pulse
+            .failure_detector
             .for_each_source(at(1100), &mut |source, silence| {
                 let expected = if source == peer(2) { 100 } else { 50 };
                 seen += u32::from(silence == span(expected));

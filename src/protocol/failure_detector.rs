@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pulse of a node: signs of life out, signs of life in, probes, and the silence between them.
+//! The failure detector of a node: signs of life out, signs of life in, probes, and the silence between them.
 //!
 //! This half of the protocol runs in soft-interrupt context and shares nothing with the engine but
-//! three small values: the engine hands it a [`PulseAssignment`] for each view, it hands the engine
-//! [`PulseReport`]s, and it sorts out which datagrams are the engine's. All its memory is had when it is
+//! three small values: the engine hands it a [`DetectorAssignment`] for each view, it hands the engine
+//! [`DetectorReport`]s, and it sorts out which datagrams are the engine's. All its memory is had when it is
 //! made, and every call costs O([`WATCHED_MAX`]), or where gossip comes in or goes out as many counters as
 //! a datagram has. What a sign of life is, a heartbeat on a ring or a counter that grows, is the
 //! detector's to know; all that silence leads to is here.
@@ -13,18 +13,18 @@
 //!
 //! ```text
 //!             m misses in a window of n            probe unanswered
-//!  Watching ----------------------------> Doubted ------------------> Silent (told: Silent)
+//!  Watching ----------------------------> Suspected ------------------> Silent (told: Silent)
 //!     ^                                      |                          |
 //!     | sign of life or answer to a probe    |                          | all probes unanswered
 //!     +--------------------------------------+--------------------------+
 //!     ^                                                                 v
 //!     +----------- sign of life or answer (told: Heard) ----------- Dead (told: Dead)
 //!
-//!             somebody else is doubted            all probes but the last one unanswered
+//!             somebody else is suspected            all probes but the last one unanswered
 //!  Watching ----------------------------> Checked ---------------------------------------> Silent (told: Silent)
 //! ```
 //!
-//! Who is doubted may not be the only one that has crashed: a coordinator that hears of a doubt asks all members
+//! Who is suspected may not be the only one that has crashed: a coordinator that hears of a suspicion asks all members
 //! whether they are there, and whoever is asked probes all that it watches at once. So what crashed together
 //! is found together, without waiting for the heartbeats of each.
 //!
@@ -50,7 +50,7 @@ mod values;
 mod whole_tests;
 
 pub use delays::{DelayHistogram, NeighbourDelays};
-pub use values::{PulseAssignment, PulsePeer, PulseReport, PulseVerdict};
+pub use values::{DetectorAssignment, DetectorPeer, DetectorReport, DetectorVerdict};
 
 use self::delays::Delays;
 use self::detector::Detector;
@@ -63,7 +63,7 @@ use super::outputs::Transmit;
 use super::random::Random;
 use super::time::{Duration, Instant};
 use super::view::MemberRecord;
-use super::wire::pulse::{PulseBody, NEVER_HEARD};
+use super::wire::heartbeat::{DetectorBody, NEVER_HEARD};
 use super::wire::{write_datagram, Header, Kind, Writer};
 use crate::platform::{BoundedVec, OutOfMemory};
 
@@ -73,7 +73,7 @@ const ANSWERS_MAX: usize = WATCHED_MAX;
 const REPORTS_MAX: usize = 2 * WATCHED_MAX + 8;
 
 /// Signs of life and probes of one node. Allocates only when it is made.
-pub struct Pulse {
+pub struct FailureDetector {
     counters: Counters,
     cluster: u32,
     own: Identity,
@@ -87,9 +87,9 @@ pub struct Pulse {
     sources: [Option<Source>; WATCHED_MAX],
     answers: [Option<(PeerAddress, u32)>; ANSWERS_MAX],
     /// The oldest first.
-    reports: BoundedVec<PulseReport>,
+    reports: BoundedVec<DetectorReport>,
     delays: Delays,
-    /// Not before this time are all sources probed again because somebody is doubted.
+    /// Not before this time are all sources probed again because somebody is suspected.
     check_after: Instant,
     check_pause: Duration,
     /// Not before this time is another view reported again.
@@ -100,12 +100,12 @@ pub struct Pulse {
     deafness: Duration,
 }
 
-impl Pulse {
-    /// A silent pulse. `seed` places the first heartbeat in its interval. May sleep in the kernel.
+impl FailureDetector {
+    /// A silent failure detector. `seed` places the first heartbeat in its interval. May sleep in the kernel.
     ///
     /// # Errors
     ///
-    /// Memory could not be had: there is no pulse.
+    /// Memory could not be had: there is no failure detector.
     pub fn new(
         own: Identity,
         configuration: &ValidConfiguration,
@@ -139,13 +139,13 @@ impl Pulse {
         })
     }
 
-    /// Starts, changes or ends (view zero) the pulse of a view with these members, sorted by node. Peers
+    /// Starts, changes or ends (view zero) the failure detector of a view with these members, sorted by node. Peers
     /// that stay keep their state, but who was found silent is probed anew: what is said of it in this view
     /// shall be true now.
     pub fn install(
         &mut self,
         now: Instant,
-        assignment: &PulseAssignment,
+        assignment: &DetectorAssignment,
         members: &[MemberRecord],
     ) {
         if self.own != assignment.own {
@@ -174,18 +174,18 @@ impl Pulse {
         // What was said of nodes that are not watched any more does not matter any more.
         let sources = &self.sources;
         self.reports.retain(|report| match report {
-            PulseReport::Silent { subject, .. }
-            | PulseReport::Heard { subject }
-            | PulseReport::Dead { subject, .. } => sources
+            DetectorReport::Silent { subject, .. }
+            | DetectorReport::Heard { subject }
+            | DetectorReport::Dead { subject, .. } => sources
                 .iter()
                 .flatten()
                 .any(|source| source.peer.identity == *subject),
-            PulseReport::OtherView { .. } => true,
+            DetectorReport::OtherView { .. } => true,
         });
     }
 
-    /// Somebody in the view is doubted: finds out who else may be dead. Not too often: where the network loses
-    /// datagrams somebody is doubted all the time. Whether it does so now.
+    /// Somebody in the view is suspected: finds out who else may be dead. Not too often: where the network loses
+    /// datagrams somebody is suspected all the time. Whether it does so now.
     fn check_sources(&mut self, now: Instant) -> bool {
         if now < self.check_after || self.rules.probe_count == 0 {
             return false;
@@ -220,8 +220,8 @@ impl Pulse {
                 _ => continue,
             };
             match report {
-                Some(PulseReport::Silent { .. }) => self.counters.count(Counter::Suspicions),
-                Some(PulseReport::Dead { .. }) => self.counters.count(Counter::Accusations),
+                Some(DetectorReport::Silent { .. }) => self.counters.count(Counter::Suspicions),
+                Some(DetectorReport::Dead { .. }) => self.counters.count(Counter::Accusations),
                 _ => {}
             }
             if let Some(report) = report {
@@ -231,7 +231,7 @@ impl Pulse {
     }
 
     /// The next sign of life, probe or answer to send; to be polled after every input until `None`. `buffer` has
-    /// room for `HEARTBEAT_BYTES` bytes with rings, for `PULSE_BYTES_MAX` with gossip.
+    /// room for `HEARTBEAT_BYTES` bytes with rings, for `DETECTOR_BYTES_MAX` with gossip.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
         if self.view == ViewNumber::default() {
             return None;
@@ -239,7 +239,7 @@ impl Pulse {
         if let Some((to, number)) = self.answers.iter_mut().find_map(Option::take) {
             self.counters.count(Counter::ProbesAnswered);
             let heard_age_ms = NEVER_HEARD;
-            let body = PulseBody {
+            let body = DetectorBody {
                 number,
                 heard_age_ms,
             };
@@ -255,7 +255,7 @@ impl Pulse {
             source.probe_due = false;
             source.probes_sent = source.probes_sent.saturating_add(1);
             let to = source.peer.address;
-            let body = PulseBody {
+            let body = DetectorBody {
                 number: source.probes_sent,
                 heard_age_ms: age_ms(now, source.last_heard),
             };
@@ -328,7 +328,7 @@ impl Pulse {
     }
 
     /// The next report for the engine; to be polled after every input until `None`.
-    pub fn poll_report(&mut self) -> Option<PulseReport> {
+    pub fn poll_report(&mut self) -> Option<DetectorReport> {
         self.reports.remove(0)
     }
 
@@ -355,7 +355,7 @@ impl Pulse {
     }
 
     /// Calls `each` with every watched node and the time since it was last heard.
-    pub fn for_each_source(&self, now: Instant, each: &mut dyn FnMut(PulsePeer, Duration)) {
+    pub fn for_each_source(&self, now: Instant, each: &mut dyn FnMut(DetectorPeer, Duration)) {
         for source in self.sources.iter().flatten() {
             each(source.peer, now.since(source.last_heard));
         }

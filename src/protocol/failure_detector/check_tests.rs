@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unit tests of what a pulse does when this node is asked whether it is there: it checks all that it watches.
+//! Unit tests of what a failure detector does when this node is asked whether it is there: it checks all that it watches.
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pulse_checks))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_detector_checks))]
 mod tests {
     use super::super::test_bench::{assignment, Bench, VIEW};
     use super::super::*;
@@ -14,7 +14,7 @@ mod tests {
     /// When this node is asked: nobody is missed before 1335 ms.
     const ASKED: Instant = at(1100);
 
-    /// A pulse that node 3 has asked, which it watches and hears.
+    /// A failure detector that node 3 has asked, which it watches and hears.
     fn asked(settings: Configuration) -> Result<Bench, Unexpected> {
         let mut bench = Bench::new(at(1000), settings)?;
         bench.run(ASKED)?;
@@ -22,8 +22,8 @@ mod tests {
         Ok(bench)
     }
 
-    fn ask(bench: &mut Bench, now: Instant, view: ViewNumber) -> PulseVerdict {
-        let head = (Kind::Inquiry, identity(3), view);
+    fn ask(bench: &mut Bench, now: Instant, view: ViewNumber) -> DetectorVerdict {
+        let head = (Kind::IndirectProbe, identity(3), view);
         let verdict = bench.receive(now, address(3), head, now.as_nanoseconds(), 0);
         assert!(verdict.is_for_engine());
         verdict
@@ -45,11 +45,11 @@ mod tests {
         assert_eq!(probes(&mut bench, ASKED), (1, 1));
         // Node 2 has missed nothing yet: that it does not answer is told when the last probe is sent.
         let subject = identity(2);
-        let silent = PulseReport::Silent {
+        let silent = DetectorReport::Silent {
             subject,
             silence_ms: 175,
         };
-        let dead = PulseReport::Dead {
+        let dead = DetectorReport::Dead {
             subject,
             silence_ms: 200,
         };
@@ -62,7 +62,10 @@ mod tests {
             assert_eq!(bench.run(ASKED.after(span(wait_ms)))?, told);
         }
         // Four to node 2, one to node 3, which was heard.
-        assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), 5);
+        assert_eq!(
+            bench.failure_detector.counters().value(Counter::ProbesSent),
+            5
+        );
         Ok(())
     }
 
@@ -72,9 +75,15 @@ mod tests {
         probes(&mut bench, ASKED);
         bench.answer(at(1101), 2, 1, 1);
         assert_eq!(bench.run(at(1101 + 160 + 14))?, None);
-        assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), 2);
+        assert_eq!(
+            bench.failure_detector.counters().value(Counter::ProbesSent),
+            2
+        );
         bench.run(at(1101 + 160 + 15))?;
-        assert_eq!(bench.pulse.counters().value(Counter::ProbesSent), 3);
+        assert_eq!(
+            bench.failure_detector.counters().value(Counter::ProbesSent),
+            3
+        );
         Ok(())
     }
 
@@ -83,21 +92,23 @@ mod tests {
         let mut bench = Bench::new(at(1000), DEFAULT)?;
         assert_eq!(
             ask(&mut bench, at(1001), VIEW.next()),
-            PulseVerdict::ForEngine
+            DetectorVerdict::ForEngine
         );
         assert_eq!(probes(&mut bench, at(1001)).0, 0);
         for (now_ms, expected) in [(1001, 1), (1002, 0), (1001 + 8 * 160, 1)] {
             let now = at(now_ms);
             bench.hear(now, 2, now_ms);
             bench.hear(now, 3, now.as_nanoseconds());
-            let is_checked = ask(&mut bench, now, VIEW) == PulseVerdict::ForBoth;
+            let is_checked = ask(&mut bench, now, VIEW) == DetectorVerdict::ForBoth;
             assert_eq!(is_checked, expected > 0);
             assert_eq!(probes(&mut bench, now), (expected, expected));
             bench.answer(now, 2, now_ms + 1, 1);
         }
-        // In the next view somebody else may be doubted.
+        // In the next view somebody else may be suspected.
         let now = at(1002 + 8 * 160);
-        bench.pulse.install(now, &assignment(&[2], &[2, 3]), &[]);
+        bench
+            .failure_detector
+            .install(now, &assignment(&[2], &[2, 3]), &[]);
         ask(&mut bench, now, VIEW);
         assert_eq!(probes(&mut bench, now).0, 1);
         Ok(())
@@ -123,7 +134,7 @@ mod tests {
         };
         let mut bench = asked(settings)?;
         probes(&mut bench, ASKED);
-        let dead = PulseReport::Dead {
+        let dead = DetectorReport::Dead {
             subject: identity(2),
             silence_ms: 125,
         };

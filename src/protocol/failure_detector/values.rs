@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the engine and the pulse hand each other: plain data.
+//! What the engine and the failure detector hand each other: plain data.
 
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, PeerAddress, ViewMark, ViewNumber};
@@ -8,7 +8,7 @@ use crate::protocol::limits::WATCHED_MAX;
 
 /// A node that heartbeats go to, or come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PulsePeer {
+pub struct DetectorPeer {
     /// Who.
     pub identity: Identity,
     /// Where.
@@ -17,7 +17,7 @@ pub struct PulsePeer {
 
 /// Whom to send to and whom to watch in one view. Plain data, under 1 kB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PulseAssignment {
+pub struct DetectorAssignment {
     /// This node in this view (the incarnation may have changed).
     pub own: Identity,
     /// The view; zero: no view, be silent.
@@ -25,12 +25,12 @@ pub struct PulseAssignment {
     /// What headers say of what it has come of.
     pub lineage: u16,
     /// Heartbeats go to these. The place in the list decides the phase within the interval.
-    pub targets: [Option<PulsePeer>; WATCHED_MAX],
+    pub targets: [Option<DetectorPeer>; WATCHED_MAX],
     /// Heartbeats are awaited from these.
-    pub sources: [Option<PulsePeer>; WATCHED_MAX],
+    pub sources: [Option<DetectorPeer>; WATCHED_MAX],
 }
 
-impl PulseAssignment {
+impl DetectorAssignment {
     /// No view: be silent.
     pub const fn silent(own: Identity) -> Self {
         Self {
@@ -43,9 +43,9 @@ impl PulseAssignment {
     }
 }
 
-/// What the pulse tells the engine.
+/// What the failure detector tells the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PulseReport {
+pub enum DetectorReport {
     /// Heartbeats of a watched node are missing and a first probe was not answered.
     Silent {
         /// The silent node.
@@ -58,7 +58,7 @@ pub enum PulseReport {
         /// The node.
         subject: Identity,
     },
-    /// None of the probes was answered, or a later life of the node answered.
+    /// None of the probes was answered, or a later incarnation of the node answered.
     Dead {
         /// The silent node.
         subject: Identity,
@@ -78,18 +78,18 @@ pub enum PulseReport {
 
 /// What became of a datagram in the soft interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PulseVerdict {
+pub enum DetectorVerdict {
     /// It was a heartbeat, a probe or an answer, and is done with.
     Consumed,
     /// Its header is sound and its kind is the engine's: queue it for `Node::handle_datagram`.
     ForEngine,
-    /// The same, and the pulse has something to send because of it.
+    /// The same, and the failure detector has something to send because of it.
     ForBoth,
     /// Refused and counted.
     Dropped(Counter),
 }
 
-impl PulseVerdict {
+impl DetectorVerdict {
     /// Whether the datagram is to be queued for the engine.
     pub const fn is_for_engine(self) -> bool {
         matches!(self, Self::ForEngine | Self::ForBoth)

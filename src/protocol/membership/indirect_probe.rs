@@ -36,7 +36,7 @@ pub(super) enum Verdict {
 /// The questions about one subject.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
-pub(super) struct Inquiry {
+pub(super) struct IndirectProbe {
     questions: u32,
     ask_at: Instant,
     /// Until when an answer, to this node or to another one, contradicts the accusers.
@@ -44,7 +44,7 @@ pub(super) struct Inquiry {
     verdict: Verdict,
 }
 
-impl Inquiry {
+impl IndirectProbe {
     /// To be asked at once.
     pub(super) const fn new(now: Instant) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Inquiry {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_inquiry))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_indirect_probe))]
 mod tests {
     use super::*;
     use crate::protocol::test_support::{at, span};
@@ -110,10 +110,10 @@ mod tests {
     const PAUSE: Duration = span(500);
 
     /// Asks until the silence counts; when that was.
-    fn ask_in_vain(inquiry: &mut Inquiry) -> Instant {
+    fn ask_in_vain(indirect_probe: &mut IndirectProbe) -> Instant {
         loop {
-            let now = inquiry.ask_at();
-            if inquiry.advance(now, INTERVAL, PAUSE) {
+            let now = indirect_probe.ask_at();
+            if indirect_probe.advance(now, INTERVAL, PAUSE) {
                 return now;
             }
         }
@@ -121,42 +121,42 @@ mod tests {
 
     #[test]
     fn silence_counts_after_many_questions_and_is_news_once() {
-        let mut inquiry = Inquiry::new(at(100));
-        let silent_at = ask_in_vain(&mut inquiry);
+        let mut indirect_probe = IndirectProbe::new(at(100));
+        let silent_at = ask_in_vain(&mut indirect_probe);
         assert_eq!(silent_at, at(100 + 30 * u64::from(QUESTIONS_MAX)));
-        assert_eq!(inquiry.ask_at(), silent_at.after(PAUSE));
-        assert!(!inquiry.advance(silent_at.after(PAUSE), INTERVAL, PAUSE));
-        assert!(!inquiry.is_contradicted(silent_at));
+        assert_eq!(indirect_probe.ask_at(), silent_at.after(PAUSE));
+        assert!(!indirect_probe.advance(silent_at.after(PAUSE), INTERVAL, PAUSE));
+        assert!(!indirect_probe.is_contradicted(silent_at));
     }
 
     #[test]
     fn an_answer_contradicts_for_a_while_and_the_subject_is_asked_again_before() {
-        let mut inquiry = Inquiry::new(at(100));
-        assert!(!inquiry.advance(at(100), INTERVAL, PAUSE));
-        assert!(!inquiry.answer(at(101), PAUSE));
-        assert!(inquiry.is_contradicted(at(101)));
-        assert_eq!(inquiry.ask_at(), at(601));
-        assert_eq!(inquiry.contradicted_until(at(101)), Some(at(1601)));
-        assert!(!inquiry.is_contradicted(at(1601)));
-        assert_eq!(inquiry.contradicted_until(at(1601)), None);
+        let mut indirect_probe = IndirectProbe::new(at(100));
+        assert!(!indirect_probe.advance(at(100), INTERVAL, PAUSE));
+        assert!(!indirect_probe.answer(at(101), PAUSE));
+        assert!(indirect_probe.is_contradicted(at(101)));
+        assert_eq!(indirect_probe.ask_at(), at(601));
+        assert_eq!(indirect_probe.contradicted_until(at(101)), Some(at(1601)));
+        assert!(!indirect_probe.is_contradicted(at(1601)));
+        assert_eq!(indirect_probe.contradicted_until(at(1601)), None);
         // It died: all questions of a round are asked again, and in the end nothing contradicts.
-        assert_eq!(ask_in_vain(&mut inquiry), at(601 + 30 * 8));
+        assert_eq!(ask_in_vain(&mut indirect_probe), at(601 + 30 * 8));
     }
 
     #[test]
     fn a_late_answer_takes_the_silence_back() {
-        let mut inquiry = Inquiry::new(at(100));
-        let silent_at = ask_in_vain(&mut inquiry);
-        assert!(inquiry.answer(silent_at, PAUSE));
-        assert!(!inquiry.answer(silent_at, PAUSE));
-        assert!(inquiry.is_contradicted(silent_at));
+        let mut indirect_probe = IndirectProbe::new(at(100));
+        let silent_at = ask_in_vain(&mut indirect_probe);
+        assert!(indirect_probe.answer(silent_at, PAUSE));
+        assert!(!indirect_probe.answer(silent_at, PAUSE));
+        assert!(indirect_probe.is_contradicted(silent_at));
     }
 
     #[test]
     fn what_others_have_heard_contradicts_too_but_answers_no_question() {
-        let mut inquiry = Inquiry::new(at(100));
-        inquiry.contradict(at(100), PAUSE);
-        assert!(inquiry.is_contradicted(at(100)));
-        assert_eq!(inquiry.ask_at(), at(100));
+        let mut indirect_probe = IndirectProbe::new(at(100));
+        indirect_probe.contradict(at(100), PAUSE);
+        assert!(indirect_probe.is_contradicted(at(100)));
+        assert_eq!(indirect_probe.ask_at(), at(100));
     }
 }

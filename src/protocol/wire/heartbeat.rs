@@ -11,7 +11,7 @@ use crate::protocol::errors::Counter;
 
 /// What a heartbeat, a probe or an answer to a probe says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PulseBody {
+pub struct DetectorBody {
     /// Heartbeat: how many this sender has sent to this receiver. Probe: a number that the answer
     /// repeats.
     pub number: u32,
@@ -23,7 +23,7 @@ pub struct PulseBody {
 /// "Never heard, or not watched."
 pub const NEVER_HEARD: u16 = u16::MAX;
 
-impl PulseBody {
+impl DetectorBody {
     /// Reads a whole body.
     pub fn parse(body: &[u8]) -> Result<Self, Counter> {
         let mut reader = Reader::new(body);
@@ -46,7 +46,7 @@ impl PulseBody {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_pulse))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_heartbeat))]
 mod tests {
     use super::*;
     use crate::protocol::limits::{HEADER_BYTES, HEARTBEAT_BYTES};
@@ -56,14 +56,14 @@ mod tests {
     fn a_body_is_read_as_it_was_written_and_fits_a_heartbeat() -> TestResult {
         for number in [0, 1, u32::MAX] {
             for heard_age_ms in [0, 1, 160, NEVER_HEARD - 1, NEVER_HEARD] {
-                let body = PulseBody {
+                let body = DetectorBody {
                     number,
                     heard_age_ms,
                 };
                 let mut buffer = [0; 16];
                 let bytes = written(&mut buffer, |writer| body.write(writer))?;
                 assert_eq!(bytes.len() + HEADER_BYTES, HEARTBEAT_BYTES);
-                assert_eq!(PulseBody::parse(bytes), Ok(body));
+                assert_eq!(DetectorBody::parse(bytes), Ok(body));
             }
         }
         Ok(())
@@ -71,26 +71,26 @@ mod tests {
 
     #[test]
     fn bodies_of_other_lengths_are_refused() -> TestResult {
-        let body = PulseBody {
+        let body = DetectorBody {
             number: 1,
             heard_age_ms: 2,
         };
         let mut buffer = [0; 16];
         let bytes = written(&mut buffer, |writer| body.write(writer))?;
-        let taken = wrong_length_taken(bytes, |bytes| PulseBody::parse(bytes).is_ok());
+        let taken = wrong_length_taken(bytes, |bytes| DetectorBody::parse(bytes).is_ok());
         assert_eq!(taken, None);
-        assert_eq!(PulseBody::parse(&[]), Err(Counter::DroppedShort));
-        assert_eq!(PulseBody::parse(&[0; 9]), Err(Counter::DroppedLength));
+        assert_eq!(DetectorBody::parse(&[]), Err(Counter::DroppedShort));
+        assert_eq!(DetectorBody::parse(&[0; 9]), Err(Counter::DroppedLength));
         Ok(())
     }
 
     #[test]
     fn reserved_bytes_are_for_later_versions() {
         let body = [0, 0, 0, 7, 0, 9, 0xff, 0xff];
-        let expected = PulseBody {
+        let expected = DetectorBody {
             number: 7,
             heard_age_ms: 9,
         };
-        assert_eq!(PulseBody::parse(&body), Ok(expected));
+        assert_eq!(DetectorBody::parse(&body), Ok(expected));
     }
 }

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the two ways to find out about silence have in common for the pulse: when this node gives a sign of
-//! life and to whom, and how long it waits for those of others. What silence leads to is the same for both
+//! What the two ways to find out about silence have in common for the failure detector: when this node gives a sign of
+//! incarnation and to whom, and how long it waits for those of others. What silence leads to is the same for both
 //! ([`super::source`]).
 
 use super::delays::Delays;
 use super::gossip::Gossip;
 use super::heartbeats::Heartbeats;
-use super::{PulseAssignment, PulsePeer};
+use super::{DetectorAssignment, DetectorPeer};
 use crate::platform::OutOfMemory;
 use crate::protocol::configuration::{DetectorKind, ValidConfiguration};
 use crate::protocol::identity::{Identity, NodeId, PeerAddress};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::MemberRecord;
-use crate::protocol::wire::pulse::PulseBody;
+use crate::protocol::wire::heartbeat::DetectorBody;
 use crate::protocol::wire::{Kind, Writer};
 
 /// How signs of life go out, and which ones count.
 #[expect(
     clippy::large_enum_variant,
-    reason = "a node has one of them, in the memory of its pulse"
+    reason = "a node has one of them, in the memory of its failure_detector"
 )]
 pub(super) enum Detector {
     /// To the successors on the rings.
@@ -36,7 +36,7 @@ pub(super) struct SignOfLife {
     pub(super) counted_for: Identity,
     pub(super) lateness: Duration,
     /// With rings: whom it goes to, and the how manieth it is.
-    heartbeat: Option<(PulsePeer, u32)>,
+    heartbeat: Option<(DetectorPeer, u32)>,
 }
 
 impl SignOfLife {
@@ -67,11 +67,11 @@ impl Detector {
     pub(super) fn install(
         &mut self,
         now: Instant,
-        assignment: &PulseAssignment,
+        assignment: &DetectorAssignment,
         members: &[MemberRecord],
         delays: &mut Delays,
     ) {
-        let identity = |peer: &PulsePeer| peer.identity;
+        let identity = |peer: &DetectorPeer| peer.identity;
         let sources = assignment.sources.iter().flatten().map(identity);
         match self {
             Self::Ring(heartbeats) => {
@@ -123,7 +123,7 @@ impl Detector {
     }
 
     /// One of those who may ask this node whether it is there.
-    pub(super) fn peer(&self, node: NodeId) -> Option<PulsePeer> {
+    pub(super) fn peer(&self, node: NodeId) -> Option<DetectorPeer> {
         match self {
             Self::Ring(heartbeats) => heartbeats.target(node),
             Self::Gossip(gossip) => gossip.member(node),
@@ -173,7 +173,7 @@ impl Detector {
             (Self::Gossip(gossip), _) => gossip.write(writer),
             (Self::Ring(_), Some((peer, number))) => {
                 let heard_age_ms = age_ms(peer.identity);
-                let body = PulseBody {
+                let body = DetectorBody {
                     number,
                     heard_age_ms,
                 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unit tests of the pulse with gossip: what is told, what is believed, and what silence comes of it.
+//! Unit tests of the failure detector with gossip: what is told, what is believed, and what silence comes of it.
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_gossip))]
@@ -8,9 +8,9 @@ mod tests {
     use super::super::test_bench::{assignment, VIEW};
     use super::super::*;
     use crate::protocol::configuration::{Configuration, DetectorKind};
-    use crate::protocol::limits::{GOSSIP_ENTRIES_MAX, PULSE_BYTES_MAX};
+    use crate::protocol::limits::{DETECTOR_BYTES_MAX, GOSSIP_ENTRIES_MAX};
     use crate::protocol::test_support::{
-        address, at, identity, life, span, view, TestResult, Unexpected,
+        address, at, identity, identity_in, span, view, TestResult, Unexpected,
     };
     use crate::protocol::view::ClusterView;
     use crate::protocol::wire::gossip::{write_gossip, GossipBody};
@@ -27,7 +27,7 @@ mod tests {
 
     /// Node 1 of a view, which watches nodes 2 and 3.
     struct Bench {
-        pulse: Pulse,
+        failure_detector: FailureDetector,
         cluster: u32,
         view: ClusterView,
     }
@@ -46,7 +46,7 @@ mod tests {
         fn new(settings: Configuration, members: u16) -> Result<Self, Unexpected> {
             let valid = ValidConfiguration::new(settings, b"bench", address(1), &[])?;
             let mut bench = Self {
-                pulse: Pulse::new(identity(1), &valid, at(1000), 7)?,
+                failure_detector: FailureDetector::new(identity(1), &valid, at(1000), 7)?,
                 cluster: valid.cluster(),
                 view: view(1..=members)?,
             };
@@ -54,15 +54,16 @@ mod tests {
             Ok(bench)
         }
 
-        fn install(&mut self, now: Instant, assignment: &PulseAssignment) {
-            self.pulse.install(now, assignment, self.view.members());
+        fn install(&mut self, now: Instant, assignment: &DetectorAssignment) {
+            self.failure_detector
+                .install(now, assignment, self.view.members());
         }
 
         /// The next datagram, if it is gossip; probes are left out.
         fn told(&mut self, now: Instant) -> Option<Told> {
-            let mut buffer = [0; PULSE_BYTES_MAX];
+            let mut buffer = [0; DETECTOR_BYTES_MAX];
             loop {
-                let transmit = self.pulse.poll_transmit(now, &mut buffer)?;
+                let transmit = self.failure_detector.poll_transmit(now, &mut buffer)?;
                 let datagram =
                     Datagram::parse(buffer.get(..transmit.length)?, self.cluster).ok()?;
                 if datagram.header.kind != Kind::Gossip {
@@ -90,7 +91,7 @@ mod tests {
             now: Instant,
             (sender, from, view): (Identity, PeerAddress, ViewNumber),
             (own_counter, counters): (u32, &[u32]),
-        ) -> PulseVerdict {
+        ) -> DetectorVerdict {
             let header = Header {
                 kind: Kind::Gossip,
                 cluster: self.cluster,
@@ -99,31 +100,35 @@ mod tests {
                 lineage: 0,
                 counter: 1,
             };
-            let mut buffer = [0; PULSE_BYTES_MAX];
+            let mut buffer = [0; DETECTOR_BYTES_MAX];
             let members = counters.len() as u16;
             let length = write_datagram(&mut buffer, &header, |writer| {
                 write_gossip(writer, members, 0, own_counter, counters.iter().copied())
             });
             let bytes = buffer.get(..length.unwrap_or(0)).unwrap_or_default();
-            self.pulse.handle_datagram(now, from, bytes)
+            self.failure_detector.handle_datagram(now, from, bytes)
         }
 
         /// A table of member 4 comes in.
-        fn hear(&mut self, now: Instant, own_counter: u32, counters: &[u32]) -> PulseVerdict {
+        fn hear(&mut self, now: Instant, own_counter: u32, counters: &[u32]) -> DetectorVerdict {
             let head = (identity(4), address(4), VIEW);
             self.hear_in(now, head, (own_counter, counters))
         }
 
         /// On time at each deadline up to and with `until`. Node 3 is well, as member 4 tells. Says what was
         /// reported last.
-        fn run(&mut self, until: Instant) -> Option<PulseReport> {
+        fn run(&mut self, until: Instant) -> Option<DetectorReport> {
             let mut last = None;
-            while let Some(now) = self.pulse.next_deadline().filter(|at| *at <= until) {
+            while let Some(now) = self
+                .failure_detector
+                .next_deadline()
+                .filter(|at| *at <= until)
+            {
                 let growing = (now.as_nanoseconds() / 1_000_000) as u32;
                 self.hear(now, growing, &[0, 0, growing, 0, 0]);
-                self.pulse.handle_timer(now);
+                self.failure_detector.handle_timer(now);
                 while self.told(now).is_some() {}
-                while let Some(report) = self.pulse.poll_report() {
+                while let Some(report) = self.failure_detector.poll_report() {
                     last = Some(report);
                 }
             }
@@ -131,7 +136,7 @@ mod tests {
         }
 
         fn count(&self, counter: Counter) -> u64 {
-            self.pulse.counters().value(counter)
+            self.failure_detector.counters().value(counter)
         }
     }
 
@@ -141,7 +146,11 @@ mod tests {
         bench.hear(at(1000), 70, &[9, 20, 30, 0, 0]);
         let mut times_told = [0_u32; 5];
         for round in 1..=200 {
-            let now = bench.pulse.next_deadline().ok_or(Unexpected)?.max(at(1000));
+            let now = bench
+                .failure_detector
+                .next_deadline()
+                .ok_or(Unexpected)?
+                .max(at(1000));
             let told = bench.told(now).ok_or(Unexpected)?;
             assert!(bench.told(now).is_none());
             assert_eq!((told.header.sender, told.header.view), (identity(1), VIEW));
@@ -172,9 +181,9 @@ mod tests {
             self.install_without_round(now, &assignment);
         }
 
-        fn install_without_round(&mut self, now: Instant, assignment: &PulseAssignment) {
+        fn install_without_round(&mut self, now: Instant, assignment: &DetectorAssignment) {
             self.install(now, assignment);
-            if let Detector::Gossip(gossip) = &mut self.pulse.detector {
+            if let Detector::Gossip(gossip) = &mut self.failure_detector.detector {
                 gossip.skip_round(now);
             }
         }
@@ -189,28 +198,28 @@ mod tests {
             };
             let mut bench = Bench::new(settings, 5)?;
             bench.hear(at(1100), 1, &[0, 7, 0, 0, 0]);
-            let doubted = at(1100).after(SILENCE);
-            let before = Instant::from_nanoseconds(doubted.as_nanoseconds() - 1);
+            let suspected = at(1100).after(SILENCE);
+            let before = Instant::from_nanoseconds(suspected.as_nanoseconds() - 1);
             assert_eq!(bench.run(before), None);
             assert_eq!(bench.count(Counter::ProbesSent), 0);
             if let Some(wait_ms) = told_after_ms {
-                let told = bench.run(doubted.after(span(wait_ms)));
-                assert!(matches!(told, Some(PulseReport::Silent { .. })));
+                let told = bench.run(suspected.after(span(wait_ms)));
+                assert!(matches!(told, Some(DetectorReport::Silent { .. })));
             }
             let wait = span(25 * u64::from(probe_count));
             let silence_ms = SILENCE.plus(wait).as_milliseconds();
             let subject = identity(2);
-            let dead = Some(PulseReport::Dead {
+            let dead = Some(DetectorReport::Dead {
                 subject,
                 silence_ms,
             });
-            assert_eq!(bench.run(doubted.after(wait)), dead);
+            assert_eq!(bench.run(suspected.after(wait)), dead);
             assert_eq!(bench.count(Counter::ProbesSent), u64::from(probe_count));
             assert_eq!(bench.run(at(9000)), None);
             // It was only slow: a counter that goes on brings it back.
             bench.hear(at(9000), 1, &[0, 8, 0, 0, 0]);
-            let heard = Some(PulseReport::Heard { subject });
-            assert_eq!(bench.pulse.poll_report(), heard);
+            let heard = Some(DetectorReport::Heard { subject });
+            assert_eq!(bench.failure_detector.poll_report(), heard);
         }
         Ok(())
     }
@@ -222,20 +231,22 @@ mod tests {
         for now_ms in [1200, 1300, 1400] {
             assert_eq!(
                 bench.hear(at(now_ms), 1, &[0, 7, 2, 0, 0]),
-                PulseVerdict::Consumed
+                DetectorVerdict::Consumed
             );
             assert_eq!(
                 bench.hear(at(now_ms), 1, &[0, 0, 0, 0, 0]),
-                PulseVerdict::Consumed
+                DetectorVerdict::Consumed
             );
         }
         let mut silences = [None; 2];
         let mut place = silences.iter_mut();
-        bench.pulse.for_each_source(at(1400), &mut |_, silence| {
-            if let Some(place) = place.next() {
-                *place = Some(silence);
-            }
-        });
+        bench
+            .failure_detector
+            .for_each_source(at(1400), &mut |_, silence| {
+                if let Some(place) = place.next() {
+                    *place = Some(silence);
+                }
+            });
         assert_eq!(silences, [Some(span(300)); 2]);
         Ok(())
     }
@@ -247,7 +258,7 @@ mod tests {
         bench.hear_in(at(1500), head, (3, &[0, 0, 0, 0, 0]));
         let mut least = span(9000);
         bench
-            .pulse
+            .failure_detector
             .for_each_source(at(1500), &mut |_, silence| least = least.min(silence));
         assert_eq!(least, Duration::ZERO);
         Ok(())
@@ -255,11 +266,17 @@ mod tests {
 
     #[test]
     fn only_members_that_have_the_same_view_are_believed() -> TestResult {
-        let dropped = PulseVerdict::Dropped;
+        let dropped = DetectorVerdict::Dropped;
         let other = ViewNumber(6);
         let all = &[0, 9, 9, 9, 9][..];
         let table = [
-            (identity(4), address(4), VIEW, all, PulseVerdict::Consumed),
+            (
+                identity(4),
+                address(4),
+                VIEW,
+                all,
+                DetectorVerdict::Consumed,
+            ),
             (
                 identity(4),
                 address(4),
@@ -275,14 +292,14 @@ mod tests {
                 dropped(Counter::DroppedNonMember),
             ),
             (
-                life(4, 2),
+                identity_in(4, 2),
                 address(4),
                 VIEW,
                 all,
                 dropped(Counter::DroppedNonMember),
             ),
             (
-                life(4, 0),
+                identity_in(4, 0),
                 address(4),
                 VIEW,
                 all,
@@ -315,8 +332,8 @@ mod tests {
             while bench.told(at(1000)).is_some() {}
             let verdict = bench.hear_in(at(1100), (sender, from, view), (9, counters));
             assert_eq!(verdict, expected);
-            assert_eq!(bench.pulse.has_reports(), view == other);
-            let is_heard = verdict == PulseVerdict::Consumed;
+            assert_eq!(bench.failure_detector.has_reports(), view == other);
+            let is_heard = verdict == DetectorVerdict::Consumed;
             assert_eq!(
                 bench.count(Counter::HeartbeatsReceived),
                 u64::from(is_heard)
@@ -330,7 +347,7 @@ mod tests {
 
     #[test]
     fn heartbeats_and_gossip_do_not_understand_each_other() -> TestResult {
-        let unexpected = PulseVerdict::Dropped(Counter::DroppedUnexpected);
+        let unexpected = DetectorVerdict::Dropped(Counter::DroppedUnexpected);
         let mut ring = Bench::new(Configuration::DEFAULT, 5)?;
         assert_eq!(ring.hear(at(1001), 1, &[0, 1, 1, 0, 0]), unexpected);
         let mut gossip = super::super::test_bench::Bench::new(at(1000), GOSSIP)?;
@@ -357,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_go_on_in_the_next_view_but_not_in_the_next_life() -> TestResult {
+    fn counters_go_on_in_the_next_view_but_not_in_the_next_incarnation() -> TestResult {
         let mut bench = Bench::new(GOSSIP, 5)?;
         bench.hear(at(1100), 40, &[0, 20, 30, 0, 50]);
         let told = bench.told(at(1100)).ok_or(Unexpected)?;
@@ -369,7 +386,7 @@ mod tests {
         bench.install(at(1200), &next);
         let told = bench.told(at(1200)).ok_or(Unexpected)?;
         assert_eq!(told.counters, [2, 20, 40, 50, 0, 0, 0, 0]);
-        next.own = life(1, 2);
+        next.own = identity_in(1, 2);
         bench.install(at(1300), &next);
         let told = bench.told(at(1300)).ok_or(Unexpected)?;
         assert_eq!(told.own_counter, 1);
@@ -389,7 +406,7 @@ mod tests {
         ] {
             bench.install_without_round(now, &next);
             let mut waits = bench
-                .pulse
+                .failure_detector
                 .sources
                 .iter()
                 .flatten()
@@ -404,14 +421,17 @@ mod tests {
         let mut bench = Bench::new(GOSSIP, 5)?;
         while bench.told(at(1000)).is_some() {}
         let now = at(60_000);
-        bench.pulse.handle_timer(now);
+        bench.failure_detector.handle_timer(now);
         while bench.told(now).is_some() {}
         assert_eq!(bench.count(Counter::TimerLate), 1);
         assert_eq!(bench.count(Counter::ProbesSent), 0);
-        assert!(!bench.pulse.has_reports());
+        assert!(!bench.failure_detector.has_reports());
         // One round was late, and no other one is made up for.
         assert_eq!(bench.count(Counter::HeartbeatsSent), 2);
-        let lateness = bench.pulse.neighbour_delays(2).and_then(|known| known.sent);
+        let lateness = bench
+            .failure_detector
+            .neighbour_delays(2)
+            .and_then(|known| known.sent);
         let counted = lateness.ok_or(Unexpected)?.buckets.iter().sum::<u32>();
         assert_eq!(counted, 2);
         Ok(())
@@ -422,8 +442,12 @@ mod tests {
         let mut bench = Bench::new(GOSSIP, 5)?;
         let mut sent = [0; 2];
         for (limit, count) in [at(7000), at(14_000)].into_iter().zip(sent.iter_mut()) {
-            while let Some(now) = bench.pulse.next_deadline().filter(|at| *at <= limit) {
-                bench.pulse.handle_timer(now);
+            while let Some(now) = bench
+                .failure_detector
+                .next_deadline()
+                .filter(|at| *at <= limit)
+            {
+                bench.failure_detector.handle_timer(now);
                 while bench.told(now).is_some() {}
             }
             *count = bench.count(Counter::HeartbeatsSent);
@@ -440,12 +464,12 @@ mod tests {
     fn nobody_is_told_anything_where_there_is_nobody() -> TestResult {
         let mut bench = Bench::new(GOSSIP, 1)?;
         bench.install(at(1000), &assignment(&[], &[]));
-        assert_eq!(bench.pulse.next_deadline(), None);
+        assert_eq!(bench.failure_detector.next_deadline(), None);
         assert!(bench.told(at(9000)).is_none());
         bench.view.clear();
-        bench.install(at(9000), &PulseAssignment::silent(identity(1)));
-        assert_eq!(bench.pulse.next_deadline(), None);
-        assert_eq!(bench.pulse.neighbour_delays(0), None);
+        bench.install(at(9000), &DetectorAssignment::silent(identity(1)));
+        assert_eq!(bench.failure_detector.next_deadline(), None);
+        assert_eq!(bench.failure_detector.neighbour_delays(0), None);
         Ok(())
     }
 
@@ -464,7 +488,11 @@ mod tests {
             (3, 3),
         ] {
             bench.hear(at(1100), 1, &[0, counter, 0, 0, 0]);
-            let now = bench.pulse.next_deadline().ok_or(Unexpected)?.max(at(1100));
+            let now = bench
+                .failure_detector
+                .next_deadline()
+                .ok_or(Unexpected)?
+                .max(at(1100));
             let told = bench.told(now).ok_or(Unexpected)?;
             let [_, second, ..] = told.counters;
             assert_eq!(second, believed);

@@ -4,29 +4,29 @@
 
 use super::detector::Detector;
 use super::source::Silence;
-use super::{Pulse, PulseReport, PulseVerdict};
+use super::{DetectorReport, DetectorVerdict, FailureDetector};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{PeerAddress, ViewNumber};
 use crate::protocol::limits::WATCHED_MAX;
 use crate::protocol::time::Instant;
 use crate::protocol::wire::gossip::GossipBody;
-use crate::protocol::wire::pulse::PulseBody;
+use crate::protocol::wire::heartbeat::DetectorBody;
 use crate::protocol::wire::{Datagram, Header, Kind};
 
-impl Pulse {
+impl FailureDetector {
     /// A datagram came in, of whatever kind: called for each one, in the receive soft interrupt.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
         from: PeerAddress,
         bytes: &[u8],
-    ) -> PulseVerdict {
+    ) -> DetectorVerdict {
         self.counters.count(Counter::DatagramsReceived);
         match self.receive(now, from, bytes) {
             Ok(verdict) => verdict,
             Err(counter) => {
                 self.counters.count(counter);
-                PulseVerdict::Dropped(counter)
+                DetectorVerdict::Dropped(counter)
             }
         }
     }
@@ -36,7 +36,7 @@ impl Pulse {
         now: Instant,
         from: PeerAddress,
         bytes: &[u8],
-    ) -> Result<PulseVerdict, Counter> {
+    ) -> Result<DetectorVerdict, Counter> {
         let datagram = Datagram::parse(bytes, self.cluster)?;
         let header = datagram.header;
         if header.sender == self.own {
@@ -45,30 +45,30 @@ impl Pulse {
         if header.view != ViewNumber::default() {
             self.heard_anybody_at = now;
         }
-        if !header.kind.is_pulse() {
-            let is_asked = header.kind == Kind::Inquiry
+        if !header.kind.is_failure_detection() {
+            let is_asked = header.kind == Kind::IndirectProbe
                 && self.view != ViewNumber::default()
                 && !self.is_other_view(&header);
             return Ok(if is_asked && self.check_sources(now) {
-                PulseVerdict::ForBoth
+                DetectorVerdict::ForBoth
             } else {
-                PulseVerdict::ForEngine
+                DetectorVerdict::ForEngine
             });
         }
         if header.kind == Kind::Gossip {
             let body = GossipBody::parse(datagram.body)?;
             self.look_at_view(now, &header, from)?;
             self.receive_gossip(now, &header, from, &body)?;
-            return Ok(PulseVerdict::Consumed);
+            return Ok(DetectorVerdict::Consumed);
         }
-        let body = PulseBody::parse(datagram.body)?;
+        let body = DetectorBody::parse(datagram.body)?;
         self.look_at_view(now, &header, from)?;
         match header.kind {
             Kind::Heartbeat => self.receive_heartbeat(now, &header, from)?,
             Kind::Probe => self.receive_probe(&header, from, body.number)?,
             _ => self.receive_answer(now, &header, from, body.number)?,
         }
-        Ok(PulseVerdict::Consumed)
+        Ok(DetectorVerdict::Consumed)
     }
 
     /// Without a view there is nobody to listen to; another one is told to the engine.
@@ -176,7 +176,7 @@ impl Pulse {
         Ok(())
     }
 
-    /// Somebody doubts us. Whoever watches us by its view gets an answer, also while the views of
+    /// Somebody suspicions us. Whoever watches us by its view gets an answer, also while the views of
     /// both ends differ.
     fn receive_probe(
         &mut self,
@@ -235,10 +235,10 @@ impl Pulse {
             return Err(Counter::DroppedUnexpected);
         }
         if header.sender.incarnation > source.peer.identity.incarnation {
-            // A later life answers: the one that we watch is gone for certain.
+            // A later incarnation answers: the one that we watch is gone for certain.
             if source.silence != Silence::Dead {
                 source.silence = Silence::Dead;
-                let report = PulseReport::Dead {
+                let report = DetectorReport::Dead {
                     subject: source.peer.identity,
                     silence_ms: now.since(source.last_heard).as_milliseconds(),
                 };
@@ -271,7 +271,7 @@ impl Pulse {
     fn report_other_view(&mut self, now: Instant, header: &Header, from: PeerAddress) {
         if now >= self.other_view_after {
             self.other_view_after = now.after(self.other_view_pause);
-            self.report(PulseReport::OtherView {
+            self.report(DetectorReport::OtherView {
                 sender: header.sender,
                 from,
                 view: header.mark(),
@@ -281,13 +281,16 @@ impl Pulse {
 
     /// Queues a report. There is room for what all sources can say; an `OtherView` without room is
     /// lost, the next heartbeat repeats it.
-    pub(super) fn report(&mut self, report: PulseReport) {
+    pub(super) fn report(&mut self, report: DetectorReport) {
         let _ = self.reports.push(report);
     }
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pulse_receiving))]
+#[cfg_attr(
+    CONFIG_KUNIT = "y",
+    kernel::macros::kunit_tests(kcgcs_detector_receiving)
+)]
 mod tests {
     use super::super::test_bench::{assignment, Bench, VIEW};
     use super::super::ANSWERS_MAX;
@@ -295,7 +298,9 @@ mod tests {
     use crate::protocol::configuration::Configuration;
     use crate::protocol::identity::ViewMark;
     use crate::protocol::limits::HEARTBEAT_BYTES;
-    use crate::protocol::test_support::{address, at, identity, life, TestResult, Unexpected};
+    use crate::protocol::test_support::{
+        address, at, identity, identity_in, TestResult, Unexpected,
+    };
 
     const DEFAULT: Configuration = Configuration::DEFAULT;
     const OTHER_VIEW: ViewNumber = ViewNumber(6);
@@ -304,73 +309,73 @@ mod tests {
         Bench::new(at(1000), DEFAULT)
     }
 
-    /// A bench whose node 2 is doubted: one probe is out, the time is 1335 ms.
-    fn doubting_bench() -> Result<Bench, Unexpected> {
+    /// A bench whose node 2 is suspected: one probe is out, the time is 1335 ms.
+    fn suspecting_bench() -> Result<Bench, Unexpected> {
         let mut bench = bench()?;
         bench.run(at(1335))?;
         Ok(bench)
     }
 
     #[test]
-    fn only_the_watched_life_at_its_address_is_heard() -> TestResult {
+    fn only_the_watched_incarnation_at_its_address_is_heard() -> TestResult {
         // Who, from where, in which view, its counter, what becomes of it.
         let table = [
-            (identity(2), address(2), VIEW, 1, PulseVerdict::Consumed),
+            (identity(2), address(2), VIEW, 1, DetectorVerdict::Consumed),
             (
                 identity(2),
                 address(2),
                 OTHER_VIEW,
                 1,
-                PulseVerdict::Consumed,
+                DetectorVerdict::Consumed,
             ),
             (
-                life(2, 0),
+                identity_in(2, 0),
                 address(2),
                 VIEW,
                 1,
-                PulseVerdict::Dropped(Counter::DroppedStaleIncarnation),
+                DetectorVerdict::Dropped(Counter::DroppedStaleIncarnation),
             ),
             (
-                life(2, 2),
+                identity_in(2, 2),
                 address(2),
                 VIEW,
                 1,
-                PulseVerdict::Dropped(Counter::DroppedOtherView),
+                DetectorVerdict::Dropped(Counter::DroppedOtherView),
             ),
             (
                 identity(2),
                 address(3),
                 VIEW,
                 1,
-                PulseVerdict::Dropped(Counter::DroppedWrongAddress),
+                DetectorVerdict::Dropped(Counter::DroppedWrongAddress),
             ),
             (
                 identity(2),
                 address(2),
                 VIEW,
                 0,
-                PulseVerdict::Dropped(Counter::DroppedDuplicate),
+                DetectorVerdict::Dropped(Counter::DroppedDuplicate),
             ),
             (
                 identity(4),
                 address(4),
                 VIEW,
                 1,
-                PulseVerdict::Dropped(Counter::DroppedUnwatched),
+                DetectorVerdict::Dropped(Counter::DroppedUnwatched),
             ),
             (
                 identity(4),
                 address(4),
                 OTHER_VIEW,
                 1,
-                PulseVerdict::Dropped(Counter::DroppedOtherView),
+                DetectorVerdict::Dropped(Counter::DroppedOtherView),
             ),
             (
                 identity(1),
                 address(1),
                 VIEW,
                 1,
-                PulseVerdict::Dropped(Counter::DroppedFromSelf),
+                DetectorVerdict::Dropped(Counter::DroppedFromSelf),
             ),
         ];
         for (sender, from, view, counter, expected) in table {
@@ -378,10 +383,13 @@ mod tests {
             let head = (Kind::Heartbeat, sender, view);
             let verdict = bench.receive(at(1100), from, head, counter, 0);
             assert_eq!(verdict, expected);
-            let heard = bench.pulse.counters().value(Counter::HeartbeatsReceived);
-            assert_eq!(heard, u64::from(verdict == PulseVerdict::Consumed));
-            if let PulseVerdict::Dropped(counter) = verdict {
-                assert_eq!(bench.pulse.counters().value(counter), 1);
+            let heard = bench
+                .failure_detector
+                .counters()
+                .value(Counter::HeartbeatsReceived);
+            assert_eq!(heard, u64::from(verdict == DetectorVerdict::Consumed));
+            if let DetectorVerdict::Dropped(counter) = verdict {
+                assert_eq!(bench.failure_detector.counters().value(counter), 1);
             }
         }
         Ok(())
@@ -390,13 +398,13 @@ mod tests {
     #[test]
     fn copies_and_overtaken_heartbeats_prove_nothing() -> TestResult {
         let mut bench = bench()?;
-        let duplicate = PulseVerdict::Dropped(Counter::DroppedDuplicate);
-        assert_eq!(bench.hear(at(1001), 2, 7), PulseVerdict::Consumed);
-        let deadline = bench.pulse.next_deadline();
+        let duplicate = DetectorVerdict::Dropped(Counter::DroppedDuplicate);
+        assert_eq!(bench.hear(at(1001), 2, 7), DetectorVerdict::Consumed);
+        let deadline = bench.failure_detector.next_deadline();
         assert_eq!(bench.hear(at(1002), 2, 7), duplicate);
         assert_eq!(bench.hear(at(1003), 2, 6), duplicate);
-        assert_eq!(bench.pulse.next_deadline(), deadline);
-        assert_eq!(bench.hear(at(1004), 2, u64::MAX), PulseVerdict::Consumed);
+        assert_eq!(bench.failure_detector.next_deadline(), deadline);
+        assert_eq!(bench.hear(at(1004), 2, u64::MAX), DetectorVerdict::Consumed);
         assert_eq!(bench.hear(at(1005), 2, u64::MAX), duplicate);
         Ok(())
     }
@@ -408,9 +416,9 @@ mod tests {
         bench.run(at(2000))?;
         assert_eq!(
             bench.hear(at(2001), 2, 7),
-            PulseVerdict::Dropped(Counter::DroppedDuplicate)
+            DetectorVerdict::Dropped(Counter::DroppedDuplicate)
         );
-        assert!(!bench.pulse.has_reports());
+        assert!(!bench.failure_detector.has_reports());
         Ok(())
     }
 
@@ -420,7 +428,7 @@ mod tests {
             for kind in [Kind::Join, Kind::Report, Kind::Commit, Kind::GroupData] {
                 let head = (kind, identity(2), VIEW);
                 let verdict = bench.receive(at(1001), address(2), head, 1, 0);
-                assert_eq!(verdict, PulseVerdict::ForEngine);
+                assert_eq!(verdict, DetectorVerdict::ForEngine);
             }
         }
         Ok(())
@@ -431,27 +439,32 @@ mod tests {
         let mut bench = Bench::silent(at(1000), DEFAULT)?;
         for kind in [Kind::Heartbeat, Kind::Probe, Kind::ProbeReply] {
             let verdict = bench.receive(at(1001), address(2), (kind, identity(2), VIEW), 1, 1);
-            assert_eq!(verdict, PulseVerdict::Dropped(Counter::DroppedNonMember));
+            assert_eq!(verdict, DetectorVerdict::Dropped(Counter::DroppedNonMember));
         }
-        assert!(bench.sent(at(1001)).is_none() && !bench.pulse.has_reports());
+        assert!(bench.sent(at(1001)).is_none() && !bench.failure_detector.has_reports());
         Ok(())
     }
 
     #[test]
     fn malformed_datagrams_are_counted_and_change_nothing() -> TestResult {
         let mut bench = bench()?;
-        let deadline = bench.pulse.next_deadline();
+        let deadline = bench.failure_detector.next_deadline();
         for length in 0..=HEARTBEAT_BYTES {
             let bytes = [0; HEARTBEAT_BYTES];
             let bytes = bytes.get(..length).ok_or(Unexpected)?;
-            let verdict = bench.pulse.handle_datagram(at(1001), address(2), bytes);
+            let verdict = bench
+                .failure_detector
+                .handle_datagram(at(1001), address(2), bytes);
             assert!(matches!(
                 verdict,
-                PulseVerdict::Dropped(Counter::DroppedShort | Counter::DroppedMagic)
+                DetectorVerdict::Dropped(Counter::DroppedShort | Counter::DroppedMagic)
             ));
         }
-        assert_eq!(bench.pulse.next_deadline(), deadline);
-        let received = bench.pulse.counters().value(Counter::DatagramsReceived);
+        assert_eq!(bench.failure_detector.next_deadline(), deadline);
+        let received = bench
+            .failure_detector
+            .counters()
+            .value(Counter::DatagramsReceived);
         assert_eq!(received, HEARTBEAT_BYTES as u64 + 1);
         Ok(())
     }
@@ -459,7 +472,7 @@ mod tests {
     #[test]
     fn another_view_is_reported_once_in_a_while() -> TestResult {
         let mut bench = bench()?;
-        let other = Some(PulseReport::OtherView {
+        let other = Some(DetectorReport::OtherView {
             sender: identity(4),
             from: address(4),
             view: ViewMark {
@@ -471,7 +484,7 @@ mod tests {
         for (now_ms, expected) in [(1001, other), (1002, None), (1030, None), (1031, other)] {
             let head = (Kind::Heartbeat, identity(4), OTHER_VIEW);
             bench.receive(at(now_ms), address(4), head, now_ms, 0);
-            assert_eq!(bench.pulse.poll_report(), expected);
+            assert_eq!(bench.failure_detector.poll_report(), expected);
         }
         Ok(())
     }
@@ -489,27 +502,37 @@ mod tests {
             let from = address(sender.node.number());
             let head = (Kind::Probe, sender, view);
             let verdict = bench.receive(at(1002), from, head, 1, 0xabcd);
-            assert_eq!(verdict, PulseVerdict::Consumed);
+            assert_eq!(verdict, DetectorVerdict::Consumed);
             let answer = bench.sent(at(1002)).ok_or(Unexpected)?;
             assert_eq!((answer.kind, answer.to), (Kind::ProbeReply, from));
             assert_eq!(answer.body.number, 0xabcd);
-            assert_eq!(bench.pulse.counters().value(Counter::ProbesAnswered), 1);
+            assert_eq!(
+                bench
+                    .failure_detector
+                    .counters()
+                    .value(Counter::ProbesAnswered),
+                1
+            );
             assert!(bench.sent(at(1002)).is_none());
         }
         Ok(())
     }
 
     #[test]
-    fn probes_of_strangers_and_earlier_lives_are_not_answered() -> TestResult {
+    fn probes_of_strangers_and_earlier_incarnations_are_not_answered() -> TestResult {
         for (sender, from, counter) in [
             (identity(9), address(9), Counter::DroppedNonMember),
-            (life(2, 0), address(2), Counter::DroppedStaleIncarnation),
+            (
+                identity_in(2, 0),
+                address(2),
+                Counter::DroppedStaleIncarnation,
+            ),
             (identity(2), address(9), Counter::DroppedWrongAddress),
         ] {
             let mut bench = bench()?;
             while bench.sent(at(1001)).is_some() {}
             let verdict = bench.receive(at(1002), from, (Kind::Probe, sender, VIEW), 1, 1);
-            assert_eq!(verdict, PulseVerdict::Dropped(counter));
+            assert_eq!(verdict, DetectorVerdict::Dropped(counter));
             assert!(bench.sent(at(1002)).is_none());
         }
         Ok(())
@@ -524,49 +547,49 @@ mod tests {
             let verdict = bench.receive(at(1001), address(2), head, u64::from(number), number);
             let fits = number as usize <= ANSWERS_MAX;
             let expected = if fits {
-                PulseVerdict::Consumed
+                DetectorVerdict::Consumed
             } else {
-                PulseVerdict::Dropped(Counter::DroppedNoRoom)
+                DetectorVerdict::Dropped(Counter::DroppedNoRoom)
             };
             assert_eq!(verdict, expected);
         }
         let sent = bench.count_sent(at(1001), Kind::ProbeReply, address(2));
         assert_eq!(sent, ANSWERS_MAX);
         let verdict = bench.receive(at(1002), address(2), head, 99, 99);
-        assert_eq!(verdict, PulseVerdict::Consumed);
+        assert_eq!(verdict, DetectorVerdict::Consumed);
         Ok(())
     }
 
     #[test]
     fn only_answers_to_probes_that_were_sent_count() -> TestResult {
-        let unexpected = PulseVerdict::Dropped(Counter::DroppedUnexpected);
+        let unexpected = DetectorVerdict::Dropped(Counter::DroppedUnexpected);
         let mut calm = bench()?;
         assert_eq!(calm.answer(at(1001), 2, 1, 1), unexpected);
         let table = [
-            (identity(2), address(2), 1, PulseVerdict::Consumed),
+            (identity(2), address(2), 1, DetectorVerdict::Consumed),
             (identity(2), address(2), 0, unexpected),
             (identity(2), address(2), 2, unexpected),
             (
                 identity(2),
                 address(9),
                 1,
-                PulseVerdict::Dropped(Counter::DroppedWrongAddress),
+                DetectorVerdict::Dropped(Counter::DroppedWrongAddress),
             ),
             (
-                life(2, 0),
+                identity_in(2, 0),
                 address(2),
                 1,
-                PulseVerdict::Dropped(Counter::DroppedStaleIncarnation),
+                DetectorVerdict::Dropped(Counter::DroppedStaleIncarnation),
             ),
             (
                 identity(9),
                 address(9),
                 1,
-                PulseVerdict::Dropped(Counter::DroppedUnwatched),
+                DetectorVerdict::Dropped(Counter::DroppedUnwatched),
             ),
         ];
         for (sender, from, probe, expected) in table {
-            let mut bench = doubting_bench()?;
+            let mut bench = suspecting_bench()?;
             let head = (Kind::ProbeReply, sender, VIEW);
             assert_eq!(bench.receive(at(1336), from, head, 1, probe), expected);
         }
@@ -574,18 +597,18 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_of_a_later_life_proves_the_watched_one_dead() -> TestResult {
-        let mut bench = doubting_bench()?;
-        let head = (Kind::ProbeReply, life(2, 2), VIEW);
-        let dead = Some(PulseReport::Dead {
+    fn the_answer_of_a_later_incarnation_proves_the_watched_one_dead() -> TestResult {
+        let mut bench = suspecting_bench()?;
+        let head = (Kind::ProbeReply, identity_in(2, 2), VIEW);
+        let dead = Some(DetectorReport::Dead {
             subject: identity(2),
             silence_ms: 340,
         });
         // It is told once.
         for expected in [dead, None] {
             let verdict = bench.receive(at(1340), address(2), head, 1, 1);
-            assert_eq!(verdict, PulseVerdict::Consumed);
-            assert_eq!(bench.pulse.poll_report(), expected);
+            assert_eq!(verdict, DetectorVerdict::Consumed);
+            assert_eq!(bench.failure_detector.poll_report(), expected);
         }
         Ok(())
     }
@@ -593,21 +616,23 @@ mod tests {
     #[test]
     fn reports_without_room_are_left_out_and_the_first_ones_kept_in_order() -> TestResult {
         let mut bench = bench()?;
-        bench.pulse.install(at(1000), &assignment(&[], &[]), &[]);
-        let places = bench.pulse.reports.capacity() as u64;
+        bench
+            .failure_detector
+            .install(at(1000), &assignment(&[], &[]), &[]);
+        let places = bench.failure_detector.reports.capacity() as u64;
         for number in 0..places + 5 {
             let now = at(1000 + 30 * number);
             let head = (Kind::Heartbeat, identity(9), ViewNumber(100 + number));
             bench.receive(now, address(9), head, number, 0);
         }
         for number in 0..places {
-            let report = bench.pulse.poll_report();
+            let report = bench.failure_detector.poll_report();
             let expected = ViewNumber(100 + number);
             assert!(
-                matches!(report, Some(PulseReport::OtherView { view, .. }) if view.number == expected)
+                matches!(report, Some(DetectorReport::OtherView { view, .. }) if view.number == expected)
             );
         }
-        assert_eq!(bench.pulse.poll_report(), None);
+        assert_eq!(bench.failure_detector.poll_report(), None);
         Ok(())
     }
 }

@@ -130,12 +130,12 @@ impl Delays {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pulse_delays))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_detector_delays))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{identity, life, span, TestResult, Unexpected};
+    use crate::protocol::test_support::{identity, identity_in, span, TestResult, Unexpected};
 
-    fn lives(numbers: &[u16]) -> impl Iterator<Item = Identity> + Clone + '_ {
+    fn identities(numbers: &[u16]) -> impl Iterator<Item = Identity> + Clone + '_ {
         numbers.iter().map(|number| identity(*number))
     }
 
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn counts_stay_while_the_neighbour_stays() -> TestResult {
         let mut delays = Delays::new()?;
-        delays.install(lives(&[2, 3]), lives(&[2, 4]));
+        delays.install(identities(&[2, 3]), identities(&[2, 4]));
         for number in 2..=5 {
             delays.received(identity(number), span(1));
             delays.sent(identity(number), span(1));
@@ -203,15 +203,15 @@ mod tests {
         assert_eq!(counts(&delays, identity(3)), (Some(1), None));
         assert_eq!(counts(&delays, identity(4)), (None, Some(1)));
         assert_eq!(counts(&delays, identity(5)), (None, None));
-        // 2 is sent to no more, 3 has gone and 4 is in another life.
-        let targets = [life(4, 2)];
-        delays.install(lives(&[2, 5]), targets.iter().copied());
+        // 2 is sent to no more, 3 has gone and 4 is in another incarnation.
+        let targets = [identity_in(4, 2)];
+        delays.install(identities(&[2, 5]), targets.iter().copied());
         assert_eq!(counts(&delays, identity(2)), (Some(1), None));
         assert_eq!(counts(&delays, identity(3)), (None, None));
         assert_eq!(counts(&delays, identity(4)), (None, None));
-        assert_eq!(counts(&delays, life(4, 2)), (None, Some(0)));
+        assert_eq!(counts(&delays, identity_in(4, 2)), (None, Some(0)));
         assert_eq!(counts(&delays, identity(5)), (Some(0), None));
-        delays.install(lives(&[3]), lives(&[2]));
+        delays.install(identities(&[3]), identities(&[2]));
         assert_eq!(counts(&delays, identity(3)), (Some(0), None));
         assert_eq!(counts(&delays, identity(2)), (None, Some(0)));
         Ok(())
@@ -222,8 +222,8 @@ mod tests {
         let mut delays = Delays::new()?;
         let (sources, targets) = ([1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 16]);
         assert_eq!(sources.len(), WATCHED_MAX);
-        delays.install(lives(&targets), lives(&sources));
-        delays.install(lives(&sources), lives(&targets));
+        delays.install(identities(&targets), identities(&sources));
+        delays.install(identities(&sources), identities(&targets));
         for number in sources {
             assert_eq!(counts(&delays, identity(number)), (Some(0), None));
         }

@@ -3,7 +3,7 @@
 //! Signs of life on the rings: a heartbeat to each successor in every interval, which they await.
 
 use super::target::{aligned_after, Target};
-use super::PulsePeer;
+use super::DetectorPeer;
 use crate::protocol::configuration::ValidConfiguration;
 use crate::protocol::identity::NodeId;
 use crate::protocol::limits::WATCHED_MAX;
@@ -33,7 +33,7 @@ impl Heartbeats {
     }
 
     /// Another view. Who stays gets its heartbeats as before.
-    pub(super) fn install(&mut self, now: Instant, peers: &[Option<PulsePeer>; WATCHED_MAX]) {
+    pub(super) fn install(&mut self, now: Instant, peers: &[Option<DetectorPeer>; WATCHED_MAX]) {
         let old_targets = self.targets;
         for (place, (slot, peer)) in self.targets.iter_mut().zip(peers).enumerate() {
             *slot =
@@ -62,7 +62,7 @@ impl Heartbeats {
     }
 
     /// The one with this number that heartbeats go to.
-    pub(super) fn target(&self, node: NodeId) -> Option<PulsePeer> {
+    pub(super) fn target(&self, node: NodeId) -> Option<DetectorPeer> {
         let mut peers = self.targets.iter().flatten().map(|target| target.peer);
         peers.find(|peer| peer.identity.node == node)
     }
@@ -74,7 +74,7 @@ impl Heartbeats {
     }
 
     /// A heartbeat that is due: to whom, the how manieth, and how late it is.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<(PulsePeer, u32, Duration)> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(DetectorPeer, u32, Duration)> {
         let (interval, phase, rings) = (self.interval, self.phase, self.rings);
         let target = self
             .targets

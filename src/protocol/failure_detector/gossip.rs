@@ -24,7 +24,7 @@
 //! by others on different ways, and each asks directly before it speaks (unless `probe_count` is 0).
 
 use super::target::aligned_after;
-use super::PulsePeer;
+use super::DetectorPeer;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::configuration::GossipTiming;
 use crate::protocol::errors::Counter;
@@ -39,7 +39,7 @@ use crate::protocol::wire::Writer;
 /// A member and how far its counter has come; zero: not heard of.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    peer: PulsePeer,
+    peer: DetectorPeer,
     counter: u32,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Gossip {
     table: BoundedVec<Entry>,
     /// Room to make the table of the next view.
     next: BoundedVec<Entry>,
-    /// In the order of the pulse's sources.
+    /// In the order of the failure detector's sources.
     watched: [Option<Watched>; WATCHED_MAX],
     next_round: Instant,
     /// How long a counter may stand still in this view.
@@ -105,7 +105,7 @@ impl Gossip {
         now: Instant,
         own: Identity,
         members: &[MemberRecord],
-        sources: &[Option<PulsePeer>; WATCHED_MAX],
+        sources: &[Option<DetectorPeer>; WATCHED_MAX],
     ) {
         if self.own != Some(own) {
             self.own = Some(own);
@@ -121,7 +121,7 @@ impl Gossip {
             let counter = old
                 .next_if(|entry| entry.peer.identity == identity)
                 .map_or(0, |entry| entry.counter);
-            let peer = PulsePeer {
+            let peer = DetectorPeer {
                 identity,
                 address: member.address,
             };
@@ -158,7 +158,7 @@ impl Gossip {
     }
 
     /// The member with this number.
-    pub(super) fn member(&self, node: NodeId) -> Option<PulsePeer> {
+    pub(super) fn member(&self, node: NodeId) -> Option<DetectorPeer> {
         let place = Self::place(&self.table, node)?;
         self.table.get(place).map(|entry| entry.peer)
     }
@@ -253,7 +253,7 @@ impl Gossip {
         Ok(())
     }
 
-    /// Whether the counter of the watched node in this place of the pulse's sources has grown since this
+    /// Whether the counter of the watched node in this place of the failure detector's sources has grown since this
     /// was last asked.
     pub(super) fn has_grown(&mut self, source: usize) -> bool {
         let Some(Some(watched)) = self.watched.get_mut(source) else {
