@@ -8,7 +8,7 @@
 //! 8  counters u32, of the members in the places `first`, `first + 1`, ...; zero: nothing known
 //! ```
 
-use super::{Reader, Writer};
+use super::bytes::{Reader, Writer};
 use crate::protocol::errors::Counter;
 use crate::protocol::limits::GOSSIP_ENTRIES_MAX;
 

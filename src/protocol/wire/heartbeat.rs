@@ -6,7 +6,7 @@
 //! 0  number u32      4  heard_age_ms u16      6  reserved u16, zero
 //! ```
 
-use super::{Reader, Writer};
+use super::bytes::{Reader, Writer};
 use crate::protocol::errors::Counter;
 
 /// What a heartbeat, a probe or an answer to a probe says.

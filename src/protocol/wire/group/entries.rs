@@ -2,9 +2,8 @@
 
 //! Entries of a group's log on their way to the members, and how far these have come.
 
-use super::fragments::{read_part, write_part};
-use super::views::read_view;
-use super::{Part, ViewBody};
+use super::fragments::{read_part, write_part, Part};
+use super::views::{read_view, ViewBody};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Slot, ViewNumber};
 use crate::protocol::wire::{Reader, Writer};

@@ -2,8 +2,8 @@
 
 //! What a new coordinator and the nodes say to each other to find out what a log came to.
 
-use super::views::read_view;
-use super::{read_name, write_name, ViewBody};
+use super::names::{read_name, write_name};
+use super::views::{read_view, ViewBody};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{GroupId, GroupName, NodeId, ViewNumber};
 use crate::protocol::wire::{Reader, Writer};

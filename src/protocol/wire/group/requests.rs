@@ -2,7 +2,7 @@
 
 //! Requests of members to come into their group or to go, and the answer to one that is not known.
 
-use super::{read_name, write_name};
+use super::names::{read_name, write_name};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{EndpointId, GroupId, GroupName, ViewKey};
 use crate::protocol::wire::{Reader, Writer};

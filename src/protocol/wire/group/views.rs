@@ -8,7 +8,7 @@ use crate::protocol::identity::{
     EndpointId, Incarnation, MemberId, NodeId, Slot, ViewKey, ViewNumber,
 };
 use crate::protocol::limits::{GROUP_MEMBERS_MAX, TRANSITIONAL_SETS_MAX};
-use crate::protocol::outputs::ChangeReason;
+use crate::protocol::view::ChangeReason;
 use crate::protocol::wire::{Reader, Writer};
 
 /// The bit of a slot that says that its member is new.

@@ -8,8 +8,7 @@ use super::entries::{
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, Incarnation, NodeId, ViewName, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
-use crate::protocol::outputs::ChangeReason;
-use crate::protocol::view::MemberRecord;
+use crate::protocol::view::{ChangeReason, MemberRecord};
 use crate::protocol::wire::{Reader, Writer};
 
 /// Names an attempt to decide on the next view. Later rounds win; within a round the higher node.

@@ -5,8 +5,7 @@
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::Slot;
 use crate::protocol::limits::{NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
-use crate::protocol::outputs::ChangeReason;
-use crate::protocol::view::MemberRecord;
+use crate::protocol::view::{ChangeReason, MemberRecord};
 use crate::protocol::wire::{Reader, Writer};
 
 pub(super) fn reason_number(reason: ChangeReason) -> u8 {

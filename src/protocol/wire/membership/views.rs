@@ -9,8 +9,7 @@ use super::entries::{
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, ViewName, ViewNumber};
 use crate::protocol::limits::{DEPARTURES_IN_PART_MAX, NODES_MAX};
-use crate::protocol::outputs::ChangeReason;
-use crate::protocol::view::MemberRecord;
+use crate::protocol::view::{ChangeReason, MemberRecord};
 use crate::protocol::wire::{Reader, Writer};
 
 /// A part of a whole view.
