@@ -337,11 +337,11 @@ fn requests_of_group_members_keep_their_bytes() {
     let place = Place {
         log: ViewKey(0x91),
         delivered: 0x92,
-        candidate: None,
+        pending_start: None,
         members: 1,
     };
-    let with_candidate = Place {
-        candidate: Some(ViewKey(0x93)),
+    let with_pending_start = Place {
+        pending_start: Some(ViewKey(0x93)),
         ..place
     };
     let requests = [
@@ -354,7 +354,7 @@ fn requests_of_group_members_keep_their_bytes() {
 00920001",
         ),
         (
-            Request::Return(with_candidate),
+            Request::Return(with_pending_start),
             "a5e41b674276d39604000000940464656d6f0000000000000091000000000000 \
 009201000000000000009301",
         ),
@@ -434,6 +434,6 @@ fn reports_of_groups_keep_their_bytes() {
         |writer| write_report_log(writer, &name, ViewNumber(0xb6), 0xb7, true),
     );
     check("a5e41b674276d3960464656d6f0200000000000000b801", |writer| {
-        write_report_candidate(writer, &name, ViewNumber(0xb8), true)
+        write_report_pending_start(writer, &name, ViewNumber(0xb8), true)
     });
 }

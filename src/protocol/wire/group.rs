@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Messages of groups. All begin with the group's number; what follows is said at each type.
-//!
-//! Lists are checked as a whole when a message is parsed, so that whoever reads them later meets
-//! only sound entries.
+//! Messages of groups. All begin with the group's number.
 
 mod entries;
 mod flush;
@@ -17,8 +14,8 @@ pub use entries::{
     write_start_head, write_view_head, EntryBody, Ordered,
 };
 pub use flush::{
-    parse_fetch, parse_query, parse_report, write_fetch, write_query, write_report_candidate,
-    write_report_log, write_report_nothing, Fetch, Report,
+    parse_fetch, parse_query, parse_report, write_fetch, write_query, write_report_log,
+    write_report_nothing, write_report_pending_start, Fetch, Report,
 };
 pub use fragments::{parse_data, write_fragment, Fragment, Fragments, Part, FRAGMENT_HEAD_BYTES};
 pub use names::read_group;

@@ -4,117 +4,103 @@
 
 use super::bytes::{Reader, Writer};
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, Incarnation, ViewMark, ViewNumber};
+use crate::protocol::identity::{Identity, ViewMark, ViewNumber};
 use crate::protocol::limits::HEADER_BYTES;
 
-/// First two bytes of every datagram: "KG".
+/// The first two bytes of every datagram: "KG".
 pub const MAGIC: u16 = 0x4B47;
 /// The version of the format.
 pub const VERSION: u8 = 1;
 
-/// What a datagram is about. The number is the one on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    /// "I am here."
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $number:literal,)+) => {
+        /// What a datagram is about. The number is the one in the header.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[$doc])* $kind = $number,)+
+        }
+
+        impl Kind {
+            /// The kind with this number.
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$kind),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A node is alive; sent to its monitors. Body: [`DetectorBody`](super::heartbeat::DetectorBody).
     Heartbeat = 1,
-    /// "Are you there?"
+    /// A monitor asks a silent node whether it is alive. Body: as a heartbeat.
     Probe = 2,
-    /// "I am."
+    /// The answer to [`Kind::Probe`]. Body: as a heartbeat.
     ProbeReply = 3,
-    /// "So far have all counters come."
+    /// How far the heartbeat counters of all nodes have come. Body: [`GossipBody`](super::gossip::GossipBody).
     Gossip = 4,
-    /// A node looks for its cluster.
+    /// A node looks for its cluster. Body: [`JoinRequest`](super::membership::JoinRequest).
     Join = 8,
-    /// What it is told.
+    /// The answer to [`Kind::Join`]. Body: [`JoinAnswer`](super::membership::JoinAnswer).
     JoinAnswer = 9,
-    /// Accusations, joins and leaves on their way to a coordinator.
+    /// Accusations, joins and leaves on their way to a coordinator. Body: any number of
+    /// [`ReportRecord`](super::membership::ReportRecord)s.
     Report = 10,
-    /// A coordinator asks for promises for the next view.
+    /// A coordinator asks for promises for the next view. Body: [`Prepare`](super::membership::Prepare).
     Prepare = 11,
-    /// The answer to [`Kind::Prepare`].
+    /// The answer to [`Kind::Prepare`]. Body: [`Promise`](super::membership::Promise).
     Promise = 12,
-    /// A part of a proposed view.
+    /// A part of a proposed view. Body: a [`Ballot`](super::membership::Ballot) and a
+    /// [`ProposalPart`](super::membership::ProposalPart).
     Propose = 13,
-    /// The answer to a whole proposal.
+    /// A node has accepted a whole proposal. Body: its [`Ballot`](super::membership::Ballot).
     Accepted = 14,
-    /// A proposal was decided.
+    /// A proposal was decided. Body: its [`Ballot`](super::membership::Ballot) and the number of the view.
     Commit = 15,
-    /// A node has installed a view.
+    /// A node has installed a view. Body: the number of the view.
     Installed = 16,
-    /// A node asks for the present view.
+    /// A node asks for the present view. No body.
     ViewRequest = 17,
-    /// A part of a whole view.
+    /// A part of a whole view. Body: [`ViewPart`](super::membership::ViewPart).
     ViewPart = 18,
-    /// "You are not in my view, which is later than yours."
+    /// The receiver is not in the sender's view, which is later. Body: [`NotMember`](super::membership::NotMember).
     NotMember = 19,
-    /// "You are accused: are you there?", of one engine to another's.
+    /// A coordinator asks an accused node, at its protocol engine, whether it is alive. Body: the node's identity.
     IndirectProbe = 20,
-    /// "I am."
+    /// The answer to [`Kind::IndirectProbe`]. Body: the answering node's identity.
     IndirectProbeAck = 21,
-    /// A proposer waits until a failed node is fenced.
+    /// A proposer waits until a failed node is fenced. Body: its [`Ballot`](super::membership::Ballot) and the failed
+    /// node's identity.
     Hold = 22,
-    /// An endpoint asks the group's coordinator to let it in or go.
+    /// An endpoint asks the group's coordinator to admit it or to let it leave. The bodies of this kind and of all
+    /// below begin with the number of the group; see [`group`](super::group).
     GroupRequest = 32,
-    /// A fragment on its way to the group's coordinator.
+    /// Fragments of messages on their way to the group's coordinator.
     GroupData = 33,
     /// Ordered entries.
     GroupOrdered = 34,
     /// How far a node has received a group's entries.
     GroupAcknowledge = 35,
-    /// Entries that a node misses.
+    /// Entries that a node lacks.
     GroupMissing = 36,
-    /// How far a group's coordinator has got, when it has nothing to send.
+    /// How far a group's coordinator has got, when it has nothing else to send.
     GroupStatus = 37,
     /// A group's new coordinator asks what a node holds of the group.
     GroupQuery = 38,
-    /// What a node holds of a group: the answer, and told to the new coordinator after a cluster
-    /// view.
+    /// What a node holds of a group. It answers a query, and each node sends it to the new coordinator after a cluster
+    /// view was installed.
     GroupReport = 39,
-    /// A new coordinator asks a node to hand entries of the time before to another one.
+    /// A new coordinator asks a node to hand entries of an earlier cluster view to another node.
     GroupFetch = 40,
-    /// Entries of the time before the present cluster view.
+    /// Entries of an earlier cluster view.
     GroupHandover = 41,
 }
 
 impl Kind {
-    /// The kind with this number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        Some(match number {
-            1 => Self::Heartbeat,
-            2 => Self::Probe,
-            3 => Self::ProbeReply,
-            4 => Self::Gossip,
-            8 => Self::Join,
-            9 => Self::JoinAnswer,
-            10 => Self::Report,
-            11 => Self::Prepare,
-            12 => Self::Promise,
-            13 => Self::Propose,
-            14 => Self::Accepted,
-            15 => Self::Commit,
-            16 => Self::Installed,
-            17 => Self::ViewRequest,
-            18 => Self::ViewPart,
-            19 => Self::NotMember,
-            20 => Self::IndirectProbe,
-            21 => Self::IndirectProbeAck,
-            22 => Self::Hold,
-            32 => Self::GroupRequest,
-            33 => Self::GroupData,
-            34 => Self::GroupOrdered,
-            35 => Self::GroupAcknowledge,
-            36 => Self::GroupMissing,
-            37 => Self::GroupStatus,
-            38 => Self::GroupQuery,
-            39 => Self::GroupReport,
-            40 => Self::GroupFetch,
-            41 => Self::GroupHandover,
-            _ => return None,
-        })
-    }
-
-    /// Whether the soft interrupt deals with it.
+    /// Whether the failure detector handles it, in soft-interrupt context.
     pub const fn is_failure_detection(self) -> bool {
         matches!(
             self,
@@ -135,13 +121,14 @@ pub struct Header {
     pub kind: Kind,
     /// The cluster's number.
     pub cluster: u32,
-    /// Who sent it.
+    /// The node that sent it.
     pub sender: Identity,
     /// The sender's present view.
     pub view: ViewNumber,
-    /// In a partitionable cluster a sign of what that view has come of: two parts may have views of one number.
+    /// The sender's present view's [`lineage`](crate::protocol::view::ClusterView::lineage): in a partitionable cluster two
+    /// components may have views of the same number.
     pub lineage: u16,
-    /// The sender's number of the datagram, growing.
+    /// The sender's number of the datagram; it grows with each.
     pub counter: u64,
 }
 
@@ -164,8 +151,15 @@ pub struct Datagram<'a> {
     pub body: &'a [u8],
 }
 
+/// Bytes that have room for authentication and are zero.
+const TAG: [u8; 16] = [0; 16];
+
 impl<'a> Datagram<'a> {
-    /// Checks the header. `Err` names the counter of the first thing that is wrong.
+    /// Read a datagram and check its header.
+    ///
+    /// # Errors
+    ///
+    /// The counter of the first field that is wrong.
     pub fn parse(bytes: &'a [u8], cluster: u32) -> Result<Self, Counter> {
         if bytes.len() < HEADER_BYTES {
             return Err(Counter::DroppedShort);
@@ -182,17 +176,17 @@ impl<'a> Datagram<'a> {
             return Err(Counter::DroppedCluster);
         }
         let kind = Kind::from_number(kind_number).ok_or(Counter::DroppedKind)?;
-        let node = reader.node()?;
+        let node = reader.read()?;
         if reader.u16()? != 0 {
-            // A key id: authentication is not part of this version.
+            // A key id: this version has no authentication.
             return Err(Counter::DroppedVersion);
         }
         let body_length = usize::from(reader.u16()?);
         let lineage = reader.u16()?;
-        let incarnation = Incarnation(reader.u64()?);
-        let view = ViewNumber(reader.u64()?);
+        let incarnation = reader.read()?;
+        let view = reader.read()?;
         let counter = reader.u64()?;
-        reader.skip(16)?;
+        reader.bytes(TAG.len())?;
         let body = reader.rest();
         if body.len() != body_length {
             return Err(Counter::DroppedLength);
@@ -211,7 +205,7 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// Writes a whole datagram to `buffer`; returns its length, or `None` if it does not fit.
+/// Write a whole datagram to `buffer`. Returns its length, or `None` if it does not fit.
 pub fn write_datagram(
     buffer: &mut [u8],
     header: &Header,
@@ -226,14 +220,14 @@ pub fn write_datagram(
     writer.u8(VERSION)?;
     writer.u8(header.kind as u8)?;
     writer.u32(header.cluster)?;
-    writer.u16(header.sender.node.number())?;
+    writer.write(&header.sender.node)?;
     writer.u16(0)?;
     writer.u16(u16::try_from(body_length).ok()?)?;
     writer.u16(header.lineage)?;
-    writer.u64(header.sender.incarnation.0)?;
-    writer.u64(header.view.0)?;
+    writer.write(&header.sender.incarnation)?;
+    writer.write(&header.view)?;
     writer.u64(header.counter)?;
-    writer.bytes(&[0; 16])?;
+    writer.bytes(&TAG)?;
     HEADER_BYTES.checked_add(body_length)
 }
 
