@@ -110,7 +110,6 @@ fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names
         part: 0,
         parts: 1,
         members_total: 1,
-        departures: &[],
     };
     let member = MemberRecord {
         identity: victim(1),
@@ -119,7 +118,7 @@ fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names
     };
     let mut buffer = [0; 256];
     let mut writer = Writer::new(&mut buffer);
-    write_view_part(&mut writer, &head, [(member, true)].into_iter()).unwrap();
+    write_view_part(&mut writer, &head, &[], [(member, true)].into_iter()).unwrap();
     let length = writer.length();
     let bytes = datagram(Kind::ViewPart, 1, view - 1, 1 << 40, &buffer[..length]);
     refuse(&mut lab, stranger, bytes, Counter::DroppedOtherView);

@@ -92,7 +92,7 @@ fn joins_and_their_answers_keep_their_bytes() {
     check(
         "0000000100000002000000030000000400000005000000060101000000000000 \
 00080000000000000009000000000000003100000000000000210022",
-        |writer| write_join(writer, &request),
+        |writer| writer.write(&request),
     );
     let answers = [
         (
@@ -134,7 +134,7 @@ fn joins_and_their_answers_keep_their_bytes() {
         ),
     ];
     for (answer, expected) in answers {
-        check(expected, |writer| write_join_answer(writer, &answer));
+        check(expected, |writer| writer.write(&answer));
     }
 }
 
@@ -171,7 +171,7 @@ fn reports_keep_their_bytes() {
         ),
     ];
     for (record, expected) in records {
-        check(expected, |writer| write_report(writer, &record));
+        check(expected, |writer| writer.write(&record));
     }
 }
 
@@ -184,18 +184,24 @@ fn promises_and_decisions_keep_their_bytes() {
     };
     check(
         "111213141516000000000000002100220000000000000041",
-        |writer| write_prepare(writer, &prepare),
+        |writer| writer.write(&prepare),
     );
     check(
         "1112131415160100000000000000310000000000000021002200",
         |writer| write_promise(writer, BALLOT, true, SEAT, None),
     );
-    check("111213141516", |writer| write_ballot(writer, BALLOT));
+    check("111213141516", |writer| writer.write(&BALLOT));
     check("1112131415160102030405060708090a", |writer| {
-        write_hold(writer, BALLOT, SUBJECT)
+        writer.write(&Hold {
+            ballot: BALLOT,
+            subject: SUBJECT,
+        })
     });
     check("1112131415160000000000000042", |writer| {
-        write_commit(writer, BALLOT, ViewNumber(0x42))
+        writer.write(&Commit {
+            ballot: BALLOT,
+            number: ViewNumber(0x42),
+        })
     });
 }
 
@@ -225,7 +231,7 @@ fn proposals_keep_their_bytes() {
 060708090a02010102030405060708090a03010102030405060708090a040201 \
 02030405060708090a00000000000000000000ffff0a000007151f0003",
         |writer| {
-            write_ballot(writer, BALLOT)?;
+            writer.write(&BALLOT)?;
             write_proposal_part(writer, &head, &changes)
         },
     );
@@ -263,18 +269,22 @@ fn views_keep_their_bytes() {
         part: 0x73,
         parts: 0x74,
         members_total: 0x75,
-        departures: &[(SUBJECT, ChangeReason::Failed)],
     };
     check(
         "0000000000000071007201000000000000002100220073007400750101020304 \
 05060708090a030102030405060708090a00000000000000000000ffff0a0000 \
 07151f0003010102030405060708090a00000000000000000000ffff0a000007 \
 151f000300",
-        |writer| write_view_part(writer, &head, [(MEMBER, true), (MEMBER, false)].into_iter()),
+        |writer| {
+            write_view_part(
+                writer,
+                &head,
+                &[(SUBJECT, ChangeReason::Failed)],
+                [(MEMBER, true), (MEMBER, false)].into_iter(),
+            )
+        },
     );
-    check("0000000000000076", |writer| {
-        write_number(writer, ViewNumber(0x76))
-    });
+    check("0000000000000076", |writer| writer.write(&ViewNumber(0x76)));
     let reasons = [
         (
             NotMemberReason::Gone(ChangeReason::Leave),
@@ -296,7 +306,7 @@ fn views_keep_their_bytes() {
             is_primary: false,
             reason,
         };
-        check(expected, |writer| write_not_member(writer, &not_member));
+        check(expected, |writer| writer.write(&not_member));
     }
 }
 

@@ -21,7 +21,9 @@ use kcgcs_protocol::protocol::wire::group::{
 };
 use kcgcs_protocol::protocol::wire::heartbeat::DetectorBody;
 use kcgcs_protocol::protocol::wire::membership::*;
-use kcgcs_protocol::protocol::wire::{write_datagram, Datagram, Header, Kind, Reader, Writer};
+use kcgcs_protocol::protocol::wire::{
+    write_datagram, Datagram, Decode, Header, Kind, Reader, Writer,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -32,25 +34,25 @@ fn parse_with_all(body: &[u8]) {
     if let Ok(gossip) = GossipBody::parse(body) {
         assert!(gossip.counters().count() <= GOSSIP_ENTRIES_MAX);
     }
-    let _ = parse_join(body);
-    let _ = parse_join_answer(body);
-    let _ = parse_ballot(body);
-    let _ = parse_prepare(body);
-    let _ = parse_not_member(body);
-    let _ = parse_commit(body);
-    let _ = parse_number(body);
-    if let Ok(reports) = parse_reports(body) {
+    let _ = JoinRequest::parse(body);
+    let _ = JoinAnswer::parse(body);
+    let _ = Ballot::parse(body);
+    let _ = Prepare::parse(body);
+    let _ = NotMember::parse(body);
+    let _ = Commit::parse(body);
+    let _ = ViewNumber::parse(body);
+    if let Ok(reports) = Reports::parse(body) {
         let _ = reports.count();
     }
-    if let Ok(promise) = parse_promise(body) {
+    if let Ok(promise) = Promise::parse(body) {
         if let Some((_, part)) = promise.accepted {
             assert!(part.changes.count() <= PART_ENTRIES_MAX);
         }
     }
-    if let Ok((_, part)) = parse_propose(body) {
+    if let Ok(Propose { part, .. }) = Propose::parse(body) {
         assert!(part.changes.count() <= PART_ENTRIES_MAX);
     }
-    if let Ok(part) = parse_view_part(body) {
+    if let Ok(part) = ViewPart::parse(body) {
         assert!(part.departures.count() <= DEPARTURES_IN_PART_MAX);
         assert!(part.members.count() <= PART_ENTRIES_MAX);
     }
@@ -261,17 +263,17 @@ proptest! {
         let primary = ViewNumber(primary);
         let has_heard = rings % 2 == 0;
         let join = JoinRequest { settings, has_heard, last_view, primary, seat };
-        prop_assert_eq!(parse_join(&written(|writer| write_join(writer, &join))), Ok(join));
-        let body = written(|writer| write_join_answer(writer, &answer));
-        prop_assert_eq!(parse_join_answer(&body), Ok(answer));
+        prop_assert_eq!(JoinRequest::parse(&written(|writer| writer.write(&join))), Ok(join));
+        let body = written(|writer| writer.write(&answer));
+        prop_assert_eq!(JoinAnswer::parse(&body), Ok(answer));
     }
 
     #[test]
     fn reports_are_read_as_they_were_written(records in vec(report(), 0..30)) {
         let body = written(|writer| {
-            records.iter().try_for_each(|record| write_report(writer, record))
+            records.iter().try_for_each(|record| writer.write(record))
         });
-        prop_assert_eq!(parse_reports(&body).unwrap().collect::<Vec<_>>(), records);
+        prop_assert_eq!(Reports::parse(&body).unwrap().collect::<Vec<_>>(), records);
     }
 
     #[test]
@@ -301,17 +303,17 @@ proptest! {
                 reporters: &reporters,
             };
             let body = written(|writer| {
-                write_ballot(writer, under)?;
+                writer.write(&under)?;
                 write_proposal_part(writer, &head, &changes[start..end])
             });
-            let (ballot, alone) = parse_propose(&body).unwrap();
+            let Propose { ballot, part: alone } = Propose::parse(&body).unwrap();
             prop_assert_eq!((ballot, alone.issuer, alone.reporters), (under, issuer, &reporters[..]));
             prop_assert_eq!((alone.number, alone.kind), (head.number, kind));
             let body = written(|writer| {
                 write_promise(writer, under, has_groups, seat, Some(before))?;
                 write_proposal_part(writer, &head, &changes[start..end])
             });
-            let promise = parse_promise(&body).unwrap();
+            let promise = Promise::parse(&body).unwrap();
             let Promise { ballot, .. } = promise;
             prop_assert_eq!((ballot, promise.has_groups, promise.seat), (under, has_groups, seat));
             let (accepted, within) = promise.accepted.unwrap();
@@ -348,10 +350,9 @@ proptest! {
                 part: part as u16,
                 parts: parts.len() as u16,
                 members_total: members.len() as u16,
-                departures: &departures,
             };
-            let body = written(|writer| write_view_part(writer, &head, entries.iter().copied()));
-            let read = parse_view_part(&body).unwrap();
+            let body = written(|writer| write_view_part(writer, &head, &departures, entries.iter().copied()));
+            let read = ViewPart::parse(&body).unwrap();
             prop_assert_eq!((read.number, read.issuer), (head.number, issuer));
             prop_assert_eq!((read.is_primary, read.origin), (is_primary, head.origin));
             prop_assert_eq!(read.departures.collect::<Vec<_>>(), &departures[..]);
@@ -371,11 +372,11 @@ proptest! {
             reporters: &[0xff; 4],
         };
         let body = written(|writer| {
-            write_ballot(writer, under)?;
+            writer.write(&under)?;
             write_proposal_part(writer, &head, &changes)
         });
         for length in 0..body.len() {
-            prop_assert!(parse_propose(&body[..length]).is_err());
+            prop_assert!(Propose::parse(&body[..length]).is_err());
         }
     }
 
@@ -396,7 +397,7 @@ proptest! {
         };
         let under = Ballot { round: 1, coordinator: NodeId::new(1).unwrap() };
         let mut body = written(|writer| {
-            write_ballot(writer, under)?;
+            writer.write(&under)?;
             write_proposal_part(writer, &head, &changes)
         });
         let place = place.index(body.len());

@@ -9,7 +9,7 @@ use super::identity::{Identity, Incarnation, NodeId, PeerAddress, Slot};
 use super::outbox::Outbox;
 use super::time::{Duration, Instant};
 use super::view::{ClusterView, MemberRecord};
-use super::wire::Writer;
+use super::wire::{Decode, Encode, Writer};
 use crate::platform::OutOfMemory;
 
 /// Something that a test takes for granted is not so: the test fails.
@@ -127,4 +127,17 @@ pub(crate) fn wrong_length_taken(body: &[u8], is_taken: impl Fn(&[u8]) -> bool) 
     (0..body.len())
         .chain([body.len().saturating_add(1)])
         .find(|length| longer.get(..*length).is_none_or(&is_taken))
+}
+
+/// Whether a value is read as it was written, and from no body of another length.
+pub(crate) fn is_read_as_written<T>(value: &T) -> bool
+where
+    T: Encode + PartialEq + for<'a> Decode<'a>,
+{
+    let mut buffer = [0; 256];
+    let Ok(body) = written(&mut buffer, |writer| writer.write(value)) else {
+        return false;
+    };
+    T::parse(body).is_ok_and(|read| read == *value)
+        && wrong_length_taken(body, |body| T::parse(body).is_ok()).is_none()
 }

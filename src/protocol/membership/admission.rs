@@ -10,9 +10,7 @@ use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{Event, RefusalReason};
 use crate::protocol::time::Instant;
-use crate::protocol::wire::membership::{
-    write_join, write_join_answer, JoinAnswer, JoinRequest, ReportRecord,
-};
+use crate::protocol::wire::membership::{JoinAnswer, JoinRequest, ReportRecord};
 use crate::protocol::wire::{Header, Kind};
 
 impl Membership {
@@ -169,9 +167,7 @@ impl Membership {
                 if self.joining.learn(now, coordinator) {
                     let known = (self.last_primary(), self.seat());
                     let request = self.joining.request(now, &self.configuration, known);
-                    outbox.send([&coordinator], Kind::Join, |writer| {
-                        write_join(writer, &request)
-                    });
+                    outbox.send([&coordinator], Kind::Join, |writer| writer.write(&request));
                 }
             }
             JoinAnswer::Refused(reason) => {
@@ -199,9 +195,7 @@ impl Membership {
 }
 
 fn answer_join(to: PeerAddress, answer: &JoinAnswer, outbox: &mut Outbox) {
-    outbox.send([&to], Kind::JoinAnswer, |writer| {
-        write_join_answer(writer, answer)
-    });
+    outbox.send([&to], Kind::JoinAnswer, |writer| writer.write(answer));
 }
 
 /// The first setting in which two nodes differ.

@@ -38,9 +38,7 @@ use crate::protocol::limits::{NODES_MAX, TRANSMIT_BYTES_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::is_quorum;
-use crate::protocol::wire::membership::{
-    write_ballot, write_hold, write_prepare, Ballot, Prepare, Promise,
-};
+use crate::protocol::wire::membership::{Ballot, Hold, Prepare, Promise};
 use crate::protocol::wire::Kind;
 #[cfg(kcgcs_exploration)]
 use crate::seeded_faults::{is_seeded, Fault};
@@ -527,7 +525,7 @@ impl Proposer {
                     let waiting = self.voters.iter().filter(|voter| voter.promised);
                     let waiting = waiting.filter(|voter| voter.identity != own);
                     outbox.send(waiting.map(|voter| &voter.address), Kind::Hold, |writer| {
-                        write_hold(writer, ballot, subject)
+                        writer.write(&Hold { ballot, subject })
                     });
                 }
                 // While voters are awaited for long, those who have promised hear that it goes on:
@@ -543,9 +541,7 @@ impl Proposer {
                     electorate: self.electorate,
                     number: self.number,
                 };
-                outbox.send(asked, Kind::Prepare, |writer| {
-                    write_prepare(writer, &prepare)
-                });
+                outbox.send(asked, Kind::Prepare, |writer| writer.write(&prepare));
             } else {
                 self.cursor = Some((0, 0));
             }
@@ -571,7 +567,7 @@ impl Proposer {
                 continue;
             }
             outbox.send([&voter.address], Kind::Propose, |writer| {
-                write_ballot(writer, ballot)?;
+                writer.write(&ballot)?;
                 proposal.write_part(writer, part)
             });
             self.cursor = Some((place, part.saturating_add(1)));

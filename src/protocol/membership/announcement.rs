@@ -12,7 +12,7 @@ use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::wire::membership::{write_commit, Ballot};
+use crate::protocol::wire::membership::{Ballot, Commit};
 use crate::protocol::wire::Kind;
 
 /// How often a node is told before it is left to the heartbeats.
@@ -108,7 +108,7 @@ impl Announcement {
         outbox.send(
             voters.map(|receiver| &receiver.address),
             Kind::Commit,
-            |writer| write_commit(writer, ballot, number),
+            |writer| writer.write(&Commit { ballot, number }),
         );
         for receiver in self.receivers.iter().filter(|receiver| receiver.is_new) {
             transfers.begin(receiver.address);
@@ -128,8 +128,8 @@ mod tests {
         address, at, identity, identity_in, node, outbox, span, view, TestResult, Unexpected,
         CLUSTER,
     };
-    use crate::protocol::wire::membership::parse_commit;
-    use crate::protocol::wire::Datagram;
+    use crate::protocol::wire::membership::Commit;
+    use crate::protocol::wire::{Datagram, Decode};
 
     const BALLOT: Ballot = Ballot {
         round: 3,
@@ -160,7 +160,12 @@ mod tests {
             let datagram = Datagram::parse(bytes, CLUSTER)?;
             let bit = 1 << transmit.to.octets.last().ok_or(Unexpected)?;
             if datagram.header.kind == Kind::Commit {
-                if parse_commit(datagram.body)? != (BALLOT, NUMBER) {
+                if Commit::parse(datagram.body)?
+                    != (Commit {
+                        ballot: BALLOT,
+                        number: NUMBER,
+                    })
+                {
                     return Err(Unexpected);
                 }
                 commits |= bit;

@@ -99,7 +99,7 @@ impl Membership {
         while let Some((subject, is_silent)) = self.changes.suspicions.next_question(now) {
             let address = self.view.member(subject.node).map(|member| member.address);
             outbox.send(address.iter(), Kind::IndirectProbe, |writer| {
-                writer.identity(subject)
+                writer.write(&subject)
             });
             if is_silent {
                 self.changes.suspicions.accuse(now, subject, self.own.node);
@@ -124,7 +124,7 @@ impl Membership {
         for (position, member) in self.view.members().iter().enumerate() {
             if !self.roll_call.is_present(position) {
                 outbox.send([&member.address], Kind::IndirectProbe, |writer| {
-                    writer.identity(member.identity)
+                    writer.write(&member.identity)
                 });
             }
         }

@@ -11,9 +11,7 @@ use crate::protocol::limits::COORDINATORS_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::wire::membership::{
-    write_not_member, Ballot, NotMember, NotMemberReason, ProposalKind,
-};
+use crate::protocol::wire::membership::{Ballot, NotMember, NotMemberReason, ProposalKind};
 use crate::protocol::wire::Kind;
 #[cfg(kcgcs_exploration)]
 use crate::seeded_faults::{is_seeded, Fault};
@@ -68,7 +66,7 @@ impl Membership {
                 reason: NotMemberReason::Gone(*reason),
             };
             outbox.send([address], Kind::NotMember, |writer| {
-                write_not_member(writer, &not_member)
+                writer.write(&not_member)
             });
         }
     }

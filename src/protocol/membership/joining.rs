@@ -17,7 +17,7 @@ use crate::protocol::limits::{NODES_MAX, REJOIN_PAUSE_ROUNDS_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::random::Random;
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::wire::membership::{write_join, JoinRequest, Seat};
+use crate::protocol::wire::membership::{JoinRequest, Seat};
 use crate::protocol::wire::Kind;
 
 /// With more peers than this not all of them are asked in each round.
@@ -286,7 +286,7 @@ impl Joining {
                     .take(PEERS_ASKED_EACH.min(others.len())),
             )
             .chain(known.iter());
-        outbox.send(asked, Kind::Join, |writer| write_join(writer, &request));
+        outbox.send(asked, Kind::Join, |writer| writer.write(&request));
         self.round = self.round.saturating_add(1);
         self.redirects = 0;
         // An eighth more or less, so that nodes that start together do not stay in step.

@@ -14,12 +14,10 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::Instant;
 use crate::protocol::wire::membership::{
-    parse_ballot, parse_commit, parse_hold, parse_identity, parse_join, parse_join_answer,
-    parse_not_member, parse_number, parse_prepare, parse_promise, parse_propose, parse_reports,
-    parse_view_part, write_ballot, write_not_member, write_number, NotMember, NotMemberReason,
-    ReportRecord,
+    Ballot, Commit, Hold, JoinAnswer, JoinRequest, NotMember, NotMemberReason, Prepare, Promise,
+    Propose, ReportRecord, Reports, ViewPart,
 };
-use crate::protocol::wire::{Header, Kind};
+use crate::protocol::wire::{Decode, Header, Kind};
 
 /// Who sent a datagram that may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,9 +139,7 @@ impl Membership {
                 is_primary: self.view.is_primary,
                 reason: NotMemberReason::Gone(self.departures.reason(sender)),
             };
-            outbox.send([&from], Kind::NotMember, |writer| {
-                write_not_member(writer, &not_member)
-            });
+            outbox.send([&from], Kind::NotMember, |writer| writer.write(&not_member));
         }
     }
 
@@ -177,20 +173,20 @@ impl Membership {
     ) -> Result<(), Counter> {
         let sender = header.sender;
         match header.kind {
-            Kind::Join => self.handle_join(now, header, from, parse_join(body)?, outbox),
+            Kind::Join => self.handle_join(now, header, from, JoinRequest::parse(body)?, outbox),
             Kind::JoinAnswer => {
-                let answer = parse_join_answer(body)?;
+                let answer = JoinAnswer::parse(body)?;
                 self.handle_join_answer(now, header, from, &answer, outbox)?;
             }
             Kind::Report => {
-                let records = parse_reports(body)?;
+                let records = Reports::parse(body)?;
                 self.check_view(now, header, from, outbox)?;
                 for record in records {
                     self.take_report(now, sender, record, outbox);
                 }
             }
             Kind::Prepare => {
-                let prepare = parse_prepare(body)?;
+                let prepare = Prepare::parse(body)?;
                 let ballot = prepare.ballot;
                 if ballot.coordinator != sender.node {
                     return Err(Counter::DroppedValue);
@@ -214,7 +210,7 @@ impl Membership {
                 self.answer_prepare(from, outbox);
             }
             Kind::Promise => {
-                let promise = parse_promise(body)?;
+                let promise = Promise::parse(body)?;
                 self.check_view(now, header, from, outbox)?;
                 self.note_present(sender);
                 self.highest_round = self.highest_round.max(promise.ballot.round);
@@ -232,7 +228,7 @@ impl Membership {
                 }
             }
             Kind::Propose => {
-                let (ballot, part) = parse_propose(body)?;
+                let Propose { ballot, part } = Propose::parse(body)?;
                 if ballot.coordinator != sender.node {
                     return Err(Counter::DroppedValue);
                 }
@@ -246,16 +242,14 @@ impl Membership {
                     self.proposer.stop();
                     self.freeze(outbox);
                     if self.take_proposal_part(ballot, &part) {
-                        outbox.send([&from], Kind::Accepted, |writer| {
-                            write_ballot(writer, ballot)
-                        });
+                        outbox.send([&from], Kind::Accepted, |writer| writer.write(&ballot));
                     }
                 } else {
                     self.answer_prepare(from, outbox);
                 }
             }
             Kind::Hold => {
-                let (ballot, subject) = parse_hold(body)?;
+                let Hold { ballot, subject } = Hold::parse(body)?;
                 if ballot.coordinator != sender.node {
                     return Err(Counter::DroppedValue);
                 }
@@ -263,12 +257,12 @@ impl Membership {
                 self.take_hold(now, ballot, sender, subject, outbox);
             }
             Kind::Accepted => {
-                let ballot = parse_ballot(body)?;
+                let ballot = Ballot::parse(body)?;
                 self.check_view(now, header, from, outbox)?;
                 self.proposer.take_accepted(sender, ballot);
             }
             Kind::Commit => {
-                let (ballot, number) = parse_commit(body)?;
+                let Commit { ballot, number } = Commit::parse(body)?;
                 if number > self.view.number {
                     if self.apply_accepted(ballot) && number == self.next.number {
                         self.install_next(now, outbox);
@@ -280,7 +274,7 @@ impl Membership {
                 self.send_installed(from, outbox);
             }
             Kind::Installed => {
-                let number = parse_number(body)?;
+                let number = ViewNumber::parse(body)?;
                 self.announcement.take_installed(sender, number);
             }
             Kind::ViewRequest => {
@@ -298,7 +292,7 @@ impl Membership {
                 return Err(Counter::DroppedOtherView);
             }
             Kind::IndirectProbe => {
-                self.ack_indirect_probe(parse_identity(body)?, from, outbox)?;
+                self.ack_indirect_probe(Identity::parse(body)?, from, outbox)?;
                 return Ok(());
             }
             Kind::IndirectProbeAck => {
@@ -310,7 +304,7 @@ impl Membership {
                 self.take_indirect_probe_ack(now, sender, outbox)?;
             }
             Kind::NotMember => {
-                let told = parse_not_member(body)?;
+                let told = NotMember::parse(body)?;
                 if told.number <= self.view.number || self.outranks(told.is_primary) {
                     return Err(Counter::DroppedOtherView);
                 }
@@ -349,9 +343,7 @@ impl Membership {
     fn send_installed(&self, to: PeerAddress, outbox: &mut Outbox) {
         let number = self.view.number;
         if number != ViewNumber::default() {
-            outbox.send([&to], Kind::Installed, |writer| {
-                write_number(writer, number)
-            });
+            outbox.send([&to], Kind::Installed, |writer| writer.write(&number));
         }
     }
 
@@ -363,7 +355,7 @@ impl Membership {
         body: &[u8],
         outbox: &mut Outbox,
     ) -> Result<(), Counter> {
-        let part = parse_view_part(body)?;
+        let part = ViewPart::parse(body)?;
         let is_older = part.number < self.view.number;
         if is_older || part.number > self.view.number && self.outranks(part.is_primary) {
             return Err(Counter::DroppedOtherView);

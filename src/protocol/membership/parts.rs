@@ -40,8 +40,8 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::time::Instant;
 use crate::protocol::view::{ClusterView, MemberRecord};
 use crate::protocol::wire::membership::{
-    write_join, write_join_answer, write_not_member, Ballot, JoinAnswer, JoinRequest, NotMember,
-    NotMemberReason, Prepare, ProposalKind, ProposalPart, Seat, ViewPart,
+    Ballot, JoinAnswer, JoinRequest, NotMember, NotMemberReason, Prepare, ProposalKind,
+    ProposalPart, Seat, ViewPart,
 };
 use crate::protocol::wire::{Header, Kind};
 
@@ -368,7 +368,7 @@ impl Membership {
         let turn = peers.iter().cycle().skip(memory.ask_from);
         let asked = turn.take(peers.len().min(ASKED_MAX));
         outbox.send(asked.filter(|peer| !is_in(peer)), Kind::Join, |writer| {
-            write_join(writer, &request)
+            writer.write(&request)
         });
         let next = memory.ask_from.saturating_add(ASKED_MAX);
         memory.ask_from = next.checked_rem(peers.len()).unwrap_or(0);
@@ -382,9 +382,7 @@ impl Membership {
                 is_primary: view.is_primary,
                 issuer: view.issuer,
             };
-            outbox.send([&from], Kind::JoinAnswer, |writer| {
-                write_join_answer(writer, &answer)
-            });
+            outbox.send([&from], Kind::JoinAnswer, |writer| writer.write(&answer));
         }
     }
 
@@ -441,7 +439,7 @@ impl Membership {
         outbox.send(
             others.map(|member| &member.address),
             Kind::NotMember,
-            |writer| write_not_member(writer, &not_member),
+            |writer| writer.write(&not_member),
         );
         self.leave_part(now, not_member.number, outbox);
     }

@@ -23,7 +23,7 @@ use crate::protocol::limits::PIN_SPAN_MS_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::Event;
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::wire::membership::{write_report, Pin, ReportRecord};
+use crate::protocol::wire::membership::{Pin, ReportRecord};
 use crate::protocol::wire::Kind;
 
 /// How often a pin is told: the first times at growing intervals, since datagrams may be lost.
@@ -165,7 +165,7 @@ impl Membership {
         outbox.send(
             others.map(|member| &member.address),
             Kind::Report,
-            |writer| write_report(writer, &record),
+            |writer| writer.write(&record),
         );
     }
 }

@@ -237,7 +237,8 @@ mod tests {
     use super::*;
     use crate::protocol::outputs::ChangeReason;
     use crate::protocol::test_support::{identity, member, node, written, TestResult, Unexpected};
-    use crate::protocol::wire::membership::{parse_propose, write_ballot};
+    use crate::protocol::wire::membership::Propose;
+    use crate::protocol::wire::Decode;
 
     const BODY_MAX: usize = 1344;
 
@@ -277,10 +278,10 @@ mod tests {
     fn carry(from: &Proposal, part: u16, ballot: Ballot, to: &mut Proposal) -> TestResult {
         let mut buffer = [0; BODY_MAX];
         let body = written(&mut buffer, |writer| {
-            write_ballot(writer, ballot)?;
+            writer.write(&ballot)?;
             from.write_part(writer, part)
         })?;
-        let (_, part) = parse_propose(body)?;
+        let Propose { ballot: _, part } = Propose::parse(body)?;
         to.add_part(ballot, &part);
         Ok(())
     }

@@ -177,7 +177,6 @@ impl Transfers {
                 part: *part,
                 parts: u16::try_from(parts).unwrap_or(u16::MAX),
                 members_total: u16::try_from(view.count()).unwrap_or(u16::MAX),
-                departures: told.all(),
             };
             let members = view
                 .members()
@@ -186,7 +185,7 @@ impl Transfers {
                 .take(PART_ENTRIES_MAX)
                 .map(|member| (*member, view.is_reporter(member.identity.node)));
             outbox.send([&*to], Kind::ViewPart, |writer| {
-                write_view_part(writer, &head, members)
+                write_view_part(writer, &head, told.all(), members)
             });
             *part = part.saturating_add(1);
             if usize::from(*part) >= parts {
@@ -272,8 +271,8 @@ mod tests {
     use crate::protocol::test_support::{
         address, identity, node, outbox, view, TestResult, Unexpected, CLUSTER,
     };
-    use crate::protocol::wire::membership::parse_view_part;
-    use crate::protocol::wire::Datagram;
+    use crate::protocol::wire::membership::ViewPart;
+    use crate::protocol::wire::{Datagram, Decode};
 
     /// A view of so many nodes, in which every third one reports.
     fn sample(members: u16, number: u64) -> Result<ClusterView, Unexpected> {
@@ -316,7 +315,7 @@ mod tests {
 
         fn part(&self, number: usize) -> Result<ViewPart<'_>, Unexpected> {
             let bytes = self.0.get(number).ok_or(Unexpected)?;
-            Ok(parse_view_part(Datagram::parse(bytes, CLUSTER)?.body)?)
+            Ok(ViewPart::parse(Datagram::parse(bytes, CLUSTER)?.body)?)
         }
     }
 
@@ -439,7 +438,7 @@ mod tests {
             let mut buffer = [0; DATAGRAM_BYTES_MAX];
             let length = outbox.poll_transmit(&mut buffer).ok_or(Unexpected)?.length;
             let bytes = buffer.get(..length).ok_or(Unexpected)?;
-            let part = parse_view_part(Datagram::parse(bytes, CLUSTER)?.body)?;
+            let part = ViewPart::parse(Datagram::parse(bytes, CLUSTER)?.body)?;
             assert_eq!(part.departures.count(), expected);
         }
         Ok(())

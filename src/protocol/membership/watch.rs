@@ -22,7 +22,7 @@ use crate::protocol::limits::{COORDINATORS_MAX, WATCHED_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
-use crate::protocol::wire::membership::{write_report, ReportRecord};
+use crate::protocol::wire::membership::ReportRecord;
 use crate::protocol::wire::Kind;
 
 /// How often "heard again" is said to each that is told it.
@@ -215,7 +215,7 @@ impl Watch {
                 }
             }
             outbox.send(addresses.iter().flatten(), Kind::Report, |writer| {
-                write_report(writer, &record)
+                writer.write(&record)
             });
             if is_own {
                 tell_own(record);
@@ -320,7 +320,7 @@ impl Watched {
 
 /// Sends one record to one address.
 pub(super) fn send_report(to: &[PeerAddress], record: &ReportRecord, outbox: &mut Outbox) {
-    outbox.send(to, Kind::Report, |writer| write_report(writer, record));
+    outbox.send(to, Kind::Report, |writer| writer.write(record));
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
@@ -331,7 +331,7 @@ mod tests {
     use crate::protocol::test_support::{
         at, identity, node, outbox, span, view, TestResult, Unexpected, CLUSTER,
     };
-    use crate::protocol::wire::membership::parse_reports;
+    use crate::protocol::wire::membership::Reports;
     use crate::protocol::wire::Datagram;
 
     const OWN: NodeId = node(10);
@@ -358,7 +358,7 @@ mod tests {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         while let Some(transmit) = outbox.poll_transmit(&mut buffer) {
             let bytes = buffer.get(..transmit.length).ok_or(Unexpected)?;
-            said = parse_reports(Datagram::parse(bytes, CLUSTER)?.body)?.next();
+            said = Reports::parse(Datagram::parse(bytes, CLUSTER)?.body)?.next();
             set |= 1 << transmit.to.octets.last().ok_or(Unexpected)?;
         }
         Ok((set, said))

@@ -239,7 +239,7 @@ impl<'a, T: Decode<'a>> List<'a, T> {
     /// # Errors
     ///
     /// That of the first entry which cannot be read.
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Counter> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Counter> {
         Self::parse_checked(bytes, |_| Ok(()))
     }
 

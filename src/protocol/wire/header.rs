@@ -46,19 +46,18 @@ kinds! {
     Join = 8,
     /// The answer to [`Kind::Join`]. Body: [`JoinAnswer`](super::membership::JoinAnswer).
     JoinAnswer = 9,
-    /// Accusations, joins and leaves on their way to a coordinator. Body: any number of
-    /// [`ReportRecord`](super::membership::ReportRecord)s.
+    /// Accusations, joins and leaves on their way to a coordinator. Body:
+    /// [`Reports`](super::membership::Reports).
     Report = 10,
     /// A coordinator asks for promises for the next view. Body: [`Prepare`](super::membership::Prepare).
     Prepare = 11,
     /// The answer to [`Kind::Prepare`]. Body: [`Promise`](super::membership::Promise).
     Promise = 12,
-    /// A part of a proposed view. Body: a [`Ballot`](super::membership::Ballot) and a
-    /// [`ProposalPart`](super::membership::ProposalPart).
+    /// A part of a proposed view. Body: [`Propose`](super::membership::Propose).
     Propose = 13,
     /// A node has accepted a whole proposal. Body: its [`Ballot`](super::membership::Ballot).
     Accepted = 14,
-    /// A proposal was decided. Body: its [`Ballot`](super::membership::Ballot) and the number of the view.
+    /// A proposal was decided. Body: [`Commit`](super::membership::Commit).
     Commit = 15,
     /// A node has installed a view. Body: the number of the view.
     Installed = 16,
@@ -72,8 +71,7 @@ kinds! {
     IndirectProbe = 20,
     /// The answer to [`Kind::IndirectProbe`]. Body: the answering node's identity.
     IndirectProbeAck = 21,
-    /// A proposer waits until a failed node is fenced. Body: its [`Ballot`](super::membership::Ballot) and the failed
-    /// node's identity.
+    /// A proposer waits until a failed node is fenced. Body: [`Hold`](super::membership::Hold).
     Hold = 22,
     /// An endpoint asks the group's coordinator to admit it or to let it leave. The bodies of this kind and of all
     /// below begin with the number of the group; see [`group`](super::group).

@@ -6,7 +6,7 @@
 //! 0  number u32      4  heard_age_ms u16      6  reserved u16: written as zero, not looked at
 //! ```
 
-use super::bytes::{Decode, Encode, Reader, Writer};
+use super::bytes::{Reader, Writer};
 use crate::protocol::errors::Counter;
 
 /// What a heartbeat, a probe or a probe reply carries.
@@ -22,35 +22,29 @@ pub struct DetectorBody {
 /// The sender has never heard the receiver, or does not monitor it.
 pub const NEVER_HEARD: u16 = u16::MAX;
 
-impl Decode<'_> for DetectorBody {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Counter> {
+impl DetectorBody {
+    /// Read a whole body.
+    ///
+    /// # Errors
+    ///
+    /// The counter under which the datagram is dropped.
+    pub fn parse(body: &[u8]) -> Result<Self, Counter> {
+        let mut reader = Reader::new(body);
         let number = reader.u32()?;
         let heard_age_ms = reader.u16()?;
         let _reserved = reader.u16()?;
+        reader.end()?;
         Ok(Self {
             number,
             heard_age_ms,
         })
     }
-}
-
-impl Encode for DetectorBody {
-    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
-        writer.u32(self.number)?;
-        writer.u16(self.heard_age_ms)?;
-        writer.u16(0)
-    }
-}
-
-impl DetectorBody {
-    /// Read a whole body.
-    pub fn parse(body: &[u8]) -> Result<Self, Counter> {
-        Decode::parse(body)
-    }
 
     /// Write a whole body.
     pub fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
-        self.encode(writer)
+        writer.u32(self.number)?;
+        writer.u16(self.heard_age_ms)?;
+        writer.u16(0)
     }
 }
 

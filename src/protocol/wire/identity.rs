@@ -75,13 +75,6 @@ impl Encode for ChangeReason {
     }
 }
 
-impl Writer<'_> {
-    /// Write an identity.
-    pub fn identity(&mut self, identity: Identity) -> Option<()> {
-        self.write(&identity)
-    }
-}
-
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_identity))]
 mod tests {

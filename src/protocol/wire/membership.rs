@@ -12,18 +12,10 @@ mod proposal;
 mod reports;
 mod views;
 
-pub use agreement::{
-    parse_ballot, parse_commit, parse_hold, parse_prepare, parse_promise, write_ballot,
-    write_commit, write_hold, write_prepare, write_promise, Ballot, Prepare, Promise, Seat,
-};
-pub use joining::{
-    parse_join, parse_join_answer, write_join, write_join_answer, JoinAnswer, JoinRequest,
-};
+pub use agreement::{write_promise, Ballot, Commit, Hold, Prepare, Promise, Seat};
+pub use joining::{JoinAnswer, JoinRequest};
 pub use proposal::{
-    parse_propose, write_proposal_part, Change, Changes, ProposalHead, ProposalKind, ProposalPart,
+    write_proposal_part, Change, ProposalHead, ProposalKind, ProposalPart, Propose,
 };
-pub use reports::{parse_identity, parse_reports, write_report, Pin, ReportRecord, Reports};
-pub use views::{
-    parse_not_member, parse_number, parse_view_part, write_not_member, write_number,
-    write_view_part, Departures, Members, NotMember, NotMemberReason, ViewPart, ViewPartHead,
-};
+pub use reports::{Pin, ReportRecord, Reports};
+pub use views::{write_view_part, NotMember, NotMemberReason, ViewPart, ViewPartHead};

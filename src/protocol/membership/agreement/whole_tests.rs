@@ -14,10 +14,8 @@ mod tests {
         address, at, identity, identity_in, member, node, outbox, span, TestResult, Unexpected,
         CLUSTER,
     };
-    use crate::protocol::wire::membership::{
-        parse_promise, parse_propose, Change, ProposalKind, Seat,
-    };
-    use crate::protocol::wire::Datagram;
+    use crate::protocol::wire::membership::{Change, Promise, ProposalKind, Propose, Seat};
+    use crate::protocol::wire::{Datagram, Decode};
 
     const fn ballot(round: u32, number: u16) -> Ballot {
         Ballot {
@@ -100,10 +98,13 @@ mod tests {
         let under = proposal.ballot.ok_or(Unexpected)?;
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         let body = crate::protocol::test_support::written(&mut buffer, |writer| {
-            write_ballot(writer, under)?;
+            writer.write(&under)?;
             proposal.write_part(writer, part)
         })?;
-        let (under, part) = parse_propose(body)?;
+        let Propose {
+            ballot: under,
+            part,
+        } = Propose::parse(body)?;
         Ok(acceptor.promise(now, under) && acceptor.take_part(under, &part))
     }
 
@@ -114,7 +115,7 @@ mod tests {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         while let Some(transmit) = outbox.poll_transmit(&mut buffer) {
             let bytes = buffer.get(..transmit.length).ok_or(Unexpected)?;
-            let promise = parse_promise(Datagram::parse(bytes, CLUSTER)?.body)?;
+            let promise = Promise::parse(Datagram::parse(bytes, CLUSTER)?.body)?;
             take(proposer, identity(from), &promise);
         }
         Ok(())
@@ -204,7 +205,7 @@ mod tests {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         let length = outbox.poll_transmit(&mut buffer).ok_or(Unexpected)?.length;
         let bytes = buffer.get(..length).ok_or(Unexpected)?;
-        let promise = parse_promise(Datagram::parse(bytes, CLUSTER)?.body)?;
+        let promise = Promise::parse(Datagram::parse(bytes, CLUSTER)?.body)?;
         assert_eq!((promise.ballot, promise.has_groups), (ballot(7, 3), true));
         assert_eq!(
             promise.accepted.map(|(before, _)| before),
@@ -386,7 +387,7 @@ mod tests {
         for (is_whole, is_stuck_later) in [(false, true), (true, false)] {
             let length = outbox.poll_transmit(&mut buffer).ok_or(Unexpected)?.length;
             let bytes = buffer.get(..length).ok_or(Unexpected)?;
-            let promise = parse_promise(Datagram::parse(bytes, CLUSTER)?.body)?;
+            let promise = Promise::parse(Datagram::parse(bytes, CLUSTER)?.body)?;
             take(&mut proposer, identity(3), &promise);
             // A promise of another voter that has accepted nothing is not enough.
             take(&mut proposer, identity(2), &plain_promise(ballot(5, 1)));

@@ -72,13 +72,7 @@ impl<'a> Decode<'a> for Promise<'a> {
     }
 }
 
-/// Read the body of [`Kind::Promise`](crate::protocol::wire::Kind::Promise).
-pub fn parse_promise(body: &[u8]) -> Result<Promise<'_>, Counter> {
-    Decode::parse(body)
-}
-
-/// Write the body of [`Kind::Promise`](crate::protocol::wire::Kind::Promise). Behind `accepted` the caller writes a part of the proposal
-/// that was accepted under it.
+/// Write a [`Promise`]. Behind the ballot of `accepted` the caller writes a part of the proposal.
 pub fn write_promise(
     writer: &mut Writer<'_>,
     ballot: Ballot,
@@ -92,51 +86,35 @@ pub fn write_promise(
     writer.write(&accepted)
 }
 
-/// Read the body of [`Kind::Prepare`](crate::protocol::wire::Kind::Prepare).
-pub fn parse_prepare(body: &[u8]) -> Result<Prepare, Counter> {
-    Decode::parse(body)
+/// The body of [`Kind::Hold`](crate::protocol::wire::Kind::Hold): a proposer waits for the fencing of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The proposer's ballot.
+    pub ballot: Ballot,
+    /// The node that is being fenced.
+    pub subject: Identity,
 }
 
-/// Write the body of [`Kind::Prepare`](crate::protocol::wire::Kind::Prepare).
-pub fn write_prepare(writer: &mut Writer<'_>, prepare: &Prepare) -> Option<()> {
-    writer.write(prepare)
+layout!(struct Hold { ballot, subject });
+
+/// The body of [`Kind::Commit`](crate::protocol::wire::Kind::Commit): a proposal was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The ballot under which it was decided.
+    pub ballot: Ballot,
+    /// The number of the view.
+    pub number: ViewNumber,
 }
 
-/// Read the body of [`Kind::Accepted`](crate::protocol::wire::Kind::Accepted).
-pub fn parse_ballot(body: &[u8]) -> Result<Ballot, Counter> {
-    Decode::parse(body)
-}
-
-/// Write the body of [`Kind::Accepted`](crate::protocol::wire::Kind::Accepted).
-pub fn write_ballot(writer: &mut Writer<'_>, ballot: Ballot) -> Option<()> {
-    writer.write(&ballot)
-}
-
-/// Read the body of [`Kind::Hold`](crate::protocol::wire::Kind::Hold): the ballot, and the node whose fencing the proposer waits for.
-pub fn parse_hold(body: &[u8]) -> Result<(Ballot, Identity), Counter> {
-    Decode::parse(body)
-}
-
-/// Write the body of [`Kind::Hold`](crate::protocol::wire::Kind::Hold).
-pub fn write_hold(writer: &mut Writer<'_>, ballot: Ballot, subject: Identity) -> Option<()> {
-    writer.write(&(ballot, subject))
-}
-
-/// Read the body of [`Kind::Commit`](crate::protocol::wire::Kind::Commit).
-pub fn parse_commit(body: &[u8]) -> Result<(Ballot, ViewNumber), Counter> {
-    Decode::parse(body)
-}
-
-/// Write the body of [`Kind::Commit`](crate::protocol::wire::Kind::Commit).
-pub fn write_commit(writer: &mut Writer<'_>, ballot: Ballot, number: ViewNumber) -> Option<()> {
-    writer.write(&(ballot, number))
-}
+layout!(struct Commit { ballot, number });
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_agreement))]
 mod tests {
     use super::*;
-    use crate::protocol::test_support::{identity, node, written, wrong_length_taken, TestResult};
+    use crate::protocol::test_support::{
+        identity, is_read_as_written, node, written, wrong_length_taken, TestResult,
+    };
 
     const BALLOT: Ballot = Ballot {
         round: 0x0102_0304,
@@ -162,41 +140,20 @@ mod tests {
     }
 
     #[test]
-    fn ballots_holds_and_commits_are_read_as_they_were_written() -> TestResult {
-        let mut buffer = [0; 32];
-        let body = written(&mut buffer, |writer| write_ballot(writer, BALLOT))?;
-        assert_eq!(parse_ballot(body), Ok(BALLOT));
-        assert_eq!(
-            wrong_length_taken(body, |body| parse_ballot(body).is_ok()),
-            None
-        );
-        assert_eq!(parse_ballot(&[0; 6]), Err(Counter::DroppedValue));
+    fn ballots_holds_and_commits_are_read_as_they_were_written() {
+        let ballot = BALLOT;
+        assert!(is_read_as_written(&ballot));
+        assert_eq!(Ballot::parse(&[0; 6]), Err(Counter::DroppedValue));
         let prepare = Prepare {
-            ballot: BALLOT,
+            ballot,
             electorate: SEAT.electorate,
             number: ViewNumber(8),
         };
-        let body = written(&mut buffer, |writer| write_prepare(writer, &prepare))?;
-        assert_eq!(parse_prepare(body), Ok(prepare));
-        assert_eq!(
-            wrong_length_taken(body, |body| parse_prepare(body).is_ok()),
-            None
-        );
+        assert!(is_read_as_written(&prepare));
         let subject = identity(7);
-        let body = written(&mut buffer, |writer| write_hold(writer, BALLOT, subject))?;
-        assert_eq!(parse_hold(body), Ok((BALLOT, subject)));
-        assert_eq!(
-            wrong_length_taken(body, |body| parse_hold(body).is_ok()),
-            None
-        );
+        assert!(is_read_as_written(&Hold { ballot, subject }));
         let number = ViewNumber(u64::MAX);
-        let body = written(&mut buffer, |writer| write_commit(writer, BALLOT, number))?;
-        assert_eq!(parse_commit(body), Ok((BALLOT, number)));
-        assert_eq!(
-            wrong_length_taken(body, |body| parse_commit(body).is_ok()),
-            None
-        );
-        Ok(())
+        assert!(is_read_as_written(&Commit { ballot, number }));
     }
 
     #[test]
@@ -206,12 +163,12 @@ mod tests {
             let body = written(&mut buffer, |writer| {
                 write_promise(writer, BALLOT, has_groups, SEAT, None)
             })?;
-            let promise = parse_promise(body)?;
+            let promise = Promise::parse(body)?;
             assert_eq!((promise.ballot, promise.has_groups), (BALLOT, has_groups));
             assert_eq!(promise.seat, SEAT);
             assert!(promise.accepted.is_none());
             assert_eq!(
-                wrong_length_taken(body, |body| parse_promise(body).is_ok()),
+                wrong_length_taken(body, |body| Promise::parse(body).is_ok()),
                 None
             );
         }

@@ -2,6 +2,8 @@
 
 //! Proposed views: the changes from the present view to the next, in parts.
 
+use core::ops::Deref;
+
 use super::agreement::Ballot;
 use super::entries::{check_part_count, check_parts};
 use crate::protocol::errors::Counter;
@@ -9,7 +11,7 @@ use crate::protocol::identity::{Identity, NodeId, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::view::{ChangeReason, MemberRecord};
 use crate::protocol::wire::layout::layout;
-use crate::protocol::wire::{Decode, List, Reader, Writer};
+use crate::protocol::wire::{Decode, Encode, List, Reader, Writer};
 
 /// What a proposed view succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +51,11 @@ layout!(enum Change {
     2 => Add(member),
 });
 
-/// The changes of one part of a proposal.
-pub type Changes<'a> = List<'a, Change>;
-
-/// A part of a proposed view: the differences from the present one.
+/// What stands before the changes in a part of a proposal.
 ///
-/// On the wire the fields stand in this order. One byte before `reporters` is its length; `changes` takes the rest.
+/// On the wire the fields stand in this order; the length of `reporters`, in one byte, stands before them.
 #[derive(Clone, Copy, Debug)]
-pub struct ProposalPart<'a> {
+pub struct ProposalHead<'a> {
     /// The coordinator that made the proposal; later ballots may carry on the same proposal.
     pub issuer: NodeId,
     /// The number of the proposed view.
@@ -71,11 +70,9 @@ pub struct ProposalPart<'a> {
     pub changes_total: u16,
     /// One bit for each member of the present view, in order: whether it may hold group messages that others lack.
     pub reporters: &'a [u8],
-    /// The changes of this part.
-    pub changes: Changes<'a>,
 }
 
-impl<'a> Decode<'a> for ProposalPart<'a> {
+impl<'a> Decode<'a> for ProposalHead<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
         let issuer = reader.read()?;
         let number = reader.read()?;
@@ -91,9 +88,6 @@ impl<'a> Decode<'a> for ProposalPart<'a> {
         if reporters_length > NODES_MAX.div_ceil(8) {
             return Err(Counter::DroppedCount);
         }
-        let reporters = reader.bytes(reporters_length)?;
-        let changes = List::parse(reader.rest())?;
-        check_part_count(part, parts, changes_total, changes.count())?;
         Ok(Self {
             issuer,
             number,
@@ -101,56 +95,82 @@ impl<'a> Decode<'a> for ProposalPart<'a> {
             part,
             parts,
             changes_total,
-            reporters,
-            changes,
+            reporters: reader.bytes(reporters_length)?,
         })
     }
 }
 
-/// A [`ProposalPart`] that is written, without its changes.
+impl Encode for ProposalHead<'_> {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.write(&self.issuer)?;
+        writer.write(&self.number)?;
+        writer.write(&self.kind)?;
+        writer.u16(self.part)?;
+        writer.u16(self.parts)?;
+        writer.u16(self.changes_total)?;
+        writer.u8(u8::try_from(self.reporters.len()).ok()?)?;
+        writer.bytes(self.reporters)
+    }
+}
+
+/// A part of a proposed view: the differences from the present one. The fields of its head can be read as its own.
 #[derive(Clone, Copy, Debug)]
-pub struct ProposalHead<'a> {
-    /// See [`ProposalPart::issuer`].
-    pub issuer: NodeId,
-    /// See [`ProposalPart::number`].
-    pub number: ViewNumber,
-    /// See [`ProposalPart::kind`].
-    pub kind: ProposalKind,
-    /// See [`ProposalPart::part`].
-    pub part: u16,
-    /// See [`ProposalPart::parts`].
-    pub parts: u16,
-    /// See [`ProposalPart::changes_total`].
-    pub changes_total: u16,
-    /// See [`ProposalPart::reporters`].
-    pub reporters: &'a [u8],
+pub struct ProposalPart<'a> {
+    /// What stands before the changes.
+    pub head: ProposalHead<'a>,
+    /// The changes of this part; they take the rest of the body.
+    pub changes: List<'a, Change>,
 }
 
-/// Read the body of [`Kind::Propose`](crate::protocol::wire::Kind::Propose).
-pub fn parse_propose(body: &[u8]) -> Result<(Ballot, ProposalPart<'_>), Counter> {
-    Decode::parse(body)
+impl<'a> Deref for ProposalPart<'a> {
+    type Target = ProposalHead<'a>;
+
+    fn deref(&self) -> &ProposalHead<'a> {
+        &self.head
+    }
 }
 
-/// Write a part of a proposal (behind a ballot).
+impl<'a> Decode<'a> for ProposalPart<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        let head: ProposalHead<'_> = reader.read()?;
+        let changes = List::parse(reader.rest())?;
+        check_part_count(head.part, head.parts, head.changes_total, changes.count())?;
+        Ok(Self { head, changes })
+    }
+}
+
+/// Write a [`ProposalPart`].
 pub fn write_proposal_part(
     writer: &mut Writer<'_>,
     head: &ProposalHead<'_>,
     changes: &[Change],
 ) -> Option<()> {
-    writer.write(&head.issuer)?;
-    writer.write(&head.number)?;
-    writer.write(&head.kind)?;
-    writer.u16(head.part)?;
-    writer.u16(head.parts)?;
-    writer.u16(head.changes_total)?;
-    writer.u8(u8::try_from(head.reporters.len()).ok()?)?;
-    writer.bytes(head.reporters)?;
+    writer.write(head)?;
     changes.iter().try_for_each(|change| writer.write(change))
 }
+
+/// The body of [`Kind::Propose`](crate::protocol::wire::Kind::Propose).
+#[derive(Clone, Copy, Debug)]
+pub struct Propose<'a> {
+    /// The ballot under which the proposal is made.
+    pub ballot: Ballot,
+    /// A part of it.
+    pub part: ProposalPart<'a>,
+}
+
+impl<'a> Decode<'a> for Propose<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        Ok(Self {
+            ballot: reader.read()?,
+            part: reader.read()?,
+        })
+    }
+}
+
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_proposal))]
 mod tests {
-    use super::super::agreement::{parse_promise, write_ballot, write_promise, Seat};
+    use super::super::agreement::{write_promise, Promise, Seat};
     use super::*;
     use crate::protocol::identity::{Incarnation, ViewName};
     use crate::protocol::limits::{PARTS_MAX, PART_ENTRIES_MAX};
@@ -197,7 +217,7 @@ mod tests {
         changes: &[Change],
     ) -> Result<&'b [u8], Unexpected> {
         written(buffer, |writer| {
-            write_ballot(writer, BALLOT)?;
+            writer.write(&BALLOT)?;
             write_proposal_part(writer, head, changes)
         })
     }
@@ -213,13 +233,13 @@ mod tests {
             write_promise(writer, BALLOT, true, SEAT, Some(before))?;
             write_proposal_part(writer, &HEAD, &CHANGES)
         })?;
-        let promise = parse_promise(body)?;
+        let promise = Promise::parse(body)?;
         let (ballot, part) = promise.accepted.ok_or(Unexpected)?;
         assert_eq!((promise.ballot, ballot), (BALLOT, before));
         assert_eq!(part.issuer, HEAD.issuer);
         assert!(part.changes.eq(CHANGES));
         assert_eq!(
-            wrong_length_taken(body, |body| parse_promise(body).is_ok()),
+            wrong_length_taken(body, |body| Promise::parse(body).is_ok()),
             None
         );
         Ok(())
@@ -229,14 +249,14 @@ mod tests {
     fn a_part_of_a_proposal_is_read_as_it_was_written() -> TestResult {
         let mut buffer = [0; 256];
         let body = propose(&mut buffer, &HEAD, &CHANGES)?;
-        let (ballot, part) = parse_propose(body)?;
+        let Propose { ballot, part } = Propose::parse(body)?;
         assert_eq!((ballot, part.issuer), (BALLOT, HEAD.issuer));
         assert_eq!(part.number, HEAD.number);
         assert_eq!((part.part, part.parts, part.changes_total), (0, 1, 3));
         assert!(part.reporters == HEAD.reporters);
         assert!(part.changes.eq(CHANGES));
         assert_eq!(
-            wrong_length_taken(body, |body| parse_propose(body).is_ok()),
+            wrong_length_taken(body, |body| Propose::parse(body).is_ok()),
             None
         );
         Ok(())
@@ -250,7 +270,7 @@ mod tests {
             ..HEAD
         };
         let mut buffer = [0; 64];
-        let (_, part) = parse_propose(propose(&mut buffer, &head, &[])?)?;
+        let Propose { ballot: _, part } = Propose::parse(propose(&mut buffer, &head, &[])?)?;
         assert_eq!(part.changes.count(), 0);
         assert!(part.reporters.is_empty());
         Ok(())
@@ -291,7 +311,7 @@ mod tests {
             let mut buffer = [0; BODY_MAX];
             let changes = [Change::Add(member(9)); PART_ENTRIES_MAX];
             let changes = changes.get(..count).ok_or(Unexpected)?;
-            let read = parse_propose(propose(&mut buffer, &head, changes)?);
+            let read = Propose::parse(propose(&mut buffer, &head, changes)?);
             assert_eq!(read.is_ok(), expected);
             assert!(expected || read.err() == Some(Counter::DroppedCount));
         }
@@ -307,7 +327,7 @@ mod tests {
                 ..HEAD
             };
             let mut buffer = [0; BODY_MAX];
-            let read = parse_propose(propose(&mut buffer, &head, &CHANGES)?);
+            let read = Propose::parse(propose(&mut buffer, &head, &CHANGES)?);
             assert_eq!(read.is_ok(), expected);
         }
         Ok(())
@@ -327,7 +347,7 @@ mod tests {
             write_promise(writer, BALLOT, true, SEAT, Some(BALLOT))?;
             write_proposal_part(writer, &head, &changes)
         })?;
-        assert!(parse_promise(body).is_ok());
+        assert!(Promise::parse(body).is_ok());
         Ok(())
     }
 
@@ -358,7 +378,7 @@ mod tests {
                     *buffer.get_mut(place).ok_or(Unexpected)? = value;
                 }
             }
-            let read = parse_propose(buffer.get(..length).ok_or(Unexpected)?);
+            let read = Propose::parse(buffer.get(..length).ok_or(Unexpected)?);
             assert_eq!(read.err(), Some(Counter::DroppedValue));
         }
         Ok(())

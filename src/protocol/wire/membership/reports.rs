@@ -2,10 +2,9 @@
 
 //! Reports: what one node sends to coordinators about another one, or about itself.
 
-use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewNumber};
 use crate::protocol::wire::layout::layout;
-use crate::protocol::wire::{Decode, List, Writer};
+use crate::protocol::wire::List;
 
 /// What one node reports to coordinators about another one, or about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,27 +53,13 @@ layout!(struct Pin { sequence, span_ms });
 /// The records of a report.
 pub type Reports<'a> = List<'a, ReportRecord>;
 
-/// Read the body of [`Kind::Report`](crate::protocol::wire::Kind::Report).
-pub fn parse_reports(body: &[u8]) -> Result<Reports<'_>, Counter> {
-    List::parse(body)
-}
-
-/// Read the body of [`Kind::IndirectProbe`](crate::protocol::wire::Kind::IndirectProbe): the node that is asked.
-pub fn parse_identity(body: &[u8]) -> Result<Identity, Counter> {
-    Decode::parse(body)
-}
-
-/// Write one record of the body of [`Kind::Report`](crate::protocol::wire::Kind::Report).
-pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()> {
-    writer.write(record)
-}
-
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_reports))]
 mod tests {
     use super::*;
+    use crate::protocol::errors::Counter;
     use crate::protocol::test_support::{
-        address, identity_in, node, written, wrong_length_taken, TestResult,
+        address, identity_in, is_read_as_written, node, written, TestResult,
     };
 
     const SUBJECT: Identity = identity_in(9, u64::MAX);
@@ -96,35 +81,26 @@ mod tests {
     ];
 
     #[test]
-    fn each_record_is_read_as_it_was_written() -> TestResult {
+    fn each_record_is_read_as_it_was_written() {
         for record in RECORDS {
-            let mut buffer = [0; 64];
-            let body = written(&mut buffer, |writer| write_report(writer, &record))?;
-            assert!(parse_reports(body)?.eq([record]));
-            // No record at all is a report too.
-            let taken =
-                wrong_length_taken(body, |body| !body.is_empty() && parse_reports(body).is_ok());
-            assert_eq!(taken, None);
+            assert!(is_read_as_written(&record));
         }
-        Ok(())
     }
 
     #[test]
     fn records_stand_one_behind_the_other() -> TestResult {
         let mut buffer = [0; 256];
         let body = written(&mut buffer, |writer| {
-            RECORDS
-                .iter()
-                .try_for_each(|record| write_report(writer, record))
+            RECORDS.iter().try_for_each(|record| writer.write(record))
         })?;
-        assert!(parse_reports(body)?.eq(RECORDS));
-        assert_eq!(parse_reports(&[])?.count(), 0);
+        assert!(Reports::parse(body)?.eq(RECORDS));
+        assert_eq!(Reports::parse(&[])?.count(), 0);
         Ok(())
     }
 
     #[test]
     fn one_wrong_record_spoils_the_whole_report() -> TestResult {
-        // Two records of 13 bytes. The kind stands at 0, the subject at 1, the watcher at 11.
+        // Two records of 13 bytes. The kind stands at 0, the subject at 1, the monitor at 11.
         for (offset, bytes) in [
             (0, &[0][..]),
             (0, &[9]),
@@ -136,13 +112,13 @@ mod tests {
         ] {
             let mut buffer = [0; 64];
             written(&mut buffer, |writer| {
-                write_report(writer, &RECORDS[0])?;
-                write_report(writer, &RECORDS[1])
+                writer.write(&RECORDS[0])?;
+                writer.write(&RECORDS[1])
             })?;
             if let Some(place) = buffer.get_mut(offset..offset + bytes.len()) {
                 place.copy_from_slice(bytes);
             }
-            let report = parse_reports(buffer.get(..26).unwrap_or_default());
+            let report = Reports::parse(buffer.get(..26).unwrap_or_default());
             assert_eq!(report.err(), Some(Counter::DroppedValue));
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 //! Whole views in parts, and the numbers of views that nodes report to each other.
 
+use core::ops::Deref;
+
 use super::entries::{check_part_count, check_parts};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, ViewName, ViewNumber};
@@ -13,11 +15,9 @@ use crate::protocol::wire::{Decode, List, Reader, Writer};
 /// Bytes of one departure: an identity and a reason.
 const DEPARTURE_BYTES: usize = 11;
 
-/// A part of a whole view.
-///
-/// On the wire the fields stand in this order. One byte before `departures` is their number; `members` takes the rest.
+/// What stands before the lists in a part of a view.
 #[derive(Clone, Copy, Debug)]
-pub struct ViewPart<'a> {
+pub struct ViewPartHead {
     /// The view's number.
     pub number: ViewNumber,
     /// The coordinator that issued it.
@@ -32,31 +32,38 @@ pub struct ViewPart<'a> {
     pub parts: u16,
     /// How many members the view has.
     pub members_total: u16,
-    /// Nodes that left lately, each with the reason; at most [`DEPARTURES_IN_PART_MAX`].
-    pub departures: Departures<'a>,
-    /// The members of this part, each with whether it may hold group messages that others lack.
-    pub members: Members<'a>,
 }
 
-/// Nodes that left, with the reasons.
-pub type Departures<'a> = List<'a, (Identity, ChangeReason)>;
+layout!(struct ViewPartHead { number, issuer, is_primary, origin, part, parts, members_total });
 
-/// Members, each with a flag.
-pub type Members<'a> = List<'a, (MemberRecord, bool)>;
+/// A part of a whole view. The fields of its head can be read as its own.
+///
+/// On the wire: the head, the number of departures in one byte, the departures, the members, which take the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewPart<'a> {
+    /// What stands before the lists.
+    pub head: ViewPartHead,
+    /// Nodes that left lately, each with the reason; at most [`DEPARTURES_IN_PART_MAX`].
+    pub departures: List<'a, (Identity, ChangeReason)>,
+    /// The members of this part, each with whether it may hold group messages that others lack.
+    pub members: List<'a, (MemberRecord, bool)>,
+}
+
+impl Deref for ViewPart<'_> {
+    type Target = ViewPartHead;
+
+    fn deref(&self) -> &ViewPartHead {
+        &self.head
+    }
+}
 
 impl<'a> Decode<'a> for ViewPart<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
-        let number = reader.read()?;
-        let issuer = reader.read()?;
-        let is_primary = reader.read()?;
-        let origin = reader.read()?;
-        let part = reader.u16()?;
-        let parts = reader.u16()?;
-        let members_total = reader.u16()?;
-        if number == ViewNumber::default() {
+        let head: ViewPartHead = reader.read()?;
+        if head.number == ViewNumber::default() {
             return Err(Counter::DroppedValue);
         }
-        check_parts(part, parts, members_total, NODES_MAX)?;
+        check_parts(head.part, head.parts, head.members_total, NODES_MAX)?;
         let departures_count = usize::from(reader.u8()?);
         if departures_count > DEPARTURES_IN_PART_MAX {
             return Err(Counter::DroppedCount);
@@ -64,71 +71,35 @@ impl<'a> Decode<'a> for ViewPart<'a> {
         let departures_length = departures_count.saturating_mul(DEPARTURE_BYTES);
         let departures = List::parse(reader.bytes(departures_length)?)?;
         let mut last = None;
-        let members = Members::parse_checked(reader.rest(), |(member, _)| {
+        let is_next = |(member, _): &(MemberRecord, bool)| {
             let node = member.identity.node;
             match last.replace(node) {
                 Some(last) if last >= node => Err(Counter::DroppedValue),
                 _ => Ok(()),
             }
-        })?;
-        check_part_count(part, parts, members_total, members.count())?;
+        };
+        let members = List::parse_checked(reader.rest(), is_next)?;
+        check_part_count(head.part, head.parts, head.members_total, members.count())?;
         Ok(Self {
-            number,
-            issuer,
-            is_primary,
-            origin,
-            part,
-            parts,
-            members_total,
+            head,
             departures,
             members,
         })
     }
 }
 
-/// A [`ViewPart`] that is written, without its members.
-#[derive(Clone, Copy, Debug)]
-pub struct ViewPartHead<'a> {
-    /// See [`ViewPart::number`].
-    pub number: ViewNumber,
-    /// See [`ViewPart::issuer`].
-    pub issuer: NodeId,
-    /// See [`ViewPart::is_primary`].
-    pub is_primary: bool,
-    /// See [`ViewPart::origin`].
-    pub origin: ViewName,
-    /// See [`ViewPart::part`].
-    pub part: u16,
-    /// See [`ViewPart::parts`].
-    pub parts: u16,
-    /// See [`ViewPart::members_total`].
-    pub members_total: u16,
-    /// See [`ViewPart::departures`].
-    pub departures: &'a [(Identity, ChangeReason)],
-}
-
-/// Read the body of [`Kind::ViewPart`](crate::protocol::wire::Kind::ViewPart).
-pub fn parse_view_part(body: &[u8]) -> Result<ViewPart<'_>, Counter> {
-    Decode::parse(body)
-}
-
-/// Write the body of [`Kind::ViewPart`](crate::protocol::wire::Kind::ViewPart).
+/// Write a [`ViewPart`].
 pub fn write_view_part(
     writer: &mut Writer<'_>,
-    head: &ViewPartHead<'_>,
+    head: &ViewPartHead,
+    departures: &[(Identity, ChangeReason)],
     mut members: impl Iterator<Item = (MemberRecord, bool)>,
 ) -> Option<()> {
-    writer.write(&head.number)?;
-    writer.write(&head.issuer)?;
-    writer.write(&head.is_primary)?;
-    writer.write(&head.origin)?;
-    writer.u16(head.part)?;
-    writer.u16(head.parts)?;
-    writer.u16(head.members_total)?;
-    writer.u8(u8::try_from(head.departures.len()).ok()?)?;
-    for departure in head.departures {
-        writer.write(departure)?;
-    }
+    writer.write(head)?;
+    writer.u8(u8::try_from(departures.len()).ok()?)?;
+    departures
+        .iter()
+        .try_for_each(|departure| writer.write(departure))?;
     members.try_for_each(|member| writer.write(&member))
 }
 
@@ -159,26 +130,6 @@ pub struct NotMember {
 
 layout!(struct NotMember { number, is_primary, reason });
 
-/// Read the body of [`Kind::NotMember`](crate::protocol::wire::Kind::NotMember).
-pub fn parse_not_member(body: &[u8]) -> Result<NotMember, Counter> {
-    Decode::parse(body)
-}
-
-/// Write the body of [`Kind::NotMember`](crate::protocol::wire::Kind::NotMember).
-pub fn write_not_member(writer: &mut Writer<'_>, not_member: &NotMember) -> Option<()> {
-    writer.write(not_member)
-}
-
-/// Read the body of [`Kind::Installed`](crate::protocol::wire::Kind::Installed).
-pub fn parse_number(body: &[u8]) -> Result<ViewNumber, Counter> {
-    Decode::parse(body)
-}
-
-/// Write the body of [`Kind::Installed`](crate::protocol::wire::Kind::Installed).
-pub fn write_number(writer: &mut Writer<'_>, number: ViewNumber) -> Option<()> {
-    writer.write(&number)
-}
-
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_views))]
 mod tests {
@@ -186,7 +137,8 @@ mod tests {
     use crate::protocol::identity::Slot;
     use crate::protocol::limits::{PARTS_MAX, PART_ENTRIES_MAX};
     use crate::protocol::test_support::{
-        identity, member, node, written, wrong_length_taken, TestResult, Unexpected,
+        identity, is_read_as_written, member, node, written, wrong_length_taken, TestResult,
+        Unexpected,
     };
 
     const BODY_MAX: usize = 1344;
@@ -194,7 +146,7 @@ mod tests {
         (identity(8), ChangeReason::Failed),
         (identity(2), ChangeReason::Leave),
     ];
-    const HEAD: ViewPartHead<'static> = ViewPartHead {
+    const HEAD: ViewPartHead = ViewPartHead {
         number: ViewNumber(0x0102_0304_0506_0708),
         issuer: node(3),
         is_primary: true,
@@ -205,24 +157,25 @@ mod tests {
         part: 0,
         parts: 1,
         members_total: 3,
-        departures: &DEPARTURES,
     };
 
     fn part<'b>(
         buffer: &'b mut [u8],
-        head: &ViewPartHead<'_>,
+        head: &ViewPartHead,
+        departures: &[(Identity, ChangeReason)],
         numbers: impl Iterator<Item = u16>,
     ) -> Result<&'b [u8], Unexpected> {
         written(buffer, |writer| {
-            write_view_part(writer, head, numbers.map(|n| (member(n), n % 2 == 0)))
+            let members = numbers.map(|n| (member(n), n % 2 == 0));
+            write_view_part(writer, head, departures, members)
         })
     }
 
     #[test]
     fn a_part_of_a_view_is_read_as_it_was_written() -> TestResult {
         let mut buffer = [0; BODY_MAX];
-        let body = part(&mut buffer, &HEAD, [1, 4, 9].into_iter())?;
-        let read = parse_view_part(body)?;
+        let body = part(&mut buffer, &HEAD, &DEPARTURES, [1, 4, 9].into_iter())?;
+        let read = ViewPart::parse(body)?;
         assert_eq!((read.number, read.issuer), (HEAD.number, HEAD.issuer));
         assert!(read.is_primary && read.origin == HEAD.origin);
         assert_eq!((read.part, read.parts, read.members_total), (0, 1, 3));
@@ -231,26 +184,25 @@ mod tests {
             .members
             .eq([(member(1), false), (member(4), true), (member(9), false)]));
         assert_eq!(
-            wrong_length_taken(body, |body| parse_view_part(body).is_ok()),
+            wrong_length_taken(body, |body| ViewPart::parse(body).is_ok()),
             None
         );
         Ok(())
     }
 
     #[test]
-    fn numbers_of_views_are_read_as_they_were_written() -> TestResult {
-        for number in [0, 1, u64::MAX] {
-            let mut buffer = [0; 16];
-            let body = written(&mut buffer, |writer| {
-                write_number(writer, ViewNumber(number))
-            })?;
-            assert_eq!(parse_number(body), Ok(ViewNumber(number)));
-            assert_eq!(
-                wrong_length_taken(body, |body| parse_number(body).is_ok()),
-                None
-            );
+    fn refusals_of_a_view_are_read_as_they_were_written() {
+        for reason in [
+            NotMemberReason::Gone(ChangeReason::Evicted),
+            NotMemberReason::Dissolved,
+        ] {
+            assert!(is_read_as_written(&NotMember {
+                number: ViewNumber(u64::MAX),
+                is_primary: true,
+                reason,
+            }));
         }
-        Ok(())
+        assert!(is_read_as_written(&ViewNumber(u64::MAX)));
     }
 
     #[test]
@@ -260,8 +212,8 @@ mod tests {
             ..HEAD
         };
         let mut buffer = [0; BODY_MAX];
-        let body = part(&mut buffer, &head, 1..=3)?;
-        assert_eq!(parse_view_part(body).err(), Some(Counter::DroppedValue));
+        let body = part(&mut buffer, &head, &DEPARTURES, 1..=3)?;
+        assert_eq!(ViewPart::parse(body).err(), Some(Counter::DroppedValue));
         Ok(())
     }
 
@@ -295,8 +247,8 @@ mod tests {
                 ..HEAD
             };
             let mut buffer = [0; BODY_MAX];
-            let body = part(&mut buffer, &head, 1..=count)?;
-            let read = parse_view_part(body);
+            let body = part(&mut buffer, &head, &DEPARTURES, 1..=count)?;
+            let read = ViewPart::parse(body);
             assert_eq!(read.is_ok(), expected);
             assert!(expected || read.err() == Some(Counter::DroppedCount));
         }
@@ -314,16 +266,16 @@ mod tests {
             let full = PART_ENTRIES_MAX as u16;
             let head = ViewPartHead {
                 members_total: full,
-                departures: many.get(..count).ok_or(Unexpected)?,
                 ..HEAD
             };
             let mut buffer = [0; BODY_MAX + 11];
             let body = part(
                 &mut buffer,
                 &head,
+                many.get(..count).ok_or(Unexpected)?,
                 NODES_MAX as u16 - full + 1..=NODES_MAX as u16,
             )?;
-            assert_eq!(parse_view_part(body).is_ok(), expected);
+            assert_eq!(ViewPart::parse(body).is_ok(), expected);
             assert!(body.len() <= BODY_MAX || !expected);
         }
         Ok(())
@@ -333,14 +285,14 @@ mod tests {
     fn members_stand_in_order_and_none_twice() -> TestResult {
         for numbers in [[1, 1, 2], [2, 1, 3], [1, 3, 2], [3, 3, 3]] {
             let mut buffer = [0; BODY_MAX];
-            let body = part(&mut buffer, &HEAD, numbers.into_iter())?;
-            assert_eq!(parse_view_part(body).err(), Some(Counter::DroppedValue));
+            let body = part(&mut buffer, &HEAD, &DEPARTURES, numbers.into_iter())?;
+            assert_eq!(ViewPart::parse(body).err(), Some(Counter::DroppedValue));
         }
         Ok(())
     }
 
     #[test]
-    fn members_that_cannot_be_are_refused() -> TestResult {
+    fn members_without_a_slot_or_a_flag_are_refused() -> TestResult {
         let most = NODES_MAX as u16;
         for (slot, expected) in [(0, false), (1, true), (most, true), (most + 1, false)] {
             let record = MemberRecord {
@@ -353,26 +305,23 @@ mod tests {
             };
             let mut buffer = [0; 128];
             let body = written(&mut buffer, |writer| {
-                write_view_part(writer, &head, [(record, true)].into_iter())
+                write_view_part(writer, &head, &DEPARTURES, [(record, true)].into_iter())
             })?;
-            assert_eq!(parse_view_part(body).is_ok(), expected);
+            assert_eq!(ViewPart::parse(body).is_ok(), expected);
             // The flag behind the member is 0 or 1.
             let length = body.len();
             *buffer.get_mut(length - 1).ok_or(Unexpected)? = 2;
-            assert!(parse_view_part(buffer.get(..length).ok_or(Unexpected)?).is_err());
+            assert!(ViewPart::parse(buffer.get(..length).ok_or(Unexpected)?).is_err());
         }
         Ok(())
     }
 
     #[test]
     fn nobody_departs_by_joining() -> TestResult {
-        let head = ViewPartHead {
-            departures: &[(identity(8), ChangeReason::Join)],
-            ..HEAD
-        };
+        let departures = [(identity(8), ChangeReason::Join)];
         let mut buffer = [0; BODY_MAX];
-        let body = part(&mut buffer, &head, 1..=3)?;
-        assert_eq!(parse_view_part(body).err(), Some(Counter::DroppedValue));
+        let body = part(&mut buffer, &HEAD, &departures, 1..=3)?;
+        assert_eq!(ViewPart::parse(body).err(), Some(Counter::DroppedValue));
         Ok(())
     }
 }
