@@ -2,9 +2,9 @@
 
 //! KCGCS protocol core, built for the exploration of all its runs at a small size.
 //!
-//! A third root beside `lib.rs` and `kcgcs_main.rs` for the very same `protocol` folder. Under
-//! `cfg(kcgcs_exploration)` nodes can be copied and compared, tables are small, and faults can be
-//! seeded; nothing else differs.
+//! This is a third root, beside `lib.rs` and `kcgcs_main.rs`, of the same `protocol` folder. Under
+//! `cfg(kcgcs_exploration)` nodes can be copied and compared, tables are small, and faults can be seeded; nothing else
+//! differs.
 
 #![forbid(unsafe_code)]
 

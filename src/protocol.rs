@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The protocol of KCGCS: pure, safe and deterministic. It knows no Linux.
+//! The protocol of KCGCS, without input and output.
+//!
+//! It is deterministic, has no unsafe code and knows nothing of Linux: [`node::Node`] takes datagrams, commands and the
+//! time, and gives datagrams, events and deadlines. [`failure_detector`] is apart from it, since it runs in
+//! soft-interrupt context.
 
 #![forbid(unsafe_code)]
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Settings of a node: what each one does, its default, and what is allowed.
+//! Settings of a node: what each one does, its default, and which values it may have.
 //!
-//! A [`Configuration`] is what the operator wrote; a [`ValidConfiguration`] is one that was checked.
-//! Everything behind this file takes only the second kind. Timing never comes from a peer: a peer
-//! whose timing differs is refused.
+//! A [`Configuration`] is what the operator wrote; a [`ValidConfiguration`] has been checked, and all other files take
+//! only that. No setting comes from a peer: a cluster refuses a node whose [`SharedSettings`] differ from its own.
 
 mod detector;
 
@@ -18,73 +17,69 @@ use crate::platform::{BoundedVec, OutOfMemory};
 /// [`ValidConfiguration::check_pause`] in heartbeat intervals.
 const CHECK_INTERVALS: u64 = 8;
 
-/// What the operator wrote, with one field for each parameter of the module.
+/// The settings as the operator wrote them, one field for each parameter of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Configuration {
-    /// Milliseconds between two heartbeats to the same watcher. Every node sends one to each of its
-    /// `rings` successors in that time. Shorter finds crashes sooner and costs packets.
-    /// 10 to 10000, default 160.
+    /// Milliseconds between two heartbeats to the same monitor. Each node sends one to each of its `rings` successors
+    /// in that time. A shorter interval finds crashes sooner and costs packets. 10 to 10000, default 160.
     pub heartbeat_interval_ms: u32,
-    /// Milliseconds that a heartbeat may be late before it counts as missed. Must cover the jitter
-    /// of the network and of timers. 1 to 10000, default 15.
+    /// Milliseconds that a heartbeat may be late before it counts as missed. It must cover the jitter of the network
+    /// and of timers. 1 to 10000, default 15.
     pub heartbeat_slack_ms: u32,
-    /// Heartbeats in the window that misses are counted over. 1 to 32, default 1.
+    /// Heartbeats in the window over which misses are counted. 1 to 32, default 1.
     pub window_heartbeats: u32,
-    /// Misses within the window, the latest heartbeat being one of them, that start direct probes.
+    /// Misses within the window that start direct probes; the latest heartbeat must be one of them.
     /// 1 to `window_heartbeats`, default 1.
     pub window_misses: u32,
-    /// Direct probes to a silent node before it is accused. 0 to 10 (0: accuse at once), default 4.
+    /// Direct probes that a monitor sends to a silent node before it accuses it. 0 to 10 (0: it accuses at once),
+    /// default 4.
     pub probe_count: u32,
     /// Milliseconds between two probes, and from the last one to the accusation.
     /// 1 to 10000, default 25.
     pub probe_interval_ms: u32,
-    /// Rings: how many nodes watch each node. 1 is the ring of the original paper. 1 to 8,
-    /// default 3.
+    /// Rings: how many nodes monitor each node. 1 is the ring of the original paper. 1 to 8, default 3.
     pub rings: u32,
-    /// Watchers of a node that must accuse it before it is excluded; all of them if fewer watch it
-    /// (`rings`) or are alive. 1 to 8, default 2.
+    /// Monitors of a node that must accuse it before the cluster excludes it; all of them if it has fewer (`rings`) or
+    /// fewer are alive. 1 to 8, default 2.
     pub confirmations: u32,
-    /// Milliseconds after an accusation from which on watchers that merely suspect the node count as
-    /// accusing it.
+    /// Milliseconds after an accusation, after which monitors that merely suspect the node count as accusing it.
     /// 1 to 60000, default 500.
     pub confirmation_timeout_ms: u32,
     /// Coordinators in a view, each for an arc of the ring. 1 to 9, default 5.
     pub coordinators: u32,
-    /// Milliseconds that changes are collected before they are proposed together.
-    /// 0 to 10000, default 10.
+    /// Milliseconds for which a coordinator collects changes before it proposes them together. 0 to 10000, default 10.
     pub batching_ms: u32,
-    /// Milliseconds before an unanswered message of the membership protocol or of a group is sent
-    /// again; doubled up to eight times of it. 1 to 10000, default 30.
+    /// Milliseconds before a node sends an unanswered message of the membership protocol or of a group again; doubled
+    /// with each attempt up to eight times. 1 to 10000, default 30.
     pub retransmit_ms: u32,
-    /// Milliseconds that the next coordinator waits for the one before it to act.
-    /// 1 to 60000, default 100.
+    /// Milliseconds that the next coordinator waits for the one before it to act. 1 to 60000, default 100.
     pub takeover_ms: u32,
-    /// Milliseconds that a starting node collects others before the first view is formed, and
-    /// between two rounds of looking for a cluster. 1 to 60000, default 250.
+    /// Milliseconds that a starting node waits for others before it forms a first view, and between two rounds of
+    /// looking for a cluster. 1 to 60000, default 250.
     pub formation_ms: u32,
-    /// Milliseconds without a quorum after which a node gives up its view, if it hears that members have
-    /// started anew or if the cluster is `partitionable`, and looks for a cluster under a new incarnation.
-    /// 100 to 3600000, default 5000.
+    /// Milliseconds without a quorum after which a node gives up its view and looks for a cluster under a new
+    /// incarnation, if it hears that members have restarted or if the cluster is `partitionable`. 100 to 3600000,
+    /// default 5000.
     pub blocked_timeout_ms: u32,
-    /// Nodes of which a majority must be present to form the first view; 0: this node and its
-    /// peers. 0 to 1024, default 0.
+    /// Nodes of which a majority must be present to form the first view; 0 means this node and its peers.
+    /// 0 to 1024, default 0.
     pub expected_nodes: u32,
-    /// Whether the first view waits for all expected nodes instead of a majority of them, so that no
-    /// majority can start without hearing of a cluster that lives on in the rest. 0 or 1, default 0.
+    /// Whether the first view waits for all expected nodes instead of a majority of them. Then a majority that restarts
+    /// cannot miss a cluster that lives on in the rest. 0 or 1, default 0.
     pub wait_for_all: u32,
-    /// Whether of two equal halves of a view the one with its lowest node goes on; otherwise neither does.
+    /// Whether, of two equal halves of a view, the one with the view's lowest node goes on; otherwise neither does.
     /// 0 or 1, default 1.
     pub even_split: u32,
-    /// Whether a part of the cluster without a quorum goes on with views of its own, which are not primary,
-    /// and comes back to the others later; otherwise it waits for them. 0 or 1, default 0.
+    /// Whether a component without a quorum goes on with views of its own, which are not primary, and merges with the
+    /// others later; otherwise it waits for them. 0 or 1, default 0.
     pub partitionable: u32,
-    /// How silence is found out. Default: on rings.
+    /// How nodes find out that others are silent. Default: on rings.
     pub detector: DetectorKind,
 }
 
 impl Configuration {
-    /// The defaults: a crash is found within 300 ms at no more than 20 packets sent per node and
-    /// second, in a local network.
+    /// The defaults. In a local network they find a crash within 300 ms, and each node sends at most 20 packets a
+    /// second.
     pub const DEFAULT: Configuration = Configuration {
         heartbeat_interval_ms: 160,
         heartbeat_slack_ms: 15,
@@ -108,7 +103,7 @@ impl Configuration {
         detector: DetectorKind::Ring,
     };
 
-    /// For machines that share few processors and run late by 100 ms and more.
+    /// For virtual machines that share few processors and run late by 100 ms and more.
     pub const RELAXED: Configuration = Configuration {
         heartbeat_interval_ms: 500,
         heartbeat_slack_ms: 250,
@@ -129,25 +124,25 @@ impl Default for Configuration {
     }
 }
 
-/// A value that is not allowed.
+/// A setting whose value is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
-    /// The parameter's name, as the module has it.
+    /// The name of the module's parameter.
     pub parameter: &'static str,
-    /// What was given.
+    /// The value that the operator gave.
     pub value: u64,
-    /// The smallest value that is allowed.
+    /// The smallest value allowed.
     pub min: u64,
-    /// The largest value that is allowed.
+    /// The largest value allowed.
     pub max: u64,
 }
 
-/// Why a configuration was not accepted. Nothing was started.
+/// Why a configuration was not accepted. No node was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigurationError {
-    /// A value outside of its range.
+    /// A value is outside its range.
     Setting(InvalidSetting),
-    /// Memory could not be had.
+    /// Memory could not be allocated.
     OutOfMemory,
 }
 
@@ -157,7 +152,7 @@ impl From<OutOfMemory> for ConfigurationError {
     }
 }
 
-/// The timing and shape that all nodes of a cluster must agree on, as a join carries it.
+/// The settings that all nodes of a cluster must have in common; a join request carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedSettings {
     /// See [`Configuration::heartbeat_interval_ms`].
@@ -176,11 +171,11 @@ pub struct SharedSettings {
     pub detector: DetectorKind,
 }
 
-/// A configuration that was checked.
+/// A configuration that has been checked.
 ///
 /// # Invariants
 ///
-/// Every value is within the range that its field in [`Configuration`] names.
+/// Every value is within the range that the documentation of its field in [`Configuration`] gives.
 #[derive(Debug)]
 #[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct ValidConfiguration {
@@ -190,12 +185,13 @@ pub struct ValidConfiguration {
 }
 
 impl ValidConfiguration {
-    /// Checks `settings` and copies `peers` (this node's own address may be among them).
-    /// May sleep in the kernel.
+    /// Check `settings` and copy `peers`, which may contain this node's own address. Allocates memory, so that it may
+    /// sleep in the kernel.
     ///
     /// # Errors
     ///
-    /// The first parameter that is out of its range, or no memory.
+    /// [`ConfigurationError::Setting`] for the first parameter that is out of its range;
+    /// [`ConfigurationError::OutOfMemory`] if memory could not be allocated.
     pub fn new(
         settings: Configuration,
         cluster_name: &[u8],
@@ -253,7 +249,7 @@ impl ValidConfiguration {
                 others.push(*peer).map_err(|_| OutOfMemory)?;
             }
         }
-        // Everybody tries the same peers first, whatever order the operator wrote them in.
+        // All nodes try the same peers first, in whatever order the operator wrote them.
         others.as_mut_slice().sort_unstable();
         Ok(Self {
             settings,
@@ -277,12 +273,12 @@ impl ValidConfiguration {
         &self.peers
     }
 
-    /// Nodes whose addresses are known, this one among them.
+    /// The number of nodes whose addresses are configured, this one among them.
     pub fn configured_nodes(&self) -> usize {
         self.peers.len().saturating_add(1)
     }
 
-    /// Nodes that the first view waits for, for a while or, if it waits for all, for ever.
+    /// The number of nodes that the first view waits for: for a while or, with `wait_for_all`, for ever.
     pub fn expected_nodes(&self) -> usize {
         match self.settings.expected_nodes {
             0 => self.configured_nodes(),
@@ -290,7 +286,7 @@ impl ValidConfiguration {
         }
     }
 
-    /// Nodes that must be present before the first view is formed: a majority of the expected ones, or all.
+    /// The number of nodes that must be present to form the first view: a majority of the expected ones, or all.
     pub fn formation_quorum(&self) -> usize {
         if self.settings.wait_for_all == 1 {
             return self.expected_nodes();
@@ -298,7 +294,7 @@ impl ValidConfiguration {
         (self.expected_nodes() / 2).saturating_add(1)
     }
 
-    /// What all nodes of the cluster must have in common.
+    /// The settings that all nodes of the cluster must have in common.
     pub fn shared(&self) -> SharedSettings {
         SharedSettings {
             heartbeat_interval_ms: self.settings.heartbeat_interval_ms,
@@ -311,17 +307,17 @@ impl ValidConfiguration {
         }
     }
 
-    /// Time between two heartbeats to one watcher.
+    /// The time between two heartbeats to one monitor.
     pub fn heartbeat_interval(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.heartbeat_interval_ms))
     }
 
-    /// What a heartbeat may be late.
+    /// How late a heartbeat may be.
     pub fn heartbeat_slack(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.heartbeat_slack_ms))
     }
 
-    /// When a node gossips. It sends as many datagrams in an interval as on rings.
+    /// The timing of gossip. A node sends as many datagrams in a heartbeat interval as it would on rings.
     pub fn gossip_timing(&self) -> GossipTiming {
         GossipTiming {
             round: self
@@ -331,9 +327,9 @@ impl ValidConfiguration {
         }
     }
 
-    /// From a crash to the accusation by a watcher at the latest: the heartbeats that are missed and the
-    /// slack, or the rounds of gossip among as many nodes as are expected (twice, since the last news of a
-    /// node may be on its way for as long as its counter may stand still), and the probes.
+    /// The longest time from a crash to the accusation by a monitor: the missed heartbeats and the slack, or the rounds
+    /// of gossip among the expected nodes, and then the probes. The rounds count twice: the last news of a node may be
+    /// on its way for as long as its counter may stand still.
     pub fn detection(&self) -> Duration {
         let settings = &self.settings;
         let silence = match settings.detector {
@@ -347,8 +343,8 @@ impl ValidConfiguration {
         silence.plus(probe_interval.times(u64::from(settings.probe_count)))
     }
 
-    /// How long a node may hear nobody before it keeps silent itself: by then a view change would have
-    /// come to it, even after the crash of all that it watches and all coordinators.
+    /// How long a node may hear no other node before it stops sending heartbeats. By then a view change would have
+    /// reached it, even if all nodes that it monitors and all coordinators had crashed.
     pub fn deafness(&self) -> Duration {
         let settings = &self.settings;
         let milliseconds = |value: u32| Duration::from_milliseconds(u64::from(value));
@@ -358,18 +354,18 @@ impl ValidConfiguration {
             .plus(milliseconds(settings.takeover_ms).times(takeovers))
     }
 
-    /// Time between two occasions on which all members are asked whether they are there since one of them is
-    /// suspected. Where the network loses datagrams somebody is suspected all the time.
+    /// The time between two roll calls that follow a suspicion. In a network that loses datagrams some node is
+    /// suspected all the time.
     pub fn check_pause(&self) -> Duration {
         self.heartbeat_interval().times(CHECK_INTERVALS)
     }
 
-    /// Time between two rounds of looking for a cluster.
+    /// The time between two rounds of looking for a cluster.
     pub fn formation_round(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.formation_ms))
     }
 
-    /// Time before an unanswered message is sent again.
+    /// The time before a node sends an unanswered message again.
     pub fn retransmit(&self) -> Duration {
         Duration::from_milliseconds(u64::from(self.settings.retransmit_ms))
     }
@@ -382,7 +378,7 @@ mod tests {
     use crate::protocol::identity::fnv1a_64;
     use crate::protocol::test_support::{address, TestResult, Unexpected};
 
-    /// With other values than the defaults, and room for the setting that is bounded by another one.
+    /// Values other than the defaults, with the widest range for the setting whose maximum is another setting.
     const WIDE: Configuration = Configuration {
         window_heartbeats: 32,
         rings: 8,
@@ -429,14 +425,14 @@ mod tests {
     }
 
     #[test]
-    fn the_presets_are_valid() {
+    fn both_presets_are_valid() {
         assert_eq!(check(Configuration::DEFAULT), Ok(()));
         assert_eq!(check(Configuration::RELAXED), Ok(()));
         assert_eq!(check(Configuration::default()), Ok(()));
     }
 
     #[test]
-    fn each_setting_may_have_its_limits_and_nothing_beyond() {
+    fn a_setting_is_refused_just_outside_its_limits() {
         for (parameter, min, max, set) in LIMITS {
             for value in [
                 min,
@@ -446,7 +442,7 @@ mod tests {
                 u32::MAX,
             ] {
                 let mut settings = WIDE;
-                // Of the setting that bounds another one, only the value in question is looked at.
+                // Let the setting that bounds another one be judged by its own value only.
                 settings.window_misses = 1;
                 set(&mut settings, value);
                 let expected = if (min..=max).contains(&value) {
@@ -465,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn misses_fit_their_window() {
+    fn more_misses_than_the_window_has_heartbeats_are_refused() {
         for (bound, value, expected) in [(1, 1, true), (1, 2, false), (3, 3, true), (3, 4, false)] {
             let window = Configuration {
                 window_heartbeats: bound,
@@ -477,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_sorted_and_without_copies_and_oneself() -> TestResult {
+    fn peers_are_sorted_without_duplicates_and_without_the_node_itself() -> TestResult {
         let given = [3, 1, 2, 3, 1, 5].map(address);
         let valid = ValidConfiguration::new(WIDE, b"test", address(2), &given)?;
         assert!(valid.peers() == [1, 3, 5].map(address));
@@ -485,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn there_may_be_1024_peers_and_no_more() -> TestResult {
+    fn more_than_1024_peers_are_refused() -> TestResult {
         let mut peers = BoundedVec::with_capacity(PEERS_MAX + 1)?;
         for number in 1..=PEERS_MAX as u16 {
             peers.push(address(number)).map_err(|_| Unexpected)?;
@@ -505,9 +501,9 @@ mod tests {
     }
 
     #[test]
-    fn a_first_view_needs_a_majority_of_the_expected() -> TestResult {
+    fn a_first_view_needs_a_majority_of_the_expected_nodes_or_all_of_them() -> TestResult {
         let peers = [1, 2, 3, 4].map(address);
-        // Expected (0: own and peers, five here), needed.
+        // Expected nodes (0: the node and its peers, five here), nodes needed.
         for (expected_nodes, needed) in
             [(0, 3), (1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (1024, 513)]
         {
@@ -533,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_must_share_is_what_was_set() -> TestResult {
+    fn the_shared_settings_are_those_of_the_configuration() -> TestResult {
         let valid = ValidConfiguration::new(WIDE, b"test", address(1), &[])?;
         let shared = valid.shared();
         assert_eq!(shared.heartbeat_interval_ms, WIDE.heartbeat_interval_ms);
@@ -551,13 +547,13 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_found_within_what_the_detector_needs() -> TestResult {
+    fn the_detection_time_follows_from_the_detector_and_its_settings() -> TestResult {
         let peers = [1, 2, 3, 4, 5, 6, 7].map(address);
         // Rings, window_misses, probe_count, milliseconds.
         for (detector, rings, window_misses, probe_count, expected_ms) in [
             (DetectorKind::Ring, 3, 1, 4, 275),
             (DetectorKind::Ring, 1, 2, 0, 335),
-            // Eight nodes: three doublings and twelve rounds more, each a ring's share of the interval.
+            // Eight nodes: three doublings and twelve more rounds, each as long as a ring's share of the interval.
             (DetectorKind::Gossip, 4, 1, 4, 2 * (15 * 40 + 15) + 100),
             (DetectorKind::Gossip, 1, 2, 0, 2 * (15 * 160 + 15)),
         ] {

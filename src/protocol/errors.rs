@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Errors of the protocol, and the counters of what was dropped.
+//! Why commands are refused, and what a node counts.
 //!
-//! An error never leaves half a change behind: each says that nothing changed, or what did.
+//! No error leaves half a change behind.
 
 use crate::platform::OutOfMemory;
 
-/// Why a command was refused. Nothing has changed.
+/// Why a node refused a command. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// Memory could not be had.
+    /// Memory could not be allocated.
     OutOfMemory,
-    /// A limit of `limits.rs` is reached: endpoints or groups of this node.
+    /// The node has as many endpoints or groups as `limits.rs` allows.
     LimitReached,
-    /// No such endpoint, or it is leaving.
+    /// The node has no such endpoint, or the endpoint is leaving.
     NoSuchEndpoint,
-    /// The message is empty of room: too many bytes wait already; `Event::Writable` follows.
+    /// Too many messages or bytes of the endpoint wait already; `Event::Writable` follows when there is room.
     WindowFull,
     /// The message is longer than `MESSAGE_BYTES_MAX`.
     MessageTooLong,
     /// The node has no view, or one without a quorum.
     NoQuorum,
-    /// That node is not in the view, or is this one.
+    /// The node named is not in the view, or is this node itself.
     NoSuchMember,
     /// The node is stopping, or a broken invariant has stopped it.
     Stopped,
@@ -40,12 +40,12 @@ macro_rules! counters {
         $vis enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
-            /// How many there are.
+            /// The number of counters.
             pub const COUNT: usize = [$($name::$variant,)*].len();
-            /// All of them, in the order of their numbers.
+            /// All counters, in the order of their numbers.
             pub const ALL: [$name; Self::COUNT] = [$($name::$variant,)*];
 
-            /// The name that operators see.
+            /// The name under which operators see it.
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)* }
             }
@@ -54,61 +54,61 @@ macro_rules! counters {
 }
 
 counters! {
-    /// What a node counts. Each refused datagram is counted under exactly one name.
+    /// What a node counts. It counts each datagram that it drops under exactly one name.
     pub enum Counter {
         /// Datagrams handed to the network, heartbeats and probes included.
         DatagramsSent = "datagrams_sent",
         /// Bytes of UDP payload handed to the network.
         BytesSent = "bytes_sent",
-        /// Datagrams that came in.
+        /// Datagrams received.
         DatagramsReceived = "datagrams_received",
         /// Heartbeats sent.
         HeartbeatsSent = "heartbeats_sent",
-        /// Heartbeats not sent, since this node hears nobody.
+        /// Heartbeats not sent because this node hears no other.
         HeartbeatsWithheld = "heartbeats_withheld",
-        /// Heartbeats that counted.
+        /// Heartbeats received from nodes that this node monitors.
         HeartbeatsReceived = "heartbeats_received",
         /// Probes sent.
         ProbesSent = "probes_sent",
         /// Probes answered.
         ProbesAnswered = "probes_answered",
-        /// Shorter than a header, or than its kind.
+        /// Dropped: shorter than a header, or than its kind asks for.
         DroppedShort = "dropped_short",
-        /// The length in the header is not the length that came.
+        /// Dropped: its length is not that in its header, or bytes are left behind its message.
         DroppedLength = "dropped_length",
-        /// Not our magic number.
+        /// Dropped: without the magic number.
         DroppedMagic = "dropped_magic",
-        /// A version this node does not speak.
+        /// Dropped: of a version that this node does not know.
         DroppedVersion = "dropped_version",
-        /// Another cluster's.
+        /// Dropped: from another cluster.
         DroppedCluster = "dropped_cluster",
-        /// An unknown kind.
+        /// Dropped: of an unknown kind.
         DroppedKind = "dropped_kind",
-        /// A count in the datagram is over its limit or does not fit its length.
+        /// Dropped: a count in it is above its limit or does not fit its length.
         DroppedCount = "dropped_count",
-        /// A value that cannot be (node 0, an unknown reason).
+        /// Dropped: a value in it is not allowed (node 0, an unknown reason).
         DroppedValue = "dropped_value",
-        /// Claims to come from this node.
+        /// Dropped: claims to come from this node.
         DroppedFromSelf = "dropped_from_self",
-        /// From a node that is not in the view.
+        /// Dropped: from a node that is not in the view.
         DroppedNonMember = "dropped_non_member",
-        /// From an earlier incarnation of a node.
+        /// Dropped: from an earlier incarnation of a node.
         DroppedStaleIncarnation = "dropped_stale_incarnation",
-        /// From another address than the member's.
+        /// Dropped: from an address other than the member's.
         DroppedWrongAddress = "dropped_wrong_address",
-        /// Belongs to another view.
+        /// Dropped: belongs to another view.
         DroppedOtherView = "dropped_other_view",
-        /// A copy of a datagram that came before, or older than the window of copies.
+        /// Dropped: received before, or older than the replay window.
         DroppedDuplicate = "dropped_duplicate",
-        /// A heartbeat of a member that this node does not watch.
+        /// Dropped: a heartbeat of a member that this node does not monitor.
         DroppedUnwatched = "dropped_unwatched",
-        /// Valid, but not awaited in the present state.
+        /// Dropped: valid, but not expected in the present state.
         DroppedUnexpected = "dropped_unexpected",
-        /// No room: a queue, a table or memory.
+        /// Dropped: a queue or table was full, or memory could not be allocated.
         DroppedNoRoom = "dropped_no_room",
-        /// A datagram that could not be sent because the transmit queue was full.
+        /// Datagrams not sent because the transmit queue was full.
         TransmitQueueFull = "transmit_queue_full",
-        /// Times that the heartbeat timer was late by more than the slack.
+        /// How often the heartbeat timer ran late by more than the slack.
         TimerLate = "timer_late",
         /// Suspicions raised.
         Suspicions = "suspicions",
@@ -126,7 +126,7 @@ counters! {
 }
 
 impl Counter {
-    /// Whether a datagram counted under this name could not be read.
+    /// Whether datagrams are counted under this name because they could not be read.
     pub const fn is_malformed(self) -> bool {
         matches!(
             self,
@@ -140,17 +140,17 @@ impl Counter {
 pub struct Counters([u64; Counter::COUNT]);
 
 impl Counters {
-    /// All zero.
+    /// Counts that are all zero.
     pub const fn new() -> Self {
         Self([0; Counter::COUNT])
     }
 
-    /// Counts one.
+    /// Count one.
     pub fn count(&mut self, counter: Counter) {
         self.add(counter, 1);
     }
 
-    /// Counts several.
+    /// Count several.
     pub fn add(&mut self, counter: Counter, amount: u64) {
         if let Some(value) = self.0.get_mut(counter as usize) {
             *value = value.wrapping_add(amount);
@@ -162,7 +162,7 @@ impl Counters {
         self.0.get(counter as usize).copied().unwrap_or(0)
     }
 
-    /// Adds all counts of `other`.
+    /// Add all counts of `other`.
     pub fn add_all(&mut self, other: &Counters) {
         for (value, more) in self.0.iter_mut().zip(other.0.iter()) {
             *value = value.wrapping_add(*more);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_two_are_added_name_by_name() {
+    fn the_counts_of_two_nodes_are_added_name_by_name() {
         let (mut one, mut other) = (Counters::new(), Counters::default());
         for counter in Counter::ALL {
             one.add(counter, counter as u64);

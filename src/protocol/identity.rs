@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names of things: nodes, their incarnations, their addresses, groups, members.
+//! Names of nodes, incarnations, addresses, views, groups and members.
 //!
-//! Newtypes without logic beyond ordering, so that a node number cannot be taken for a slot.
+//! Each is a type of its own, so that a node number cannot be taken for a slot.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::limits::GROUP_NAME_BYTES_MAX;
 
-/// The operator's number of a node, unique in a cluster. Zero is never a node.
+/// The number that an operator gives a node, unique in its cluster and never zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u16);
 
 impl NodeId {
-    /// A node number; `None` for zero.
+    /// The node with this number; `None` for zero.
     pub const fn new(number: u16) -> Option<Self> {
         if number == 0 {
             None
@@ -23,26 +23,26 @@ impl NodeId {
         }
     }
 
-    /// The number itself.
+    /// The node's number.
     pub const fn number(self) -> u16 {
         self.0
     }
 }
 
-/// Grows each time a node starts; a node that left never comes back under the same one.
+/// Grows each time a node starts. A node that left never returns under the same one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Incarnation(pub u64);
 
 /// One incarnation of one node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
-    /// Which node.
+    /// The node.
     pub node: NodeId,
-    /// Which of its incarnations.
+    /// The incarnation.
     pub incarnation: Incarnation,
 }
 
-/// Number of a cluster view or of a group view. Zero: none yet.
+/// The number of a cluster view or of a group view; zero means no view.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ViewNumber(pub u64);
 
@@ -53,35 +53,35 @@ impl ViewNumber {
     }
 }
 
-/// What a cluster view is called: its number, and who issued it.
+/// The name of a cluster view: its number, and the node that issued it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewName {
-    /// The view's number; zero: no view.
+    /// The view's number; zero means no view.
     pub number: ViewNumber,
-    /// Its issuer.
+    /// The node that issued it.
     pub issuer: NodeId,
 }
 
-/// A cluster view with all its members, as a number: two views, be they of the same name in different parts of a
+/// A hash of a cluster view's name and members. Two different views, also of the same name in different components of a
 /// cluster, have the same one in one of 2^64 cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ViewKey(pub u64);
 
-/// A view as the headers of datagrams show it.
+/// What the header of a datagram holds of its sender's view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct ViewMark {
-    /// Its number; zero: no view.
+    /// The view's number; zero means no view.
     pub number: ViewNumber,
-    /// A sign of what it has come of, in a partitionable cluster.
+    /// A hash of the first of the chain of views that led to it; it differs between the components of a cluster.
     pub lineage: u16,
 }
 
-/// A small number, from 1, that a member keeps for as long as it is a member.
+/// A small number, from 1, that a member has for as long as it is a member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);
 
-/// Where a node listens: an IPv6 address (IPv4 in its mapped form) and a UDP port.
+/// The address that a node listens at: an IPv6 address (or a mapped IPv4 address) and a UDP port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerAddress {
     /// The address, most significant octet first.
@@ -91,7 +91,7 @@ pub struct PeerAddress {
 }
 
 impl PeerAddress {
-    /// Takes the address of a socket; flow label and scope are not kept.
+    /// The address of a socket, without its flow label and scope.
     pub fn from_socket_address(address: SocketAddr) -> Self {
         let octets = match address.ip() {
             IpAddr::V4(four) => four.to_ipv6_mapped().octets(),
@@ -103,7 +103,7 @@ impl PeerAddress {
         }
     }
 
-    /// The address in the standard library's form, IPv4 if it is a mapped one.
+    /// The address in the standard library's form; IPv4 if it is a mapped IPv4 address.
     pub fn to_socket_address(self) -> SocketAddr {
         let six = Ipv6Addr::from(self.octets);
         let ip = match six.to_ipv4_mapped() {
@@ -114,7 +114,7 @@ impl PeerAddress {
     }
 }
 
-/// The name of a group as its users write it: 1 to [`GROUP_NAME_BYTES_MAX`] bytes, none of them zero.
+/// The name of a group, as its users write it: 1 to [`GROUP_NAME_BYTES_MAX`] bytes, none of them zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupName {
     bytes: [u8; GROUP_NAME_BYTES_MAX],
@@ -122,7 +122,7 @@ pub struct GroupName {
 }
 
 impl GroupName {
-    /// Checks and copies a name.
+    /// Check and copy a name; `None` if it is not allowed.
     pub fn new(name: &[u8]) -> Option<Self> {
         if name.is_empty() || name.contains(&0) {
             return None;
@@ -148,23 +148,23 @@ impl GroupName {
     }
 }
 
-/// The 64-bit FNV-1a hash of a group's name. A join carries the whole name, so that two names with
-/// one number are refused and not mixed up.
+/// The 64-bit FNV-1a hash of a group's name. A request to join a group also carries the name, so that of two names with
+/// the same hash the second is refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u64);
 
-/// One handle of one consumer on one node, unique during a node's incarnation.
+/// One handle of one consumer on one node, unique during the node's incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u32);
 
-/// One member of a group in one of its incarnations.
+/// One member of a group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId {
-    /// The node it lives on.
+    /// Its node.
     pub node: NodeId,
-    /// Which handle on that node.
+    /// Its handle on that node.
     pub endpoint: EndpointId,
-    /// The node's incarnation.
+    /// The incarnation of the node.
     pub incarnation: Incarnation,
 }
 
@@ -175,7 +175,7 @@ pub fn fnv1a_64(bytes: &[u8]) -> u64 {
     })
 }
 
-/// The cluster's name folded to the number that every datagram carries.
+/// The number that stands for a cluster's name in datagrams: its hash, folded.
 pub fn cluster_number(name: &[u8]) -> u32 {
     let hash = fnv1a_64(name);
     ((hash >> 32) as u32) ^ (hash as u32)
@@ -265,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn incarnations_are_ordered_by_node_then_by_incarnation() {
+    fn identities_are_ordered_by_node_and_then_by_incarnation() {
         assert!(identity_in(1, 9) < identity_in(2, 1));
         assert!(identity_in(2, 1) < identity_in(2, 2));
         assert!(identity_in(2, 2) == identity_in(2, 2));
     }
 
     #[test]
-    fn view_numbers_stop_at_the_last_one() {
+    fn view_numbers_saturate() {
         assert_eq!(ViewNumber(0).next(), ViewNumber(1));
         assert_eq!(ViewNumber(u64::MAX).next(), ViewNumber(u64::MAX));
     }
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_not_the_same_as_a_longer_one() {
+    fn a_name_differs_from_a_longer_one() {
         assert!(GroupName::new(b"a") != GroupName::new(b"aa"));
         assert!(GroupName::new(b"a") == GroupName::new(b"a"));
     }
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_both_families_survive_the_way_there_and_back() {
+    fn addresses_of_both_families_are_converted_and_back_without_loss() {
         let four = SocketAddr::from((Ipv4Addr::new(10, 1, 2, 3), 5407));
         let six = SocketAddr::from((Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 7), 1));
         for address in [four, six] {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the parts of a node put what is to leave it: datagrams and events, in bounded queues.
+//! The outbox of a node: bounded queues of the datagrams and events that leave it.
 //!
-//! Datagrams are encoded at once into a ring of bytes, so that a queued one costs only its own
-//! length. What does not fit is dropped and counted: it is as if the network had lost it, and every
-//! message that matters is sent again until it is answered. Events are never dropped: the parts ask
-//! for [`Outbox::event_room`] before they make progress that would need one.
+//! Datagrams are encoded at once into a ring of bytes, so that a queued datagram takes only its own length. The outbox
+//! drops and counts a datagram that does not fit, as if the network had lost it: a node sends every message that
+//! matters again until it is answered. It never drops events: membership and groups ask for [`Outbox::event_room`]
+//! before they make progress that needs one.
 
 use super::errors::{Counter, Counters};
 use super::identity::{Identity, PeerAddress, ViewMark};
@@ -17,7 +17,7 @@ use crate::platform::{report_broken_invariant, BoundedVec, OutOfMemory};
 /// Bytes before each queued datagram: address, port, length.
 const RECORD_HEAD_BYTES: usize = 20;
 
-/// The queues of what leaves a node.
+/// The queues of the datagrams and events that leave a node.
 #[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub struct Outbox {
     ring: BoundedVec<u8>,
@@ -25,7 +25,7 @@ pub struct Outbox {
     used: usize,
     scratch: BoundedVec<u8>,
     events: EventQueue,
-    /// What the node counts.
+    /// The counts of the node.
     pub counters: Counters,
     cluster: u32,
     own: Identity,
@@ -35,7 +35,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Empty queues. Allocates all they ever need.
+    /// Make empty queues. Allocates all that they ever need.
     pub fn new(own: Identity, cluster: u32) -> Result<Self, OutOfMemory> {
         let mut ring = BoundedVec::with_capacity(TRANSMIT_BYTES_MAX)?;
         while ring.extend_from_slice(&[0; 1024]).is_ok() {}
@@ -57,7 +57,7 @@ impl Outbox {
         })
     }
 
-    /// Whether an invariant of this node was found broken: it must not go on.
+    /// Whether an invariant of this node has broken: it must not go on.
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }
@@ -67,24 +67,23 @@ impl Outbox {
         self.is_broken = true;
     }
 
-    /// Who this node is in the headers from now on.
+    /// Name `own` as the sender in the headers from now on.
     pub fn set_identity(&mut self, own: Identity) {
         self.own = own;
         self.counter = 0;
     }
 
-    /// The view that headers name from now on.
+    /// Name `view` in the headers from now on.
     pub fn set_view(&mut self, view: ViewMark) {
         self.view = view;
     }
 
-    /// Bytes of datagrams that still fit, for those who can wait.
+    /// Bytes of datagrams that still fit, for senders that can wait.
     pub fn transmit_room(&self) -> usize {
         self.ring.len().saturating_sub(self.used)
     }
 
-    /// Queues one datagram to each of `to`, the same bytes for all.
-    /// What does not fit is dropped and counted.
+    /// Queue one datagram for each address of `to`, with the same bytes for all. Drop and count those that do not fit.
     pub fn send<'a>(
         &mut self,
         to: impl IntoIterator<Item = &'a PeerAddress>,
@@ -167,8 +166,8 @@ impl Outbox {
         self.used = self.used.saturating_sub(length);
     }
 
-    /// Moves the oldest datagram to `buffer`, which must hold [`DATAGRAM_BYTES_MAX`] bytes: one
-    /// that does not fit is lost.
+    /// Move the oldest datagram to `buffer`, which must hold [`DATAGRAM_BYTES_MAX`] bytes. If the datagram does not
+    /// fit, the node counts as broken.
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
         if self.used == 0 {
             return None;
@@ -200,26 +199,26 @@ impl Outbox {
         })
     }
 
-    /// Events that still fit.
+    /// How many events still fit.
     pub fn event_room(&self) -> usize {
         self.events.room()
     }
 
-    /// Queues an event. The caller has asked for room, or the event is one of the few that are
-    /// bounded by the size of a view, for which room is kept.
+    /// Queue an event. The caller has asked for room, or the event is of the membership: the size of a view bounds how
+    /// many there are of these, and room is kept for them.
     pub fn event(&mut self, event: Event) {
         if self.events.push(event).is_err() {
             self.report_broken("the event queue is full");
         }
     }
 
-    /// The oldest event.
+    /// Remove and return the oldest event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop()
     }
 }
 
-/// A queue of events in a ring of places.
+/// A queue of events in a ring.
 #[cfg_attr(kcgcs_exploration, derive(Clone))]
 struct EventQueue {
     places: BoundedVec<Option<Event>>,
@@ -329,9 +328,9 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_of_all_lengths_cross_the_end_of_the_ring_whole() -> TestResult {
+    fn datagrams_of_all_lengths_wrap_around_the_ring_unchanged() -> TestResult {
         let mut outbox = outbox()?;
-        // Three always wait, so that the end of the ring falls on each field in turn.
+        // Three datagrams always wait, so that the end of the ring falls on each field in turn.
         const WAITING: usize = 3;
         let length = |number: usize| (number * 7) % (BODY_MAX + 1);
         for number in 0..4 * BODY_MAX {
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_counted_and_the_rest_stays_whole() -> TestResult {
+    fn a_datagram_that_does_not_fit_is_dropped_and_counted() -> TestResult {
         let mut outbox = outbox()?;
         let record = RECORD_HEAD_BYTES + DATAGRAM_BYTES_MAX;
         let fits = TRANSMIT_BYTES_MAX / record;
@@ -361,7 +360,7 @@ mod tests {
         }
         assert_eq!(outbox.counters.value(Counter::TransmitQueueFull), 3);
         assert_eq!(outbox.transmit_room(), TRANSMIT_BYTES_MAX - fits * record);
-        // A shorter one may still fit, also to the last byte.
+        // A shorter datagram still fits, to the last byte.
         let room = outbox.transmit_room();
         send(
             &mut outbox,
@@ -396,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_name_the_sender_its_view_and_a_counter_that_grows() -> TestResult {
+    fn headers_hold_the_sender_its_view_and_a_growing_counter() -> TestResult {
         let mut outbox = outbox()?;
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         let mut next = |outbox: &mut Outbox| {
@@ -414,7 +413,7 @@ mod tests {
         outbox.set_view(view);
         let second = next(&mut outbox)?;
         assert_eq!((second.view, second.counter), (ViewNumber(7), 2));
-        // Another incarnation counts from the start: its receivers know it as another sender.
+        // A new incarnation counts from the start: its receivers know it as another sender.
         outbox.set_identity(identity_in(1, 2));
         let third = next(&mut outbox)?;
         assert_eq!((third.sender, third.counter), (identity_in(1, 2), 1));
@@ -435,17 +434,17 @@ mod tests {
     }
 
     #[test]
-    fn events_come_out_in_order_round_and_round() -> TestResult {
+    fn events_are_polled_in_order_around_the_ring() -> TestResult {
         let mut outbox = outbox()?;
-        let mut told = 0;
+        let mut queued = 0;
         let mut polled = 0;
         assert_eq!(outbox.event_room(), EVENT_QUEUE_MAX);
         assert!(outbox.poll_event().is_none());
         for batch in [1, EVENT_QUEUE_MAX, 3, EVENT_QUEUE_MAX - 1, EVENT_QUEUE_MAX] {
             for _ in 0..batch {
-                told += 1;
+                queued += 1;
                 outbox.event(Event::ClusterView {
-                    number: ViewNumber(told),
+                    number: ViewNumber(queued),
                 });
             }
             assert_eq!(outbox.event_room(), EVENT_QUEUE_MAX - batch);
@@ -453,14 +452,14 @@ mod tests {
                 polled += 1;
                 assert_eq!(number.0, polled);
             }
-            assert_eq!(polled, told);
+            assert_eq!(polled, queued);
             assert_eq!(outbox.event_room(), EVENT_QUEUE_MAX);
         }
         Ok(())
     }
 
     #[test]
-    fn a_full_queue_of_events_hands_the_next_one_back() -> TestResult {
+    fn a_full_queue_of_events_returns_the_next_one() -> TestResult {
         let mut events = EventQueue::new()?;
         for _ in 0..EVENT_QUEUE_MAX {
             events.push(Event::QuorumLost).map_err(|_| Unexpected)?;

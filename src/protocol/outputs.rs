@@ -1,64 +1,64 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What leaves a node: datagrams to send, events to tell, deadlines to be woken at.
+//! Outputs of a node: datagrams to send, events for consumers and operators, deadlines at which to wake it.
 //!
-//! The shell polls them until they are empty after every input (see [`super::node::Node`]).
+//! The shell polls them after every input until they are empty (see [`super::node::Node`]).
 
 use super::group_view::SharedGroupView;
 use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewNumber};
 pub use super::view::ChangeReason;
 use crate::platform::{BoundedVec, Shared};
 
-/// A datagram to be sent; its bytes were written to the buffer that the caller lent.
+/// A datagram to send; its bytes are in the caller's buffer.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to.
+    /// The receiver's address.
     pub to: PeerAddress,
-    /// How many bytes of the buffer are the datagram.
+    /// The number of bytes of the buffer that are the datagram.
     pub length: usize,
 }
 
-/// Why the node wants to be woken.
+/// Why the node asks to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadlineReason {
     /// Look for a cluster again, or form one.
     Formation,
-    /// Changes were collected long enough: propose them.
+    /// Propose the changes that were collected.
     Batching,
-    /// Somebody has not answered a message of the membership protocol.
+    /// A node has not answered a message of the membership protocol.
     MembershipRetransmit,
     /// The coordinator before this one has not acted.
     Takeover,
-    /// An accusation was neither confirmed nor contradicted.
+    /// An accusation was neither confirmed nor contradicted in time.
     Confirmation,
-    /// The quorum counts as lost from then on, or the view without one is given up.
+    /// The quorum counts as lost from then on, or the node gives up its view without one.
     Blocked,
-    /// Views are pinned until then, or that is to be told again.
+    /// A pin ends, or its reminder is due.
     Pinned,
-    /// A group waits for an answer, or owes one.
+    /// A group sends something again, or owes an answer.
     Group,
 }
 
 /// The bytes of one message.
 pub type Payload = Shared<BoundedVec<u8>>;
 
-/// How messages of a group are ordered. `Fifo` and `Causal` are carried out as `Agreed`, which is
-/// stronger.
+/// The order in which members deliver the messages of a group. `Fifo` and `Causal` are implemented as `Agreed`, which
+/// is stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Messages of one sender in the order they were sent.
+    /// The messages of one sender in the order in which it sent them.
     Fifo,
-    /// A message after all that its sender had delivered.
+    /// A message after all messages that its sender had delivered before it.
     Causal,
-    /// One order for all messages, the same at every member.
+    /// All messages in one order, the same at every member.
     Agreed,
 }
 
-/// Why a cluster does not let a node in.
+/// Why a cluster does not admit a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// Another node that is alive has this number, at another address.
+    /// A node that is alive, at another address, has this number.
     DuplicateNodeId,
     /// The heartbeat interval differs.
     HeartbeatInterval,
@@ -68,84 +68,84 @@ pub enum RefusalReason {
     Confirmations,
     /// The number of coordinators differs.
     Coordinators,
-    /// What becomes of two equal halves differs.
+    /// The setting `even_split` differs.
     EvenSplit,
-    /// Whether parts without a quorum go on differs.
+    /// The setting `partitionable` differs.
     Partitionable,
     /// The view is full.
     ViewFull,
-    /// The other one finds silence out in another way.
+    /// The scheme of the failure detector differs.
     Detector,
 }
 
-/// Something that happened, in the order it happened.
+/// What has happened, in the order in which it did.
 #[derive(Debug)]
 #[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub enum Event {
-    /// A cluster view was installed: `Node::view` has the members.
-    /// For each change an [`Event::ViewChange`] precedes it.
+    /// The node installed a cluster view; `Node::view` has the members. One [`Event::ViewChange`] for each change
+    /// precedes it.
     ClusterView {
         /// The view's number.
         number: ViewNumber,
     },
     /// One difference between the last view and the one whose [`Event::ClusterView`] follows.
     ViewChange {
-        /// Who came or went.
+        /// The node that joined or left.
         subject: Identity,
         /// Why.
         reason: ChangeReason,
     },
-    /// This node hears nothing of a node that it watches, and probes it.
+    /// This node does not hear a node that it monitors, and probes it.
     Suspected {
         /// The silent node.
         subject: Identity,
-        /// Milliseconds since it was last heard.
+        /// Milliseconds since this node last heard it.
         silence_ms: u64,
     },
-    /// A suspected node was heard again.
+    /// This node hears a suspected node again.
     Unsuspected {
         /// The node.
         subject: Identity,
     },
-    /// Probes were not answered either: this node accuses the silent one before the coordinators.
+    /// The silent node did not answer probes either: this node accuses it at the coordinators.
     Accused {
         /// The silent node.
         subject: Identity,
-        /// Milliseconds since it was last heard.
+        /// Milliseconds since this node last heard it.
         silence_ms: u64,
     },
-    /// A node that this one accuses is heard by another member: the link from it to this node does not
-    /// work, and it stays.
+    /// Another member hears a node that this one accuses: the link from it to this node does not work, and it stays in
+    /// the view.
     Contradicted {
-        /// The node that is not heard here.
+        /// The accused node.
         subject: Identity,
-        /// Who hears it.
+        /// The member that hears it.
         by: Identity,
     },
-    /// A coordinator (maybe this one) asks for the next view; groups stop sending until it is there.
+    /// A coordinator (maybe this node) prepares the next view; groups do not send until it is installed.
     Prepare {
-        /// Number of the view to come.
+        /// The number of the next view.
         number: ViewNumber,
     },
-    /// This node sees no quorum of its view: sends are refused until it does.
+    /// This node does not hear a quorum of its view: it refuses to send until it does.
     QuorumLost,
-    /// The quorum is back.
+    /// This node hears a quorum of its view again.
     QuorumRegained,
-    /// The cluster went on without this node. It has no view any more, its incarnation is the new
-    /// one given here, and it looks for the cluster again. All its group members got an empty view.
+    /// The cluster excluded this node. It has no view now; it looks for the cluster again, under the new incarnation
+    /// given here. All its group members got an empty view.
     Excluded {
         /// The number of a view that does not have this node.
         later_view: ViewNumber,
-        /// The incarnation that the node goes on under.
+        /// The node's new incarnation.
         incarnation: u64,
     },
-    /// The handler of this node's fence gate is to see to it that a failed node can do no harm any more;
-    /// `Node::answer_fence` is wanted. Told again a while after it has failed.
+    /// The handler of this node's fence gate must fence a failed node, so that it can do no harm any more, and answer
+    /// with `Node::answer_fence`. If the handler fails, the event is repeated after a while.
     FenceWanted {
         /// The failed node.
         subject: Identity,
     },
-    /// The handler did not do so in time: the view goes on without that.
+    /// The handler did not fence the node in time: the view change goes on without.
     FenceTimedOut {
         /// The failed node.
         subject: Identity,
@@ -154,97 +154,97 @@ pub enum Event {
     FenceAwaited {
         /// The failed node.
         subject: Identity,
-        /// Whose handler it is.
+        /// The node whose handler it is.
         by: Identity,
     },
-    /// An administrator has put this node out: it is gone, as after [`Event::Left`], until it is started
-    /// anew. All its group members got an empty view.
+    /// An administrator evicted this node. It is gone, as after [`Event::Left`], until it is restarted. All its group
+    /// members got an empty view.
     Evicted {
         /// The number of the view that does not have this node.
         later_view: ViewNumber,
     },
-    /// No view is agreed on for a while: an administrator works on the cluster. Told again when that is
-    /// prolonged or shortened.
+    /// The view is pinned: no other is agreed on for a while, since an administrator works on the cluster. Repeated
+    /// when the pin is prolonged or shortened.
     Pinned {
-        /// The node at which that was said.
+        /// The node at which the administrator pinned it.
         by: NodeId,
-        /// For how many milliseconds from now on.
+        /// Milliseconds from now until the pin ends.
         span_ms: u64,
     },
-    /// Views are agreed on again.
+    /// The pin has ended: views are agreed on again.
     Unpinned,
-    /// The cluster does not let this node in.
+    /// The cluster does not admit this node.
     Refused {
-        /// Who said so.
+        /// The member that refused it.
         by: PeerAddress,
         /// Why.
         reason: RefusalReason,
     },
-    /// This node has refused another one that wanted to join.
+    /// This node has refused another node that asked to join.
     RefusedOther {
-        /// Who was refused.
+        /// The node refused.
         subject: Identity,
-        /// Where it is.
+        /// Its address.
         address: PeerAddress,
         /// Why.
         reason: RefusalReason,
     },
-    /// The cluster has let this node go, or there was nobody to ask: it may be stopped.
+    /// This node has left the cluster, or found no member to ask: it may be stopped.
     Left,
-    /// A view of a group for one member on this node. No members: the member is out, for good if
-    /// [`Event::GroupClosed`] follows, else until it has joined again by itself.
+    /// A view of a group for one member on this node. A view without members means that the member is out: for good if
+    /// [`Event::GroupClosed`] follows, otherwise until it has rejoined, which it does by itself.
     GroupView {
-        /// Whose callback to call.
+        /// The endpoint whose callback to call.
         endpoint: EndpointId,
         /// The view.
         view: SharedGroupView,
     },
-    /// The group's view is about to change: what is submitted from now on belongs to the next one.
+    /// The group's view is about to change: messages submitted from now on belong to the next one.
     Block {
-        /// Whose callback to call.
+        /// The endpoint whose callback to call.
         endpoint: EndpointId,
     },
     /// A message for one member on this node.
     Deliver {
-        /// Whose callback to call.
+        /// The endpoint whose callback to call.
         endpoint: EndpointId,
-        /// Who sent it.
+        /// The member that sent it.
         sender: MemberId,
         /// The sender's number of the message, from 1.
         sequence: u64,
-        /// The order it was sent with.
+        /// The order that the sender asked for.
         order: Order,
-        /// The number of the group view it was sent and is delivered in.
+        /// The number of the group view in which it was sent and is delivered.
         view: ViewNumber,
         /// The bytes.
         payload: Payload,
     },
-    /// A submitted message has become part of a view and was sent.
+    /// A submitted message now belongs to a view and was sent.
     Sent {
-        /// Who sent it.
+        /// The endpoint that submitted it.
         endpoint: EndpointId,
         /// Its number, from 1.
         sequence: u64,
-        /// The order it was sent with.
+        /// The order that the sender asked for.
         order: Order,
-        /// The number of the group view it belongs to.
+        /// The number of the group view that it belongs to.
         view: ViewNumber,
         /// The bytes.
         payload: Payload,
     },
     /// There is room again after [`super::errors::CommandError::WindowFull`].
     Writable {
-        /// Whose callback to call.
+        /// The endpoint whose callback to call.
         endpoint: EndpointId,
     },
-    /// The member has left; nothing follows for this endpoint.
+    /// The member has left; no event follows for this endpoint.
     GroupLeft {
-        /// Who left.
+        /// The endpoint that left.
         endpoint: EndpointId,
     },
-    /// The member was put out by force (the node stops): nothing follows for this endpoint.
+    /// The membership was ended by force, since the node stops; no event follows for this endpoint.
     GroupClosed {
-        /// Who is out.
+        /// The endpoint.
         endpoint: EndpointId,
     },
 }

@@ -2,9 +2,9 @@
 
 //! Seeded random numbers: SplitMix64 (Steele, Lea and Flood, 2014).
 //!
-//! Used to spread retries and to place rings. Not for secrets.
+//! They spread retries and place nodes on rings. They are not for secrets.
 
-/// A generator whose whole output follows from its seed.
+/// A generator whose output follows from its seed.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct Random(u64);
@@ -15,21 +15,21 @@ impl Random {
         Self(seed)
     }
 
-    /// The next number, uniform over all of `u64`.
+    /// Return the next number, uniform over all of `u64`.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0)
     }
 
-    /// A number from `0` to `bound - 1`; zero if `bound` is zero.
+    /// Return a number from `0` to `bound - 1`; zero if `bound` is zero.
     ///
-    /// The slight bias of the remainder does not matter for any use here.
+    /// The slight bias of the remainder does not matter here.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next_u64().checked_rem(bound).unwrap_or(0)
     }
 }
 
-/// Spreads the bits of `value`: the finalizer of SplitMix64, also used as a hash of small keys.
+/// Mix the bits of `value` with the finalizer of SplitMix64, which also serves as a hash of small keys.
 pub const fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_are_those_of_the_published_generator() {
+    fn the_generator_gives_the_published_numbers() {
         let mut random = Random::new(1_234_567);
         assert_eq!(random.next_u64(), 6_457_827_717_110_365_317);
         assert_eq!(random.next_u64(), 3_203_168_211_198_807_973);
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_below_a_bound_is_below_it() {
+    fn a_bounded_number_is_below_its_bound() {
         for bound in [1, 2, 3, 10, 1 << 32, u64::MAX] {
             let mut random = Random::new(bound);
             for _ in 0..100 {

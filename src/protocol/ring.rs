@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who watches whom: K rings over a view's members. Pure functions of the list of members.
+//! Which nodes monitor which: K rings over the members of a view, as in Rapid (Suresh et al., 2018). The edges follow
+//! from the list of members alone.
 //!
-//! Ring 0 is the order of node ids, the ring of the original paper. The others are orders by a hash
-//! of the node id and the ring's number, so that neighbours on one ring are not neighbours on the
-//! next, and a member that comes or goes changes few edges. Where two rings would give a node the
-//! same successor, the later ring exchanges it for the one after, so that a node has as many
-//! watchers as there are rings wherever that can be had cheaply. With at most K+1 members everybody
-//! watches everybody.
+//! Each node monitors its predecessors on the rings. Ring 0 is the order of node ids, the ring of the original paper.
+//! The others are ordered by a hash of the node id and the ring's number, so that neighbours on one ring are not
+//! neighbours on the next, and a member that joins or leaves changes few edges. If two rings would give a node the same
+//! successor, the later ring exchanges it for the one after, so that a node has as many monitors as there are rings
+//! wherever that is cheap. With at most K+1 members every node monitors every other.
 
 use super::limits::{NODES_MAX, RINGS_MAX};
 use super::random::mix;
@@ -19,15 +19,15 @@ use crate::platform::{BoundedVec, OutOfMemory};
 pub struct Rings {
     members: usize,
     rings: usize,
-    /// For each ring one after the other: the successor of each position.
+    /// The successor of each position, ring after ring.
     successors: BoundedVec<u16>,
-    /// The same for predecessors.
+    /// The predecessor of each position, ring after ring.
     predecessors: BoundedVec<u16>,
     order: BoundedVec<(u64, u16)>,
 }
 
 impl Rings {
-    /// No edges. Allocates room for the largest view.
+    /// Make rings without edges. Allocates room for the largest view.
     pub fn new() -> Result<Self, OutOfMemory> {
         Ok(Self {
             members: 0,
@@ -38,17 +38,17 @@ impl Rings {
         })
     }
 
-    /// Places `members` on `rings` rings.
+    /// Place `members` on `rings` rings.
     pub fn place(&mut self, members: &[MemberRecord], rings: u32) {
         let count = members.len();
         self.members = count;
         self.successors.clear();
         self.predecessors.clear();
         self.rings = (rings as usize).min(RINGS_MAX).min(count.saturating_sub(1));
-        let everybody = count <= (rings as usize).saturating_add(1);
+        let is_complete = count <= (rings as usize).saturating_add(1);
         for ring in 0..self.rings {
-            if everybody {
-                // Ring `r` has the edges to the member `r + 1` places further on.
+            if is_complete {
+                // On ring `r` the successor is the member `r + 1` positions further on.
                 self.place_shifted(ring.saturating_add(1));
             } else {
                 self.place_hashed(members, ring);
@@ -94,7 +94,7 @@ impl Rings {
             let _ = self.order.push((key, u16::try_from(position).unwrap_or(0)));
         }
         self.order.as_mut_slice().sort_unstable();
-        self.part_repeated_neighbours();
+        self.separate_repeated_neighbours();
         for _ in 0..self.members {
             self.push_edge(0, 0);
         }
@@ -123,10 +123,10 @@ impl Rings {
         }
     }
 
-    /// Where an earlier ring has the edge from a place to the next already, takes the one after as
-    /// the next. That leaves the last edges of the ring: for these any exchange is taken that leaves
-    /// fewer of them. With few nodes and many rings some stay.
-    fn part_repeated_neighbours(&mut self) {
+    /// Exchange nodes on a ring so that it repeats no edge of an earlier ring. If the edge from a place to the next is
+    /// a repeated one, take the next place whose edge is not. That leaves the last edges of the ring: for these, take
+    /// any exchange after which fewer edges are repeated. With few nodes and many rings some stay.
+    fn separate_repeated_neighbours(&mut self) {
         let count = self.order.len();
         for place in 0..count.saturating_sub(2) {
             let next = place.saturating_add(1);
@@ -160,14 +160,14 @@ impl Rings {
         }
     }
 
-    /// How many of the two edges at a place earlier rings have already.
+    /// How many of the two edges at a place are on an earlier ring.
     fn repeated_at(&self, place: usize) -> usize {
         let count = self.order.len();
         let before = place.checked_sub(1).unwrap_or(count.saturating_sub(1));
         usize::from(self.is_repeated(before)).saturating_add(usize::from(self.is_repeated(place)))
     }
 
-    /// Whether an earlier ring has the edge from this place to the next already.
+    /// Whether the edge from this place to the next is on an earlier ring.
     fn is_repeated(&self, place: usize) -> bool {
         let next = place.saturating_add(1).checked_rem(self.order.len());
         match (
@@ -185,13 +185,12 @@ impl Rings {
             .any(|ring| ring.get(usize::from(from)) == Some(&to))
     }
 
-    /// The positions that get heartbeats from `position` (and watch it), ring by ring; one may come
-    /// twice.
+    /// The positions that monitor `position`, and to which it sends heartbeats, ring by ring. One may come twice.
     pub fn successors(&self, position: usize) -> impl Iterator<Item = usize> + '_ {
         Self::edges(&self.successors, self.members, position)
     }
 
-    /// The positions that `position` watches, ring by ring; one may come twice.
+    /// The positions that `position` monitors, ring by ring. One may come twice.
     pub fn predecessors(&self, position: usize) -> impl Iterator<Item = usize> + '_ {
         Self::edges(&self.predecessors, self.members, position)
     }
@@ -221,21 +220,21 @@ mod tests {
         Ok(rings)
     }
 
-    /// The watchers of a position, each as one bit.
-    fn watchers(rings: &Rings, position: usize) -> u64 {
+    /// The monitors of a position, each as one bit.
+    fn monitors(rings: &Rings, position: usize) -> u64 {
         rings
             .successors(position)
             .fold(0, |set, watcher| set | 1 << watcher)
     }
 
     #[test]
-    fn few_nodes_all_watch_each_other() -> TestResult {
+    fn few_nodes_all_monitor_each_other() -> TestResult {
         for wanted in 1..=RINGS_MAX as u32 {
             for nodes in 1..=wanted as u16 + 1 {
                 let rings = rings(nodes, wanted)?;
                 for position in 0..usize::from(nodes) {
                     let others = ((1 << nodes) - 1) & !(1 << position);
-                    assert_eq!(watchers(&rings, position), others);
+                    assert_eq!(monitors(&rings, position), others);
                     assert_eq!(rings.successors(position).count(), usize::from(nodes) - 1);
                 }
             }
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_watches_those_that_send_to_it_and_never_itself() -> TestResult {
+    fn a_node_monitors_the_nodes_that_send_to_it_and_never_itself() -> TestResult {
         for wanted in 1..=RINGS_MAX as u32 {
             for nodes in 1..=64 {
                 let rings = rings(nodes, wanted)?;
@@ -275,8 +274,8 @@ mod tests {
     }
 
     #[test]
-    fn each_ring_goes_once_round_all_nodes() -> TestResult {
-        // Where everybody watches everybody the edges need not be rings.
+    fn each_ring_passes_every_node_once() -> TestResult {
+        // Where every node monitors every other the edges need not be rings.
         for nodes in 5..=64 {
             let rings = rings(nodes, 3)?;
             for ring in 0..3 {
@@ -294,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn each_node_has_as_many_watchers_as_there_are_rings() -> TestResult {
+    fn each_node_has_as_many_monitors_as_there_are_rings() -> TestResult {
         for wanted in [1, 2, 3, 5] {
             for nodes in 1..=64 {
                 let rings = rings(nodes, wanted)?;
                 let expected = wanted.min(u32::from(nodes) - 1);
                 for position in 0..usize::from(nodes) {
-                    assert_eq!(watchers(&rings, position).count_ones(), expected);
+                    assert_eq!(monitors(&rings, position).count_ones(), expected);
                 }
             }
         }
@@ -308,13 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn with_many_rings_a_node_lacks_at_most_one_watcher() -> TestResult {
+    fn with_many_rings_a_node_lacks_at_most_one_monitor() -> TestResult {
         for wanted in [4, 6, 7, 8] {
             for nodes in 1..=64 {
                 let rings = rings(nodes, wanted)?;
                 let expected = wanted.min(u32::from(nodes) - 1);
                 for position in 0..usize::from(nodes) {
-                    assert!(watchers(&rings, position).count_ones() + 1 >= expected);
+                    assert!(monitors(&rings, position).count_ones() + 1 >= expected);
                 }
             }
         }
@@ -322,16 +321,15 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_that_die_together_are_watched_by_others() -> TestResult {
-        // Three in a row on the ring of node ids: that ring alone would leave two of them to
-        // each other.
+    fn neighbours_that_crash_together_have_other_monitors() -> TestResult {
+        // Three in a row on the ring of node ids: on that ring alone, two of them have no monitor but each other.
         for nodes in 7..=64_u32 {
             let rings = rings(nodes as u16, 3)?;
             for first in 0..nodes {
                 let dead = (0..3).fold(0_u64, |set, step| set | 1 << ((first + step) % nodes));
                 for step in 0..3 {
                     let position = (first + step) % nodes;
-                    assert!(watchers(&rings, position as usize) & !dead != 0);
+                    assert!(monitors(&rings, position as usize) & !dead != 0);
                 }
             }
         }
@@ -351,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_neighbours_in_an_empty_view_or_alone() -> TestResult {
+    fn a_node_alone_has_no_neighbours() -> TestResult {
         let mut rings = rings(64, 3)?;
         rings.place(&[], 3);
         assert_eq!(rings.successors(0).count(), 0);

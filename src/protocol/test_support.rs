@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Nodes, addresses, members and views that the unit tests of several files use. The tests run under
-//! cargo and, as KUnit suites, in the kernel: nothing here panics.
+//! Nodes, addresses, members and views for the unit tests of several files. The tests run under cargo and, as KUnit
+//! suites, in the kernel: nothing here panics.
 
 use super::configuration::ConfigurationError;
 use super::errors::Counter;
@@ -12,7 +12,7 @@ use super::view::{ClusterView, MemberRecord};
 use super::wire::{Decode, Encode, Writer};
 use crate::platform::OutOfMemory;
 
-/// Something that a test takes for granted is not so: the test fails.
+/// An assumption of a test does not hold: the test fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unexpected;
 
@@ -65,7 +65,7 @@ pub(crate) const fn identity_in(number: u16, incarnation: u64) -> Identity {
     }
 }
 
-/// Where a node listens; the order of addresses is that of nodes.
+/// The address of a node. Addresses have the order of their nodes.
 pub(crate) const fn address(number: u16) -> PeerAddress {
     let [high, low] = number.to_be_bytes();
     PeerAddress {
@@ -83,7 +83,7 @@ pub(crate) const fn member(number: u16) -> MemberRecord {
     }
 }
 
-/// A view of the first incarnations of some nodes; nobody reports.
+/// A view of the first incarnations of some nodes, none of which is a reporter.
 pub(crate) fn view(numbers: impl IntoIterator<Item = u16>) -> Result<ClusterView, Unexpected> {
     let mut view = ClusterView::empty(node(1))?;
     for number in numbers {
@@ -93,12 +93,12 @@ pub(crate) fn view(numbers: impl IntoIterator<Item = u16>) -> Result<ClusterView
     Ok(view)
 }
 
-/// So many milliseconds after the start of the clock.
+/// The moment this many milliseconds after the start of the clock.
 pub(crate) const fn at(milliseconds: u64) -> Instant {
     Instant::ZERO.after(span(milliseconds))
 }
 
-/// So many milliseconds.
+/// A span of milliseconds.
 pub(crate) const fn span(milliseconds: u64) -> Duration {
     Duration::from_milliseconds(milliseconds)
 }
@@ -108,7 +108,7 @@ pub(crate) fn outbox() -> Result<Outbox, Unexpected> {
     Ok(Outbox::new(identity(1), CLUSTER)?)
 }
 
-/// Writes a body to the front of `buffer`.
+/// Write a body to the front of `buffer`.
 pub(crate) fn written(
     buffer: &mut [u8],
     write: impl FnOnce(&mut Writer<'_>) -> Option<()>,
@@ -119,8 +119,8 @@ pub(crate) fn written(
     buffer.get(..length).ok_or(Unexpected)
 }
 
-/// The first length other than its own at which a body is taken: one that was cut off anywhere, or
-/// has a byte too many. `None` is what should be.
+/// The first length other than its own at which `is_taken` takes a body that was cut off or has a byte too many. `None`
+/// is what should be.
 pub(crate) fn wrong_length_taken(body: &[u8], is_taken: impl Fn(&[u8]) -> bool) -> Option<usize> {
     let mut longer = [0; 1500];
     longer.get_mut(..body.len())?.copy_from_slice(body);

@@ -2,12 +2,12 @@
 
 //! Points in time and spans of time, in nanoseconds of one monotonic clock.
 //!
-//! The core never asks for the time: it is told. All arithmetic saturates, so that no input can
-//! make it overflow.
+//! The protocol never reads a clock: the caller passes the time with each input. All arithmetic saturates, so that no
+//! input makes it overflow.
 
 use core::fmt;
 
-/// A point in time: nanoseconds since a moment that the caller chose.
+/// A point in time: nanoseconds since a moment that the caller chooses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Instant(u64);
 
@@ -17,7 +17,7 @@ pub struct Instant(u64);
 pub struct Duration(u64);
 
 impl Instant {
-    /// The first moment of the clock.
+    /// The clock's first moment.
     pub const ZERO: Instant = Instant(0);
 
     /// A moment `nanoseconds` after the clock's first.
@@ -30,12 +30,12 @@ impl Instant {
         self.0
     }
 
-    /// This moment moved into the future.
+    /// The moment that is `span` later.
     pub const fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.0))
     }
 
-    /// The time that has gone by since `earlier`; zero if `earlier` is later.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration(self.0.saturating_sub(earlier.0))
     }
@@ -75,12 +75,12 @@ impl Duration {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// The span taken `factor` times.
+    /// The span multiplied by `factor`.
     pub const fn times(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))
     }
 
-    /// The span split into `parts`; a division by zero gives the span itself.
+    /// The span divided by `parts`, rounded down; the span itself if `parts` is zero.
     pub const fn divided_by(self, parts: u64) -> Self {
         match self.0.checked_div(parts) {
             Some(part) => Self(part),
@@ -91,7 +91,7 @@ impl Duration {
 
 #[cfg(kcgcs_exploration)]
 impl core::hash::Hash for Instant {
-    /// The only value of 128 bits: whoever hashes may count moments from one of its own.
+    /// Hash as 128 bits, as nothing else is, so that a hasher can tell moments and count them from one of its own.
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
         state.write_u128(self.0.into());
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_what_they_say() {
+    fn a_millisecond_is_a_thousand_microseconds() {
         let span = Duration::from_milliseconds(3);
         assert_eq!(span, Duration::from_microseconds(3_000));
         assert_eq!(span.as_nanoseconds(), 3_000_000);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_split_rounding_down_and_never_by_zero() {
+    fn a_divided_span_is_rounded_down_and_division_by_zero_leaves_it() {
         let span = Duration::from_nanoseconds(10);
         assert_eq!(span.divided_by(3), Duration::from_nanoseconds(3));
         assert_eq!(span.divided_by(11), Duration::ZERO);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn time_since_a_later_moment_is_none() {
+    fn no_time_has_passed_since_a_later_moment() {
         let (early, late) = (Instant::from_nanoseconds(5), Instant::from_nanoseconds(7));
         assert_eq!(late.since(early), Duration::from_nanoseconds(2));
         assert_eq!(early.since(late), Duration::ZERO);

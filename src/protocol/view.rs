@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A cluster view: the numbered, agreed list of nodes, and what follows from it alone: who
-//! coordinates, and what a quorum is.
+//! Cluster views: the numbered, agreed lists of nodes, and what follows from them alone: the coordinators and the
+//! quorum.
 //!
-//! Coordinators are spread evenly over the ring of node ids. Each has an arc of it, from its own
-//! place up to the next coordinator's, and collects what happens to the nodes of its arc.
+//! Coordinators are spread evenly over the ring of node ids. Each has an arc of the ring, from its own position up to
+//! the next coordinator's, and collects the joins, leaves and failures of the nodes of its arc.
 
 use super::identity::{Identity, NodeId, PeerAddress, Slot, ViewKey, ViewName, ViewNumber};
 use super::limits::NODES_MAX;
@@ -15,9 +15,9 @@ use crate::platform::{BoundedVec, OutOfMemory};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct MemberRecord {
-    /// Which node, in which incarnation.
+    /// The node and its incarnation.
     pub identity: Identity,
-    /// Where it listens.
+    /// The address that it listens at.
     pub address: PeerAddress,
     /// Its small stable number, from 1.
     pub slot: Slot,
@@ -45,22 +45,22 @@ pub enum ChangeReason {
 #[derive(Debug)]
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub struct ClusterView {
-    /// Grows with each view; zero while the list is being made.
+    /// The view's number; it grows with each view and is zero while the list is being made.
     pub number: ViewNumber,
-    /// The coordinator that issued it: with `number` it names the view.
+    /// The coordinator that issued it; with `number` it names the view.
     pub issuer: NodeId,
-    /// Whether it is of the one chain of views of which each was decided by a quorum of the one before it. Always,
-    /// but in a partitionable cluster.
+    /// Whether it belongs to the one chain of views in which a quorum of each decided the next. It always does, except
+    /// in a partitionable cluster.
     pub is_primary: bool,
-    /// The view that nodes without one have formed, and that this one has come of by changes: a node of a part that
-    /// finds itself in the view of another one was let in there before it came to its own.
+    /// The first view of the chain that led to this one; nodes without a view formed it. If a node finds itself in a
+    /// view of another origin than its own view's, that view's component admitted it before it came to its own.
     pub origin: ViewName,
     members: BoundedVec<MemberRecord>,
     reporters: BoundedVec<bool>,
 }
 
 impl ClusterView {
-    /// A view without members, with room for as many as a view may have.
+    /// Make a view without members. Allocates room for as many as a view may have.
     pub fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
         // INVARIANT: both lists are empty.
         Ok(Self {
@@ -76,7 +76,7 @@ impl ClusterView {
         })
     }
 
-    /// What it is called.
+    /// The view's name.
     pub fn name(&self) -> ViewName {
         ViewName {
             number: self.number,
@@ -84,14 +84,13 @@ impl ClusterView {
         }
     }
 
-    /// A sign of what it has come of, for headers: two views that have come of different ones have the same in one
-    /// of 65536 cases.
+    /// A hash of the view's origin, for headers. Two views with different origins have the same in one of 65536 cases.
     pub fn lineage(&self) -> u16 {
         let ViewName { number, issuer } = self.origin;
         mix(number.0 ^ mix(u64::from(issuer.number()))) as u16
     }
 
-    /// This very view as a number: its name and its members' incarnations.
+    /// A hash of the view's name and its members' incarnations.
     pub fn key(&self) -> ViewKey {
         let name = mix(self.number.0 ^ mix(u64::from(self.issuer.number())));
         let members = self.members.iter().map(|member| member.identity);
@@ -106,17 +105,17 @@ impl ClusterView {
         &self.members
     }
 
-    /// Number of members.
+    /// The number of members.
     pub fn count(&self) -> usize {
         self.members.len()
     }
 
-    /// The member that is `node`, whatever its incarnation.
+    /// The member with this node id, whatever its incarnation.
     pub fn member(&self, node: NodeId) -> Option<&MemberRecord> {
         self.members.get(self.position(node)?)
     }
 
-    /// The place of `node` in the sorted list.
+    /// The position of `node` in the sorted list.
     pub fn position(&self, node: NodeId) -> Option<usize> {
         self.members
             .binary_search_by_key(&node, |record| record.identity.node)
@@ -129,8 +128,7 @@ impl ClusterView {
             .is_some_and(|record| record.identity == identity)
     }
 
-    /// Whether the node was in the view before this one and may hold messages of groups that
-    /// others lack.
+    /// Whether the node is a reporter: it was in the view before this one and may hold group messages that others lack.
     pub fn is_reporter(&self, node: NodeId) -> bool {
         self.position(node)
             .and_then(|position| self.reporters.get(position))
@@ -138,13 +136,17 @@ impl ClusterView {
             .unwrap_or(false)
     }
 
-    /// Empties the list.
+    /// Remove all members.
     pub fn clear(&mut self) {
         self.members.clear();
         self.reporters.clear();
     }
 
-    /// Puts a member in its place, or gives it back if the node is there already or the list full.
+    /// Insert a member at its position.
+    ///
+    /// # Errors
+    ///
+    /// Returns the member if its node is in the view already, or if the view is full.
     pub fn insert(&mut self, member: MemberRecord, reporter: bool) -> Result<(), MemberRecord> {
         let node = member.identity.node;
         let Err(place) = self
@@ -158,7 +160,7 @@ impl ClusterView {
         self.reporters.insert(place, reporter).map_err(|_| member)
     }
 
-    /// Takes a member out.
+    /// Remove a member, if exactly this incarnation is one.
     pub fn remove(&mut self, identity: Identity) -> Option<MemberRecord> {
         let place = self.position(identity.node)?;
         if !self.has(identity) {
@@ -169,7 +171,7 @@ impl ClusterView {
         self.members.remove(place)
     }
 
-    /// Makes this list a copy of another one's.
+    /// Make this view a copy of another one.
     pub fn copy_from(&mut self, other: &ClusterView) -> Result<(), OutOfMemory> {
         self.clear();
         self.number = other.number;
@@ -180,7 +182,7 @@ impl ClusterView {
         self.reporters.extend_from_slice(&other.reporters)
     }
 
-    /// Marks who reports: one bit for each member in order; members beyond the bits are marked.
+    /// Mark the reporters: one bit for each member, in order. Members beyond the bits are marked.
     pub fn set_reporters(&mut self, bits: &[u8]) {
         for (position, reporter) in self.reporters.as_mut_slice().iter_mut().enumerate() {
             *reporter = bits
@@ -189,12 +191,12 @@ impl ClusterView {
         }
     }
 
-    /// How many coordinators a view of this size has.
+    /// The number of coordinators in a view of this size.
     fn coordinator_count(&self, wanted: u32) -> usize {
         (wanted as usize).min(self.members.len()).max(1)
     }
 
-    /// The coordinators, in their order, which is also the order in which they may act.
+    /// The coordinators, in the order in which they may act.
     pub fn coordinators(&self, wanted: u32) -> impl Iterator<Item = &MemberRecord> + '_ {
         let count = self.coordinator_count(wanted);
         (0..count)
@@ -214,8 +216,8 @@ impl ClusterView {
             .unwrap_or(0)
     }
 
-    /// The coordinators in the order in which one would ask them about `node`: the one whose arc
-    /// holds the node's place on the ring first, then on along the ring.
+    /// The coordinators in the order in which a node asks them about `node`: first the one whose arc holds the node's
+    /// position on the ring, then on along the ring.
     pub fn coordinators_for(
         &self,
         node: NodeId,
@@ -238,14 +240,14 @@ impl ClusterView {
         })
     }
 
-    /// Whether `votes` of this view's members, among them its lowest node or not, are a quorum:
-    /// more than half, or exactly half with the lowest node. Any two quorums share a member.
+    /// Whether `votes` of this view's members are a quorum: more than half, or exactly half if the lowest node is among
+    /// them (`with_lowest`). Any two quorums share a member.
     pub fn is_quorum(&self, votes: usize, with_lowest: bool) -> bool {
         is_quorum(votes, self.members.len(), with_lowest)
     }
 }
 
-/// Whether `votes` of `all` are more than half, or exactly half with the lowest node.
+/// Whether `votes` of `all` nodes are more than half, or exactly half if the lowest node is among them (`with_lowest`).
 pub fn is_quorum(votes: usize, all: usize, with_lowest: bool) -> bool {
     let doubled = votes.saturating_mul(2);
     doubled > all || (doubled == all && with_lowest)
@@ -260,7 +262,7 @@ mod tests {
     };
 
     #[test]
-    fn members_stand_in_the_order_of_their_nodes_and_none_twice() -> TestResult {
+    fn members_are_sorted_by_node_without_duplicates() -> TestResult {
         let mut view = view([5, 1, 9, 3])?;
         let mut last = 0;
         for record in view.members() {
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_view_gives_the_next_member_back() -> TestResult {
+    fn a_full_view_returns_the_next_member() -> TestResult {
         let last = NODES_MAX as u16;
         let mut view = view(1..=last)?;
         let extra = member(last + 1);
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_incarnation_is_taken_out() -> TestResult {
+    fn only_the_incarnation_named_is_removed() -> TestResult {
         let mut view = view([1, 2, 3])?;
         assert_eq!(view.remove(identity_in(2, 2)), None);
         assert_eq!(view.remove(identity(4)), None);
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reports_stays_with_its_member() -> TestResult {
+    fn the_mark_of_a_reporter_stays_with_its_member() -> TestResult {
         let mut view = view([])?;
         for number in [8, 2, 6, 4] {
             view.insert(member(number), number == 6 || number == 2)
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_all_that_the_original_has() -> TestResult {
+    fn a_copied_view_equals_the_original() -> TestResult {
         let mut original = view([1, 2, 3])?;
         original.number = ViewNumber(7);
         original.issuer = node(3);
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn views_of_one_name_with_other_members_have_other_keys() -> TestResult {
+    fn views_with_the_same_name_and_other_members_have_other_keys() -> TestResult {
         let (one, mut same) = (view([1, 2, 3])?, view([1, 2, 3])?);
         assert_eq!(one.key(), same.key());
         same.remove(identity(3));
@@ -399,7 +401,7 @@ mod tests {
 
     #[test]
     fn two_quorums_of_one_view_share_a_member() {
-        // All pairs of sets of members that share none, as bits; the lowest bit is the lowest node.
+        // All pairs of disjoint sets of members, as bits; the lowest bit is the lowest node.
         for all in 1..=8_u32 {
             for one in 0..1_u32 << all {
                 let others = !one & ((1 << all) - 1);
@@ -434,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn each_node_lies_in_the_arc_of_one_coordinator_and_may_turn_to_all() -> TestResult {
+    fn a_node_asks_the_coordinator_of_its_arc_first_and_then_all_others() -> TestResult {
         for members in [1, 2, 5, 7, 64] {
             let view = view((1..=members).map(|number| number * 2))?;
             for wanted in [1, 3, 5] {
@@ -442,7 +444,7 @@ mod tests {
                 for number in 1..=members * 2 + 1 {
                     let mut asked = view.coordinators_for(node(number), wanted);
                     let first = asked.next().ok_or(Unexpected)?.identity.node;
-                    // Who is no member belongs where the next member on the ring belongs.
+                    // A node that is no member belongs to the arc of the next member on the ring.
                     let place = view
                         .members()
                         .iter()

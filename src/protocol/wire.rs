@@ -12,10 +12,10 @@
 //! 32  counter u64                   40 tag, 16 bytes (room for authentication, zero)
 //! ```
 //!
-//! The layout of a message is a list of its fields (`layout!` in `layout.rs`); reader and writer are made from it. What has
-//! another shape (lists, checks of several values together) is read and written by hand, from the same pieces. Reading
-//! takes values from the front of a slice and fails where it ends, without an index or a panic; a body that is longer than
-//! its message fails too.
+//! The layout of a message is a list of its fields (`layout!` in `layout.rs`); reader and writer are made from it. What
+//! has another shape (lists, checks of several values together) is read and written by hand, from the same pieces.
+//! Reading takes values from the front of a slice and fails where it ends, without an index or a panic; a body that is
+//! longer than its message fails too.
 
 mod bytes;
 pub mod gossip;

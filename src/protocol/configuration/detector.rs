@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How nodes find out that others are silent: on rings or by gossip, and how long silence may last before it
-//! counts in the second case.
+//! The two schemes by which nodes find out that others are silent, rings and gossip, and the timing of gossip.
 
 use crate::protocol::limits::GOSSIP_ENTRIES_MAX;
 use crate::protocol::time::Duration;
 
-/// Rounds that a counter may stand still beyond those that news needs to reach everybody. In each round the
-/// chance that a node has not been told yet falls by a factor of 2.9 (2.4 at 10 % loss), so that at any
-/// moment one watched counter in some million stands still for so long although its node is well.
+/// Rounds for which a counter may stand still, beyond those that news needs to reach all nodes. In each round the
+/// chance that a node has not heard the news falls by a factor of 2.9 (2.4 at 10 % loss). At any moment, one monitored
+/// counter in some million stands still for that long although its node is alive.
 const QUIET_ROUNDS: u64 = 12;
 
-/// How nodes find out that others are silent.
+/// The scheme by which nodes find out that others are silent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DetectorKind {
-    /// Each node sends heartbeats to those that watch it, its successors on the rings.
+    /// Each node sends heartbeats to its monitors, its successors on the rings.
     #[default]
     Ring,
-    /// Each node tells random others how far everybody's counter has come; a watcher looks whether those
-    /// of the nodes that it watches grow.
+    /// Each node sends the heartbeat counters of all nodes to random others (van Renesse, Minsky and Hayden, 1998); a
+    /// monitor observes whether the counters of the nodes that it monitors grow.
     Gossip,
 }
 
 impl DetectorKind {
-    /// All there are.
+    /// All schemes.
     pub const ALL: [DetectorKind; 2] = [Self::Ring, Self::Gossip];
 
     /// The name that operators use.
@@ -34,7 +33,7 @@ impl DetectorKind {
         }
     }
 
-    /// The one with this name.
+    /// The scheme with this name.
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -42,19 +41,19 @@ impl DetectorKind {
     }
 }
 
-/// How often a node gossips, and what follows from it.
+/// How often a node gossips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GossipTiming {
-    /// A node sends one datagram in each round: as many in a heartbeat's interval as there are rings.
+    /// A node sends one datagram in each round; a heartbeat interval has as many rounds as there are rings.
     pub round: Duration,
-    /// What a machine may be late.
+    /// How late a machine may run.
     pub slack: Duration,
 }
 
 impl GossipTiming {
-    /// How long a counter may stand still before its node is suspected, in a view of so many members: the
-    /// `log2(members)` rounds in which news doubles until all have it, and `QUIET_ROUNDS` more. Where a
-    /// datagram has room for a part of the table only, each entry has as many times fewer rounds.
+    /// How long a counter may stand still before a monitor suspects its node, in a view of this many members. News
+    /// doubles in each round, so that `log2(members)` rounds bring it to all nodes; `QUIET_ROUNDS` follow. If a
+    /// datagram does not hold all counters, the time is longer by the number of datagrams that do.
     pub fn silence(&self, members: usize) -> Duration {
         let doublings = members
             .checked_next_power_of_two()
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_grows_with_the_logarithm_of_the_members() {
+    fn silence_may_last_as_long_as_the_logarithm_of_the_members_asks_for() {
         let timing = GossipTiming {
             round: span(50),
             slack: span(15),

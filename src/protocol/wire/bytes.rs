@@ -2,8 +2,8 @@
 
 //! Reading values from the front of a body and writing them one behind the other.
 //!
-//! A type that stands in datagrams implements [`Decode`] and [`Encode`]; for a type whose fields stand there one after the
-//! other, `layout!` writes both. Numbers are big-endian.
+//! A type that stands in datagrams implements [`Decode`] and [`Encode`]; for a type whose fields stand there one after
+//! the other, `layout!` writes both. Numbers are big-endian.
 
 use core::marker::PhantomData;
 

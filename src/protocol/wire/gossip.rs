@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The body of gossip: how far the heartbeat counters of members have come. Members are named by their positions in the view
-//! that the header names.
+//! The body of gossip: how far the heartbeat counters of members have come. Members are named by their positions in the
+//! view that the header names.
 //!
 //! ```text
 //! 0  members u16      2  first u16      4  counter of the sender u32

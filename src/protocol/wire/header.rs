@@ -123,8 +123,8 @@ pub struct Header {
     pub sender: Identity,
     /// The sender's present view.
     pub view: ViewNumber,
-    /// The sender's present view's [`lineage`](crate::protocol::view::ClusterView::lineage): in a partitionable cluster two
-    /// components may have views of the same number.
+    /// The sender's present view's [`lineage`](crate::protocol::view::ClusterView::lineage): in a partitionable cluster
+    /// two components may have views of the same number.
     pub lineage: u16,
     /// The sender's number of the datagram; it grows with each.
     pub counter: u64,
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_the_header_stand_where_the_drawing_says() {
+    fn the_header_has_the_layout_that_is_drawn() {
         let bytes = sample();
         assert!(bytes.starts_with(&[
             0x4b, 0x47, 1, 1, 0x12, 0x34, 0x56, 0x78, 0, 7, 0, 0, 0, 5, 0x19, 0x1a, 1, 2, 3, 4, 5,
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_field_is_counted_under_its_name() {
+    fn a_wrong_field_is_counted_under_its_name() {
         let table = [
             (0, 0x4c, Counter::DroppedMagic),
             (1, 0x48, Counter::DroppedMagic),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_where_there_is_no_room() {
+    fn a_datagram_that_does_not_fit_is_not_written() {
         for length in 0..HEADER_BYTES + 5 {
             let mut buffer = [0; HEADER_BYTES + 5];
             let place = buffer.get_mut(..length).unwrap_or_default();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_fails_is_no_datagram() {
+    fn a_datagram_whose_body_fails_is_not_written() {
         let mut buffer = [0; 100];
         assert_eq!(write_datagram(&mut buffer, &HEADER, |_| None), None);
         assert_eq!(

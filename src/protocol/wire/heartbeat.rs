@@ -14,8 +14,8 @@ use crate::protocol::errors::Counter;
 pub struct DetectorBody {
     /// Of a heartbeat: how many the sender has sent to this receiver. Of a probe: a number that the reply repeats.
     pub number: u32,
-    /// Milliseconds since the sender last heard the receiver, or [`NEVER_HEARD`]. With it both ends see a link that works
-    /// one way only.
+    /// Milliseconds since the sender last heard the receiver, or [`NEVER_HEARD`]. With it both ends see a link that
+    /// works one way only.
     pub heard_age_ms: u16,
 }
 

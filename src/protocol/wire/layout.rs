@@ -8,7 +8,8 @@
 /// layout!(struct Ballot { round, coordinator });
 /// ```
 ///
-/// The fields stand in the datagram in this order, each as its type has it. The compiler refuses a list that lacks a field.
+/// The fields stand in the datagram in this order, each as its type has it. The compiler refuses a list that lacks a
+/// field.
 ///
 /// ```text
 /// layout!(enum JoinAnswer {

@@ -100,13 +100,13 @@ impl<'a> Ordered<'a> {
     }
 }
 
-/// Read the rest of [`Kind::GroupOrdered`](crate::protocol::wire::Kind::GroupOrdered): `stable`, `first`, the entries.
+/// Read the rest of `Kind::GroupOrdered`: `stable`, `first`, the entries.
 pub fn parse_ordered(mut reader: Reader<'_>) -> Result<Ordered<'_>, Counter> {
     let stable = reader.u64()?;
     parse_entries(reader, stable)
 }
 
-/// Read the rest of [`Kind::GroupHandover`](crate::protocol::wire::Kind::GroupHandover): the cluster view of the log, `first`, the
+/// Read the rest of `Kind::GroupHandover`: the cluster view of the log, `first`, the
 /// entries.
 pub fn parse_handover(mut reader: Reader<'_>) -> Result<(ViewNumber, Ordered<'_>), Counter> {
     let epoch = reader.read()?;
@@ -125,13 +125,13 @@ fn parse_entries(mut reader: Reader<'_>, stable: u64) -> Result<Ordered<'_>, Cou
     })
 }
 
-/// Read the rest of [`Kind::GroupAcknowledge`](crate::protocol::wire::Kind::GroupAcknowledge): the position up to which the sender has
+/// Read the rest of `Kind::GroupAcknowledge`: the position up to which the sender has
 /// all entries.
 pub fn parse_acknowledge(mut reader: Reader<'_>) -> Result<u64, Counter> {
     Decode::parse(reader.rest())
 }
 
-/// Read the rest of [`Kind::GroupMissing`](crate::protocol::wire::Kind::GroupMissing) or [`Kind::GroupStatus`](crate::protocol::wire::Kind::GroupStatus): two
+/// Read the rest of `Kind::GroupMissing` or `Kind::GroupStatus`: two
 /// positions.
 pub fn parse_positions(mut reader: Reader<'_>) -> Result<(u64, u64), Counter> {
     Decode::parse(reader.rest())
@@ -226,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_cut_off_is_refused_with_all_before_it() -> TestResult {
+    fn a_list_with_a_cut_entry_is_refused_whole() -> TestResult {
         let mut buffer = [0; 64];
         let body = written(&mut buffer, |writer| {
             writer.u64(0)?;
             writer.u64(1)?;
             write_data_entry(writer, Slot(1), &PART, b"abc")
         })?;
-        // Without any entry it is whole too.
+        // Without any entry it is whole, too.
         let taken = wrong_length_taken(body, |body| {
             body.len() != 16 && parse_ordered(Reader::new(body)).is_ok()
         });
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_position_zero_and_no_fourth_kind_of_entry() -> TestResult {
+    fn position_zero_and_unknown_entries_are_refused() -> TestResult {
         let mut buffer = [0; 64];
         let body = written(&mut buffer, |writer| {
             writer.u64(0)?;

@@ -68,7 +68,7 @@ impl<'a> Decode<'a> for Report<'a> {
     }
 }
 
-/// Read the rest of [`Kind::GroupReport`](crate::protocol::wire::Kind::GroupReport): the group's name and the report.
+/// Read the rest of `Kind::GroupReport`: the group's name and the report.
 pub fn parse_report(
     mut reader: Reader<'_>,
     group: GroupId,
@@ -77,7 +77,7 @@ pub fn parse_report(
     Ok((name, Decode::parse(reader.rest())?))
 }
 
-/// Write the body of [`Kind::GroupReport`](crate::protocol::wire::Kind::GroupReport) with a [`Report::Nothing`].
+/// Write the body of `Kind::GroupReport` with a [`Report::Nothing`].
 pub fn write_report_nothing(
     writer: &mut Writer<'_>,
     name: &GroupName,
@@ -116,14 +116,14 @@ pub fn write_report_pending_start(
     writer.write(&has_log)
 }
 
-/// Read the rest of [`Kind::GroupQuery`](crate::protocol::wire::Kind::GroupQuery): the group's name.
+/// Read the rest of `Kind::GroupQuery`: the group's name.
 pub fn parse_query(mut reader: Reader<'_>, group: GroupId) -> Result<GroupName, Counter> {
     let name = read_name(&mut reader, group)?;
     reader.end()?;
     Ok(name)
 }
 
-/// Write the body of [`Kind::GroupQuery`](crate::protocol::wire::Kind::GroupQuery).
+/// Write the body of `Kind::GroupQuery`.
 pub fn write_query(writer: &mut Writer<'_>, name: &GroupName) -> Option<()> {
     write_group_and_name(writer, name)
 }
@@ -143,12 +143,12 @@ pub struct Fetch {
 
 layout!(struct Fetch { epoch, from, to, receiver });
 
-/// Read the rest of [`Kind::GroupFetch`](crate::protocol::wire::Kind::GroupFetch).
+/// Read the rest of `Kind::GroupFetch`.
 pub fn parse_fetch(mut reader: Reader<'_>) -> Result<Fetch, Counter> {
     Decode::parse(reader.rest())
 }
 
-/// Write the body of [`Kind::GroupFetch`](crate::protocol::wire::Kind::GroupFetch).
+/// Write the body of `Kind::GroupFetch`.
 pub fn write_fetch(writer: &mut Writer<'_>, group: GroupId, fetch: &Fetch) -> Option<()> {
     writer.write(&group)?;
     writer.write(fetch)
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_kind_of_report_is_taken() -> TestResult {
+    fn an_unknown_report_is_refused() -> TestResult {
         let name = name()?;
         let mut buffer = [0; 32];
         let length = written(&mut buffer, |writer| {

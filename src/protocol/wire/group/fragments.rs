@@ -109,12 +109,12 @@ impl Encode for Fragment<'_> {
 /// The fragments of a datagram.
 pub type Fragments<'a> = List<'a, Fragment<'a>>;
 
-/// Read the rest of [`Kind::GroupData`](crate::protocol::wire::Kind::GroupData).
+/// Read the rest of `Kind::GroupData`.
 pub fn parse_data(mut reader: Reader<'_>) -> Result<Fragments<'_>, Counter> {
     List::parse(reader.rest())
 }
 
-/// Write one fragment of [`Kind::GroupData`](crate::protocol::wire::Kind::GroupData).
+/// Write one fragment of `Kind::GroupData`.
 pub fn write_fragment(writer: &mut Writer<'_>, fragment: &Fragment<'_>) -> Option<()> {
     writer.write(fragment)
 }
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// What is said of a datagram with just this fragment.
+    /// The error that a datagram with just this fragment gives.
     fn refused(fragment: &Fragment<'_>) -> Result<Option<Counter>, Unexpected> {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         let body = written(&mut buffer, |writer| write_fragment(writer, fragment))?;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fragment_that_is_cut_off_is_refused_with_all_before_it() -> TestResult {
+    fn a_list_with_a_cut_fragment_is_refused_whole() -> TestResult {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         let one = fragment(0, 1, 5);
         let first = written(&mut buffer, |writer| write_fragment(writer, &one))?.len();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_message_passes_and_one_byte_more_does_not() -> TestResult {
+    fn a_message_longer_than_the_largest_is_refused() -> TestResult {
         let count = u16::try_from(MESSAGE_FRAGMENTS_MAX).map_err(|_| Unexpected)?;
         let last = count.saturating_sub(1);
         let before = usize::from(last).saturating_mul(FRAGMENT_BYTES_MAX);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_cannot_be_are_refused() -> TestResult {
+    fn impossible_numbers_are_refused() -> TestResult {
         for (number, count) in [(0, 0), (1, 1), (u16::MAX, u16::MAX), (3, 2)] {
             let counted = refused(&fragment(number, count, 1))?;
             assert_eq!(counted, Some(Counter::DroppedCount));

@@ -37,7 +37,7 @@ pub enum Request {
     Return(Place),
 }
 
-/// Read the rest of [`Kind::GroupRequest`](crate::protocol::wire::Kind::GroupRequest): the number of the request, the endpoint, the
+/// Read the rest of `Kind::GroupRequest`: the number of the request, the endpoint, the
 /// group's name, the place.
 pub fn parse_request(
     mut reader: Reader<'_>,
@@ -65,7 +65,7 @@ fn read_place(reader: &mut Reader<'_>) -> Result<Place, Counter> {
     Ok(place)
 }
 
-/// Write the body of [`Kind::GroupRequest`](crate::protocol::wire::Kind::GroupRequest).
+/// Write the body of `Kind::GroupRequest`.
 pub fn write_request(
     writer: &mut Writer<'_>,
     name: &GroupName,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_cannot_be_are_refused() -> TestResult {
+    fn invalid_requests_are_refused() -> TestResult {
         let name = GroupName::new(b"demo").ok_or(Unexpected)?;
         let mut buffer = [0; 32];
         let length = written(&mut buffer, |writer| {

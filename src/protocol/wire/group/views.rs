@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Group views: the members and their slots, how each came to the view, who left and why, and which members come together from
-//! another component of the cluster (transitional sets).
+//! Group views: the members and their slots, how each came to the view, who left and why, and which members come
+//! together from another component of the cluster (transitional sets).
 
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{MemberId, NodeId, Slot, ViewKey, ViewNumber};
@@ -51,8 +51,8 @@ const _: () = assert!(TRANSITIONAL_SETS_MAX < (SET_BITS >> SET_SHIFT) as usize);
 /// A group view on the wire.
 ///
 /// In this order: `number`, `coordinator`, one byte each with the numbers of members, of members that left and of sets,
-/// then these lists. A member is its [`MemberId`] and its slot, whose upper bits hold its [`Arrival`]; a member that left is
-/// its slot, in one byte, and the reason.
+/// then these lists. A member is its [`MemberId`] and its slot, whose upper bits hold its [`Arrival`]; a member that
+/// left is its slot, in one byte, and the reason.
 #[derive(Clone, Copy, Debug)]
 pub struct ViewBody<'a> {
     /// Its number.
@@ -274,7 +274,7 @@ mod tests {
         Decode::parse(body)
     }
 
-    /// What is said of the written view after the bytes at `place` were replaced.
+    /// The error that the written view gives after the bytes at `place` were replaced.
     fn read_changed(place: usize, bytes: &[u8]) -> Option<Counter> {
         let mut buffer = [0; 128];
         let length = written(&mut buffer, write).ok()?.len();
@@ -332,9 +332,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_one_members_and_within_bounds() {
+    fn a_slot_belongs_to_one_member_and_is_within_bounds() {
         let slot = HEAD_BYTES + MEMBER_BYTES + 14;
-        // The first member's, with and without the mark of one that is new; none; too high.
+        // That of the first member, as a new one and not; none; one that is too high.
         for bytes in [[0, 1], [0x80, 1], [0, 0], [0x80, 0], [0, 129], [0x0f, 0xff]] {
             assert_eq!(read_changed(slot, &bytes), Some(Counter::DroppedValue));
         }
@@ -342,9 +342,9 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_together_is_new_and_in_a_set_that_is_there() {
+    fn a_member_of_a_set_is_new_and_its_set_exists() {
         let slot = HEAD_BYTES + MEMBER_BYTES + 14;
-        // In a set and not new; in one that is not there.
+        // In a set and not new; in a set that does not exist.
         for bytes in [[0x10, 2], [0xa0, 2], [0xf0, 2]] {
             assert_eq!(read_changed(slot, &bytes), Some(Counter::DroppedValue));
         }
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_out_has_a_slot_and_a_reason() {
+    fn a_member_that_left_has_a_slot_and_a_reason() {
         let left = HEAD_BYTES + 3 * MEMBER_BYTES;
         assert_eq!(read_changed(left, &[0]), Some(Counter::DroppedValue));
         for reason in [0, 1, 5, 255] {
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_is_too_short_gets_no_view() {
+    fn a_view_is_not_written_to_a_buffer_that_is_too_short() {
         let mut buffer = [0; HEAD_BYTES + 3 * MEMBER_BYTES + 3];
         assert!(written(&mut buffer, write).is_err());
     }

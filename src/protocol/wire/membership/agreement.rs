@@ -8,8 +8,8 @@ use crate::protocol::identity::{Identity, Incarnation, NodeId, ViewName, ViewNum
 use crate::protocol::wire::layout::layout;
 use crate::protocol::wire::{Decode, Reader, Writer};
 
-/// One attempt to decide on the next view. Of two ballots the one with the later round wins; within a round, that of the
-/// higher node.
+/// One attempt to decide on the next view. Of two ballots the one with the later round wins; within a round, that of
+/// the higher node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct Ballot {

@@ -33,8 +33,8 @@ impl Encode for MemberRecord {
     }
 }
 
-/// Demand that there are as many parts as `total` entries need, that `part` is one of them, and that the entries are at most
-/// `total_max`.
+/// Demand that there are as many parts as `total` entries need, that `part` is one of them, and that the entries are at
+/// most `total_max`.
 pub(super) fn check_parts(
     part: u16,
     parts: u16,

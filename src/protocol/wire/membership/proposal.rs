@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_as_many_changes_as_their_totals_ask_for() -> TestResult {
+    fn a_part_with_too_many_or_too_few_changes_is_refused() -> TestResult {
         let full = PART_ENTRIES_MAX;
         let most = 2 * NODES_MAX as u16;
         // Part, parts, changes in all parts, changes in this one, whether it is a part.
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_at_most_one_bit_for_each_node_a_view_may_have() -> TestResult {
+    fn more_reporters_than_a_view_has_nodes_are_refused() -> TestResult {
         let bits = [0; NODES_MAX / 8 + 1];
         for (length, expected) in [(NODES_MAX / 8, true), (NODES_MAX / 8 + 1, false)] {
             let head = ProposalHead {
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_that_cannot_be_are_refused() -> TestResult {
+    fn invalid_changes_are_refused() -> TestResult {
         // Behind the ballot (6), the head (18) and two bytes of bits stand the changes, of 12, 12 and
         // 31 bytes.
         let table = [

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn view_zero_is_no_view() -> TestResult {
+    fn view_zero_is_refused() -> TestResult {
         let head = ViewPartHead {
             number: ViewNumber(0),
             ..HEAD
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_as_many_members_as_their_totals_ask_for() -> TestResult {
+    fn a_part_with_too_many_or_too_few_members_is_refused() -> TestResult {
         let full = PART_ENTRIES_MAX as u16;
         let most = NODES_MAX as u16;
         let last = most / full - 1;
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn members_stand_in_order_and_none_twice() -> TestResult {
+    fn members_out_of_order_or_twice_are_refused() -> TestResult {
         for numbers in [[1, 1, 2], [2, 1, 3], [1, 3, 2], [3, 3, 3]] {
             let mut buffer = [0; BODY_MAX];
             let body = part(&mut buffer, &HEAD, &DEPARTURES, numbers.into_iter())?;
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_departs_by_joining() -> TestResult {
+    fn a_departure_by_joining_is_refused() -> TestResult {
         let departures = [(identity(8), ChangeReason::Join)];
         let mut buffer = [0; BODY_MAX];
         let body = part(&mut buffer, &HEAD, &departures, 1..=3)?;
