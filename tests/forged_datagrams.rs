@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams in the name of members that the members did not send, or sent long ago. Nothing proves
-//! who sent a datagram yet, so a forger on the same network can do a lot; but nobody may silence a
-//! member with a few datagrams that mean nothing, or make a node answer each one with a longer one.
+//! Forged datagrams, and copies of old ones, in the name of members. Datagrams are not authenticated yet, so that a
+//! forger on the same network can do a lot. But no forger may silence a member with a few meaningless datagrams, or
+//! make a node answer each datagram with a longer one.
 
 mod lab;
 
@@ -20,9 +20,9 @@ use kcgcs_protocol::protocol::wire::membership::{write_view_part, ViewPartHead};
 use kcgcs_protocol::protocol::wire::{write_datagram, Header, Kind, Writer};
 use lab::{address, Lab};
 
-/// The node that is lied to.
+/// The node that receives the forged datagrams.
 const TARGET: u16 = 1;
-/// The member in whose name the datagrams are.
+/// The member that they name as their sender.
 const VICTIM: u16 = 2;
 
 /// One incarnation of the victim.
@@ -33,7 +33,7 @@ fn victim(incarnation: u64) -> Identity {
     }
 }
 
-/// A datagram in the name of the victim, as the lab's cluster has them.
+/// A datagram of the lab's cluster in the name of the victim.
 fn datagram(kind: Kind, incarnation: u64, view: u64, counter: u64, body: &[u8]) -> Vec<u8> {
     let header = Header {
         kind,
@@ -53,7 +53,7 @@ fn count(lab: &Lab, counter: Counter) -> u64 {
     lab.hosts[&TARGET].node.counters().value(counter)
 }
 
-/// Injects a datagram and demands that it is refused for this reason.
+/// Inject a datagram and demand that the target drops it for this reason.
 fn refuse(lab: &mut Lab, from: PeerAddress, bytes: Vec<u8>, reason: Counter) {
     let before = count(lab, reason);
     lab.inject(from, TARGET, bytes);
@@ -72,7 +72,7 @@ fn formed() -> (Lab, u64) {
     (lab, view)
 }
 
-/// The target still listens to the victim: without it no view of the two can come about.
+/// Demand that the target still accepts the victim's datagrams: otherwise the two cannot agree on a view.
 fn assert_victim_is_heard(mut lab: Lab) {
     lab.crash(3);
     lab.run_until(1_000, "a view of the two that are left", |lab| {
@@ -82,7 +82,7 @@ fn assert_victim_is_heard(mut lab: Lab) {
 }
 
 #[test]
-fn a_datagram_that_cannot_be_read_uses_up_no_number_of_the_member() {
+fn a_malformed_datagram_does_not_use_up_a_counter_of_its_sender() {
     let (mut lab, view) = formed();
     for kind in [Kind::Report, Kind::ViewPart, Kind::GroupRequest] {
         let bytes = datagram(kind, 1, view, 1 << 40, &[1]);
@@ -92,13 +92,13 @@ fn a_datagram_that_cannot_be_read_uses_up_no_number_of_the_member() {
 }
 
 #[test]
-fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names() {
+fn a_stranger_that_answers_a_view_request_does_not_use_up_a_counter_of_a_member() {
     let (mut lab, view) = formed();
     let stranger = address(9);
-    // A later incarnation with a later view: the target wants to see that view.
+    // A later incarnation with a later view: the target asks for that view.
     let bait = datagram(Kind::Installed, 2, view + 1, 1, &[]);
     refuse(&mut lab, stranger, bait, Counter::DroppedNonMember);
-    // What it gets can be read, but is older than what it has.
+    // The target can read the answer, but it has a later view already.
     let head = ViewPartHead {
         number: ViewNumber(view - 1),
         issuer: victim(1).node,
@@ -126,7 +126,7 @@ fn a_stranger_that_was_asked_for_a_view_uses_up_no_number_of_the_member_it_names
 }
 
 #[test]
-fn a_burst_of_an_earlier_view_gets_one_copy_of_the_present_one() {
+fn a_burst_of_datagrams_from_an_earlier_view_is_answered_with_one_copy_of_the_view() {
     let (mut lab, view) = formed();
     let copies = Rc::new(Cell::new(0));
     let counted = Rc::clone(&copies);
@@ -143,7 +143,7 @@ fn a_burst_of_an_earlier_view_gets_one_copy_of_the_present_one() {
             refuse(&mut lab, address(VICTIM), bytes, Counter::DroppedOtherView);
         }
         assert_eq!(copies.get(), expected);
-        // What was said once may be lost: it is said again to who still does not know.
+        // The copy may be lost: a sender that goes on in the earlier view gets another one later.
         lab.run_for(1_000);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Properties of the format on the wire: no bytes make a parser panic, and what was written is read
-//! back equal. The boundary tables stand beside the parsers; here chance looks for what they forgot.
+//! Properties of the format on the wire: no bytes make a parser panic, and every message is read as it was written. The
+//! tables of boundary cases stand beside the parsers; here random input looks for cases that they lack.
 
 use kcgcs_protocol::protocol::configuration::{DetectorKind, SharedSettings};
 use kcgcs_protocol::protocol::identity::{
@@ -28,7 +28,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Hands a body to every parser and reads all lists to their ends.
+/// Hand a body to every parser and read all lists to their ends.
 fn parse_with_all(body: &[u8]) {
     let _ = DetectorBody::parse(body);
     if let Ok(gossip) = GossipBody::parse(body) {
@@ -59,7 +59,7 @@ fn parse_with_all(body: &[u8]) {
     parse_with_groups(body);
 }
 
-/// The same for the parsers of groups' messages, which begin behind the group's number.
+/// Do the same with the parsers of group messages, which begin behind the group's number.
 fn parse_with_groups(body: &[u8]) {
     let mut reader = Reader::new(body);
     let Ok(group) = read_group(&mut reader) else {
@@ -137,9 +137,9 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn report() -> impl Strategy<Value = ReportRecord> {
     prop_oneof![
-        (identity(), node()).prop_map(|(subject, watcher)| ReportRecord::Suspect(subject, watcher)),
-        (identity(), node()).prop_map(|(subject, watcher)| ReportRecord::Accuse(subject, watcher)),
-        (identity(), node()).prop_map(|(subject, watcher)| ReportRecord::Clear(subject, watcher)),
+        (identity(), node()).prop_map(|(subject, monitor)| ReportRecord::Suspect(subject, monitor)),
+        (identity(), node()).prop_map(|(subject, monitor)| ReportRecord::Accuse(subject, monitor)),
+        (identity(), node()).prop_map(|(subject, monitor)| ReportRecord::Clear(subject, monitor)),
         identity().prop_map(ReportRecord::Leave),
         (identity(), address(), any::<u64>()).prop_map(|(joiner, from, last_view)| {
             ReportRecord::Join(joiner, from, ViewNumber(last_view))
@@ -209,8 +209,8 @@ proptest! {
     }
 
     #[test]
-    fn small_numbers_make_no_parser_panic(bytes in vec(0..5_u8, 0..200)) {
-        // Of these many more pass the first checks.
+    fn bodies_of_small_numbers_make_no_parser_panic(bytes in vec(0..5_u8, 0..200)) {
+        // More of these bodies pass the first checks.
         parse_with_all(&bytes);
     }
 
@@ -381,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn a_spoiled_byte_makes_no_parser_panic(
+    fn a_corrupted_byte_makes_no_parser_panic(
         changes in vec(change(), 0..=32),
         place in any::<proptest::sample::Index>(),
         value: u8,

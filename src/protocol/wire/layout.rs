@@ -2,7 +2,7 @@
 
 //! The layout of a message as a table, from which its reader and its writer are made.
 
-/// Implements `Decode` and `Encode` for a type from the list of what stands in a datagram.
+/// Implement `Decode` and `Encode` for a type from the list of its fields or variants.
 ///
 /// ```text
 /// layout!(struct Ballot { round, coordinator });
