@@ -21,6 +21,7 @@ use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
 use super::failure_detector::{DetectorAssignment, DetectorReport};
 use super::group::Groups;
+use super::group_view::GroupSummary;
 use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress};
 use super::membership::{Membership, ReplayWindows, Standing};
 use super::outbox::Outbox;
@@ -346,21 +347,4 @@ impl Node {
         self.groups
             .after_input(now, self.membership.view(), &mut self.outbox);
     }
-}
-
-/// What `kcgcsctl groups` shows of one group.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupSummary {
-    /// The group's name.
-    pub name: GroupName,
-    /// Members over all nodes in the group's present view.
-    pub members: u16,
-    /// Members on this node.
-    pub local_members: u16,
-    /// Number of the group's present view.
-    pub view: super::identity::ViewNumber,
-    /// The node that orders the group.
-    pub coordinator: NodeId,
-    /// Ordered entries kept for those who miss them.
-    pub log_entries: u32,
 }
