@@ -126,7 +126,7 @@ fn joins_and_their_answers_keep_their_bytes() {
         ),
         (JoinAnswer::Evicted(Incarnation(6)), "040000000000000006"),
         (
-            JoinAnswer::Part {
+            JoinAnswer::Component {
                 is_primary: true,
                 issuer: node(7),
             },
@@ -242,7 +242,7 @@ fn proposals_keep_their_bytes() {
 006100000000000000620100630064006500",
         ),
         (
-            ProposalKind::Part,
+            ProposalKind::Component,
             "1112131415160000000000000000310000000000000021002201111213141516 \
 006100000000000000620200630064006500",
         ),

@@ -60,7 +60,7 @@ pub enum JoinAnswer {
     /// The cluster has seen this later incarnation of the node: its next one must be later still.
     StaleIncarnation(Incarnation),
     /// The sender is in a component of the cluster other than the asking member's. The header has its view's number.
-    Part {
+    Component {
         /// Whether its view is primary.
         is_primary: bool,
         /// The coordinator that issued its view.
@@ -76,7 +76,7 @@ layout!(enum JoinAnswer {
     2 => Refused(reason),
     3 => StaleIncarnation(seen),
     4 => Evicted(evicted),
-    5 => Part { is_primary, issuer },
+    5 => Component { is_primary, issuer },
 });
 
 layout!(enum RefusalReason {
@@ -129,7 +129,7 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::Partitionable),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
-        JoinAnswer::Part {
+        JoinAnswer::Component {
             is_primary: true,
             issuer: node(9),
         },

@@ -22,13 +22,13 @@ pub enum ProposalKind {
     /// No view, and it is primary.
     First,
     /// No view, and it is that of a component of a cluster, without a quorum.
-    Part,
+    Component,
 }
 
 layout!(enum ProposalKind {
     0 => Successor,
     1 => First,
-    2 => Part,
+    2 => Component,
 });
 
 /// One difference between a view and the next.
