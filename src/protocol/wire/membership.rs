@@ -12,10 +12,8 @@ mod proposal;
 mod reports;
 mod views;
 
-pub use agreement::{write_promise, Ballot, Commit, Hold, Prepare, Promise, Seat};
+pub use agreement::{write_promise, Ballot, Commit, Hold, Prepare, Promise, Propose, Seat};
 pub use joining::{JoinAnswer, JoinRequest};
-pub use proposal::{
-    write_proposal_part, Change, ProposalHead, ProposalKind, ProposalPart, Propose,
-};
+pub use proposal::{write_proposal_part, Change, ProposalHead, ProposalKind, ProposalPart};
 pub use reports::{Pin, ReportRecord, Reports};
 pub use views::{write_view_part, NotMember, NotMemberReason, ViewPart, ViewPartHead};

@@ -86,6 +86,24 @@ pub fn write_promise(
     writer.write(&accepted)
 }
 
+/// The body of [`Kind::Propose`](crate::protocol::wire::Kind::Propose).
+#[derive(Clone, Copy, Debug)]
+pub struct Propose<'a> {
+    /// The ballot under which the proposal is made.
+    pub ballot: Ballot,
+    /// A part of it.
+    pub part: ProposalPart<'a>,
+}
+
+impl<'a> Decode<'a> for Propose<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        Ok(Self {
+            ballot: reader.read()?,
+            part: reader.read()?,
+        })
+    }
+}
+
 /// The body of [`Kind::Hold`](crate::protocol::wire::Kind::Hold): a proposer waits for the fencing of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {

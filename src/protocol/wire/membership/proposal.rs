@@ -4,7 +4,6 @@
 
 use core::ops::Deref;
 
-use super::agreement::Ballot;
 use super::entries::{check_part_count, check_parts};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, ViewNumber};
@@ -149,28 +148,10 @@ pub fn write_proposal_part(
     changes.iter().try_for_each(|change| writer.write(change))
 }
 
-/// The body of [`Kind::Propose`](crate::protocol::wire::Kind::Propose).
-#[derive(Clone, Copy, Debug)]
-pub struct Propose<'a> {
-    /// The ballot under which the proposal is made.
-    pub ballot: Ballot,
-    /// A part of it.
-    pub part: ProposalPart<'a>,
-}
-
-impl<'a> Decode<'a> for Propose<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
-        Ok(Self {
-            ballot: reader.read()?,
-            part: reader.read()?,
-        })
-    }
-}
-
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_wire_proposal))]
 mod tests {
-    use super::super::agreement::{write_promise, Promise, Seat};
+    use super::super::agreement::{write_promise, Ballot, Promise, Propose, Seat};
     use super::*;
     use crate::protocol::identity::{Incarnation, ViewName};
     use crate::protocol::limits::{PARTS_MAX, PART_ENTRIES_MAX};
