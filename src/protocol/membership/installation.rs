@@ -208,7 +208,7 @@ impl Membership {
             put(&mut assignment.targets, successor);
         }
         for predecessor in self.rings.predecessors(position) {
-            put(&mut assignment.sources, predecessor);
+            put(&mut assignment.monitored, predecessor);
         }
         assignment
     }

@@ -191,7 +191,7 @@ impl Local {
         self.reported & 1 << number == 0
             && self
                 .assignment
-                .sources
+                .monitored
                 .iter()
                 .flatten()
                 .any(|peer| peer.identity.node.number() == number)
@@ -199,7 +199,7 @@ impl Local {
 
     /// Whom it watches.
     pub fn watched(&self) -> Vec<Identity> {
-        let sources = self.assignment.sources.iter().flatten();
+        let sources = self.assignment.monitored.iter().flatten();
         sources.map(|peer| peer.identity).collect()
     }
 
@@ -257,7 +257,7 @@ impl Local {
 
     fn report_dead(&mut self, number: u16) {
         self.reported |= 1 << number;
-        let sources = self.assignment.sources.iter().flatten();
+        let sources = self.assignment.monitored.iter().flatten();
         let Some(subject) = sources
             .map(|peer| peer.identity)
             .find(|identity| identity.node.number() == number)
