@@ -203,8 +203,8 @@ impl FailureDetector {
         !is_other_view && self.monitored.probe_all(received.now)
     }
 
-    /// Refuse everything while this node has no view, and what comes from another component. Report senders in
-    /// another view.
+    /// Report a sender in another view. Refuse its datagram if it is in another component, and all datagrams while
+    /// this node has no view.
     fn check_view(&mut self, received: &Received) -> Result<(), Counter> {
         if !self.header.has_view() {
             return Err(Counter::DroppedNonMember);

@@ -245,7 +245,7 @@ mod tests {
         bench
             .detector
             .install(FIRST_MISS.after(span(60)), &next, &[]);
-        // The new view came between two probes: they begin again, 4 times 25 ms.
+        // The new view was installed between two probes. They begin again, 4 times 25 ms.
         let report = bench.run(FIRST_MISS.after(span(160)))?;
         assert_eq!(report, dead(435 + 60));
         Ok(())

@@ -16,7 +16,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Who sent it.
+    /// The sender.
     pub(super) fn sender(&self) -> Identity {
         self.header.sender
     }

@@ -20,7 +20,7 @@ pub struct DetectorPeer {
 pub struct DetectorAssignment {
     /// This node in this view. The incarnation may have changed.
     pub own: Identity,
-    /// The view. Zero: no view, so send nothing and monitor nobody.
+    /// The view. Zero: no view, so send nothing and monitor no node.
     pub view: ViewNumber,
     /// The view's lineage, for the headers.
     pub lineage: u16,
@@ -32,7 +32,7 @@ pub struct DetectorAssignment {
 }
 
 impl DetectorAssignment {
-    /// An assignment without a view: send nothing and monitor nobody.
+    /// An assignment without a view: send nothing and monitor no node.
     pub const fn silent(own: Identity) -> Self {
         Self {
             own,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who asks to be let into a group, and which of them come in together: members from one view of another part
-//! of the cluster, in sets that deliver the same of it ([`super::past`]).
+//! Merging of components in a group: which of the members that ask to join are admitted now, and in which transitional
+//! sets. Members of one group view in another component are one set, which delivers the same entries of the log there
+//! ([`super::component_change`]).
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{MemberId, ViewKey};
@@ -9,52 +10,56 @@ use crate::protocol::limits::{GROUP_MEMBERS_MAX, TRANSITIONAL_SETS_MAX};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::group::{Arrival, Place, TransitionalSet};
 
-/// After the first that comes from another part, others are waited for so many intervals, since the last one.
+/// After a member from another component asks to join, the coordinator waits for others from there until none has
+/// asked for so many intervals.
 const QUIET_INTERVALS: u64 = 2;
-/// And for so many altogether.
+/// And so many intervals after the first one at most.
 const WAIT_INTERVALS_MAX: u64 = 16;
 
-/// A member that asks to be let in.
+/// A member that asks to join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Joiner {
     pub(super) member: MemberId,
-    /// Where it comes from, if that is another part of the cluster.
+    /// How far it has delivered in another component, if it is from there.
     pub(super) place: Option<Place>,
 }
 
-/// Those who are let in, with how they come, and their sets.
+/// The members to admit, each with how it arrives, and their transitional sets.
 pub(super) type Chosen = (BoundedVec<(MemberId, Arrival)>, BoundedVec<TransitionalSet>);
 
-/// When those who come from other parts are let in.
-pub(super) struct Returns {
-    /// They all have had time to ask.
+/// When members from other components are admitted.
+pub(super) struct Merge {
+    /// All of them have had time to ask.
     is_open: bool,
-    at: Option<Instant>,
-    at_last: Option<Instant>,
+    /// When it opens if no other member asks.
+    opens_at: Option<Instant>,
+    /// When it opens even if others ask.
+    opens_at_last: Option<Instant>,
 }
 
-impl Returns {
+impl Merge {
+    /// No members from other components.
     pub(super) fn new() -> Self {
         Self {
             is_open: false,
-            at: None,
-            at_last: None,
+            opens_at: None,
+            opens_at_last: None,
         }
     }
 
-    /// One has asked: more may come from where it comes from.
+    /// A member from another component has asked to join: wait for others from there.
     pub(super) fn wait_for_more(&mut self, now: Instant, interval: Duration) {
         let quiet = now.after(interval.times(QUIET_INTERVALS));
         let last = *self
-            .at_last
+            .opens_at_last
             .get_or_insert(now.after(interval.times(WAIT_INTERVALS_MAX)));
         self.is_open = false;
-        self.at = Some(quiet.min(last));
+        self.opens_at = Some(quiet.min(last));
     }
 
-    /// Time has gone by.
-    pub(super) fn look(&mut self, now: Instant) {
-        if self.at.is_some_and(|at| now >= at) {
+    /// Open if the wait is over.
+    pub(super) fn check(&mut self, now: Instant) {
+        if self.opens_at.is_some_and(|at| now >= at) {
             *self = Self {
                 is_open: true,
                 ..Self::new()
@@ -62,32 +67,36 @@ impl Returns {
         }
     }
 
-    /// When [`Self::look`] has something to say.
+    /// When [`Self::check`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.at
+        self.opens_at
     }
 
-    /// Whether the joiner, or all of its node that come from there, may be let in. All at once, since they share
-    /// one past.
-    fn is_ripe(&self, joiner: &Joiner, joins: &[Joiner]) -> bool {
+    /// Whether the joiner may be admitted. Members of one node from another component are admitted all at once,
+    /// since they share one log.
+    fn may_join(&self, joiner: &Joiner, joins: &[Joiner]) -> bool {
         let Some(place) = &joiner.place else {
             return true;
         };
         self.is_open && companions(joiner, joins).count() == usize::from(place.members)
     }
 
-    /// Whether somebody may be let in, with room for so many.
+    /// Whether any joiner may be admitted to a view with room for so many.
     pub(super) fn has_any(&self, joins: &[Joiner], room: usize) -> bool {
-        let mut ripe = joins.iter().filter(|joiner| self.is_ripe(joiner, joins));
-        ripe.any(|joiner| needed(joiner) <= room)
+        let mut ready = joins.iter().filter(|joiner| self.may_join(joiner, joins));
+        ready.any(|joiner| needed(joiner) <= room)
     }
 
-    /// Chooses who is let in, with room for so many.
+    /// Choose the joiners to admit to a view with room for so many.
+    ///
+    /// # Errors
+    ///
+    /// Memory is short. Nothing has changed.
     pub(super) fn choose(&self, joins: &[Joiner], room: usize) -> Result<Chosen, OutOfMemory> {
         let mut chosen: BoundedVec<(MemberId, Arrival)> =
             BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
         let mut sets = BoundedVec::with_capacity(TRANSITIONAL_SETS_MAX)?;
-        for joiner in joins.iter().filter(|joiner| self.is_ripe(joiner, joins)) {
+        for joiner in joins.iter().filter(|joiner| self.may_join(joiner, joins)) {
             let room = room.saturating_sub(chosen.len());
             let is_chosen = |member: MemberId| chosen.iter().any(|(known, _)| *known == member);
             if is_chosen(joiner.member) || needed(joiner) > room {
@@ -108,12 +117,12 @@ impl Returns {
     }
 }
 
-/// How many members come with the joiner, itself counted.
+/// How many members are admitted with the joiner, itself included.
 fn needed(joiner: &Joiner) -> usize {
     joiner.place.map_or(1, |place| usize::from(place.members))
 }
 
-/// The members of the joiner's node that come from where it comes from, itself among them.
+/// The members of the joiner's node that have delivered as far as it has in the same component, itself included.
 fn companions<'a>(
     joiner: &'a Joiner,
     joins: &'a [Joiner],
@@ -123,22 +132,22 @@ fn companions<'a>(
         .filter(|other| other.member.node == joiner.member.node && other.place == joiner.place)
 }
 
-/// The log whose members go together with those at `place`: a later one that it has only accepted counts if
-/// somebody has delivered its first entry, since all of its members have it then.
+/// The log that identifies the transitional set of the members at `place`. A pending start counts instead of the log
+/// before it if any joiner has delivered its first entry, since then all of its members hold it.
 fn log_of(place: &Place, joins: &[Joiner]) -> ViewKey {
     let places = || joins.iter().filter_map(|joiner| joiner.place);
-    let candidate = place.candidate;
-    let candidate = candidate.filter(|candidate| places().any(|other| other.log == *candidate));
-    candidate.unwrap_or(place.log)
+    let start = place.candidate;
+    let start = start.filter(|start| places().any(|other| other.log == *start));
+    start.unwrap_or(place.log)
 }
 
-/// The set, by its place, of those who come from `place`. `None`: there are too many.
+/// The index of the transitional set of the members at `place`. `None`: there are too many sets.
 fn set_for(place: &Place, joins: &[Joiner], sets: &mut BoundedVec<TransitionalSet>) -> Option<u8> {
     let cluster_view = log_of(place, joins);
     let known = sets.iter().position(|set| set.cluster_view == cluster_view);
     let number = known.unwrap_or(sets.len());
     if known.is_none() {
-        // Also what those have delivered counts who are not chosen now: all of the set hold it.
+        // What joiners have delivered counts even if they are not chosen now: the whole set holds it.
         let delivered = joins
             .iter()
             .filter_map(|joiner| joiner.place)
@@ -150,7 +159,7 @@ fn set_for(place: &Place, joins: &[Joiner], sets: &mut BoundedVec<TransitionalSe
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_returns))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_group_merge))]
 mod tests {
     use super::*;
     use crate::protocol::identity::EndpointId;
@@ -167,7 +176,7 @@ mod tests {
         Joiner { member, place }
     }
 
-    /// The only member of its node that comes from there.
+    /// The place of the only member of its node from that log.
     fn from(log: u64, delivered: u64) -> Option<Place> {
         Some(Place {
             log: ViewKey(log),
@@ -177,10 +186,10 @@ mod tests {
         })
     }
 
-    fn open() -> Returns {
-        Returns {
+    fn open() -> Merge {
+        Merge {
             is_open: true,
-            ..Returns::new()
+            ..Merge::new()
         }
     }
 
@@ -191,13 +200,13 @@ mod tests {
         }
     }
 
-    /// How each of these nodes is let in, and the sets.
-    fn chosen(returns: &Returns, joins: &[Joiner], room: usize) -> Result<Chosen, Unexpected> {
-        Ok(returns.choose(joins, room)?)
+    /// The members that are admitted, and their sets.
+    fn chosen(merge: &Merge, joins: &[Joiner], room: usize) -> Result<Chosen, Unexpected> {
+        Ok(merge.choose(joins, room)?)
     }
 
     #[test]
-    fn who_comes_from_one_view_is_one_set_up_to_what_the_furthest_has_delivered() -> TestResult {
+    fn members_of_one_log_are_one_set_up_to_what_the_furthest_has_delivered() -> TestResult {
         let joins = [
             joiner(1, 1, from(7, 4)),
             joiner(2, 1, None),
@@ -219,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_one_has_only_accepted_counts_if_another_has_begun_it() -> TestResult {
+    fn a_pending_start_counts_if_another_joiner_has_delivered_it() -> TestResult {
         let accepted = Place {
             log: ViewKey(7),
             delivered: 9,
@@ -229,7 +238,7 @@ mod tests {
         let joins = [joiner(1, 1, Some(accepted)), joiner(2, 1, from(8, 1))];
         let (_, sets) = chosen(&open(), &joins, 64)?;
         assert!(sets.iter().eq(&[set(8, 1)]));
-        // Nobody has begun it: it may not count.
+        // No joiner has delivered it: it may not count.
         let joins = [joiner(1, 1, Some(accepted)), joiner(2, 1, from(7, 8))];
         let (_, sets) = chosen(&open(), &joins, 64)?;
         assert!(sets.iter().eq(&[set(7, 9)]));
@@ -237,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_members_of_one_node_come_all_or_not_at_all() -> TestResult {
+    fn the_members_of_one_node_are_admitted_all_or_not_at_all() -> TestResult {
         let of_two = Place {
             log: ViewKey(7),
             delivered: 3,
@@ -253,7 +262,7 @@ mod tests {
         assert!(members.iter().map(|(member, _)| member.node).eq([node(2)]));
         let (members, _) = chosen(&open(), &joins, 64)?;
         assert_eq!(members.len(), 3);
-        // With room for one only the single one fits.
+        // With room for one, only the member that is alone on its node fits.
         let (members, _) = chosen(&open(), &joins, 1)?;
         assert!(members.iter().map(|(member, _)| member.node).eq([node(2)]));
         assert!(open().has_any(&joins, 1));
@@ -263,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_from_more_views_than_one_view_tells_waits_for_the_next() -> TestResult {
+    fn sets_that_do_not_fit_into_one_view_wait_for_the_next() -> TestResult {
         let many = TRANSITIONAL_SETS_MAX as u16 + 1;
         let mut joins = BoundedVec::with_capacity(usize::from(many))?;
         for number in 1..=many {
@@ -279,20 +288,20 @@ mod tests {
     }
 
     #[test]
-    fn others_from_there_are_waited_for_but_not_for_ever() -> TestResult {
+    fn the_coordinator_waits_for_others_from_a_component_but_not_for_ever() -> TestResult {
         let joins = [joiner(1, 1, from(7, 4)), joiner(2, 1, None)];
-        let mut returns = Returns::new();
-        returns.wait_for_more(at(1_000), INTERVAL);
-        returns.look(at(1_099));
-        let (members, _) = chosen(&returns, &joins, 64)?;
+        let mut merge = Merge::new();
+        merge.wait_for_more(at(1_000), INTERVAL);
+        merge.check(at(1_099));
+        let (members, _) = chosen(&merge, &joins, 64)?;
         assert!(members.iter().map(|(member, _)| member.node).eq([node(2)]));
-        returns.wait_for_more(at(1_099), INTERVAL);
-        assert_eq!(returns.next_deadline(), Some(at(1_199)));
-        returns.wait_for_more(at(1_790), INTERVAL);
-        assert_eq!(returns.next_deadline(), Some(at(1_800)));
-        returns.look(at(1_800));
-        assert_eq!(returns.next_deadline(), None);
-        let (members, _) = chosen(&returns, &joins, 64)?;
+        merge.wait_for_more(at(1_099), INTERVAL);
+        assert_eq!(merge.next_deadline(), Some(at(1_199)));
+        merge.wait_for_more(at(1_790), INTERVAL);
+        assert_eq!(merge.next_deadline(), Some(at(1_800)));
+        merge.check(at(1_800));
+        assert_eq!(merge.next_deadline(), None);
+        let (members, _) = chosen(&merge, &joins, 64)?;
         assert_eq!(members.len(), 2);
         Ok(())
     }

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a node does for one group: it asks for its members to be let in or go, sends what they have
-//! submitted, acknowledges what has come, and does all of it again when nothing comes back.
+//! What a node sends for a group, and retransmits when the answer does not arrive in time: reports of what it holds,
+//! join and leave requests, messages of its members, acknowledgements. And when each of them is due.
 
+use super::context::Context;
 use super::local::{Local, Standing};
 use super::log::Log;
 use super::sequencer::Sequencer;
-use super::{coordinator_of, member_id, Context, Group, FRAGMENTS_BYTES_MAX, ROOM_KEPT_BYTES};
+use super::{coordinator_of, member_id, Group, ROOM_KEPT_BYTES};
 use crate::protocol::identity::{EndpointId, MemberId, NodeId, ViewNumber};
+use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
 use crate::protocol::time::Instant;
 use crate::protocol::view::ClusterView;
 use crate::protocol::wire::group::{write_fragment, write_request, Request, FRAGMENT_HEAD_BYTES};
 use crate::protocol::wire::Kind;
+
+/// Room for fragments in a datagram.
+const FRAGMENTS_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 8;
 
 impl Group {
     /// A cluster view was installed.
@@ -20,11 +25,11 @@ impl Group {
         self.sequencer = None;
         self.is_ordering = false;
         if self.locals.is_empty() {
-            // It only ordered the group.
+            // This node only ordered the group.
             self.log = None;
-            self.candidate = None;
+            self.pending_start = None;
         }
-        // A node that has accepted a view without it gets nothing of what followed.
+        // This node has accepted a view without its members, so it gets none of the entries behind that view.
         let is_out = self
             .log
             .as_ref()
@@ -36,7 +41,7 @@ impl Group {
         if let Some(log) = &mut self.log {
             log.forget_unaccepted();
         }
-        let holds_something = self.log.is_some() || self.candidate.is_some();
+        let holds_something = self.log.is_some() || self.pending_start.is_some();
         self.report_at = holds_something.then_some(now);
         self.acknowledge_due = false;
         self.acknowledge_at = None;
@@ -46,36 +51,35 @@ impl Group {
         }
     }
 
-    /// Does what is due, in a settled cluster view.
+    /// Do what is due. The cluster view is not changing.
     pub(super) fn run(&mut self, context: &mut Context<'_>) {
         self.backlog = false;
-        self.forget_past_of_nobody();
+        self.drop_unused_transition();
         self.progress(context);
         self.send_report_due(context);
         self.send_requests(context);
         self.send_data(context);
         self.run_sequencer(context);
         self.send_acknowledge(context);
-        // The epoch may have begun just now, by what this node has ordered itself.
+        // The epoch may have begun just now: this node may have ordered its start itself.
         let epoch = context.view.number;
         if self.is_coordinator(context) && self.log_of(epoch).is_some() {
             self.backlog |= self.locals.iter().any(Local::has_more);
         }
     }
 
+    /// Whether this node orders the group.
     pub(super) fn is_coordinator(&self, context: &Context<'_>) -> bool {
         self.coordinator == Some(context.own.node)
     }
 
-    /// How far the log of the present epoch was accepted.
+    /// The last accepted position of the log of `epoch`, if this node has it.
     pub(super) fn accepted(&self, epoch: ViewNumber) -> Option<u64> {
         if let Some(log) = self.log.as_ref().filter(|log| log.epoch == epoch) {
             return Some(log.accepted);
         }
-        let candidate = self.candidate.as_ref();
-        candidate
-            .filter(|candidate| candidate.epoch == epoch)
-            .map(|_| 1)
+        let start = self.pending_start.as_ref();
+        start.filter(|start| start.epoch == epoch).map(|_| 1)
     }
 
     fn send_report_due(&mut self, context: &mut Context<'_>) {
@@ -101,7 +105,7 @@ impl Group {
         let Some(coordinator) = self.coordinator else {
             return;
         };
-        let to_return = self.request_to_return();
+        let merge_request = self.merge_request();
         for place in 0..self.locals.len() {
             let Some(local) = self.locals.as_mut_slice().get_mut(place) else {
                 return;
@@ -109,7 +113,7 @@ impl Group {
             let request = match local.standing {
                 Standing::Joining => Request::Join,
                 Standing::Leaving => Request::Leave,
-                Standing::Returning => to_return,
+                Standing::Merging => merge_request,
                 Standing::Member => continue,
             };
             if context.now < local.request_at {
@@ -133,7 +137,7 @@ impl Group {
         }
     }
 
-    /// A member asks to be let in or go. False if it wants to go and is not known.
+    /// Handle the request of a member to join or leave. Returns false if it asks to leave and is not in the group.
     pub(super) fn take_request(
         &mut self,
         context: &Context<'_>,
@@ -146,7 +150,7 @@ impl Group {
                 true
             }
             (Request::Return(place), Some(sequencer)) => {
-                sequencer.join_again(context.now, context.interval, member, place);
+                sequencer.join_merging(context.now, context.interval, member, place);
                 true
             }
             (Request::Leave, Some(sequencer)) => sequencer.leave(member),
@@ -154,7 +158,7 @@ impl Group {
         }
     }
 
-    /// Tells a member that wanted to go that it is not in the group.
+    /// Answer a leave request: the member is not in the group.
     pub(super) fn answer_gone(&mut self, context: &mut Context<'_>, member: MemberId) {
         if member.node == context.own.node {
             self.forget_endpoint(context, member.endpoint);
@@ -168,19 +172,19 @@ impl Group {
         }
     }
 
-    /// A member that wanted to go is not in the group.
+    /// A leaving member is not in the group any more: report its end.
     pub(super) fn forget_endpoint(&mut self, context: &mut Context<'_>, endpoint: EndpointId) {
         let outbox = &mut *context.outbox;
         self.locals.retain(|local| {
             let is_it = local.endpoint == endpoint && local.standing == Standing::Leaving;
             if is_it {
-                local.tell_end(outbox);
+                local.report_left(outbox);
             }
             !is_it
         });
     }
 
-    /// Sends what members on this node have submitted.
+    /// Send what members on this node have submitted.
     fn send_data(&mut self, context: &mut Context<'_>) {
         let epoch = context.view.number;
         let is_in_effect = self.log.as_ref().is_some_and(|log| log.epoch == epoch);
@@ -277,7 +281,7 @@ impl Group {
         }
     }
 
-    /// When something is to be done although nothing comes in.
+    /// When [`Self::run`] has something to do without another input.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if self.backlog {
             return Some(Instant::ZERO);
@@ -287,7 +291,7 @@ impl Group {
             .iter()
             .filter(|local| local.standing != Standing::Member)
             .map(|local| local.request_at);
-        // Only what `send_data` and `send_acknowledge` look after: else nothing would be done then.
+        // Only deadlines that `send_data` and `send_acknowledge` act on. Others would wake the engine for nothing.
         let sends = self
             .locals
             .iter()
@@ -306,12 +310,12 @@ impl Group {
             .min()
     }
 
-    /// Whether this node has nothing to do with the group any more.
+    /// Whether this node may forget the group.
     pub(super) fn is_over(&self) -> bool {
-        // Others wait for what a node with a log says, until a view without it is everywhere.
+        // Other nodes wait for the reports of a node with a log until they hold a view without it.
         let is_idle = match &self.sequencer {
             Some(sequencer) => sequencer.is_empty(),
-            None => self.log.is_none() && self.candidate.is_none(),
+            None => self.log.is_none() && self.pending_start.is_none(),
         };
         self.locals.is_empty() && is_idle
     }
