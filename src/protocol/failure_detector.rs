@@ -178,7 +178,7 @@ impl FailureDetector {
             Kind::Gossip => {
                 let body = GossipBody::parse(datagram.body)?;
                 self.check_view(&received)?;
-                self.receive_gossip(&received, &body)?;
+                self.merge_gossip(&received, &body)?;
             }
             Kind::Heartbeat | Kind::Probe | Kind::ProbeReply => {
                 let number = DetectorBody::parse(datagram.body)?.number;
@@ -219,7 +219,7 @@ impl FailureDetector {
     }
 
     /// Merge a table of counters. All monitored nodes whose counters have grown are alive.
-    fn receive_gossip(&mut self, received: &Received, body: &GossipBody) -> Result<(), Counter> {
+    fn merge_gossip(&mut self, received: &Received, body: &GossipBody<'_>) -> Result<(), Counter> {
         self.scheme.merge(&self.header, received, body)?;
         self.counters.count(Counter::HeartbeatsReceived);
         for place in 0..WATCHED_MAX {

@@ -414,7 +414,7 @@ impl Groups {
                     }
                 }
                 local.standing = Standing::Leaving;
-                local.is_left_reported = true;
+                local.is_end_reported = true;
             }
         }
     }

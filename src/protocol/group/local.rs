@@ -60,7 +60,7 @@ pub(super) struct Local {
     pub(super) endpoint: EndpointId,
     pub(super) standing: Standing,
     /// Its end was reported already, or no consumer waits for it.
-    pub(super) is_left_reported: bool,
+    pub(super) is_end_reported: bool,
     /// When to send the join or leave request again.
     pub(super) request_at: Instant,
     next_sequence: u64,
@@ -82,7 +82,7 @@ impl Local {
         Ok(Self {
             endpoint,
             standing: Standing::Joining,
-            is_left_reported: false,
+            is_end_reported: false,
             request_at: now,
             next_sequence: 1,
             pending: BoundedVec::with_capacity(ENDPOINT_PENDING_MESSAGES_MAX)?,
@@ -97,7 +97,7 @@ impl Local {
 
     /// Report that the member has left, unless that was done before.
     pub(super) fn report_left(&self, outbox: &mut Outbox) {
-        if !self.is_left_reported {
+        if !self.is_end_reported {
             outbox.event(Event::GroupLeft {
                 endpoint: self.endpoint,
             });

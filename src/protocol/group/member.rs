@@ -281,7 +281,7 @@ impl Group {
             return;
         };
         context.outbox.counters.count(Counter::MessagesSent);
-        if local.is_left_reported {
+        if local.is_end_reported {
             // The member has got its last event.
             return;
         }
@@ -559,7 +559,7 @@ impl Group {
             if is_own && !is_known {
                 if let Ok(mut ghost) = Local::new(member.id.endpoint, context.now) {
                     ghost.standing = Standing::Leaving;
-                    ghost.is_left_reported = true;
+                    ghost.is_end_reported = true;
                     let _ = self.locals.push(ghost);
                 }
             }
