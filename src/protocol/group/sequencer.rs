@@ -169,7 +169,7 @@ impl Sequencer {
         }
     }
 
-    /// Admit members from other components if the wait for more of them is over.
+    /// Open the admission of members from other components if the wait for more of them is over.
     pub(super) fn check_merge(&mut self, now: Instant) {
         self.merge.check(now);
     }
@@ -218,7 +218,7 @@ impl Sequencer {
         true
     }
 
-    /// Take out a leave request of a node's member that is not in the latest view.
+    /// Take out the leave request of a member that is not in the latest view.
     pub(super) fn take_stranger(&mut self) -> Option<MemberId> {
         let latest = self.latest.as_ref();
         let is_stranger = |member: &MemberId| latest.is_none_or(|view| !view.has(*member));
