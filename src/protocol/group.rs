@@ -55,13 +55,13 @@ use self::transition::Transition;
 use self::views::report_exclusion;
 use super::configuration::Configuration;
 use super::errors::CommandError;
+use super::group_view::GroupSummary;
 use super::identity::{
     EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, ViewKey, ViewNumber,
 };
 use super::limits::{
     DEPARTURES_MAX, ENDPOINTS_MAX, EVENTS_KEPT_FOR_MEMBERSHIP, GROUPS_MAX, TRANSMIT_BYTES_MAX,
 };
-use super::node::GroupSummary;
 use super::outbox::Outbox;
 use super::outputs::{ChangeReason, Event, Order};
 use super::random::mix;

@@ -136,7 +136,7 @@ fn companions<'a>(
 /// before it if any joiner has delivered its first entry, since then all of its members hold it.
 fn log_of(place: &Place, joins: &[Joiner]) -> ViewKey {
     let places = || joins.iter().filter_map(|joiner| joiner.place);
-    let start = place.candidate;
+    let start = place.pending_start;
     let start = start.filter(|start| places().any(|other| other.log == *start));
     start.unwrap_or(place.log)
 }
@@ -181,7 +181,7 @@ mod tests {
         Some(Place {
             log: ViewKey(log),
             delivered,
-            candidate: None,
+            pending_start: None,
             members: 1,
         })
     }
@@ -232,7 +232,7 @@ mod tests {
         let accepted = Place {
             log: ViewKey(7),
             delivered: 9,
-            candidate: Some(ViewKey(8)),
+            pending_start: Some(ViewKey(8)),
             members: 1,
         };
         let joins = [joiner(1, 1, Some(accepted)), joiner(2, 1, from(8, 1))];
@@ -250,7 +250,7 @@ mod tests {
         let of_two = Place {
             log: ViewKey(7),
             delivered: 3,
-            candidate: None,
+            pending_start: None,
             members: 2,
         };
         let joins = [

@@ -34,13 +34,13 @@ impl Transition {
             (Some(known), _) if known.in_effect => start.map(|start| Place {
                 log: start.cluster_view,
                 delivered: 1,
-                candidate: None,
+                pending_start: None,
                 members: count,
             }),
             _ => self.log.as_ref().map(|log| Place {
                 log: log.cluster_view,
                 delivered: log.delivered,
-                candidate: start.map(|start| start.cluster_view),
+                pending_start: start.map(|start| start.cluster_view),
                 members: count,
             }),
         }
