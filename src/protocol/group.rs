@@ -26,8 +26,9 @@
 //!   coordinator sees it. [`reassembly`]: fragments that wait for their message.
 //! - [`flush`]: what counts of the epoch before. [`merge`], [`transition`] and [`component_change`]: members that come
 //!   from another component of a partitioned cluster.
-//! - [`datagrams`]: what arrives. [`retransmission`]: what a node sends, and repeats until it is answered.
+//! - [`commands`]: joining, leaving, sending. [`datagrams`]: what arrives. [`retransmission`]: what a node sends, and repeats until it is answered.
 
+mod commands;
 mod component_change;
 mod context;
 mod coordinator;
@@ -46,7 +47,7 @@ mod sequencer;
 mod transition;
 mod views;
 
-use self::context::{Context, Shown};
+use self::context::{coordinator_of, Context, Shown};
 use self::flush::PendingStart;
 use self::local::{Local, Standing};
 use self::log::Log;
@@ -54,7 +55,6 @@ use self::sequencer::Sequencer;
 use self::transition::Transition;
 use self::views::report_exclusion;
 use super::configuration::Configuration;
-use super::errors::CommandError;
 use super::group_view::GroupSummary;
 use super::identity::{
     EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, ViewKey, ViewNumber,
@@ -63,8 +63,7 @@ use super::limits::{
     DEPARTURES_MAX, ENDPOINTS_MAX, EVENTS_KEPT_FOR_MEMBERSHIP, GROUPS_MAX, TRANSMIT_BYTES_MAX,
 };
 use super::outbox::Outbox;
-use super::outputs::{ChangeReason, Event, Order};
-use super::random::mix;
+use super::outputs::{ChangeReason, Event};
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
 use crate::platform::{BoundedVec, OutOfMemory};
@@ -134,14 +133,6 @@ fn member_id(own: Identity, endpoint: EndpointId) -> MemberId {
     }
 }
 
-/// The node of the view with the highest hash of group and node.
-fn coordinator_of(group: GroupId, view: &ClusterView) -> Option<NodeId> {
-    view.members()
-        .iter()
-        .map(|member| member.identity.node)
-        .max_by_key(|node| mix(group.0 ^ mix(u64::from(node.number()))))
-}
-
 /// All groups of one node.
 pub struct Groups {
     own: Identity,
@@ -181,117 +172,6 @@ impl Groups {
             highest: ViewNumber::default(),
             departed: BoundedVec::with_capacity(DEPARTURES_MAX)?,
         })
-    }
-
-    // ---- commands -----------------------------------------------------------------------------
-
-    /// Make a member of a group. This is legal before any view.
-    ///
-    /// # Errors
-    ///
-    /// Nothing has changed. `Stopped`: the node stops. `LimitReached`: too many members or groups on this node, or
-    /// the name has the hash of another group's. `OutOfMemory`.
-    pub fn join(
-        &mut self,
-        now: Instant,
-        name: GroupName,
-        view: Option<&ClusterView>,
-    ) -> Result<EndpointId, CommandError> {
-        if self.is_stopped {
-            return Err(CommandError::Stopped);
-        }
-        let members = self.groups.iter().fold(0, |count: usize, group| {
-            count.saturating_add(group.locals.len())
-        });
-        if members >= ENDPOINTS_MAX {
-            return Err(CommandError::LimitReached);
-        }
-        let endpoint = EndpointId(self.next_endpoint);
-        // Endpoint numbers are never reused.
-        let following = self.next_endpoint.checked_add(1);
-        let following = following.ok_or(CommandError::LimitReached)?;
-        let local = Local::new(endpoint, now)?;
-        let group = self.group_or_new(name, view)?;
-        group
-            .locals
-            .push(local)
-            .map_err(|_| CommandError::LimitReached)?;
-        self.next_endpoint = following;
-        Ok(endpoint)
-    }
-
-    fn group_or_new(
-        &mut self,
-        name: GroupName,
-        view: Option<&ClusterView>,
-    ) -> Result<&mut Group, CommandError> {
-        let id = name.id();
-        let place = match self.groups.iter().position(|group| group.id == id) {
-            Some(place) => place,
-            None => {
-                let mut group = Group::new(name)?;
-                group.coordinator = view.and_then(|view| coordinator_of(id, view));
-                let place = self.groups.len();
-                self.groups
-                    .push(group)
-                    .map_err(|_| CommandError::LimitReached)?;
-                place
-            }
-        };
-        self.groups
-            .as_mut_slice()
-            .get_mut(place)
-            .filter(|group| group.name == name)
-            .ok_or(CommandError::LimitReached)
-    }
-
-    fn local(&mut self, endpoint: EndpointId) -> Option<&mut Local> {
-        self.groups
-            .as_mut_slice()
-            .iter_mut()
-            .flat_map(|group| group.locals.as_mut_slice())
-            .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
-    }
-
-    /// Let a member leave its group. `Event::GroupLeft` follows.
-    ///
-    /// # Errors
-    ///
-    /// `NoSuchEndpoint`: there is no such member, or it is leaving already.
-    pub fn leave(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
-        let local = self.local(endpoint).ok_or(CommandError::NoSuchEndpoint)?;
-        local.standing = Standing::Leaving;
-        local.request_at = now;
-        Ok(())
-    }
-
-    /// Queue a message of a member.
-    ///
-    /// # Errors
-    ///
-    /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `MessageTooLong`. `NoSuchEndpoint`:
-    /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, or the member has no view.
-    /// `WindowFull`: too much waits already; `Event::Writable` follows.
-    pub fn multicast(
-        &mut self,
-        endpoint: EndpointId,
-        order: Order,
-        payload: BoundedVec<u8>,
-    ) -> Result<(), (CommandError, BoundedVec<u8>)> {
-        if self.is_stopped {
-            return Err((CommandError::Stopped, payload));
-        }
-        if payload.len() > super::limits::MESSAGE_BYTES_MAX {
-            return Err((CommandError::MessageTooLong, payload));
-        }
-        let has_quorum = self.has_quorum;
-        match self.local(endpoint) {
-            None => Err((CommandError::NoSuchEndpoint, payload)),
-            Some(local) if !has_quorum || local.standing != Standing::Member => {
-                Err((CommandError::NoQuorum, payload))
-            }
-            Some(local) => local.submit(order, payload),
-        }
     }
 
     // ---- inputs from the membership -----------------------------------------------------------

@@ -2,9 +2,10 @@
 
 //! What a group needs of its surroundings during one call: the time, the cluster view and the queues.
 
-use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewKey, ViewNumber};
+use crate::protocol::identity::{GroupId, Identity, NodeId, PeerAddress, ViewKey, ViewNumber};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
+use crate::protocol::random::mix;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
 
@@ -36,4 +37,12 @@ impl Context<'_> {
     pub(super) fn address(&self, node: NodeId) -> Option<PeerAddress> {
         self.view.member(node).map(|member| member.address)
     }
+}
+
+/// The coordinator of a group in a cluster view: the node with the highest hash of group and node.
+pub(super) fn coordinator_of(group: GroupId, view: &ClusterView) -> Option<NodeId> {
+    view.members()
+        .iter()
+        .map(|member| member.identity.node)
+        .max_by_key(|node| mix(group.0 ^ mix(u64::from(node.number()))))
 }

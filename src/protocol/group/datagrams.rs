@@ -2,10 +2,10 @@
 
 //! Datagrams of groups: which node may send which kind, and what each does.
 
-use super::context::Context;
+use super::context::{coordinator_of, Context};
 use super::flush::{Held, NodeReport};
 use super::log::ViewEntry;
-use super::{coordinator_of, member_id, Group, Groups};
+use super::{member_id, Group, Groups};
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{GroupId, GroupName, NodeId};

@@ -3,11 +3,11 @@
 //! What a node sends for a group, and retransmits when the answer does not arrive in time: reports of what it holds,
 //! join and leave requests, messages of its members, acknowledgements. And when each of them is due.
 
-use super::context::Context;
+use super::context::{coordinator_of, Context};
 use super::local::{Local, Standing};
 use super::log::Log;
 use super::sequencer::Sequencer;
-use super::{coordinator_of, member_id, Group, ROOM_KEPT_BYTES};
+use super::{member_id, Group, ROOM_KEPT_BYTES};
 use crate::protocol::identity::{EndpointId, MemberId, NodeId, ViewNumber};
 use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
 use crate::protocol::time::Instant;
