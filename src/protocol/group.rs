@@ -47,7 +47,7 @@ mod sequencer;
 mod transition;
 mod views;
 
-use self::context::{coordinator_of, Context, Shown};
+use self::context::{Context, Shown};
 use self::flush::PendingStart;
 use self::local::{Local, Standing};
 use self::log::Log;
