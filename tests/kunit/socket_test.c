@@ -6,7 +6,7 @@
 #include <kunit/test.h>
 #include <linux/wait.h>
 
-#include "kcgcs_socket.c"
+#include "network/kcgcs_socket.c"
 
 /* A generous limit for what must happen. */
 #define WAIT		(10 * HZ)
