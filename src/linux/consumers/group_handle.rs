@@ -377,7 +377,7 @@ impl Handle {
     }
 
     /// Report to the consumer that there is room again, if a message was refused and half of the room is free.
-    pub(crate) fn tell_writable(&self) {
+    pub(crate) fn report_writable(&self) {
         let is_due = {
             let mut state = self.state.lock();
             let is_due = state.wants_writable

@@ -251,7 +251,7 @@ fn administer(
         let words = match error {
             CommandError::NoQuorum => "the node has no view, or sees no quorum of it",
             CommandError::NoSuchMember => "there is no other member of that number",
-            _ => "the node does nothing any more",
+            _ => "the node has stopped or is leaving",
         };
         Complaint::new(errno::of_command(error), format_args!("{words}"))
     })
@@ -272,7 +272,7 @@ unsafe extern "C" fn kcgcs_netlink_evict(
         Some(subject) => administer(net, |node, now| node.evict(now, subject)),
         None => Err(Complaint::new(
             EINVAL,
-            format_args!("nodes are numbered from 1 on"),
+            format_args!("node=0: 1 to 65535 is allowed"),
         )),
     };
     // SAFETY: The caller promises what `answer` requires of the message.

@@ -241,7 +241,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Check the wishes of an operator who may not ask for a node; then the numbers are checked all the same.
+    /// Check the wishes of an operator who may not ask for a node. Without a node the numbers are checked all the same.
     ///
     /// Context: Process context. May sleep.
     pub(crate) fn optional(wishes: &Wishes<'_>) -> Result<Option<Self>, Complaint> {

@@ -5,29 +5,17 @@
 
 #include "kcgcs_internal.h"
 
-void kcgcs_trace_heartbeat_send(u16 node, const u8 *address, u16 port,
-				u32 length)
-{
-	trace_kcgcs_heartbeat_send(node, address, port, length);
-}
+#define KCGCS_DATAGRAM_EVENT(event)					\
+	void kcgcs_trace_##event(u16 node, const u8 *address, u16 port,	\
+				 u32 length)				\
+	{								\
+		trace_kcgcs_##event(node, address, port, length);	\
+	}
 
-void kcgcs_trace_heartbeat_receive(u16 node, const u8 *address, u16 port,
-				   u32 length)
-{
-	trace_kcgcs_heartbeat_receive(node, address, port, length);
-}
-
-void kcgcs_trace_datagram_send(u16 node, const u8 *address, u16 port,
-			       u32 length)
-{
-	trace_kcgcs_datagram_send(node, address, port, length);
-}
-
-void kcgcs_trace_datagram_receive(u16 node, const u8 *address, u16 port,
-				  u32 length)
-{
-	trace_kcgcs_datagram_receive(node, address, port, length);
-}
+KCGCS_DATAGRAM_EVENT(heartbeat_send)
+KCGCS_DATAGRAM_EVENT(heartbeat_receive)
+KCGCS_DATAGRAM_EVENT(datagram_send)
+KCGCS_DATAGRAM_EVENT(datagram_receive)
 
 void kcgcs_trace_view_install(u16 node, u64 number, u32 members)
 {

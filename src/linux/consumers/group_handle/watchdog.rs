@@ -3,7 +3,7 @@
 //! The watchdog of a consumer: how long its present callback has been running.
 //!
 //! ```text
-//!   Idle --begin--> Running --span is over--> Reported --end--> Returned --told--> Idle
+//!   Idle --begin--> Running --check, too long--> Reported --end--> Returned --check--> Idle
 //!    ^                 |
 //!    +------- end -----+
 //! ```

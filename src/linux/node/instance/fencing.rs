@@ -54,7 +54,7 @@ impl Instance {
     ///
     /// - `ENOENT`: no handler is registered.
     pub(crate) fn unregister_fence(&self) -> Result {
-        // The engine is told first: a view that waits for the handler then goes on without it. An error says that
+        // The engine learns it first: a view that waits for the handler then goes on without it. An error says that
         // the node goes away, where no view waits.
         let _ = self.with_engine(|engine| engine.guard(None));
         if self.fence_gate.unregister() {
