@@ -13,7 +13,6 @@
 
 mod fencing;
 
-use self::fencing::FENCE_WORK;
 use super::{
     bottom_half::BottomHalf,
     engine::{
@@ -74,6 +73,8 @@ use kernel::{
 
 /// The work item that runs the engine.
 const ENGINE_WORK: u32 = 0;
+/// The work item that calls the fence handler.
+const FENCE_WORK: u32 = 1;
 
 /// One node of one network namespace.
 #[pin_data(PinnedDrop)]

@@ -3,7 +3,10 @@
 //! What connects the fence gate of a node with its engine: the engine asks for failed nodes to be fenced, and is
 //! given the handler's results.
 
-use super::Instance;
+use super::{
+    Instance,
+    FENCE_WORK, //
+};
 use crate::linux::{
     ffi,
     runtime::work_item::Work, //
@@ -12,9 +15,6 @@ use kernel::{
     ffi::c_void,
     prelude::*, //
 };
-
-/// The work item that calls the fence handler.
-pub(super) const FENCE_WORK: u32 = 1;
 
 impl Instance {
     /// Register a fence handler.
