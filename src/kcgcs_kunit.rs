@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! kcgcs_kunit_test.ko: the unit tests of the protocol and of some parts of the shell, as KUnit suites. They have a module
-//! of their own, so that kcgcs.ko carries no test code, and run when it is loaded.
+//! kcgcs_kunit_test.ko: the unit tests of the protocol and of some parts of the shell, as KUnit suites. They have a
+//! module of their own, so that kcgcs.ko carries no test code, and run when it is loaded.
 
 #![crate_name = "kcgcs_kunit_test"]
 

@@ -18,8 +18,8 @@
 //!          runtime                      clock, timer, work items, locks, queues
 //! ```
 //!
-//! `module` loads and unloads all of it. `ffi` has the declarations of the C files, which lie beside the Rust files that
-//! use them.
+//! `module` loads and unloads all of it. `ffi` has the declarations of the C files, which lie beside the Rust files
+//! that use them.
 //!
 //! # Contexts
 //!
@@ -39,10 +39,11 @@
 //!
 //! # Locks
 //!
-//! From the outermost to the innermost: the registry's mutex; the engine's mutex; then, never two of them at once, the
-//! bottom-half locks of the failure detector and of the notifier, the mutex of the fence gate's queue, and the lock of a
-//! handle, which keeps interrupts off, since consumers send in any context. No callback of a consumer is called under
-//! any of these locks. Notifiers and the fence handler are called one after the other, under a mutex of their own.
+//! From the outermost to the innermost: the registry's mutex; the engine's mutex; then, never two of them at once,
+//! the bottom-half locks of the failure detector and of the notifier, the mutex of the fence gate's queue, and the
+//! lock of a handle, which keeps interrupts off, since consumers send in any context. No callback of a consumer is
+//! called under any of these locks. Notifiers and the fence handler are called one after the other, each under a mutex
+//! of its own.
 
 mod consumers {
     pub(super) mod callback_types;

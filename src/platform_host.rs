@@ -211,8 +211,8 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 
 /// Report a broken invariant: a bug of this code, never a datagram of the network.
 ///
-/// On the host this stops the program, so that a test shows it. In the kernel it warns once, and the caller marks its node
-/// as failed.
+/// On the host this stops the program, so that a test shows it. In the kernel it warns once, and the caller marks its
+/// node as failed.
 pub fn report_broken_invariant(what: &'static str) {
     panic!("broken invariant: {what}");
 }

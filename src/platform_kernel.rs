@@ -3,9 +3,9 @@
 //! The protocol's platform in the kernel: containers with fallible allocation, and reports of broken invariants.
 //!
 //! `platform_host.rs` defines the same names on top of the host's allocator. Both fail in the same places: a
-//! [`BoundedVec`] never grows past the capacity it was made with, and returns the value when it is full. Large capacities
-//! fall back to virtually contiguous memory, so that a queue of some hundred kilobytes can be allocated although the
-//! machine's memory is fragmented.
+//! [`BoundedVec`] never grows past the capacity it was made with, and returns the value when it is full. Large
+//! capacities fall back to virtually contiguous memory, so that a queue of some hundred kilobytes can be allocated
+//! although the machine's memory is fragmented.
 
 #![forbid(unsafe_code)]
 
@@ -224,8 +224,8 @@ static HAS_WARNED: Atomic<bool> = Atomic::new(false);
 
 /// Report a broken invariant: a bug of this code, never a datagram of the network.
 ///
-/// The first report makes the kernel warn, so that tests and operators see where it came from. The caller marks its node
-/// as failed. The machine goes on.
+/// The first report makes the kernel warn, so that tests and operators see where it came from. The caller marks its
+/// node as failed. The machine goes on.
 pub fn report_broken_invariant(what: &'static str) {
     pr_err!("broken invariant: {}\n", what);
     if !HAS_WARNED.xchg(true, Relaxed) {

@@ -2,7 +2,7 @@
 
 //! The lines of a node in the kernel log, one for each event that an operator wants to know about.
 //!
-//! The rate of lines is limited: a node has a budget of lines that grows with time, and logs how many lines it left out.
+//! The rate of lines is limited: a node has a budget of lines that grows with time, and logs how many it left out.
 
 #![forbid(unsafe_code)]
 

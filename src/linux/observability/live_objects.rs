@@ -65,7 +65,7 @@ impl Drop for LiveObject {
     }
 }
 
-/// Make the kernel warn if an object is left. The module goes away now, and with it the code that these objects point to.
+/// Make the kernel warn if an object is left. The module goes away now, with the code that these objects point to.
 pub(crate) fn expect_none() {
     for (kind, what) in [
         (Kind::Instance, "instances"),

@@ -26,8 +26,8 @@ pub(crate) fn now() -> Instant {
     Instant::from_nanoseconds(u64::try_from(nanoseconds).unwrap_or(0))
 }
 
-/// The number of a node's new incarnation: the wall clock in nanoseconds, so that it grows from one start of the machine
-/// to the next. While the module is loaded each number is larger than the one before, whatever the wall clock does.
+/// The number of a node's new incarnation: the wall clock in nanoseconds, so that it grows from one start of the
+/// machine to the next. While the module is loaded each number is larger than the one before, whatever the clock does.
 pub(crate) fn new_incarnation() -> u64 {
     // SAFETY: `ktime_get_real()` has no requirements.
     let nanoseconds = unsafe { bindings::ktime_get_real() };

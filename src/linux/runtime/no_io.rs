@@ -2,8 +2,8 @@
 
 //! Scopes in which allocations start no input or output.
 //!
-//! A consumer may be a file system or a block device whose writes wait for messages of this module. If the module, while
-//! it handles such a message, waited for memory that only a write can free, both would wait for ever.
+//! A consumer may be a file system or a block device whose writes wait for messages of this module. If the module,
+//! while it handles such a message, waited for memory that only a write can free, both would wait for ever.
 
 use crate::linux::ffi;
 use kernel::{

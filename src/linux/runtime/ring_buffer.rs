@@ -13,8 +13,8 @@ use crate::platform::{
 ///
 /// # Invariants
 ///
-/// `first < slots.len()` unless there are no slots. The `length` slots from `first` on, continued at the beginning after
-/// the last one, hold values; the others do not.
+/// `first < slots.len()` unless there are no slots. The `length` slots from `first` on, continued at the beginning
+/// after the last one, hold values; the others do not.
 pub(crate) struct RingBuffer<T> {
     slots: BoundedVec<Option<T>>,
     first: usize,
