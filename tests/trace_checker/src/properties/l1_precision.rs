@@ -55,7 +55,7 @@ fn last_install<'i>(
         .filter(|process| Some(process.scope) == scope && process.is(member))
         .flat_map(|process| &process.installs)
         .filter(|install| index.events[install.event].t <= end)
-        .last()
+        .next_back()
 }
 
 fn wrong(
