@@ -320,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_the_family_is_read_from_the_answer() {
+        let mut attributes = vec![text_attribute(2, FAMILY).unwrap()];
+        let body = |attributes: &[DefaultNla]| Body {
+            command: 1,
+            attributes: bytes_of(attributes),
+        };
+        assert_eq!(family_number(&body(&attributes)), None);
+        attributes.push(u16_attribute(FAMILY_ID, 0x1234));
+        assert_eq!(family_number(&body(&attributes)), Some(0x1234));
+    }
+
+    #[test]
     fn an_acknowledgement_is_the_end() {
         assert!(is_end(&message(NLM_F_CAPPED, error(0, &[]))).unwrap());
     }
