@@ -62,6 +62,7 @@ impl<'t> Index<'t> {
         index
     }
 
+    /// Add event `number` to the records.
     fn take(&mut self, number: usize) {
         let event = &self.events[number];
         match &event.kind {
@@ -144,19 +145,11 @@ impl<'t> Index<'t> {
                 views.len() - 1
             });
         let place = self.processes[process].installs.len();
-        if place == 0
-            && event
-                .transitional
-                .as_ref()
-                .is_some_and(|set| !set.is_empty())
-        {
+        let transitional = event.transitional.as_deref().unwrap_or_default();
+        if place == 0 && !transitional.is_empty() {
             self.processes[process].continues = self.earlier_incarnation(process);
         }
-        let before = match (place, self.processes[process].continues) {
-            (0, Some(earlier)) => earlier,
-            _ => process,
-        };
-        let installs = &self.processes[before].installs;
+        let installs = &self.processes[self.origin(process, place)].installs;
         let previous = installs.last().map(|install| install.view);
         self.act(process, number, ActionKind::Install(place));
         self.views[view].installs.push((process, place));
@@ -198,6 +191,7 @@ impl<'t> Index<'t> {
         }
     }
 
+    /// Add an action to those of the process.
     fn act(&mut self, process: usize, event: usize, kind: ActionKind) {
         let process = &mut self.processes[process];
         process.actions.push(Action {
