@@ -30,7 +30,7 @@ fn has_members(tool: &Tool, node: u16, expected: &[u64]) -> Result<(), String> {
 pub(super) fn evict(tool: &Tool) -> Result<(), String> {
     tool.all_up()?;
     let told = tool.expect(1, &["evict", "3"], 0)?;
-    contains("evict", &told, &["node 3 is out\n"])?;
+    contains("evict", &told, &["node 3 is evicted\n"])?;
     wait_for_every(
         LOOK_EVERY,
         "the evicted node to hear of it",
