@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the shell in the kernel does around a node: hands it what comes in, sends and tells what
-//! comes out, and keeps its timers.
+//! The shell around a node, as in the kernel module: it passes datagrams, reports and deadlines to the node, sends
+//! and records its outputs, and keeps its timers.
 
 use std::rc::Rc;
 
@@ -76,7 +76,7 @@ impl Cluster {
             alive.detector_timer = Some(u64::MAX);
             self.fault(
                 host,
-                "the failure_detector wants to be woken again and again",
+                "the failure detector asks to be woken again and again",
             );
             return;
         }
@@ -103,7 +103,7 @@ impl Cluster {
             return;
         };
         alive.engine_is_due = false;
-        // What comes while this runs waits for the next run.
+        // Inputs that arrive during this run wait for the next one.
         for _ in 0..alive.queue.len() {
             let Some(alive) = self.alive(host, incarnation) else {
                 return;
@@ -122,7 +122,7 @@ impl Cluster {
                         alive.engine_timer = Some(u64::MAX);
                         let reason = alive.node.next_deadline();
                         let what =
-                            format!("the engine wants to be woken again and again: {reason:?}");
+                            format!("the engine asks to be woken again and again: {reason:?}");
                         self.fault(host, &what);
                         return;
                     }
@@ -146,7 +146,7 @@ impl Cluster {
         if target >= self.hosts.len() {
             self.fault(
                 host,
-                &format!("a datagram was sent to {to:?}, which is nobody"),
+                &format!("a datagram was sent to {to:?}, which is no host"),
             );
             return;
         }
@@ -175,7 +175,7 @@ impl Cluster {
         }
     }
 
-    /// The bytes come to their receiver at that time, as if their sender had sent them.
+    /// Deliver a datagram at its time, as if its sender had sent it.
     pub fn put_on_wire(&mut self, what: OnWire) {
         let from = self.hosts[what.from].address;
         let (to, bytes) = (what.to, what.bytes);
@@ -183,12 +183,12 @@ impl Cluster {
             .push(what.time, Occurrence::Datagram { to, from, bytes });
     }
 
-    /// What the machine's clock shows.
+    /// The reading of the machine's clock.
     pub(super) fn instant(&self, host: usize) -> Instant {
         Instant::from_nanoseconds(self.hosts[host].clock.reading(self.now))
     }
 
-    /// All that the failure detector has to say, and its timer.
+    /// Poll all outputs of the failure detector, and set its timer.
     fn drain_detector(&mut self, host: usize) {
         let now = self.instant(host);
         let mut buffer = [0_u8; DETECTOR_BYTES_MAX];
@@ -243,7 +243,7 @@ impl Cluster {
         }
     }
 
-    /// All that the node has to say, in the order of its contract, and its timer.
+    /// Poll all outputs of the node in the order of its contract, and set its timer.
     pub(super) fn drain_node(&mut self, host: usize) {
         let now = self.instant(host);
         let mut buffer = [0_u8; DATAGRAM_BYTES_MAX];
@@ -320,7 +320,7 @@ impl Cluster {
                 Some(Note::Prepare) => self.prepares += 1,
                 Some(Note::Excluded) => {
                     self.exclusions += 1;
-                    // It may learn late that it was put out.
+                    // The node may learn of its exclusion late.
                     let aftermath = aftermath_ns(&self.options.configuration);
                     let machine = &mut self.hosts[host];
                     let hindered = self.network.is_hindered(host)
@@ -328,7 +328,7 @@ impl Cluster {
                         || machine.hindered_until + aftermath > self.now;
                     self.false_exclusions += u64::from(!hindered);
                     if incarnation <= machine.last_incarnation {
-                        let what = format!("excluded, and goes on under {incarnation} again");
+                        let what = format!("excluded, and uses incarnation {incarnation} again");
                         self.fault(host, &what);
                     } else {
                         machine.last_incarnation = incarnation;
