@@ -11,8 +11,8 @@ pub struct Chance(Random);
 
 impl Chance {
     /// The stream with the number `stream` for `seed`.
-    pub fn new(seed: u64, part: u64) -> Self {
-        Self(Random::new(mix(seed ^ mix(part))))
+    pub fn new(seed: u64, stream: u64) -> Self {
+        Self(Random::new(mix(seed ^ mix(stream))))
     }
 
     /// Draw any number.

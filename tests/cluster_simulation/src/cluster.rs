@@ -99,26 +99,26 @@ enum Occurrence {
     },
     DetectorTimer {
         host: usize,
-        incarnation: u64,
+        start: u64,
     },
     EngineTimer {
         host: usize,
-        incarnation: u64,
+        start: u64,
     },
     EngineRun {
         host: usize,
-        incarnation: u64,
+        start: u64,
     },
     /// The fence handler begins its work, if the node still wants it.
     FenceCall {
         host: usize,
-        incarnation: u64,
+        start: u64,
         subject: Identity,
     },
     /// The fence handler has fenced the node, or failed.
     FenceAnswer {
         host: usize,
-        incarnation: u64,
+        start: u64,
         subject: Identity,
         is_fenced: bool,
     },
@@ -155,9 +155,9 @@ pub struct Cluster {
     /// Of these, how often the node had not been disturbed shortly before.
     pub false_exclusions: u64,
     /// How often a group member moved to the view of another component without being out in between.
-    pub comers_back: u64,
+    pub moved: u64,
     /// Of these, how often others moved with it.
-    pub comers_together: u64,
+    pub moved_together: u64,
     /// Member lists of cluster views, shared by all nodes.
     lists: MemberLists,
     now: u64,
@@ -187,7 +187,7 @@ impl Cluster {
                 },
                 alive: None,
                 last_incarnation: options.incarnation_base,
-                incarnations: 0,
+                starts: 0,
                 frozen_until: 0,
                 hindered_until: 0,
                 ghost_until: 0,
@@ -212,8 +212,8 @@ impl Cluster {
             prepares: 0,
             exclusions: 0,
             false_exclusions: 0,
-            comers_back: 0,
-            comers_together: 0,
+            moved: 0,
+            moved_together: 0,
             lists: MemberLists::default(),
             now: 0,
             happened: 0,
@@ -279,22 +279,20 @@ impl Cluster {
         }
         match what {
             Occurrence::Datagram { to, from, bytes } => self.datagram(to, from, bytes),
-            Occurrence::DetectorTimer { host, incarnation } => {
-                self.detector_timer(host, incarnation)
-            }
-            Occurrence::EngineTimer { host, incarnation } => self.engine_timer(host, incarnation),
-            Occurrence::EngineRun { host, incarnation } => self.engine_run(host, incarnation),
+            Occurrence::DetectorTimer { host, start } => self.detector_timer(host, start),
+            Occurrence::EngineTimer { host, start } => self.engine_timer(host, start),
+            Occurrence::EngineRun { host, start } => self.engine_run(host, start),
             Occurrence::FenceCall {
                 host,
-                incarnation,
+                start,
                 subject,
-            } => self.fence_call(host, incarnation, subject),
+            } => self.fence_call(host, start, subject),
             Occurrence::FenceAnswer {
                 host,
-                incarnation,
+                start,
                 subject,
                 is_fenced,
-            } => self.fence_answer(host, incarnation, subject, is_fenced),
+            } => self.fence_answer(host, start, subject, is_fenced),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::event_queue::EventQueue;
 use crate::host::Host;
 use crate::network::{Flapping, Impairment, NetworkOptions};
 use crate::plan::{Fault, Plan, Victim};
-use crate::quorum::{is_partitionable, may_impair, may_lose, may_say_why};
+use crate::quorum::{is_partitionable, may_impair, may_lose, may_report_reason};
 use crate::timing::{MS, SECOND};
 
 /// The longest time that a planned crash waits for a view change to begin.
@@ -62,13 +62,13 @@ pub struct FaultCounts {
 }
 
 /// Injects the faults of a plan.
-pub struct Troublemaker {
+pub struct FaultInjector {
     plan: Plan,
     /// The faults injected so far.
     pub counts: FaultCounts,
 }
 
-impl Troublemaker {
+impl FaultInjector {
     /// The injector for this plan.
     pub fn new(plan: Plan) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Troublemaker {
             Later::Fault(place) => {
                 if let Some(planned) = self.plan.faults.get(place) {
                     let fault = planned.fault.clone();
-                    let is_done = self.make(cluster, &fault, agenda);
+                    let is_done = self.inject(cluster, &fault, agenda);
                     self.counts.left_out += u64::from(!is_done);
                 }
             }
@@ -141,13 +141,13 @@ impl Troublemaker {
 
     fn restart(&mut self, cluster: &mut Cluster, host: usize) {
         if cluster.hosts[host].alive.is_none() {
-            self.counts.restarts += u64::from(cluster.hosts[host].incarnations > 0);
+            self.counts.restarts += u64::from(cluster.hosts[host].starts > 0);
             cluster.start(host);
         }
     }
 
     /// Inject a fault, and return whether that was possible.
-    fn make(
+    fn inject(
         &mut self,
         cluster: &mut Cluster,
         fault: &Fault,
@@ -322,7 +322,7 @@ impl Troublemaker {
     ) -> bool {
         if cluster.hosts[victim.host].alive.is_none()
             || !may_lose(cluster, &[victim.host])
-            || !may_say_why(cluster)
+            || !may_report_reason(cluster)
         {
             return false;
         }
@@ -341,7 +341,7 @@ impl Troublemaker {
     ) -> bool {
         if cluster.hosts[victim.host].alive.is_none()
             || !may_lose(cluster, &[victim.host])
-            || !may_say_why(cluster)
+            || !may_report_reason(cluster)
             || !cluster.evict(by, victim.host)
         {
             return false;

@@ -23,7 +23,7 @@ pub const ENGINE_QUEUE_MAX: usize = 4096;
 /// The most wake-ups at one instant that do not count as a busy loop.
 const WAKEUPS_AT_ONE_INSTANT_MAX: u32 = 1000;
 
-/// What waits for the engine.
+/// An input that waits for the engine.
 pub enum EngineInput {
     /// A datagram that is not for the failure detector.
     Datagram(PeerAddress, Rc<[u8]>),
@@ -79,11 +79,11 @@ pub struct Alive {
     pub node: Node,
     /// Its failure detector.
     pub failure_detector: FailureDetector,
-    /// The number of this start of the machine. Timers of earlier starts are ignored.
-    pub incarnation: u64,
+    /// The number of this start of the machine, since timers of earlier starts are ignored.
+    pub start: u64,
     /// The node's identity, as its events have reported it.
     pub identity: Identity,
-    /// What waits for the engine.
+    /// The inputs that wait for the engine.
     pub queue: VecDeque<EngineInput>,
     /// Whether the engine's work item is scheduled.
     pub engine_is_due: bool,
@@ -126,7 +126,7 @@ pub struct Host {
     /// The largest incarnation so far.
     pub last_incarnation: u64,
     /// The number of times it was started.
-    pub incarnations: u64,
+    pub starts: u64,
     /// The end of the present freeze.
     pub frozen_until: u64,
     /// The last time at which it was disturbed so that the others may exclude it.
@@ -170,7 +170,7 @@ mod tests {
     use super::{address_of, host_at};
 
     #[test]
-    fn addresses_name_their_hosts() {
+    fn an_address_identifies_its_host() {
         for number in [0, 1, 249, 250, 251, 999] {
             assert_eq!(host_at(address_of(number)), number);
         }

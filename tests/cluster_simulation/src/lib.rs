@@ -12,6 +12,7 @@ pub mod broken;
 pub mod chance;
 pub mod clock;
 pub mod cluster;
+pub mod description;
 pub mod event_queue;
 pub mod faults;
 pub mod host;
@@ -26,7 +27,7 @@ pub mod sabotage;
 pub mod scenario;
 pub mod shrinking;
 pub mod statistics;
-pub mod story;
+
 pub mod timing;
 pub mod trials;
 pub mod workload;

@@ -49,11 +49,9 @@ impl Cluster {
             return false;
         }
         let asked = (by, alive.identity.incarnation.0);
-        let subject_incarnation = self.hosts[subject].alive.as_mut();
-        if let Some(incarnation) =
-            subject_incarnation.filter(|incarnation| incarnation.identity == member)
-        {
-            incarnation.evicted_by.push(asked);
+        let evicted = self.hosts[subject].alive.as_mut();
+        if let Some(evicted) = evicted.filter(|evicted| evicted.identity == member) {
+            evicted.evicted_by.push(asked);
         }
         let subject = node_member(member);
         self.write(by, EventKind::Evict { subject });
@@ -126,7 +124,10 @@ impl Cluster {
     /// Call the handler of a node that wants `subject` fenced.
     pub(super) fn fence_wanted(&mut self, host: usize, subject: Identity) {
         let Some(handler) = self.options.fence else {
-            self.fault(host, "the node calls a fence handler that is not registered");
+            self.fault(
+                host,
+                "the node calls a fence handler that is not registered",
+            );
             return;
         };
         self.fence_calls += 1;
@@ -145,34 +146,34 @@ impl Cluster {
             false => 0,
         };
         let is_silent = self.handlers.happens(handler.silent_per_mille);
-        let incarnation = self.hosts[host].incarnations;
+        let start = self.hosts[host].starts;
         if !is_silent {
             let call = Occurrence::FenceCall {
                 host,
-                incarnation,
+                start,
                 subject,
             };
             self.queue.push(self.now + busy_ms * MS, call);
         }
     }
 
-    pub(super) fn fence_call(&mut self, host: usize, incarnation: u64, subject: Identity) {
+    pub(super) fn fence_call(&mut self, host: usize, start: u64, subject: Identity) {
         let (Some(handler), Some(alive)) = (self.options.fence, self.hosts[host].alive.as_ref())
         else {
             return;
         };
-        if alive.incarnation != incarnation {
+        if alive.start != start {
             return;
         }
         if !alive.node.wants_fence(subject) {
-            self.fence_answer(host, incarnation, subject, false);
+            self.fence_answer(host, start, subject, false);
             return;
         }
         let is_fenced = !self.handlers.happens(handler.fails_per_mille);
         let work_ms = self.handlers.between(0, handler.work_max_ms);
         let answer = Occurrence::FenceAnswer {
             host,
-            incarnation,
+            start,
             subject,
             is_fenced,
         };
@@ -182,12 +183,12 @@ impl Cluster {
     pub(super) fn fence_answer(
         &mut self,
         host: usize,
-        incarnation: u64,
+        start: u64,
         subject: Identity,
         is_fenced: bool,
     ) {
         let alive = self.hosts[host].alive.as_ref();
-        if alive.is_none_or(|alive| alive.incarnation != incarnation) {
+        if alive.is_none_or(|alive| alive.start != start) {
             return;
         }
         if is_fenced {

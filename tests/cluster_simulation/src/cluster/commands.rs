@@ -33,7 +33,7 @@ impl Cluster {
         let machine = &mut self.hosts[host];
         assert!(machine.alive.is_none(), "node {} runs already", machine.id);
         let incarnation = match options.sabotage {
-            Some(Sabotage::SameIncarnation) if machine.incarnations > 0 => machine.last_incarnation,
+            Some(Sabotage::SameIncarnation) if machine.starts > 0 => machine.last_incarnation,
             _ => (machine.last_incarnation + 1).max(
                 options
                     .incarnation_base
@@ -61,13 +61,13 @@ impl Cluster {
             panic!("no memory for a node");
         };
         machine.last_incarnation = incarnation;
-        machine.incarnations += 1;
+        machine.starts += 1;
         machine.frozen_until = 0;
         machine.fenced_until = 0;
         machine.alive = Some(Box::new(Alive {
             node,
             failure_detector,
-            incarnation: machine.incarnations,
+            start: machine.starts,
             identity,
             queue: VecDeque::new(),
             engine_is_due: false,

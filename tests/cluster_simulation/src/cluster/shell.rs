@@ -62,9 +62,9 @@ impl Cluster {
         self.drain_detector(to);
     }
 
-    pub(super) fn detector_timer(&mut self, host: usize, incarnation: u64) {
+    pub(super) fn detector_timer(&mut self, host: usize, start: u64) {
         let (now, instant) = (self.now, self.instant(host));
-        let Some(alive) = self.alive(host, incarnation) else {
+        let Some(alive) = self.alive(host, start) else {
             return;
         };
         if alive.detector_timer.is_none_or(|due| due > now) {
@@ -83,9 +83,9 @@ impl Cluster {
         self.drain_detector(host);
     }
 
-    pub(super) fn engine_timer(&mut self, host: usize, incarnation: u64) {
+    pub(super) fn engine_timer(&mut self, host: usize, start: u64) {
         let now = self.now;
-        let Some(alive) = self.alive(host, incarnation) else {
+        let Some(alive) = self.alive(host, start) else {
             return;
         };
         if alive.engine_timer.is_none_or(|due| due > now) {
@@ -96,16 +96,16 @@ impl Cluster {
         self.schedule_engine(host);
     }
 
-    pub(super) fn engine_run(&mut self, host: usize, incarnation: u64) {
+    pub(super) fn engine_run(&mut self, host: usize, start: u64) {
         let now = self.now;
         let instant = self.instant(host);
-        let Some(alive) = self.alive(host, incarnation) else {
+        let Some(alive) = self.alive(host, start) else {
             return;
         };
         alive.engine_is_due = false;
         // Inputs that arrive during this run wait for the next one.
         for _ in 0..alive.queue.len() {
-            let Some(alive) = self.alive(host, incarnation) else {
+            let Some(alive) = self.alive(host, start) else {
                 return;
             };
             match alive.queue.pop_front() {
@@ -132,11 +132,11 @@ impl Cluster {
         }
     }
 
-    fn alive(&mut self, host: usize, incarnation: u64) -> Option<&mut Alive> {
+    fn alive(&mut self, host: usize, start: u64) -> Option<&mut Alive> {
         self.hosts[host]
             .alive
             .as_deref_mut()
-            .filter(|alive| alive.incarnation == incarnation)
+            .filter(|alive| alive.start == start)
     }
 
     fn send(&mut self, host: usize, to: PeerAddress, bytes: &[u8]) {
@@ -212,7 +212,7 @@ impl Cluster {
             .failure_detector
             .next_deadline()
             .map(|due| clock.time_of(due.as_nanoseconds()));
-        let incarnation = alive.incarnation;
+        let start = alive.start;
         if alive.detector_timer != due && alive.detector_timer != Some(u64::MAX) {
             alive.detector_timer = due;
             if let Some(due) = due {
@@ -221,7 +221,7 @@ impl Cluster {
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
-                    Occurrence::DetectorTimer { host, incarnation },
+                    Occurrence::DetectorTimer { host, start },
                 );
             }
         }
@@ -236,10 +236,10 @@ impl Cluster {
         };
         if !alive.queue.is_empty() && !alive.engine_is_due {
             alive.engine_is_due = true;
-            let incarnation = alive.incarnation;
+            let start = alive.start;
             let late = self.lateness.exponential(engine_delay_mean_us * 1_000);
             self.queue
-                .push(self.now + late, Occurrence::EngineRun { host, incarnation });
+                .push(self.now + late, Occurrence::EngineRun { host, start });
         }
     }
 
@@ -270,7 +270,7 @@ impl Cluster {
             .node
             .next_deadline()
             .map(|(due, _)| clock.time_of(due.as_nanoseconds()));
-        let incarnation = alive.incarnation;
+        let start = alive.start;
         if alive.engine_timer != due && alive.engine_timer != Some(u64::MAX) {
             alive.engine_timer = due;
             if let Some(due) = due {
@@ -279,7 +279,7 @@ impl Cluster {
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
-                    Occurrence::EngineTimer { host, incarnation },
+                    Occurrence::EngineTimer { host, start },
                 );
             }
         }
@@ -336,9 +336,9 @@ impl Cluster {
                     }
                     self.guard(host);
                 }
-                Some(Note::CameBack { companions }) => {
-                    self.comers_back += 1;
-                    self.comers_together += u64::from(companions > 1);
+                Some(Note::Moved { transitional }) => {
+                    self.moved += 1;
+                    self.moved_together += u64::from(transitional > 1);
                 }
                 Some(Note::Left) => alive.has_left = true,
                 Some(Note::Pinned) if sabotage == Some(Sabotage::PinForgotten) => {
