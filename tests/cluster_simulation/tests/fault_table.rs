@@ -106,8 +106,8 @@ fn a_node_that_loses_most_datagrams_is_excluded_alone_and_less_and_less_often() 
     for node in 0..NODES {
         let mut experiment = begin(&format!("{node} loses 80 %"), 1);
         for other in 0..NODES {
-            experiment.cluster.network.spoil_one_way(other, node, 800);
-            experiment.cluster.network.spoil_one_way(node, other, 800);
+            experiment.cluster.network.degrade_one_way(other, node, 800);
+            experiment.cluster.network.degrade_one_way(node, other, 800);
         }
         // The node waits longer before each rejoin, so that it causes few views in the second minute.
         experiment.cluster.run_for(LONG);
