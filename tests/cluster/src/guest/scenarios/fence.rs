@@ -42,7 +42,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
 /// Run a check with a cluster in which every node has the helper and the victim has just crashed.
 fn with_guards(
     surroundings: Surroundings,
-    story: fn(&mut Cluster, &mut KernelLog, Duration) -> Result<(), String>,
+    check: fn(&mut Cluster, &mut KernelLog, Duration) -> Result<(), String>,
 ) -> Result<(), String> {
     for file in [ASKED, OPEN] {
         let _ = remove_file(file);
@@ -69,7 +69,7 @@ fn with_guards(
     cluster.wait_for_group(&all)?;
     let mut log = KernelLog::from_now()?;
     cluster.network.cut(VICTIM)?;
-    story(&mut cluster, &mut log, limit)?;
+    check(&mut cluster, &mut log, limit)?;
     cluster.network.heal(VICTIM)?;
     cluster.wait_for_view(&all)?;
     cluster.wait_for_group(&all)?;

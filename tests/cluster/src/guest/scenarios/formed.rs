@@ -136,8 +136,8 @@ pub(super) fn tests_of_one_cluster(
     surroundings: Surroundings,
     checks: &[(&str, Check)],
 ) -> Vec<Test> {
-    let story: Rc<RefCell<Option<Formed>>> = Rc::default();
-    let begin = Rc::clone(&story);
+    let shared: Rc<RefCell<Option<Formed>>> = Rc::default();
+    let begin = Rc::clone(&shared);
     let mut tests = vec![Test::new(
         format!("{name}: all_nodes_form_one_view_and_one_group"),
         move |_| {
@@ -146,18 +146,18 @@ pub(super) fn tests_of_one_cluster(
         },
     )];
     for &(claim, check) in checks {
-        let story = Rc::clone(&story);
+        let shared = Rc::clone(&shared);
         tests.push(Test::new(format!("{name}: {claim}"), move |remarks| {
             // The cluster is taken, so that it ends if the test fails.
-            let mut formed = story.borrow_mut().take().ok_or(NO_CLUSTER)?;
+            let mut formed = shared.borrow_mut().take().ok_or(NO_CLUSTER)?;
             check(&mut formed, remarks)?;
-            *story.borrow_mut() = Some(formed);
+            *shared.borrow_mut() = Some(formed);
             Ok(())
         }));
     }
     tests.push(Test::new(
         format!("{name}: the_trace_of_all_kernels_holds_every_promise"),
-        move |remarks| story.borrow_mut().take().ok_or(NO_CLUSTER)?.end(remarks),
+        move |remarks| shared.borrow_mut().take().ok_or(NO_CLUSTER)?.end(remarks),
     ));
     tests
 }
