@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034  # names are for the scripts that source this file
-# Shared by the scripts of this folder: paths of the cache, messages, steps with a progress note, locks, root. To be sourced; it
-# only defines names.
+# Shared by the scripts of this folder: paths of the cache, messages, steps with a progress note, locks, root. To be
+# sourced; it only defines names.
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 SCRIPTS=$PROJECT/scripts
@@ -8,8 +8,8 @@ if [[ -z ${KCGCS_CACHE:-} ]]; then
 	KCGCS_CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kcgcs
 fi
 KCGCS_CACHE=$(realpath -m -- "$KCGCS_CACHE")
-# What is built from this checkout (modules, programs, logs) is in the cache too, unless KCGCS_BUILT names another folder. With
-# different ones, several checkouts share only the toolchain and the kernels.
+# What is built from this checkout (modules, programs, logs) is in the cache too, unless KCGCS_BUILT names another
+# folder. With different ones, several checkouts share only the toolchain and the kernels.
 KCGCS_BUILT=$(realpath -m -- "${KCGCS_BUILT:-$KCGCS_CACHE}")
 export KCGCS_CACHE KCGCS_BUILT
 
@@ -25,7 +25,8 @@ die() {
 	exit 1
 }
 
-# Run this script again as root, which debootstrap and the mounts of scripts/in-toolchain need. Call as: become_root "$@"
+# Run this script again as root, which debootstrap and the mounts of scripts/in-toolchain need.
+# Call as: become_root "$@"
 become_root() {
 	((EUID != 0)) || return 0
 	command -v sudo >/dev/null || die "this needs root: run it as root, or install sudo"
@@ -60,7 +61,8 @@ need_space() {
 		die "$KCGCS_CACHE has $free GB of free space, $needed GB are needed (set KCGCS_CACHE to a folder on another disk)"
 }
 
-# lock NAME [FOLDER]: take the lock NAME of FOLDER (default: the cache), or wait for it. It is held until this process ends.
+# lock NAME [FOLDER]: take the lock NAME of FOLDER (default: the cache), or wait for it. It is held until this process
+# ends.
 lock() {
 	local fd folder=${2:-$KCGCS_CACHE}/locks
 	mkdir -p -- "$folder"
@@ -73,8 +75,8 @@ lock() {
 
 elapsed() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-# step TEXT LOG COMMAND...: run the command with its output in LOG, and show one line with a progress note, which the function
-# `progress_note LOG` prints. Returns the command's exit code.
+# step TEXT LOG COMMAND...: run the command with its output in LOG, and show one line with a progress note, which the
+# function `progress_note LOG` prints. Returns the command's exit code.
 step() {
 	local text=$1 log=$2 start=$SECONDS pid code=0 now last=0 note
 	shift 2
@@ -117,8 +119,8 @@ step() {
 # progress_note LOG: the last line of a log, without control characters. Callers may define another one.
 progress_note() { tail -n 1 -- "$1" 2>/dev/null | tr -d '\000-\010\013-\037' | cut -c 1-100; }
 
-# must_step TEXT LOG COMMAND...: as `step`, but end the script if it fails, with a line that names the log and, if it is a common
-# one, the reason.
+# must_step TEXT LOG COMMAND...: as `step`, but end the script if it fails, with a line that names the log and, if it is
+# a common one, the reason.
 must_step() {
 	local text=$1 log=$2 reason=
 	step "$@" && return 0
@@ -132,9 +134,9 @@ must_step() {
 	die "$text: failed$reason; details at the end of $log"
 }
 
-# enter_root ROOT BIND... -- COMMAND...: replace this process by COMMAND in ROOT, with the project, the cache, /tmp and the BIND
-# folders at their own paths. The mounts are in a namespace of their own, which ends with the command. There is no process
-# between the caller and the command, so signals and the exit code pass unchanged.
+# enter_root ROOT BIND... -- COMMAND...: replace this process by COMMAND in ROOT, with the project, the cache, /tmp and
+# the BIND folders at their own paths. The mounts are in a namespace of their own, which ends with the command. There is
+# no process between the caller and the command, so signals and the exit code pass unchanged.
 enter_root() {
 	local root=$1 binds=() keep=() name cwd=$PWD path
 	shift
@@ -172,7 +174,8 @@ enter_root() {
 			[ -e "$root$file" ] || : >"$root$file"
 			mount --bind "$file" "$root$file"
 		done
-		# It is mounted under another name, since the package ca-certificates must be able to replace the file in the root.
+		# It is mounted under another name, since the package ca-certificates must be able to replace the file in the
+		# root.
 		if [ -s /etc/ssl/certs/ca-certificates.crt ]; then
 			mkdir -p "$root/etc/ssl"
 			[ -e "$root/etc/ssl/host.crt" ] || : >"$root/etc/ssl/host.crt"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The results of the bench. The program inside the machine writes a [`Line`] to the console for each measurement, and the
-//! one outside collects them into a [`report::Report`].
+//! The results of the bench. The program inside the machine writes a [`Line`] to the console for each measurement, and
+//! the one outside collects them into a [`report::Report`].
 
 pub mod peers;
 pub mod report;

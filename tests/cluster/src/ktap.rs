@@ -104,8 +104,8 @@ impl Summary {
     }
 }
 
-/// Parse the results in a console or a kernel log. Prefixes such as `[    1.5]` or `[    1.5][  T12]` are skipped, and nested
-/// suites (`# Subtest:`) are counted by their cases.
+/// Parse the results in a console or a kernel log. Prefixes such as `[    1.5]` or `[    1.5][  T12]` are skipped, and
+/// nested suites (`# Subtest:`) are counted by their cases.
 pub fn parse(text: &str) -> Summary {
     let mut summary = Summary::default();
     // The number of planned results that have not been seen yet, for each level of indentation.

@@ -2,8 +2,8 @@
 
 //! The test program outside the machines.
 //!
-//! `kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER --acceleration kvm|tcg [--parameters "A=1 B=2"] [--results FILE]`
-//! runs the demo and exits with 0 only if every step was seen on every machine.
+//! `kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER --acceleration kvm|tcg [--parameters "A=1 B=2"]
+//! [--results FILE]` runs the demo and exits with 0 only if every step was seen on every machine.
 //! `kcgcs-lab count FILE` reads KTAP and prints `PASSED FAILED`, then the names of the tests that failed.
 
 use std::path::PathBuf;

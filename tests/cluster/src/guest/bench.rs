@@ -125,8 +125,8 @@ pub fn measure(wishes: &Wishes) -> Result<(), String> {
     emit(&Line::End)
 }
 
-/// Wait until the kernel's random numbers are seeded. Before that, each number costs many times as many instructions, and
-/// the IP layer draws one for each packet.
+/// Wait until the kernel's random numbers are seeded. Before that, each number costs many times as many instructions,
+/// and the IP layer draws one for each packet.
 fn seed_random_numbers() -> Result<(), String> {
     const PATH: &str = "/dev/random";
     tell_progress("waiting for random numbers");

@@ -412,8 +412,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Wait until the members on `nodes` have delivered all messages that any of them has sent since the last such wait. All
-    /// of them must have been members meanwhile.
+    /// Wait until the members on `nodes` have delivered all messages that any of them has sent since the last such
+    /// wait. All of them must have been members meanwhile.
     pub fn wait_for_delivery(&mut self, nodes: &[u16]) -> Result<(), String> {
         let mut awaited = std::mem::take(&mut self.awaited);
         awaited.retain(|sender, _| nodes.contains(sender));
@@ -474,8 +474,8 @@ impl Cluster {
         Ok(member)
     }
 
-    /// Wait until the member of a deleted namespace has the record that its node is gone and refuses to send, and have it
-    /// leave.
+    /// Wait until the member of a deleted namespace has the record that its node is gone and refuses to send, and have
+    /// it leave.
     pub fn end_orphan(&mut self, mut orphan: Member) -> Result<(), String> {
         let node = orphan.address().node;
         let incarnation = orphan.address().incarnation;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log through `/dev/kmsg`: read it from a point on, and add lines to it, which get times of the same clock.
+//! The kernel's log through `/dev/kmsg`: read it from a point on, and add lines to it, which get times of the same
+//! clock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};

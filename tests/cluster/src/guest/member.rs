@@ -193,8 +193,8 @@ impl Member {
         Ok(())
     }
 
-    /// The member's own identity in a view. The kernel names the reader in the view; if the reader is slower than a change of
-    /// incarnation, it is found by its handle.
+    /// The member's own identity in a view. The kernel names the reader in the view; if the reader is slower than a
+    /// change of incarnation, it is found by its handle.
     fn own_in(&self, view: &View) -> Option<Address> {
         let (node, endpoint) = (self.writer.node, self.writer.endpoint);
         view.own.or_else(|| {

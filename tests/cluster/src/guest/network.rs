@@ -291,8 +291,8 @@ impl Network {
         Ok(())
     }
 
-    /// Create a namespace in the place of a deleted one. Fails until the kernel has torn the old one down, since the port's
-    /// name is taken for so long.
+    /// Create a namespace in the place of a deleted one. Fails until the kernel has torn the old one down, since the
+    /// port's name is taken for so long.
     pub fn restore_namespace(&mut self, number: u16) -> Result<(), String> {
         let namespace = self.connect(number)?;
         let place = self
@@ -338,8 +338,8 @@ fn is_running(name: &str) -> Result<bool, String> {
     }))
 }
 
-/// Shorten the retry interval of neighbour discovery. A node that has asked for the hardware address of a neighbour that was
-/// cut off would send nothing to it for a second after the cut.
+/// Shorten the retry interval of neighbour discovery. A node that has asked for the hardware address of a neighbour
+/// that was cut off would send nothing to it for a second after the cut.
 fn ask_for_neighbours_often() -> Result<(), String> {
     for (family, is_needed) in [("ipv4", true), ("ipv6", false)] {
         let file = format!("/proc/sys/net/{family}/neigh/eth0/retrans_time_ms");

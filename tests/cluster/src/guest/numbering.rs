@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The numbers of messages. A member counts the messages that the kernel accepts from it, anew in each incarnation of its
-//! node. But one message of each member may wait in the kernel, because the window is full or there is no quorum. If the
-//! node is excluded meanwhile, that message is the first one of the next incarnation. Every test message has another text,
-//! so the deliveries show the number of each.
+//! The numbers of messages. A member counts the messages that the kernel accepts from it, anew in each incarnation of
+//! its node. But one message of each member may wait in the kernel, because the window is full or there is no quorum.
+//! If the node is excluded meanwhile, that message is the first one of the next incarnation. Every test message has
+//! another text, so the deliveries show the number of each.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ fn words(message: &MessageEvent) -> Words {
     (message.sender.node, message.length, message.hash)
 }
 
-/// Give each message that was sent the number under which it was delivered, and the messages after it the following numbers.
-/// Fails if a message was delivered under two numbers.
+/// Give each message that was sent the number under which it was delivered, and the messages after it the following
+/// numbers. Fails if a message was delivered under two numbers.
 pub fn correct(events: &mut [TraceEvent]) -> Result<(), String> {
     let mut delivered: BTreeMap<Words, (Member, u64)> = BTreeMap::new();
     let mut begins: BTreeMap<Member, u64> = BTreeMap::new();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whole Ethernet frames with UDP over IPv4, received and sent unchanged, to record the datagrams of nodes and to replay them
-//! in another node's name.
+//! Whole Ethernet frames with UDP over IPv4, received and sent unchanged, to record the datagrams of nodes and to
+//! replay them in another node's name.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -120,7 +120,8 @@ pub fn frame(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
 
     let mut frame = Vec::with_capacity(ETHERNET_BYTES + usize::from(length));
     frame.extend(hardware_address(to));
-    // The frame has a hardware address of its own, so that the bridge learns no wrong port for the node in whose name it is.
+    // The frame has a hardware address of its own, so that the bridge learns no wrong port for the node in whose name
+    // it is.
     frame.extend([2, 0x66, 0, 0, 0, 1]);
     frame.extend([8, 0]);
     frame.extend(header);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The few rtnetlink requests that a cluster of namespaces needs, without starting a program for each: bridges, veth pairs,
-//! addresses, and putting ports into a bridge and out of it.
+//! The few rtnetlink requests that a cluster of namespaces needs, without starting a program for each: bridges, veth
+//! pairs, addresses, and putting ports into a bridge and out of it.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -170,8 +170,8 @@ impl Route {
         self.request(&format!("set {name} up"), message)
     }
 
-    /// Put an interface into a bridge (by its index), or take it out of its bridge (index 0). The carrier does not change, so
-    /// neither end notices.
+    /// Put an interface into a bridge (by its index), or take it out of its bridge (index 0). The carrier does not
+    /// change, so neither end notices.
     pub fn set_master(&self, name: &str, bridge_index: u32) -> Result<(), String> {
         let message = Message::new(RTM_SETLINK, 0)
             .link(0, 0, 0)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The trace of a cluster of real kernels, which the trace checker reads: records of `/dev/kcgcs` for the groups, and looks
-//! through netlink for the cluster.
+//! The trace of a cluster of real kernels, which the trace checker reads: records of `/dev/kcgcs` for the groups, and
+//! looks through netlink for the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

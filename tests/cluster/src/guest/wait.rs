@@ -10,8 +10,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// cluster.
 const PAUSE_FACTOR: u32 = 4;
 
-/// Call `look` until it succeeds, and return its value. Its error says what is still missing, which the failure shows when
-/// `limit` has passed.
+/// Call `look` until it succeeds, and return its value. Its error says what is still missing, which the failure shows
+/// when `limit` has passed.
 pub fn wait_for<T>(
     what: &str,
     limit: Duration,

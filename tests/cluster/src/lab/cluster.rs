@@ -167,8 +167,8 @@ impl Cluster {
             .unwrap_or(default)
     }
 
-    /// Follow the consoles until `complete` succeeds, whose error says what is missing. Fails after `limit`, or as soon as a
-    /// machine logs a complaint or ends by itself.
+    /// Follow the consoles until `complete` succeeds, whose error says what is missing. Fails after `limit`, or as soon
+    /// as a machine logs a complaint or ends by itself.
     pub fn listen(
         &mut self,
         what: &str,

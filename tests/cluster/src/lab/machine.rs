@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An emulated machine: a QEMU process whose serial console is followed line by line, and which accepts orders (lines for
-//! its shell).
+//! An emulated machine: a QEMU process whose serial console is followed line by line, and which accepts orders (lines
+//! for its shell).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -186,8 +186,8 @@ fn command(model: &Model, number: u16) -> Command {
         "exec demo-machine {number} {} {}",
         model.count, model.parameters
     );
-    // On a busy host an emulated kernel sees late timers and a slow time stamp counter. It would take the timers for broken,
-    // and use a clock that is several times too fast.
+    // On a busy host an emulated kernel sees late timers and a slow time stamp counter. It would take the timers for
+    // broken, and use a clock that is several times too fast.
     let (accelerator, processor, clock) = match model.acceleration {
         Acceleration::Kvm => ("kvm", "max", ""),
         Acceleration::Tcg => ("tcg", "max,-la57", "no_timer_check tsc=unstable"),

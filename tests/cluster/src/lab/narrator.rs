@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Output on the terminal: headings, lines of the machines' kernel logs, and a note of what is being waited for during long
-//! steps.
+//! Output on the terminal: headings, lines of the machines' kernel logs, and a note of what is being waited for during
+//! long steps.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Durations of kernel function calls, measured by the kernel's function graph tracer. On the instruction-counting clock,
-//! its nanoseconds are instructions.
+//! Durations of kernel function calls, measured by the kernel's function graph tracer. On the instruction-counting
+//! clock, its nanoseconds are instructions.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cost of a heartbeat in instructions, and that of a bare datagram of the same size between two namespaces of the same
-//! kind of network (`kcgcs_bench_udp.ko`).
+//! The cost of a heartbeat in instructions, and that of a bare datagram of the same size between two namespaces of the
+//! same kind of network (`kcgcs_bench_udp.ko`).
 //!
 //! The whole cost comes from a program that spins for a fixed number of rounds on the machine's only processor. On the
-//! instruction-counting clock it takes longer by exactly the instructions of interrupts and soft interrupts. The program
-//! spins at two rates of heartbeats, all else being equal, and the cost of one heartbeat is the difference of the times
-//! divided by the difference of the counts.
+//! instruction-counting clock it takes longer by exactly the instructions of interrupts and soft interrupts. The
+//! program spins at two rates of heartbeats, all else being equal, and the cost of one heartbeat is the difference of
+//! the times divided by the difference of the counts.
 //!
-//! The cost of sending and of receiving comes from the function graph tracer: the timer's soft interrupt that sends, and
-//! the receiver's IP layer with all that it calls. The cost of the tracer itself is measured and subtracted.
+//! The cost of sending and of receiving comes from the function graph tracer: the timer's soft interrupt that sends,
+//! and the receiver's IP layer with all that it calls. The cost of the tracer itself is measured and subtracted.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -28,8 +28,8 @@ const ROUNDS: u64 = 200_000_000;
 /// The shortest and the longest interval allowed.
 const FAST_INTERVAL_MS: u64 = 10;
 const SLOW_INTERVAL_MS: u64 = 10_000;
-/// The interval of bare datagrams: there are as many as heartbeats in the fast cluster, whose nodes send to three others
-/// each.
+/// The interval of bare datagrams: there are as many as heartbeats in the fast cluster, whose nodes send to three
+/// others each.
 const BARE_INTERVAL_US: u64 = FAST_INTERVAL_MS * 1000 / (3 * NODES as u64);
 const BARE_PORT: u16 = 5500;
 const BARE: &str = "/sys/module/kcgcs_bench_udp/parameters";

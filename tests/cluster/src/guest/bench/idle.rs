@@ -9,8 +9,8 @@ use crate::bench::{Idle, Line};
 use crate::guest::cluster::Cluster;
 use crate::guest::network::Network;
 
-/// The time after which the traffic of forming a cluster has ended: some 5 to 45 s later the kernel still checks whether the
-/// neighbours with which nodes exchanged packets are reachable.
+/// The time after which the traffic of forming a cluster has ended: some 5 to 45 s later the kernel still checks
+/// whether the neighbours with which nodes exchanged packets are reachable.
 pub(super) const NEIGHBOURS_FORGOTTEN: Duration = Duration::from_secs(100);
 
 /// The traffic that a node has sent so far.
@@ -101,8 +101,8 @@ pub(super) fn sent(network: &Network, node: u16) -> Result<(u64, u64), String> {
     sent_by("eth0", &table).ok_or_else(|| "there is no eth0".to_string())
 }
 
-/// Packets and bytes that an interface has sent. In its line eight numbers about receiving come first, then the bytes and
-/// the packets sent.
+/// Packets and bytes that an interface has sent. In its line eight numbers about receiving come first, then the bytes
+/// and the packets sent.
 fn sent_by(interface: &str, table: &str) -> Option<(u64, u64)> {
     let numbers = table.lines().find_map(|line| {
         let (name, numbers) = line.split_once(':')?;

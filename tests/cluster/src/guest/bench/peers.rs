@@ -81,8 +81,8 @@ struct Notice {
 trait Running {
     /// The network.
     fn network(&self) -> &Network;
-    /// The reports to nodes since the last call. Waits until there are some, but no longer than `limit`. Their times are
-    /// not later than the return of this call.
+    /// The reports to nodes since the last call. Waits until there are some, but no longer than `limit`. Their times
+    /// are not later than the return of this call.
     fn notices(&mut self, limit: Duration) -> Result<Vec<Notice>, String>;
     /// Prepare a measurement of time, for instance by comparing clocks.
     fn before_cut(&mut self) -> Result<(), String> {
@@ -139,8 +139,8 @@ impl Contender {
     }
 }
 
-/// Measure all contenders with clusters of all sizes. Small clusters come first, so that a run that is stopped lacks only
-/// the slowest measurements.
+/// Measure all contenders with clusters of all sizes. Small clusters come first, so that a run that is stopped lacks
+/// only the slowest measurements.
 pub(super) fn measure(
     sizes: &[u16],
     wishes: &PeerWishes,

@@ -25,8 +25,8 @@ const BUSY: Duration = Duration::from_secs(4);
 /// The pauses of an ordinary thread. One of them must last as long as the spinning, less the tolerance.
 const PAUSE: Duration = Duration::from_millis(1);
 const TOLERANCE: Duration = Duration::from_millis(500);
-/// The files by which the kernel reserves time for ordinary processes, and the values that switch that off. The second one
-/// stands for a file for each processor, of the deadline server that runs ordinary processes since Linux 6.12.
+/// The files by which the kernel reserves time for ordinary processes, and the values that switch that off. The second
+/// one stands for a file for each processor, of the deadline server that runs ordinary processes since Linux 6.12.
 const THROTTLE: (&str, &str) = ("/proc/sys/kernel/sched_rt_runtime_us", "-1");
 const SERVERS: (&str, &str) = ("/sys/kernel/debug/sched/fair_server", "0");
 const PRIORITY: i32 = 50;
@@ -176,8 +176,8 @@ fn become_real_time() -> Result<(), Errno> {
     let wanted = libc::sched_param {
         sched_priority: PRIORITY,
     };
-    // SAFETY: The pointer is a reference to a `sched_param`, which is all that the kernel reads from it. The process id 0
-    // stands for the calling thread.
+    // SAFETY: The pointer is a reference to a `sched_param`, which is all that the kernel reads from it. The process id
+    // 0 stands for the calling thread.
     let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &wanted) };
     Errno::result(result).map(drop)
 }

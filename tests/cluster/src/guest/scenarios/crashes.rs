@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many crashes: neighbours on the ring at once, all but a quorum at once, one proposer after another during an agreement;
-//! and each node restarted by turns. A crash is a port that is taken out of the bridge: nothing passes in either direction,
-//! and neither end notices.
+//! Many crashes: neighbours on the ring at once, all but a quorum at once, one proposer after another during an
+//! agreement; and each node restarted by turns. A crash is a port that is taken out of the bridge: nothing passes in
+//! either direction, and neither end notices.
 
 mod proposers;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fence gate in a real kernel, with the sample `kcgcs_fence_helper` and a helper program of this test: a failed node
-//! stays in the view until the helper has succeeded.
+//! The fence gate in a real kernel, with the sample `kcgcs_fence_helper` and a helper program of this test: a failed
+//! node stays in the view until the helper has succeeded.
 
 use std::fs::{read_to_string, remove_file, write, Permissions};
 use std::os::unix::fs::PermissionsExt;

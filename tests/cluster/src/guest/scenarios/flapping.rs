@@ -22,8 +22,8 @@ const SHORT: Duration = Duration::from_millis(80);
 const BETWEEN: Duration = Duration::from_millis(160);
 /// The time for which a node is cut off so that it is excluded, and for which it is back then.
 const LONG: Duration = Duration::from_secs(1);
-/// The most views that this may cost. They would be 20 if the node rejoined each time, but it waits longer before each rejoin
-/// after the first.
+/// The most views that this may cost. They would be 20 if the node rejoined each time, but it waits longer before each
+/// rejoin after the first.
 const VIEWS_MAX: u64 = 14;
 
 /// The tests of the suite `flapping`.
@@ -43,8 +43,8 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     )
 }
 
-/// Alternate between `leave` and `come` for [`LENGTH`]. Each lasts for a while and is followed by a look at the cluster. These
-/// tests are about time, so they sleep.
+/// Alternate between `leave` and `come` for [`LENGTH`]. Each lasts for a while and is followed by a look at the
+/// cluster. These tests are about time, so they sleep.
 fn alternate(
     formed: &mut Formed,
     (away, there): (Duration, Duration),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A formed cluster with a member of one group on each node, with which most tests of faults begin, and what they have in
-//! common.
+//! A formed cluster with a member of one group on each node, with which most tests of faults begin, and what they have
+//! in common.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hostile datagrams: malformed, forged and replayed ones, from a stranger on the same network and in the name of members.
-//! Each must be counted under the right name and have no other effect: the view does not change, and members deliver
-//! messages.
+//! Hostile datagrams: malformed, forged and replayed ones, from a stranger on the same network and in the name of
+//! members. Each must be counted under the right name and have no other effect: the view does not change, and members
+//! deliver messages.
 
 mod attack;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The life cycle of one cluster, in steps that are a test each: it forms, its members multicast, nodes crash silently,
-//! rejoin, leave and start again. At the end the trace of all kernels is checked against the promises. After a step that
-//! fails, all later ones fail too.
+//! rejoin, leave and start again. At the end the trace of all kernels is checked against the promises. After a step
+//! that fails, all later ones fail too.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -117,7 +117,8 @@ pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<T
                 let outcome = step(&mut lifecycle, remarks);
                 if outcome.is_err() {
                     lifecycle.is_over = true;
-                    // Other suites need a clean machine. A failure to clean up hides nothing: the step has failed already.
+                    // Other suites need a clean machine. A failure to clean up hides nothing: the step has failed
+                    // already.
                     lifecycle.cluster = None;
                     let _ = modules::unload_both();
                 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lifetimes of modules, nodes and namespaces: what keeps a module from being unloaded, and that nothing is left behind.
+//! Lifetimes of modules, nodes and namespaces: what keeps a module from being unloaded, and that nothing is left
+//! behind.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;

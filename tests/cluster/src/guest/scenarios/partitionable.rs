@@ -104,8 +104,8 @@ fn times_out(formed: &Formed, nodes: &[u16]) -> Result<Vec<usize>, String> {
     nodes.iter().map(times).collect()
 }
 
-/// Require that the members on these nodes moved from one component to another in one view, primary or not, and that its
-/// transitional set names them.
+/// Require that the members on these nodes moved from one component to another in one view, primary or not, and that
+/// its transitional set names them.
 fn moved_together(formed: &mut Formed, nodes: &[u16], primary: bool) -> Result<(), String> {
     let all = Vec::from(nodes);
     formed.wait_under_load("their members in one view", |cluster| {

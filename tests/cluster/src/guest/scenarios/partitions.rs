@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Networks that split and heal while the members of all nodes multicast as much as the kernel accepts. These tests check
-//! which component goes on. The trace shows that no message was lost, duplicated, or delivered in another order or view.
+//! Networks that split and heal while the members of all nodes multicast as much as the kernel accepts. These tests
+//! check which component goes on. The trace shows that no message was lost, duplicated, or delivered in another order
+//! or view.
 
 use std::time::{Duration, Instant};
 

@@ -119,8 +119,8 @@ impl Tool {
         self.end(self.begin(node, arguments)?)
     }
 
-    /// Run the program, and require that it exits with `code` and, if that is not 0, with one line of complaint, otherwise
-    /// without any. Returns what it printed.
+    /// Run the program, and require that it exits with `code` and, if that is not 0, with one line of complaint,
+    /// otherwise without any. Returns what it printed.
     fn expect(&self, node: u16, arguments: &[&str], code: i32) -> Result<String, String> {
         let ran = self.run(node, arguments)?;
         ran.expect(code, &arguments.join(" "))

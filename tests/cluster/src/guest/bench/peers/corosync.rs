@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Corosync as a contender: Debian's daemon, one in each namespace, each with private copies of the machine's folders. The
-//! reports to nodes are the lines in the daemons' log files, with the daemons' own times, which are whole milliseconds.
+//! Corosync as a contender: Debian's daemon, one in each namespace, each with private copies of the machine's folders.
+//! The reports to nodes are the lines in the daemons' log files, with the daemons' own times, which are whole
+//! milliseconds.
 
 mod log;
 
@@ -31,14 +32,14 @@ const FOLDER: &str = "/tmp/corosync";
 /// `CAP_SYS_RESOURCE` of `linux/capability.h`.
 const SYS_RESOURCE: libc::c_ulong = 24;
 
-/// The largest cluster that is not slow. More daemons occupy the host for long until they form a cluster (16 for more than
-/// a minute, 32 for five minutes), and with the default settings each membership takes longer the more they are.
+/// The largest cluster that is not slow. More daemons occupy the host for long until they form a cluster (16 for more
+/// than a minute, 32 for five minutes), and with the default settings each membership takes longer the more they are.
 const SLOW_ABOVE: u16 = 8;
 
-/// The lines of the section `totem` that are not at their defaults: a token timeout of 130 ms at any size, and a consensus
-/// timeout 1.2 times as long (the least that corosync.conf(5) allows), together 286 ms. Links are pinged at libknet's own
-/// interval. Otherwise the interval would follow the token timeout and pings would be most of the packets, although the
-/// token alone detects a crash.
+/// The lines of the section `totem` that are not at their defaults: a token timeout of 130 ms at any size, and a
+/// consensus timeout 1.2 times as long (the least that corosync.conf(5) allows), together 286 ms. Links are pinged at
+/// libknet's own interval. Otherwise the interval would follow the token timeout and pings would be most of the
+/// packets, although the token alone detects a crash.
 const TUNED: &str = "token: 130\ntoken_coefficient: 0\nconsensus: 156\njoin: 50\n\
     interface {\nlinknumber: 0\nknet_ping_interval: 1000\nknet_ping_timeout: 2000\n}\n";
 
@@ -61,8 +62,8 @@ pub(super) fn contenders(idle_seconds: u64) -> Result<Vec<Contender>, String> {
         limit: Duration::from_secs(60),
         ..Treatment::of_seconds(idle_seconds)
     };
-    // With 64 nodes the token timeout is 43 s, and the token comes round every 8 s. A token that is lost while a cluster
-    // forms delays it for that long.
+    // With 64 nodes the token timeout is 43 s, and the token comes round every 8 s. A token that is lost while a
+    // cluster forms delays it for that long.
     let slow = Treatment {
         settling: NEIGHBOURS_FORGOTTEN,
         idle: Duration::from_secs(idle_seconds * 3),
@@ -175,9 +176,9 @@ fn spawn(folder: &Path, settings: &Path) -> Result<Child, String> {
         .map_err(|error| named(Path::new(DAEMON), error))
 }
 
-/// Forbid the programs that the calling thread starts from now on to lock memory. A daemon that cannot raise its limit logs
-/// that and goes on. This machine swaps nothing out, and locking would only make each daemon fill 60 MB more with zeros,
-/// which takes several seconds of the host.
+/// Forbid the programs that the calling thread starts from now on to lock memory. A daemon that cannot raise its limit
+/// logs that and goes on. This machine swaps nothing out, and locking would only make each daemon fill 60 MB more with
+/// zeros, which takes several seconds of the host.
 #[expect(unsafe_code, reason = "nix does not know this call")]
 fn forbid_to_lock_memory() -> Result<(), Errno> {
     let none: libc::c_ulong = 0;

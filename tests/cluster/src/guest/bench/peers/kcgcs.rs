@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KCGCS as a contender, with all parameters at their defaults. The reports to nodes are their lines in the kernel's log,
-//! with the log's times.
+//! KCGCS as a contender, with all parameters at their defaults. The reports to nodes are their lines in the kernel's
+//! log, with the log's times.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

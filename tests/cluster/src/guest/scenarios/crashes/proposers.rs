@@ -11,9 +11,9 @@
 //!                                                         proposer must find v and propose it
 //! ```
 //!
-//! In the end exactly the crashed nodes are excluded, the same ones with each view at all nodes. The number of views does
-//! depend on timing: the one that was decided, and one or two more for the nodes that crashed too late for it, depending on
-//! when they are detected.
+//! In the end exactly the crashed nodes are excluded, the same ones with each view at all nodes. The number of views
+//! does depend on timing: the one that was decided, and one or two more for the nodes that crashed too late for it,
+//! depending on when they are detected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -28,8 +28,8 @@ use crate::guest::wait::wait_for_every;
 /// The numbers of proposers that crash while they collect promises, and after their proposal was accepted.
 const COLLECTING: usize = 3;
 const PROPOSING: usize = 2;
-/// The pause between two looks at the interfaces, and the longest time until the next proposal. On a processor eight times
-/// slower, on which proposers outbid each other, five seconds were observed.
+/// The pause between two looks at the interfaces, and the longest time until the next proposal. On a processor eight
+/// times slower, on which proposers outbid each other, five seconds were observed.
 const LISTEN_EVERY: Duration = Duration::from_millis(1);
 const PROPOSAL_LIMIT: Duration = Duration::from_secs(30);
 /// Kinds of datagrams, as on the wire.

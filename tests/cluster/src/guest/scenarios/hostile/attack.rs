@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The set-up that the tests of hostile datagrams share: a cluster of three, a recording of its datagrams, a stranger, and a
-//! socket that sends frames in the nodes' names.
+//! The set-up that the tests of hostile datagrams share: a cluster of three, a recording of its datagrams, a stranger,
+//! and a socket that sends frames in the nodes' names.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -158,8 +158,8 @@ impl Attack {
             .collect())
     }
 
-    /// Call `send`, wait until as many datagrams were refused as it returns, and return how many were counted under which
-    /// name.
+    /// Call `send`, wait until as many datagrams were refused as it returns, and return how many were counted under
+    /// which name.
     pub(super) fn refused(
         &mut self,
         send: impl FnOnce(&mut Self) -> Result<u64, String>,
@@ -227,7 +227,8 @@ impl Attack {
         self.impostor.send(&frame(from, TARGET, payload))
     }
 
-    /// A datagram of the victim's present incarnation and view that is handled by the engine, not in the soft interrupt.
+    /// A datagram of the victim's present incarnation and view that is handled by the engine, not in the soft
+    /// interrupt.
     pub(super) fn base(&self) -> Result<Sample, String> {
         self.recording
             .latest(VICTIM, |kind| kind >= kind::FIRST_OF_GROUPS)

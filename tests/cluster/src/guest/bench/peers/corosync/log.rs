@@ -80,8 +80,8 @@ fn time_of_day_ns() -> Result<u64, String> {
     Ok(seconds * 1_000_000_000 % DAY_NS + nanoseconds)
 }
 
-/// Parse `Jan 01 00:01:02.345 [77] node1 corosync notice  [TOTEM ] A new membership (1.2c) was formed. Members joined: 2
-/// left: 3 4` into the time of the day, the nodes that joined and those that left.
+/// Parse `Jan 01 00:01:02.345 [77] node1 corosync notice  [TOTEM ] A new membership (1.2c) was formed. Members joined:
+/// 2 left: 3 4` into the time of the day, the nodes that joined and those that left.
 fn membership(line: &str) -> Option<(u64, Vec<u16>, Vec<u16>)> {
     let (head, change) = line.split_once("A new membership (")?;
     let (_, change) = change.split_once("Members")?;
