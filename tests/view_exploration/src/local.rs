@@ -108,7 +108,7 @@ impl Local {
         let incarnation = Incarnation(incarnation);
         let identity = Identity {
             node,
-            incarnation: incarnation,
+            incarnation,
         };
         let own = address(number);
         let peers: Vec<_> = (1..=peers).map(address).collect();

@@ -163,7 +163,7 @@ impl Cluster {
         values
             .filter(|(known, _)| *known == name)
             .filter_map(|(_, value)| value.parse().ok())
-            .last()
+            .next_back()
             .unwrap_or(default)
     }
 
