@@ -130,9 +130,9 @@ pub struct Host {
     /// The end of the present freeze.
     pub frozen_until: u64,
     /// The last time at which it was disturbed so that the others may exclude it.
-    pub hindered_until: u64,
+    pub disturbed_until: u64,
     /// The time until which members may still admit an incarnation of it that ended before its first view.
-    pub ghost_until: u64,
+    pub stale_join_until: u64,
     /// The time until which it may be excluded, even if it is well, because a handler was asked to fence it.
     pub fenced_until: u64,
     /// The mean time from an input to the engine's work item, in microseconds.

@@ -175,7 +175,7 @@ impl Network {
     }
 
     /// Whether any link of the node is impaired.
-    pub fn is_hindered(&self, node: usize) -> bool {
+    pub fn is_disturbed(&self, node: usize) -> bool {
         self.impairments.concern(node)
     }
 

@@ -28,7 +28,7 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
     if newest == 0 {
         return false;
     }
-    let ghosts = ghosts(cluster, victims);
+    let stale_joins = stale_joins(cluster, victims);
     let mut seen = Vec::new();
     (cluster.hosts.iter())
         .filter_map(|host| host.alive.as_ref())
@@ -41,7 +41,7 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
             let there = (alive.members.iter())
                 .filter(|member| is_there(cluster, member, victims))
                 .count();
-            2 * there > alive.members.len() + ghosts
+            2 * there > alive.members.len() + stale_joins
         })
 }
 
@@ -107,7 +107,7 @@ fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
     // With one confirmation a bad link is enough to exclude a node.
     let needs_good_links = cluster.options().configuration.confirmations == 1;
     let can_be_reached = if needs_good_links {
-        !cluster.network.is_hindered(number) && !cluster.network.is_cut_off(number)
+        !cluster.network.is_disturbed(number) && !cluster.network.is_cut_off(number)
     } else {
         !cluster.network.is_cut_off(number)
     };
@@ -123,14 +123,14 @@ fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
 }
 
 /// The number of nodes that may still be admitted although they are gone, or are about to go.
-fn ghosts(cluster: &Cluster, victims: &[usize]) -> usize {
+fn stale_joins(cluster: &Cluster, victims: &[usize]) -> usize {
     let is_joining = |host: usize| {
         let alive = cluster.hosts[host].alive.as_ref();
         alive.is_some_and(|alive| alive.members.is_empty())
     };
     (0..cluster.hosts.len())
         .filter(|&host| {
-            cluster.hosts[host].ghost_until > cluster.now()
+            cluster.hosts[host].stale_join_until > cluster.now()
                 || (victims.contains(&host) && is_joining(host))
         })
         .count()

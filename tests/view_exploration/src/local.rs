@@ -106,10 +106,7 @@ impl Local {
     pub fn new(number: u16, incarnation: u64, peers: u16, settings: Configuration) -> Self {
         let node = NodeId::new(number).expect("nodes are numbered from 1");
         let incarnation = Incarnation(incarnation);
-        let identity = Identity {
-            node,
-            incarnation,
-        };
+        let identity = Identity { node, incarnation };
         let own = address(number);
         let peers: Vec<_> = (1..=peers).map(address).collect();
         let is_partitionable = settings.partitionable == 1;

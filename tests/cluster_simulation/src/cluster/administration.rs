@@ -74,8 +74,8 @@ impl Cluster {
         // Members remember join requests for as much longer.
         let now = self.now;
         for host in &mut self.hosts {
-            if host.ghost_until > now {
-                host.ghost_until += span_ms * MS;
+            if host.stale_join_until > now {
+                host.stale_join_until += span_ms * MS;
             }
         }
         true

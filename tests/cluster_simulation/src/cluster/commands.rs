@@ -93,7 +93,7 @@ impl Cluster {
     pub fn crash(&mut self, host: usize) {
         if self.hosts[host].alive.is_some() {
             self.write(host, EventKind::Crash);
-            self.note_ghost(host);
+            self.note_stale_join(host);
             self.hosts[host].alive = None;
             self.hosts[host].frozen_until = 0;
         }
@@ -101,7 +101,7 @@ impl Cluster {
 
     /// Note that an incarnation ends. If it had no view yet, members that have its join request may still admit it for
     /// a while.
-    fn note_ghost(&mut self, host: usize) {
+    fn note_stale_join(&mut self, host: usize) {
         // Members remember join requests for as long as pins and fence handlers delay the next view.
         let since = self.pins_end() + 2 * self.fence_ns();
         let machine = &mut self.hosts[host];
@@ -110,40 +110,40 @@ impl Cluster {
             .as_ref()
             .is_some_and(|alive| alive.members.is_empty())
         {
-            machine.ghost_until = since + aftermath_ns(&self.options.configuration);
+            machine.stale_join_until = since + aftermath_ns(&self.options.configuration);
         }
     }
 
     /// Freeze a machine until `time`.
     pub fn freeze(&mut self, host: usize, time: u64) {
         self.hosts[host].frozen_until = time;
-        self.hosts[host].hindered_until = time;
+        self.hosts[host].disturbed_until = time;
         self.hosts[host].loses_one = self.options.sabotage == Some(Sabotage::LossAfterFreeze);
     }
 
     /// Impair the network from now on, and return a number with which [`Cluster::mend`] ends that.
     pub fn impair(&mut self, impairment: Impairment) -> u64 {
-        self.note_hindered();
+        self.note_disturbed();
         self.network.impair(impairment)
     }
 
     /// End the impairment with this number.
     pub fn mend(&mut self, number: u64) {
-        self.note_hindered();
+        self.note_disturbed();
         self.network.mend(number);
     }
 
     /// End all impairments between nodes.
     pub fn reconnect(&mut self) {
-        self.note_hindered();
+        self.note_disturbed();
         self.network.reconnect();
     }
 
     /// Note, before the network improves, which nodes were disturbed until now and may still be excluded for that.
-    fn note_hindered(&mut self) {
+    fn note_disturbed(&mut self) {
         for (number, host) in self.hosts.iter_mut().enumerate() {
-            if self.network.is_hindered(number) {
-                host.hindered_until = self.now;
+            if self.network.is_disturbed(number) {
+                host.disturbed_until = self.now;
             }
         }
     }
@@ -155,7 +155,7 @@ impl Cluster {
                 return;
             }
             alive.is_leaving = true;
-            self.note_ghost(host);
+            self.note_stale_join(host);
             self.write(
                 host,
                 EventKind::Leave {

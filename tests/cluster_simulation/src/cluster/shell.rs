@@ -323,10 +323,10 @@ impl Cluster {
                     // The node may learn of its exclusion late.
                     let aftermath = aftermath_ns(&self.options.configuration);
                     let machine = &mut self.hosts[host];
-                    let hindered = self.network.is_hindered(host)
+                    let disturbed = self.network.is_disturbed(host)
                         || machine.engine_delay_mean_us > self.options.engine_delay_mean_us
-                        || machine.hindered_until + aftermath > self.now;
-                    self.false_exclusions += u64::from(!hindered);
+                        || machine.disturbed_until + aftermath > self.now;
+                    self.false_exclusions += u64::from(!disturbed);
                     if incarnation <= machine.last_incarnation {
                         let what = format!("excluded, and uses incarnation {incarnation} again");
                         self.fault(host, &what);
