@@ -161,7 +161,7 @@ impl Node {
     pub fn answer_fence(&mut self, now: Instant, subject: Identity, is_fenced: bool) {
         self.begin_input();
         self.membership
-            .take_fence_answer(now, subject, is_fenced, &mut self.outbox);
+            .handle_fence_answer(now, subject, is_fenced, &mut self.outbox);
         self.end_input(now);
     }
 

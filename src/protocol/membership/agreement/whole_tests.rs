@@ -6,18 +6,24 @@
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_agreement))]
 mod tests {
-    use super::super::*;
-    use crate::protocol::identity::Incarnation;
-    use crate::protocol::identity::ViewNumber;
+    use core::cmp::Ordering;
+
+    use super::super::acceptor::Acceptor;
+    use super::super::proposal::Proposal;
+    use super::super::proposer::{Attempt, Patience, Proposer, QuorumRule, Stage, Vote};
+    use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewName, ViewNumber};
     use crate::protocol::limits::{DATAGRAM_BYTES_MAX, PART_ENTRIES_MAX};
+    use crate::protocol::outbox::Outbox;
     use crate::protocol::test_support::{
         address, at, identity, identity_in, member, node, outbox, span, TestResult, Unexpected,
         CLUSTER,
     };
+    use crate::protocol::time::Instant;
+    use crate::protocol::view::is_quorum;
     use crate::protocol::wire::membership::{
-        parse_promise, parse_propose, Change, ProposalKind, Seat,
+        parse_promise, parse_propose, write_ballot, Ballot, Change, Promise, ProposalKind, Seat,
     };
-    use crate::protocol::wire::Datagram;
+    use crate::protocol::wire::{Datagram, Kind};
 
     const fn ballot(round: u32, number: u16) -> Ballot {
         Ballot {

@@ -93,8 +93,8 @@ pub enum ProposalKind {
     Successor,
     /// Nothing, and it is primary.
     First,
-    /// Nothing, and it is a part of a cluster, without a quorum.
-    Part,
+    /// No view, and it is a component without a quorum.
+    Component,
 }
 
 /// One difference between a view and the next.
@@ -286,7 +286,7 @@ pub fn write_proposal_part(
     writer.u8(match head.kind {
         ProposalKind::Successor => 0,
         ProposalKind::First => 1,
-        ProposalKind::Part => 2,
+        ProposalKind::Component => 2,
     })?;
     writer.u16(head.part)?;
     writer.u16(head.parts)?;
@@ -318,7 +318,7 @@ fn read_proposal_part<'a>(reader: &mut Reader<'a>) -> Result<ProposalPart<'a>, C
     let kind = match reader.u8()? {
         0 => ProposalKind::Successor,
         1 => ProposalKind::First,
-        2 => ProposalKind::Part,
+        2 => ProposalKind::Component,
         _ => return Err(Counter::DroppedValue),
     };
     let part = reader.u16()?;

@@ -43,8 +43,8 @@ pub enum JoinAnswer {
     Refused(RefusalReason),
     /// The cluster has seen a later incarnation of this node: its next one must be later than this.
     StaleIncarnation(Incarnation),
-    /// To a member of another part: here is a part of the cluster too. The header has its view's number.
-    Part {
+    /// To a member of another component: this node is in a component too. The header has the number of its view.
+    Component {
         /// Whether its view is primary.
         is_primary: bool,
         /// Who issued its view.
@@ -125,7 +125,7 @@ pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
         }),
         3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
         4 => JoinAnswer::Evicted(Incarnation(reader.u64()?)),
-        5 => JoinAnswer::Part {
+        5 => JoinAnswer::Component {
             is_primary: reader.boolean()?,
             issuer: reader.node()?,
         },
@@ -169,7 +169,7 @@ pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option
             writer.u8(4)?;
             writer.u64(incarnation.0)
         }
-        JoinAnswer::Part { is_primary, issuer } => {
+        JoinAnswer::Component { is_primary, issuer } => {
             writer.u8(5)?;
             writer.boolean(*is_primary)?;
             writer.u16(issuer.number())
@@ -213,7 +213,7 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::Partitionable),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
-        JoinAnswer::Part {
+        JoinAnswer::Component {
             is_primary: true,
             issuer: node(9),
         },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Suspicions, from what watchers say to what is confirmed.
+//! Unit tests of suspicions, from the first report to the confirmed failure.
 
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_suspicions))]
 mod tests {
@@ -13,7 +13,7 @@ mod tests {
         Suspicions::new(span(500), span(300), span(30))
     }
 
-    /// The next confirmed subject if so many watchers must agree.
+    /// The next confirmed subject if so many monitors must accuse it.
     fn confirmed(suspicions: &mut Suspicions, now_ms: u64, needed: usize) -> Option<Identity> {
         suspicions.next_confirmed(at(now_ms), |_, _| needed)
     }
@@ -35,11 +35,11 @@ mod tests {
     fn enough_accusers_confirm_and_only_once() -> TestResult {
         for needed in 1..=3_u16 {
             let mut suspicions = suspicions()?;
-            for watcher in 1..=needed {
+            for monitor in 1..=needed {
                 assert_eq!(confirmed(&mut suspicions, 10, usize::from(needed)), None);
-                suspicions.accuse(at(10), SUBJECT, node(watcher));
+                suspicions.accuse(at(10), SUBJECT, node(monitor));
                 // The same one again is not another one.
-                suspicions.accuse(at(10), SUBJECT, node(watcher));
+                suspicions.accuse(at(10), SUBJECT, node(monitor));
             }
             assert!(suspicions.is_accused(SUBJECT) && !suspicions.is_confirmed(SUBJECT));
             let subject = confirmed(&mut suspicions, 10, usize::from(needed));
@@ -51,10 +51,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_confirmed_without_an_accuser() -> TestResult {
+    fn no_failure_is_confirmed_without_an_accuser() -> TestResult {
         let mut suspicions = suspicions()?;
-        for watcher in 1..=5 {
-            suspicions.suspect(at(10), SUBJECT, node(watcher));
+        for monitor in 1..=5 {
+            suspicions.suspect(at(10), SUBJECT, node(monitor));
         }
         assert_eq!(confirmed(&mut suspicions, 1_000_000, 0), None);
         assert!(!suspicions.is_accused(SUBJECT) && suspicions.is_unsettled());
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_while_those_who_suspect_count_too() -> TestResult {
+    fn suspecting_monitors_count_after_the_confirmation_timeout() -> TestResult {
         let mut suspicions = suspicions()?;
         suspicions.accuse(at(10), SUBJECT, node(1));
         suspicions.suspect(at(20), SUBJECT, node(2));
@@ -85,14 +85,14 @@ mod tests {
         let mut suspicions = suspicions()?;
         suspicions.accuse(at(10), SUBJECT, node(1));
         suspicions.suspect(at(10), SUBJECT, node(2));
-        suspicions.take_back(SUBJECT, node(1));
+        suspicions.withdraw(SUBJECT, node(1));
         assert!(suspicions.is_unsettled() && !suspicions.is_accused(SUBJECT));
         assert_eq!(confirmed(&mut suspicions, 1_000_000, 1), None);
-        suspicions.take_back(SUBJECT, node(2));
+        suspicions.withdraw(SUBJECT, node(2));
         assert!(!suspicions.is_unsettled());
         suspicions.accuse(at(20), SUBJECT, node(1));
         assert_eq!(confirmed(&mut suspicions, 20, 1), Some(SUBJECT));
-        suspicions.take_back(SUBJECT, node(1));
+        suspicions.withdraw(SUBJECT, node(1));
         assert!(suspicions.is_confirmed(SUBJECT));
         suspicions.clear();
         assert!(!suspicions.has_confirmed());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn suspicions_that_became_nothing_are_forgotten() -> TestResult {
+    fn a_suspicion_without_an_accusation_is_forgotten() -> TestResult {
         let mut suspicions = suspicions()?;
         suspicions.suspect(at(10), SUBJECT, node(1));
         suspicions.suspect(at(20), SUBJECT, node(2));
@@ -140,11 +140,11 @@ mod tests {
     /// Asks whoever is to be asked at `now`; who that is, and whether the silence counts now.
     fn asked(suspicions: &mut Suspicions, now: Instant) -> Option<(Identity, bool)> {
         suspicions.forget_old(now);
-        suspicions.next_question(now)
+        suspicions.next_probe(now)
     }
 
     #[test]
-    fn an_accused_node_is_asked_and_its_answer_contradicts_for_a_while() -> TestResult {
+    fn an_accused_node_is_probed_and_its_answer_contradicts_for_a_while() -> TestResult {
         let mut suspicions = suspicions()?;
         suspicions.suspect(at(5), SUBJECT, node(2));
         assert_eq!(asked(&mut suspicions, at(5)), None);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_for_long_is_silent_to_the_one_that_asked() -> TestResult {
+    fn a_node_that_answers_no_probe_is_silent_to_the_prober() -> TestResult {
         let mut suspicions = suspicions()?;
         suspicions.accuse(at(10), SUBJECT, node(1));
         let (mut now, mut questions) = (at(10), 0);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_contradicted_silences_nobody() -> TestResult {
+    fn a_contradicted_accusation_silences_nobody() -> TestResult {
         let mut suspicions = suspicions()?;
         suspicions.accuse(at(10), identity(2), node(1));
         assert!(suspicions.is_silenced(identity(2), SUBJECT));
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn the_next_deadline_lies_ahead_once_it_was_looked_at() -> TestResult {
+    fn the_next_deadline_is_later_than_the_last_look() -> TestResult {
         let mut suspicions = suspicions()?;
         assert_eq!(suspicions.next_deadline(), None);
         suspicions.accuse(at(10), SUBJECT, node(1));
         let mut steps = 0;
         while let Some(deadline) = suspicions.next_deadline() {
             suspicions.forget_old(deadline);
-            while suspicions.next_question(deadline).is_some() {}
+            while suspicions.next_probe(deadline).is_some() {}
             assert!(suspicions
                 .next_deadline()
                 .is_none_or(|next| next > deadline));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deaf_node_silences_nobody_who_could_contradict_it() -> TestResult {
+    fn a_deaf_node_silences_none_of_those_that_could_contradict_it() -> TestResult {
         // Node 1 accuses all that it watches: 2, 3 and the subject.
         let mut suspicions = suspicions()?;
         for accused in [identity(2), identity(3), SUBJECT] {
@@ -223,7 +223,7 @@ mod tests {
         suspicions.accuse(at(10), identity(2), node(4));
         assert!(suspicions.is_silenced(identity(2), SUBJECT));
         assert!(!suspicions.is_silenced(identity(7), SUBJECT));
-        // What the subject says of its watchers silences none of them.
+        // What the subject says of its monitors silences none of them.
         suspicions.accuse(at(10), identity(5), SUBJECT.node);
         assert!(!suspicions.is_silenced(identity(5), SUBJECT));
         assert!(suspicions.is_silenced(identity(5), identity(3)));
@@ -232,15 +232,15 @@ mod tests {
 
     #[test]
     fn a_set_of_watchers_has_each_once_and_is_bounded() {
-        let mut watchers = Watchers::default();
+        let mut monitors = Monitors::default();
         for number in 1..=RINGS_MAX as u16 + 2 {
-            watchers.insert(node(number));
-            watchers.insert(node(1));
+            monitors.insert(node(number));
+            monitors.insert(node(1));
         }
-        assert_eq!(watchers.count(), RINGS_MAX);
-        watchers.remove(node(1));
-        watchers.remove(node(1));
-        assert!(!watchers.has(node(1)) && watchers.has(node(2)));
-        assert_eq!(watchers.count(), RINGS_MAX - 1);
+        assert_eq!(monitors.count(), RINGS_MAX);
+        monitors.remove(node(1));
+        monitors.remove(node(1));
+        assert!(!monitors.has(node(1)) && monitors.has(node(2)));
+        assert_eq!(monitors.count(), RINGS_MAX - 1);
     }
 }

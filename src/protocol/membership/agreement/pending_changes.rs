@@ -1,57 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What this node has been told that the next view has to change: who is dead, who wants to come,
-//! who wants to go or is to. Every member keeps it, coordinators mostly, so that any of them can take over.
+//! Joins, leaves and evictions that wait for the next view. Every member collects them, coordinators most of all, so that
+//! any of them can take over.
 
 use super::proposal::Proposal;
-use super::suspicions::Suspicions;
 use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, PeerAddress, Slot, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::{ClusterView, MemberRecord};
 use crate::protocol::wire::membership::Change;
 
-/// A node that wants to come in.
+/// A node that asks to join.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(kcgcs_exploration, derive(Hash))]
 struct Joiner {
     identity: Identity,
     address: PeerAddress,
-    /// When it was last heard of: it asks again and again.
+    /// When it last asked. It asks again and again.
     heard_at: Instant,
 }
 
-/// Changes that wait for the next view.
+/// Changes that wait for the next view. Failures are not among them: [`crate::protocol::membership::suspicion`] has
+/// those.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
-pub(super) struct Changes {
-    /// Who may be dead.
-    pub(super) suspicions: Suspicions,
+pub(super) struct PendingChanges {
     joins: BoundedVec<Joiner>,
-    /// The latest view that any of those knows of who want to come in.
+    /// The latest view that any of these nodes knows of.
     joiners_view: ViewNumber,
-    /// Who goes without being dead: by its own wish, or since an administrator wants it out.
+    /// Members that leave or are evicted, and why.
     leavers: BoundedVec<(Identity, ChangeReason)>,
-    /// When the oldest of the present changes came.
+    /// When the oldest of the present changes came, failures included.
     since: Option<Instant>,
     batching: Duration,
     settling: Duration,
-    /// Who has not asked to come in for so long does not want to any more, or is dead.
+    /// A node that has not asked to join for so long does not want to any more, or is dead.
     freshness: Duration,
 }
 
-impl Changes {
-    /// No changes. They are collected for `batching`, and for `settling` at most while somebody is
-    /// suspected and neither confirmed nor cleared. Whoever wants to come in asks more often than `freshness`.
+impl PendingChanges {
+    /// No change. Changes are collected for `batching`, and for `settling` at most while some member is suspected and
+    /// neither confirmed nor cleared. A node that wants to join asks more often than once in `freshness`.
     pub(super) fn new(
-        suspicions: Suspicions,
         batching: Duration,
         settling: Duration,
         freshness: Duration,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            suspicions,
             joins: BoundedVec::with_capacity(NODES_MAX)?,
             joiners_view: ViewNumber::default(),
             leavers: BoundedVec::with_capacity(NODES_MAX)?,
@@ -62,53 +58,50 @@ impl Changes {
         })
     }
 
-    /// Forgets all.
+    /// Forget all changes.
     pub(super) fn clear(&mut self) {
-        self.suspicions.clear();
         self.joins.clear();
         self.joiners_view = ViewNumber::default();
         self.leavers.clear();
         self.since = None;
     }
 
-    /// A view was installed: forgets what it has carried out, and who was in and has gone meanwhile.
+    /// A view was installed: forget the changes that it carried out, and the joins of nodes that `has_departed` meanwhile.
     pub(super) fn install(
         &mut self,
         now: Instant,
         view: &ClusterView,
-        has_gone: impl Fn(Identity) -> bool,
+        has_departed: impl Fn(Identity) -> bool,
     ) {
-        // Watchers say again what they still have to say.
-        self.suspicions.clear();
         self.leavers.retain(|(subject, _)| view.has(*subject));
         self.joins.retain(|joiner| {
             let joiner = joiner.identity;
-            !has_gone(joiner)
+            !has_departed(joiner)
                 && view
                     .member(joiner.node)
                     .is_none_or(|member| member.identity.incarnation < joiner.incarnation)
         });
-        self.since = self.is_any().then_some(now);
+        self.since = self.is_any(false).then_some(now);
     }
 
-    /// To be called when `suspicions` may have got a confirmed subject, and before anything is proposed.
-    pub(super) fn update(&mut self, now: Instant) {
+    /// Drop joins that nobody repeats, and note since when there is something to change. `has_failure` tells whether any
+    /// failure is confirmed. To be called when that may have changed, and before anything is proposed.
+    pub(super) fn update(&mut self, now: Instant, has_failure: bool) {
         let freshness = self.freshness;
         self.joins
             .retain(|joiner| now < joiner.heard_at.after(freshness));
-        if !self.is_any() {
+        if !self.is_any(has_failure) {
             self.since = None;
         } else if self.since.is_none() {
             self.since = Some(now);
         }
     }
 
-    /// Whether there is anything to be changed.
-    fn is_any(&self) -> bool {
-        !self.joins.is_empty() || !self.leavers.is_empty() || self.suspicions.has_confirmed()
+    fn is_any(&self, has_failure: bool) -> bool {
+        !self.joins.is_empty() || !self.leavers.is_empty() || has_failure
     }
 
-    /// A node wants to come in.
+    /// Take in that a node asks to join.
     pub(super) fn add_join(
         &mut self,
         now: Instant,
@@ -131,10 +124,9 @@ impl Changes {
                 let _ = self.joins.push(new);
             }
         }
-        self.update(now);
     }
 
-    /// A node still wants to come in, whether or not it may now.
+    /// Note that a node still asks to join, whether or not it may now.
     pub(super) fn renew_join(&mut self, now: Instant, joiner: Identity) {
         let mut joins = self.joins.as_mut_slice().iter_mut();
         if let Some(known) = joins.find(|known| known.identity == joiner) {
@@ -142,27 +134,21 @@ impl Changes {
         }
     }
 
-    /// A member wants to go, or is to. Whether that is news.
-    pub(super) fn add_leaver(
-        &mut self,
-        now: Instant,
-        subject: Identity,
-        reason: ChangeReason,
-    ) -> bool {
+    /// Take in that a member leaves or is evicted. Returns whether that is news.
+    pub(super) fn add_leaver(&mut self, subject: Identity, reason: ChangeReason) -> bool {
         let news = !self.is_leaving(subject);
         if news {
             let _ = self.leavers.push((subject, reason));
         }
-        self.update(now);
         news
     }
 
-    /// Whether the member wants to go, or is to.
+    /// Whether the member leaves or is evicted.
     pub(super) fn is_leaving(&self, subject: Identity) -> bool {
         self.leaver_reason(subject).is_some()
     }
 
-    /// Whether an administrator wants the member out.
+    /// Whether the member is evicted.
     pub(super) fn is_evicted(&self, subject: Identity) -> bool {
         self.leaver_reason(subject) == Some(ChangeReason::Evicted)
     }
@@ -173,15 +159,15 @@ impl Changes {
         found.map(|(_, reason)| *reason)
     }
 
-    /// The latest view that any of those knows of who want to come in: in a partitionable cluster it may be
-    /// later than the present one.
+    /// The latest view that any joining node knows of. In a partitionable cluster it may be later than the present one.
     pub(super) fn joiners_view(&self) -> ViewNumber {
         self.joiners_view
     }
 
-    /// When the collected changes are to be proposed, by the first in line.
-    pub(super) fn due_at(&self) -> Option<Instant> {
-        let wait = if self.suspicions.is_unsettled() {
+    /// When the first in line proposes the collected changes. `is_unsettled` tells whether some member is suspected and
+    /// neither confirmed nor cleared.
+    pub(super) fn due_at(&self, is_unsettled: bool) -> Option<Instant> {
+        let wait = if is_unsettled {
             self.settling.max(self.batching)
         } else {
             self.batching
@@ -189,16 +175,15 @@ impl Changes {
         self.since.map(|since| since.after(wait))
     }
 
-    /// Writes the differences between `view` and the next one into a proposal. Subjects for which
-    /// `is_dead` is true are taken out.
+    /// Write the differences between `view` and the next one into a proposal. Members that `has_failed` are left out.
     pub(super) fn fill(
         &self,
         view: &ClusterView,
         proposal: &mut Proposal,
-        is_dead: impl Fn(Identity) -> bool,
+        has_failed: impl Fn(Identity) -> bool,
     ) {
         let gone = |subject: Identity| {
-            let failed = || is_dead(subject).then_some(ChangeReason::Failed);
+            let failed = || has_failed(subject).then_some(ChangeReason::Failed);
             self.leaver_reason(subject).or_else(failed)
         };
         let mut free_slots = FreeSlots::new();
@@ -243,7 +228,7 @@ impl Changes {
         }
     }
 
-    /// A later incarnation of the member, at the same address, that wants to come in.
+    /// A later incarnation of the member, at the same address, that asks to join.
     fn successor(&self, view: &ClusterView, member: &MemberRecord) -> Option<Identity> {
         debug_assert!(view.has(member.identity));
         self.joins
@@ -258,17 +243,16 @@ impl Changes {
 }
 
 /// Hands out the smallest slots that no member of a view has, each once.
-pub(super) struct FreeSlots(u16);
+struct FreeSlots(u16);
 
 impl FreeSlots {
     /// From slot 1 on.
-    pub(super) const fn new() -> Self {
+    const fn new() -> Self {
         Self(0)
     }
 
     /// The next free slot.
-    pub(super) fn next(&mut self, view: &ClusterView) -> Option<crate::protocol::identity::Slot> {
-        use crate::protocol::identity::Slot;
+    fn next(&mut self, view: &ClusterView) -> Option<Slot> {
         for number in self.0.saturating_add(1)..=(NODES_MAX as u16) {
             if !view
                 .members()
@@ -284,10 +268,9 @@ impl FreeSlots {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_changes))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_pending_changes))]
 mod tests {
     use super::*;
-    use crate::protocol::identity::Slot;
     use crate::protocol::test_support::{
         address, at, identity, identity_in, member, node, span, view, TestResult, Unexpected,
     };
@@ -298,19 +281,18 @@ mod tests {
     const SETTLING_MS: u64 = 200;
     const FRESHNESS_MS: u64 = 2000;
 
-    fn changes() -> Result<Changes, Unexpected> {
-        let suspicions = Suspicions::new(span(500), span(300), span(30))?;
+    fn changes() -> Result<PendingChanges, Unexpected> {
         let (batching, settling) = (span(BATCHING_MS), span(SETTLING_MS));
-        Ok(Changes::new(
-            suspicions,
-            batching,
-            settling,
-            span(FRESHNESS_MS),
-        )?)
+        let changes = PendingChanges::new(batching, settling, span(FRESHNESS_MS))?;
+        Ok(changes)
     }
 
-    /// What is proposed to follow `view`; the subjects of confirmed suspicions are dead.
-    fn filled(changes: &Changes, view: &ClusterView) -> Result<Proposal, Unexpected> {
+    /// What is proposed to follow `view` if these members have failed.
+    fn filled(
+        changes: &PendingChanges,
+        view: &ClusterView,
+        failed: &[Identity],
+    ) -> Result<Proposal, Unexpected> {
         let mut proposal = Proposal::empty(node(1))?;
         let ballot = Ballot {
             round: 1,
@@ -318,16 +300,21 @@ mod tests {
         };
         let number = view.number.next();
         proposal.begin(ballot, node(1), number, ProposalKind::Successor);
-        changes.fill(view, &mut proposal, |subject| {
-            changes.suspicions.is_confirmed(subject)
-        });
+        changes.fill(view, &mut proposal, |subject| failed.contains(&subject));
         proposal.close();
         Ok(proposal)
     }
 
-    fn confirm(changes: &mut Changes, subject: Identity) {
-        changes.suspicions.accuse(at(1), subject, node(1));
-        let _ = changes.suspicions.next_confirmed(at(1), |_, _| 1);
+    fn join(changes: &mut PendingChanges, now_ms: u64, joiner: Identity, at_address: u16) {
+        changes.add_join(at(now_ms), joiner, address(at_address), NO_VIEW);
+        changes.update(at(now_ms), false);
+    }
+
+    /// Whether the leave is news.
+    fn leave(changes: &mut PendingChanges, now_ms: u64, number: u16) -> bool {
+        let is_news = changes.add_leaver(identity(number), ChangeReason::Leave);
+        changes.update(at(now_ms), false);
+        is_news
     }
 
     fn removed(number: u16, reason: ChangeReason) -> Change {
@@ -348,23 +335,22 @@ mod tests {
     #[test]
     fn without_changes_nothing_is_proposed() -> TestResult {
         let changes = changes()?;
-        assert_eq!(changes.due_at(), None);
-        assert!(filled(&changes, &view(1..=3)?)?.changes().is_empty());
+        assert_eq!(changes.due_at(false), None);
+        assert!(filled(&changes, &view(1..=3)?, &[])?.changes().is_empty());
         Ok(())
     }
 
     #[test]
     fn changes_that_come_together_are_proposed_together() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), identity(9), address(9), NO_VIEW);
-        changes.add_join(at(105), identity(4), address(4), NO_VIEW);
-        assert!(changes.add_leaver(at(106), identity(2), ChangeReason::Leave));
-        assert!(!changes.add_leaver(at(107), identity(2), ChangeReason::Leave));
+        join(&mut changes, 100, identity(9), 9);
+        join(&mut changes, 105, identity(4), 4);
+        assert!(leave(&mut changes, 106, 2));
+        assert!(!leave(&mut changes, 107, 2));
         assert!(changes.is_leaving(identity(2)) && !changes.is_leaving(identity(3)));
-        confirm(&mut changes, identity(3));
         // The first of them began the wait.
-        assert_eq!(changes.due_at(), Some(at(100 + BATCHING_MS)));
-        let proposal = filled(&changes, &view(1..=3)?)?;
+        assert_eq!(changes.due_at(false), Some(at(100 + BATCHING_MS)));
+        let proposal = filled(&changes, &view(1..=3)?, &[identity(3)])?;
         assert!(
             proposal.changes()
                 == [
@@ -378,24 +364,22 @@ mod tests {
     }
 
     #[test]
-    fn while_somebody_is_suspected_the_others_wait_a_little() -> TestResult {
+    fn changes_wait_longer_while_a_member_is_suspected() -> TestResult {
         let mut changes = changes()?;
-        changes.add_leaver(at(100), identity(2), ChangeReason::Leave);
-        changes.suspicions.suspect(at(101), identity(3), node(1));
-        assert_eq!(changes.due_at(), Some(at(100 + SETTLING_MS)));
-        changes.suspicions.take_back(identity(3), node(1));
-        assert_eq!(changes.due_at(), Some(at(100 + BATCHING_MS)));
+        leave(&mut changes, 100, 2);
+        assert_eq!(changes.due_at(true), Some(at(100 + SETTLING_MS)));
+        assert_eq!(changes.due_at(false), Some(at(100 + BATCHING_MS)));
         Ok(())
     }
 
     #[test]
-    fn of_two_incarnations_that_want_to_come_the_later_one_does() -> TestResult {
+    fn the_later_of_two_incarnations_that_ask_joins() -> TestResult {
         for order in [[1, 2], [2, 1]] {
             let mut changes = changes()?;
             for incarnation in order {
-                changes.add_join(at(100), identity_in(9, incarnation), address(9), NO_VIEW);
+                join(&mut changes, 100, identity_in(9, incarnation), 9);
             }
-            let proposal = filled(&changes, &view(1..=2)?)?;
+            let proposal = filled(&changes, &view(1..=2)?, &[])?;
             assert!(proposal.changes() == [added(identity_in(9, 2), 9, 3)]);
         }
         Ok(())
@@ -404,8 +388,8 @@ mod tests {
     #[test]
     fn a_later_incarnation_at_the_same_address_replaces_the_earlier() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), identity_in(2, 2), address(2), NO_VIEW);
-        let proposal = filled(&changes, &view(1..=3)?)?;
+        join(&mut changes, 100, identity_in(2, 2), 2);
+        let proposal = filled(&changes, &view(1..=3)?, &[])?;
         let expected = [
             removed(2, ChangeReason::Failed),
             added(identity_in(2, 2), 2, 4),
@@ -417,10 +401,9 @@ mod tests {
     #[test]
     fn a_later_incarnation_at_another_address_waits_until_the_member_is_gone() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), identity_in(2, 2), address(9), NO_VIEW);
-        assert!(filled(&changes, &view(1..=3)?)?.changes().is_empty());
-        confirm(&mut changes, identity(2));
-        let proposal = filled(&changes, &view(1..=3)?)?;
+        join(&mut changes, 100, identity_in(2, 2), 9);
+        assert!(filled(&changes, &view(1..=3)?, &[])?.changes().is_empty());
+        let proposal = filled(&changes, &view(1..=3)?, &[identity(2)])?;
         let expected = [
             removed(2, ChangeReason::Failed),
             added(identity_in(2, 2), 9, 4),
@@ -430,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_their_earlier_incarnations_do_not_come_again() -> TestResult {
+    fn a_member_and_its_earlier_incarnations_do_not_join_again() -> TestResult {
         let mut changes = changes()?;
         let mut view = view([1, 3])?;
         let again = MemberRecord {
@@ -438,52 +421,52 @@ mod tests {
             ..member(2)
         };
         view.insert(again, false).map_err(|_| Unexpected)?;
-        changes.add_join(at(100), identity_in(2, 5), address(2), NO_VIEW);
-        assert!(filled(&changes, &view)?.changes().is_empty());
+        join(&mut changes, 100, identity_in(2, 5), 2);
+        assert!(filled(&changes, &view, &[])?.changes().is_empty());
         changes.clear();
-        changes.add_join(at(100), identity_in(2, 4), address(2), NO_VIEW);
-        assert!(filled(&changes, &view)?.changes().is_empty());
+        join(&mut changes, 100, identity_in(2, 4), 2);
+        assert!(filled(&changes, &view, &[])?.changes().is_empty());
         Ok(())
     }
 
     #[test]
-    fn a_full_view_takes_as_many_as_go_and_no_slot_twice() -> TestResult {
+    fn a_full_view_admits_as_many_as_leave_and_gives_no_slot_twice() -> TestResult {
         let most = NODES_MAX as u16;
         let mut changes = changes()?;
         let mut full = view(1..=most)?;
-        changes.add_join(at(100), identity(most + 1), address(1), NO_VIEW);
-        assert!(filled(&changes, &full)?.changes().is_empty());
-        changes.add_join(at(100), identity(most + 2), address(1), NO_VIEW);
+        join(&mut changes, 100, identity(most + 1), 1);
+        assert!(filled(&changes, &full, &[])?.changes().is_empty());
+        join(&mut changes, 100, identity(most + 2), 1);
         full.remove(identity(7));
-        let proposal = filled(&changes, &full)?;
+        let proposal = filled(&changes, &full, &[])?;
         assert!(proposal.changes() == [added(identity(most + 1), 1, 7)]);
         Ok(())
     }
 
     #[test]
-    fn a_new_view_forgets_what_it_has_carried_out() -> TestResult {
+    fn an_installed_view_forgets_the_changes_that_it_carried_out() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), identity(4), address(4), NO_VIEW);
-        changes.add_join(at(100), identity(5), address(5), NO_VIEW);
-        changes.add_leaver(at(100), identity(2), ChangeReason::Leave);
-        confirm(&mut changes, identity(3));
+        join(&mut changes, 100, identity(4), 4);
+        join(&mut changes, 100, identity(5), 5);
+        leave(&mut changes, 100, 2);
+        changes.update(at(101), true);
         // The view had everything but node 5.
         changes.install(at(150), &view([1, 4])?, |_| false);
-        assert_eq!(changes.due_at(), Some(at(150 + BATCHING_MS)));
-        let proposal = filled(&changes, &view([1, 4])?)?;
+        assert_eq!(changes.due_at(false), Some(at(150 + BATCHING_MS)));
+        let proposal = filled(&changes, &view([1, 4])?, &[])?;
         assert!(proposal.changes() == [added(identity(5), 5, 2)]);
         changes.install(at(160), &view([1, 4, 5])?, |_| false);
-        assert_eq!(changes.due_at(), None);
+        assert_eq!(changes.due_at(false), None);
         Ok(())
     }
 
     #[test]
-    fn who_came_and_went_again_while_views_were_missed_does_not_wait_any_more() -> TestResult {
+    fn a_join_of_a_node_that_has_departed_meanwhile_is_forgotten() -> TestResult {
         let mut changes = changes()?;
-        changes.add_join(at(100), identity_in(4, 1), address(4), NO_VIEW);
-        changes.add_join(at(100), identity_in(5, 2), address(5), NO_VIEW);
+        join(&mut changes, 100, identity_in(4, 1), 4);
+        join(&mut changes, 100, identity_in(5, 2), 5);
         changes.install(at(150), &view(1..=3)?, |joiner| joiner == identity_in(4, 1));
-        let proposal = filled(&changes, &view(1..=3)?)?;
+        let proposal = filled(&changes, &view(1..=3)?, &[])?;
         assert!(proposal.changes() == [added(identity_in(5, 2), 5, 4)]);
         Ok(())
     }
@@ -502,18 +485,18 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_asked_again_for_long_is_not_let_in() -> TestResult {
+    fn a_node_that_has_not_asked_for_long_is_not_admitted() -> TestResult {
         let (mut changes, view) = (changes()?, view(1..=3)?);
-        changes.add_join(at(100), identity(4), address(4), NO_VIEW);
-        changes.add_join(at(100), identity(5), address(5), NO_VIEW);
-        changes.add_join(at(1500), identity(5), address(5), NO_VIEW);
-        changes.update(at(100 + FRESHNESS_MS));
+        join(&mut changes, 100, identity(4), 4);
+        join(&mut changes, 100, identity(5), 5);
+        join(&mut changes, 1500, identity(5), 5);
+        changes.update(at(100 + FRESHNESS_MS), false);
         assert_eq!(
-            filled(&changes, &view)?.changes(),
+            filled(&changes, &view, &[])?.changes(),
             [added(identity(5), 5, 4)]
         );
-        changes.update(at(1500 + FRESHNESS_MS));
-        assert_eq!(changes.due_at(), None);
+        changes.update(at(1500 + FRESHNESS_MS), false);
+        assert_eq!(changes.due_at(false), None);
         Ok(())
     }
 }

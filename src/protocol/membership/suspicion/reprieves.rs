@@ -36,7 +36,7 @@ impl Reprieves {
     }
 
     /// These are reprieved in a proposal that is made now.
-    pub(super) fn remember(
+    pub(super) fn grant(
         &mut self,
         now: Instant,
         memory: Duration,
@@ -64,15 +64,15 @@ mod tests {
         let mut reprieves = Reprieves::new()?;
         let subjects = || [identity(1), identity(2)].into_iter();
         assert!(!reprieves.has(at(0), MEMORY, identity(1)));
-        reprieves.remember(at(0), MEMORY, subjects());
+        reprieves.grant(at(0), MEMORY, subjects());
         // Whoever is reprieved again meanwhile is remembered since the first time.
-        reprieves.remember(at(1000), MEMORY, subjects());
+        reprieves.grant(at(1000), MEMORY, subjects());
         for number in 1..=2 {
             assert!(reprieves.has(at(4999), MEMORY, identity(number)));
             assert!(!reprieves.has(at(5000), MEMORY, identity(number)));
         }
         assert!(!reprieves.has(at(1000), MEMORY, identity(3)));
-        reprieves.remember(at(5000), MEMORY, [identity(3)].into_iter());
+        reprieves.grant(at(5000), MEMORY, [identity(3)].into_iter());
         assert!(reprieves.has(at(5000), MEMORY, identity(3)));
         Ok(())
     }

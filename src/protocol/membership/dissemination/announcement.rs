@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Telling everybody what was decided, until each has said that it has installed it.
+//! Announcing a decided view until each member reports that it has installed it.
 //!
-//! Those who voted get a short commit, those who join get the whole view. Whoever does not answer
-//! after some attempts is left to the heartbeats: they carry the view's number, and a neighbour that
-//! sees an older one sends the view.
+//! Voters get a short commit, joining nodes get the whole view. A member that does not answer after some attempts is left
+//! to the heartbeats: they carry the number of the view, and a neighbour that sees an older number sends the view.
 
-use super::transfer::Transfers;
+use super::view_transfer::Transfers;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, PeerAddress, ViewNumber};
 use crate::protocol::limits::NODES_MAX;
@@ -15,7 +14,7 @@ use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::membership::{write_commit, Ballot};
 use crate::protocol::wire::Kind;
 
-/// How often a node is told before it is left to the heartbeats.
+/// How often a member is told before it is left to the heartbeats.
 const ATTEMPTS_MAX: u32 = 7;
 
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,7 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    /// Nothing to tell.
+    /// Nothing to announce.
     pub(super) fn new(first_interval: Duration) -> Result<Self, OutOfMemory> {
         Ok(Self {
             receivers: BoundedVec::with_capacity(NODES_MAX)?,
@@ -49,13 +48,13 @@ impl Announcement {
         })
     }
 
-    /// Nothing to tell any more.
+    /// End the announcement.
     pub(super) fn clear(&mut self) {
         self.receivers.clear();
         self.ballot = None;
     }
 
-    /// Begins to tell of view `number`, decided under `ballot`.
+    /// Begin to announce view `number`, decided under `ballot`.
     pub(super) fn begin(&mut self, now: Instant, ballot: Ballot, number: ViewNumber) {
         self.clear();
         self.ballot = Some((ballot, number));
@@ -63,7 +62,7 @@ impl Announcement {
         self.send_at = now;
     }
 
-    /// Adds somebody to be told.
+    /// Add a member to be told. A new member gets the whole view.
     pub(super) fn add(&mut self, identity: Identity, address: PeerAddress, is_new: bool) {
         let _ = self.receivers.push(Receiver {
             identity,
@@ -72,7 +71,7 @@ impl Announcement {
         });
     }
 
-    /// Somebody has installed view `number`.
+    /// Note that `from` has installed view `number`.
     pub(super) fn take_installed(&mut self, from: Identity, number: ViewNumber) {
         if self
             .ballot
@@ -82,12 +81,12 @@ impl Announcement {
         }
     }
 
-    /// When to tell again.
+    /// When members are told again.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         (!self.receivers.is_empty()).then_some(self.send_at)
     }
 
-    /// Tells those who have not answered, if it is time for that.
+    /// Tell the members that have not answered, if that is due.
     pub(super) fn send_due(
         &mut self,
         now: Instant,
@@ -151,7 +150,7 @@ mod tests {
     fn told(announcement: &mut Announcement, now: Instant) -> Result<(u32, u32), Unexpected> {
         let (mut outbox, mut transfers) = (outbox()?, Transfers::new()?);
         announcement.send_due(now, &mut transfers, &mut outbox);
-        let departures = super::super::transfer::Departures::new()?;
+        let departures = super::super::departures::Departures::new()?;
         transfers.pump(&view(1..=4)?, &departures, &mut outbox);
         let (mut commits, mut views) = (0, 0);
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_answered_is_not_told_again() -> TestResult {
+    fn a_member_that_has_answered_is_not_told_again() -> TestResult {
         let mut announcement = announcement()?;
         told(&mut announcement, at(0))?;
         // An older view, an earlier incarnation: not yet. A later view is as good as this one.
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_and_after_some_attempts_it_is_given_up() -> TestResult {
+    fn pauses_grow_and_after_some_attempts_the_announcement_ends() -> TestResult {
         let mut announcement = announcement()?;
         let mut now = at(0);
         for pause_ms in [30, 60, 120, 240, 240, 240, 240] {

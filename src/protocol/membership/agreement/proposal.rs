@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A proposed view, as the differences from the present one, and its assembly from parts.
+//! A proposed view: its differences from the present one, and their assembly from parts.
 //!
 //! # Invariants
 //!
@@ -24,9 +24,9 @@ const REPORTER_BYTES_MAX: usize = NODES_MAX.div_ceil(8);
 
 /// The differences between a view and the one proposed to follow it.
 #[cfg_attr(kcgcs_exploration, derive(Clone))]
-pub(super) struct Proposal {
-    /// Under which ballot it was proposed; `None`: there is none.
-    pub(super) ballot: Option<Ballot>,
+pub(crate) struct Proposal {
+    /// The ballot under which it was proposed. `None`: there is no proposal.
+    pub(crate) ballot: Option<Ballot>,
     issuer: NodeId,
     number: ViewNumber,
     kind: ProposalKind,
@@ -39,8 +39,8 @@ pub(super) struct Proposal {
 }
 
 impl Proposal {
-    /// No proposal; `issuer` is any node.
-    pub(super) fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
+    /// No proposal. `issuer` is any node.
+    pub(crate) fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
         Ok(Self {
             ballot: None,
             issuer,
@@ -54,8 +54,8 @@ impl Proposal {
         })
     }
 
-    /// No proposal any more.
-    pub(super) fn clear(&mut self) {
+    /// Forget the proposal.
+    pub(crate) fn clear(&mut self) {
         self.ballot = None;
         self.parts = 0;
         self.changes_total = 0;
@@ -64,8 +64,8 @@ impl Proposal {
         self.reporters.clear();
     }
 
-    /// Starts a proposal of one's own: changes and reporters are added, then it is closed.
-    pub(super) fn begin(
+    /// Begin a proposal of this node: changes and reporters are added, then it is closed.
+    pub(crate) fn begin(
         &mut self,
         ballot: Ballot,
         issuer: NodeId,
@@ -79,18 +79,18 @@ impl Proposal {
         self.kind = kind;
     }
 
-    /// Adds a change to a proposal that was begun. False: no room, it has to wait for a later view.
-    pub(super) fn add(&mut self, change: Change) -> bool {
+    /// Add a change to a proposal that was begun. Returns false if there is no room: the change waits for a later view.
+    pub(crate) fn add(&mut self, change: Change) -> bool {
         self.changes.push(change).is_ok()
     }
 
-    /// Appends the next eight members' bits.
-    pub(super) fn add_reporters(&mut self, bits: u8) {
+    /// Append the reporter bits of the next eight members.
+    pub(crate) fn add_reporters(&mut self, bits: u8) {
         let _ = self.reporters.push(bits);
     }
 
-    /// Ends what [`Self::begin`] began.
-    pub(super) fn close(&mut self) {
+    /// End what [`Self::begin`] began.
+    pub(crate) fn close(&mut self) {
         let total = self.changes.len();
         self.changes_total = u16::try_from(total).unwrap_or(u16::MAX);
         self.parts = u16::try_from(total.div_ceil(PART_ENTRIES_MAX).max(1)).unwrap_or(u16::MAX);
@@ -98,32 +98,32 @@ impl Proposal {
     }
 
     /// Whether there is a proposal and all its parts are there.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.ballot.is_some() && self.parts > 0 && self.present == all_parts(self.parts)
     }
 
-    /// Who made it.
-    pub(super) fn issuer(&self) -> NodeId {
+    /// The node that made it.
+    pub(crate) fn issuer(&self) -> NodeId {
         self.issuer
     }
 
     /// The number of the proposed view.
-    pub(super) fn number(&self) -> ViewNumber {
+    pub(crate) fn number(&self) -> ViewNumber {
         self.number
     }
 
-    /// What the proposed view comes from.
-    pub(super) fn kind(&self) -> ProposalKind {
+    /// What the proposed view follows.
+    pub(crate) fn kind(&self) -> ProposalKind {
         self.kind
     }
 
     /// How many parts it has.
-    pub(super) fn parts(&self) -> u16 {
+    pub(crate) fn parts(&self) -> u16 {
         self.parts
     }
 
     /// The changes, if it is complete.
-    pub(super) fn changes(&self) -> &[Change] {
+    pub(crate) fn changes(&self) -> &[Change] {
         if self.is_complete() {
             &self.changes
         } else {
@@ -131,14 +131,14 @@ impl Proposal {
         }
     }
 
-    /// Makes `next`, which has the members of the view that this comes from, the proposed one's list.
-    pub(super) fn apply_to(&self, next: &mut ClusterView) {
+    /// Apply the changes to `next`, which has the members of the view that the proposal follows.
+    pub(crate) fn apply_to(&self, next: &mut ClusterView) {
         for change in self.changes() {
             match *change {
                 Change::Remove { subject, .. } => {
                     next.remove(subject);
                 }
-                // A node that is there already stays as it is: proposals do not contain that.
+                // A node that is there already stays as it is. No proposal adds one.
                 Change::Add(member) => {
                     let _ = next.insert(member, false);
                 }
@@ -146,14 +146,13 @@ impl Proposal {
         }
     }
 
-    /// One bit for each member of the present view.
-    pub(super) fn reporters(&self) -> &[u8] {
+    /// One bit for each member of the present view: whether it may hold messages of groups that others lack.
+    pub(crate) fn reporters(&self) -> &[u8] {
         &self.reporters
     }
 
-    /// Puts a part in its place; a part under a higher ballot starts anew, one under a lower ballot
-    /// is left out.
-    pub(super) fn add_part(&mut self, ballot: Ballot, part: &ProposalPart<'_>) {
+    /// Put a part in its place. A part under a higher ballot starts a new assembly, one under a lower ballot is left out.
+    pub(crate) fn add_part(&mut self, ballot: Ballot, part: &ProposalPart<'_>) {
         if self.ballot.is_some_and(|present| present > ballot) {
             return;
         }
@@ -195,8 +194,8 @@ impl Proposal {
         self.present |= bit;
     }
 
-    /// Takes over another one's content under a new ballot.
-    pub(super) fn copy_from(&mut self, other: &Proposal, ballot: Ballot) {
+    /// Copy the content of another proposal under a new ballot.
+    pub(crate) fn copy_from(&mut self, other: &Proposal, ballot: Ballot) {
         self.begin(ballot, other.issuer, other.number, other.kind);
         for change in other.changes() {
             let _ = self.changes.push(*change);
@@ -205,8 +204,8 @@ impl Proposal {
         self.close();
     }
 
-    /// Writes part number `part` (behind a ballot).
-    pub(super) fn write_part(&self, writer: &mut Writer<'_>, part: u16) -> Option<()> {
+    /// Write part number `part` (behind a ballot).
+    pub(crate) fn write_part(&self, writer: &mut Writer<'_>, part: u16) -> Option<()> {
         let start = usize::from(part).saturating_mul(PART_ENTRIES_MAX);
         let end = start
             .saturating_add(PART_ENTRIES_MAX)
@@ -262,7 +261,7 @@ mod tests {
     /// A proposal of so many changes.
     fn proposal(ballot: Ballot, changes: u16) -> Result<Proposal, Unexpected> {
         let mut proposal = Proposal::empty(node(9))?;
-        proposal.begin(ballot, node(7), ViewNumber(3), ProposalKind::Part);
+        proposal.begin(ballot, node(7), ViewNumber(3), ProposalKind::Component);
         for number in 1..=changes {
             if !proposal.add(change(number)) {
                 return Err(Unexpected);
@@ -273,7 +272,7 @@ mod tests {
         Ok(proposal)
     }
 
-    /// Brings part number `part` of `from` to `to` by way of a datagram, under another ballot.
+    /// Carries part number `part` of `from` to `to` by way of a datagram, under another ballot.
     fn carry(from: &Proposal, part: u16, ballot: Ballot, to: &mut Proposal) -> TestResult {
         let mut buffer = [0; BODY_MAX];
         let body = written(&mut buffer, |writer| {
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_proposed_at_first_nor_after_it_was_cleared() -> TestResult {
+    fn a_new_and_a_cleared_proposal_are_empty() -> TestResult {
         let mut proposal = Proposal::empty(node(1))?;
         assert!(!proposal.is_complete() && proposal.changes().is_empty());
         proposal = self::proposal(ballot(1, 1), 3)?;
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_waits_for_a_later_view() -> TestResult {
+    fn a_change_that_does_not_fit_is_refused() -> TestResult {
         let mut proposal = Proposal::empty(node(1))?;
         proposal.begin(
             ballot(1, 1),
@@ -402,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn every_set_of_parts_that_can_be_is_a_set_of_bits() {
+    fn a_set_of_all_parts_has_a_bit_for_each() {
         assert_eq!(all_parts(1), 1);
         assert_eq!(all_parts(2), 3);
         assert_eq!(all_parts(63), u64::MAX >> 1);

@@ -1,161 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whole views: sending one in parts to nodes that join or have missed some, and putting the parts
-//! together.
+//! Whole views: sending one in parts to nodes that join or have missed some, and assembling the parts.
 
+use super::departures::Departures;
 use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress};
-use crate::protocol::limits::{
-    DEPARTURES_IN_PART_MAX, DEPARTURES_MAX, HEADER_BYTES, NODES_MAX, PART_ENTRIES_MAX,
-    TRANSMIT_BYTES_MAX,
-};
+use crate::protocol::identity::{NodeId, PeerAddress};
+use crate::protocol::limits::{HEADER_BYTES, NODES_MAX, PART_ENTRIES_MAX, TRANSMIT_BYTES_MAX};
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outputs::ChangeReason;
 use crate::protocol::view::ClusterView;
-use crate::protocol::wire::membership::{write_view_part, Change, ViewPart, ViewPartHead};
+use crate::protocol::wire::membership::{write_view_part, ViewPart, ViewPartHead};
 use crate::protocol::wire::Kind;
 
 /// Room that a transfer leaves to others in the transmit queue.
 const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 2;
 
-/// Who went lately and why: told to those who missed it.
-#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
-pub(super) struct Departures(BoundedVec<(Identity, ChangeReason)>);
-
-impl Departures {
-    /// Nobody yet.
-    pub(super) fn new() -> Result<Self, OutOfMemory> {
-        Ok(Self(BoundedVec::with_capacity(DEPARTURES_MAX)?))
-    }
-
-    /// Forgets all.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// Remembers one, instead of an earlier incarnation of the same node; else the oldest is forgotten.
-    pub(super) fn add(&mut self, subject: Identity, reason: ChangeReason) {
-        if self.last_incarnation(subject) >= Some(subject.incarnation) {
-            return;
-        }
-        self.0.retain(|(known, _)| known.node != subject.node);
-        if self.0.is_full() {
-            self.0.remove(0);
-        }
-        let _ = self.0.push((subject, reason));
-    }
-
-    /// Remembers those who go in one view. Who failed comes first, as if gone sooner: few are told, and of
-    /// whom nothing is told it is taken that it failed.
-    pub(super) fn add_all(&mut self, changes: &[Change]) {
-        for failed in [true, false] {
-            for change in changes {
-                if let Change::Remove { subject, reason } = *change {
-                    if (reason == ChangeReason::Failed) == failed {
-                        self.add(subject, reason);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The incarnation in which the node of `subject` went last.
-    pub(super) fn last_incarnation(&self, subject: Identity) -> Option<Incarnation> {
-        self.0
-            .iter()
-            .find(|(known, _)| known.node == subject.node)
-            .map(|(known, _)| known.incarnation)
-    }
-
-    /// Whether `subject` went, or a later incarnation of it: it must not come (back) under this incarnation.
-    pub(super) fn has(&self, subject: Identity) -> bool {
-        self.last_incarnation(subject) >= Some(subject.incarnation)
-    }
-
-    /// Whether this incarnation of the node of `subject`, or a later one, was put out by an administrator.
-    pub(super) fn was_evicted_since(&self, subject: Identity, incarnation: Incarnation) -> bool {
-        self.0.iter().any(|(known, reason)| {
-            known.node == subject.node
-                && known.incarnation >= incarnation
-                && *reason == ChangeReason::Evicted
-        })
-    }
-
-    /// Why `subject` went; failed if that is not known.
-    pub(super) fn reason(&self, subject: Identity) -> ChangeReason {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == subject)
-            .map_or(ChangeReason::Failed, |(_, reason)| *reason)
-    }
-
-    /// All of them.
-    pub(super) fn all(&self) -> &[(Identity, ChangeReason)] {
-        &self.0
-    }
-
-    /// Those that `part` of `view` tells of, the latest last. All parts together tell first of nodes that are
-    /// away, the latest before others: one of them may ask to come back under the incarnation that went, without
-    /// having heard that it was ever in, and whoever is new must know better. Then of those that are back.
-    fn told_in(&self, part: u16, view: &ClusterView) -> ToldDepartures {
-        let is_away = |gone: &&(Identity, ChangeReason)| view.position(gone.0.node).is_none();
-        let away = self.0.iter().rev().filter(is_away);
-        let back = self.0.iter().rev().filter(|gone| !is_away(gone));
-        let before = usize::from(part).saturating_mul(DEPARTURES_IN_PART_MAX);
-        let is_more = before < self.0.len();
-        let in_part = if is_more { DEPARTURES_IN_PART_MAX } else { 0 };
-        let told = away.chain(back).skip(before).take(in_part);
-        let nobody = Identity {
-            node: view.issuer,
-            incarnation: Incarnation(0),
-        };
-        let mut departures = ToldDepartures {
-            places: [(nobody, ChangeReason::Failed); DEPARTURES_IN_PART_MAX],
-            start: DEPARTURES_IN_PART_MAX,
-        };
-        for (place, gone) in departures.places.iter_mut().rev().zip(told) {
-            *place = *gone;
-            departures.start = departures.start.saturating_sub(1);
-        }
-        departures
-    }
-}
-
-/// The departures of one part of a view.
-struct ToldDepartures {
-    places: [(Identity, ChangeReason); DEPARTURES_IN_PART_MAX],
-    start: usize,
-}
-
-impl ToldDepartures {
-    fn all(&self) -> &[(Identity, ChangeReason)] {
-        self.places.get(self.start..).unwrap_or_default()
-    }
-}
-
-/// Nodes that the present view is being sent to, and how far.
+/// The nodes that the present view is being sent to, and the next part for each.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Transfers(BoundedVec<(PeerAddress, u16)>);
 
 impl Transfers {
-    /// Nobody.
+    /// No transfer.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self(BoundedVec::with_capacity(NODES_MAX)?))
     }
 
-    /// Nobody any more: the view has changed.
+    /// End all transfers: the view has changed.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Begins to send the view to `to`, unless that is under way.
+    /// Begin to send the view to `to`, unless that is under way.
     pub(super) fn begin(&mut self, to: PeerAddress) {
         if !self.0.iter().any(|(address, _)| *address == to) {
             let _ = self.0.push((to, 0));
         }
     }
 
-    /// Sends as many parts as there is room for.
+    /// Send as many parts as there is room for.
     pub(super) fn pump(
         &mut self,
         view: &ClusterView,
@@ -196,7 +77,7 @@ impl Transfers {
     }
 }
 
-/// A view that comes in parts.
+/// A view that arrives in parts.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Assembly {
     view: ClusterView,
@@ -205,11 +86,11 @@ pub(super) struct Assembly {
     present: u64,
 }
 
-/// Room needed for the head of a part; compile-time proof that `limits.rs` was thought through.
+/// The head of a part must leave room for its entries.
 const _: () = assert!(HEADER_BYTES + 17 < PART_ENTRIES_MAX * 31);
 
 impl Assembly {
-    /// Nothing yet; `issuer` is any node.
+    /// No part. `issuer` is any node.
     pub(super) fn empty(issuer: NodeId) -> Result<Self, OutOfMemory> {
         Ok(Self {
             view: ClusterView::empty(issuer)?,
@@ -219,7 +100,7 @@ impl Assembly {
         })
     }
 
-    /// Forgets all parts.
+    /// Forget all parts.
     pub(super) fn clear(&mut self) {
         self.view.clear();
         self.view.number = Default::default();
@@ -227,8 +108,8 @@ impl Assembly {
         self.present = 0;
     }
 
-    /// Adds a part. The whole view once all are there; parts of an older view are left out, those
-    /// of a newer one start anew.
+    /// Add a part. Returns the whole view once all its parts are there. A part of an older view is left out, one of a
+    /// newer view starts a new assembly.
     pub(super) fn add(&mut self, part: &ViewPart<'_>) -> Option<&ClusterView> {
         if part.number < self.view.number {
             return None;
@@ -264,11 +145,12 @@ impl Assembly {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_transfer))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_view_transfer))]
 mod tests {
     use super::*;
     use crate::protocol::identity::ViewNumber;
     use crate::protocol::limits::DATAGRAM_BYTES_MAX;
+    use crate::protocol::outputs::ChangeReason;
     use crate::protocol::test_support::{
         address, identity, node, outbox, view, TestResult, Unexpected, CLUSTER,
     };
@@ -332,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_arrives_whole_in_whatever_order_its_parts_come() -> TestResult {
+    fn a_view_is_whole_in_whatever_order_its_parts_arrive() -> TestResult {
         let view = sample(70, 5)?;
         let parts = Parts::of(&view)?;
         assert_eq!(parts.0.len(), 3);
@@ -350,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_of_one_or_of_a_whole_part_comes_in_one() -> TestResult {
+    fn a_view_that_fits_into_one_part_has_one() -> TestResult {
         for members in [1, 31, 32] {
             let view = sample(members, 1)?;
             let parts = Parts::of(&view)?;
@@ -363,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_an_older_view_are_left_out_and_newer_ones_start_anew() -> TestResult {
+    fn a_part_of_an_older_view_is_left_out_and_one_of_a_newer_view_starts_anew() -> TestResult {
         let (older, newer) = (Parts::of(&sample(40, 5)?)?, Parts::of(&sample(50, 6)?)?);
         let mut assembly = Assembly::empty(node(1))?;
         assert!(assembly.add(&older.part(0)?).is_none());
@@ -424,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn departures_are_told_with_their_reasons() -> TestResult {
+    fn a_view_part_tells_departures_with_their_reasons() -> TestResult {
         let mut departures = Departures::new()?;
         departures.add(identity(1), ChangeReason::Leave);
         departures.add(identity(1), ChangeReason::Failed);
@@ -442,57 +324,6 @@ mod tests {
             let part = parse_view_part(Datagram::parse(bytes, CLUSTER)?.body)?;
             assert_eq!(part.departures.count(), expected);
         }
-        Ok(())
-    }
-
-    #[test]
-    fn of_many_departures_the_latest_are_remembered_and_as_many_told_as_there_is_room_for(
-    ) -> TestResult {
-        let mut departures = Departures::new()?;
-        let many = DEPARTURES_MAX as u16 + 10;
-        for number in 1..=many {
-            departures.add(identity(number), ChangeReason::Leave);
-        }
-        assert_eq!(departures.reason(identity(10)), ChangeReason::Failed);
-        assert_eq!(departures.reason(identity(11)), ChangeReason::Leave);
-        // Nodes 250 and later are back: others are told of first.
-        let view = view(250..=many)?;
-        let in_part = DEPARTURES_IN_PART_MAX as u16;
-        for part in 0..2 {
-            let told = departures.told_in(part, &view);
-            let told = told.all().iter().map(|(subject, _)| *subject);
-            let last = 249 - part * in_part;
-            assert!(told.eq((last - in_part + 1..=last).map(identity)));
-        }
-        let parts = DEPARTURES_MAX.div_ceil(DEPARTURES_IN_PART_MAX) as u16;
-        let told = (0..=parts).map(|part| departures.told_in(part, &view).all().len());
-        assert_eq!(told.sum::<usize>(), DEPARTURES_MAX);
-        let last = departures.told_in(parts - 1, &view);
-        let last = last.all().first().ok_or(Unexpected)?;
-        assert_eq!(last.0, identity(250));
-        departures.clear();
-        assert_eq!(departures.reason(identity(many)), ChangeReason::Failed);
-        Ok(())
-    }
-
-    #[test]
-    fn who_left_is_told_even_if_more_failed_in_the_same_view_than_are_told() -> TestResult {
-        let mut departures = Departures::new()?;
-        let removed = |number: u16| Change::Remove {
-            subject: identity(number),
-            reason: if number == 1 {
-                ChangeReason::Leave
-            } else {
-                ChangeReason::Failed
-            },
-        };
-        let mut changes = BoundedVec::with_capacity(DEPARTURES_IN_PART_MAX + 5)?;
-        for number in 1..=DEPARTURES_IN_PART_MAX as u16 + 5 {
-            assert!(changes.push(removed(number)).is_ok());
-        }
-        departures.add_all(&changes);
-        let left = (identity(1), ChangeReason::Leave);
-        assert!(departures.told_in(0, &view(90..=90)?).all().contains(&left));
         Ok(())
     }
 }
