@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A plan in words: what somebody needs to know who wants to understand a run.
+//! Describe a plan in words, for a person who wants to understand a run.
 
 use crate::cluster::FenceHandler;
 use crate::network::{LinkQuality, NetworkOptions};
 use crate::plan::{Fault, Plan, Trial, Victim};
 
-/// The plan, one line for each thing that is not as plain as can be.
-pub fn tell(plan: &Plan) -> Vec<String> {
+/// The plan in words: a line for each fault and for each option that is not at its plainest value.
+pub fn describe(plan: &Plan) -> Vec<String> {
     let mut lines = vec![head(plan)];
     if plan.network != NetworkOptions::PERFECT {
         lines.push(format!("network: {}", network(&plan.network)));
     }
     if (plan.engine_delay_mean_us, plan.timer_delay_mean_us) != (20, 20) {
         lines.push(format!(
-            "work items are late by {} us on average, timers by {} us",
+            "work items run {} us late on average, timers {} us",
             plan.engine_delay_mean_us, plan.timer_delay_mean_us
         ));
     }
     if !plan.clock_rates_ppm.is_empty() {
         lines.push(format!(
-            "clocks of nodes 1, 2 ... are too fast by {:?} millionths",
+            "the clocks of nodes 1, 2 ... are too fast by {:?} millionths",
             plan.clock_rates_ppm
         ));
     }
     if plan.groups > 0 {
         lines.push(format!(
-            "consumers of {} groups do something every {} ms on average",
+            "consumers of {} groups act every {} ms on average",
             plan.groups, plan.work_interval_ms
         ));
     }
@@ -37,10 +37,7 @@ pub fn tell(plan: &Plan) -> Vec<String> {
         lines.push(format!("all nodes have the bug {bug:?}"));
     }
     if plan.starts_ms.iter().any(|at_ms| *at_ms > 0) {
-        lines.push(format!(
-            "nodes 1, 2 ... are switched on at {:?} ms",
-            plan.starts_ms
-        ));
+        lines.push(format!("nodes 1, 2 ... start at {:?} ms", plan.starts_ms));
     }
     for planned in &plan.faults {
         let at = format!("{}.{:03}", planned.at_us / 1_000, planned.at_us % 1_000);
@@ -50,15 +47,15 @@ pub fn tell(plan: &Plan) -> Vec<String> {
     let down: Vec<usize> = nodes((0..plan.hosts()).filter(|host| plan.stays_down[*host]));
     if !down.is_empty() && !plan.faults.is_empty() {
         lines.push(format!(
-            "then stay down, if they are and the rest is a quorum, nodes {down:?}"
+            "nodes {down:?} stay down after that, if they are down and the others are a quorum"
         ));
     }
     if let Some(one) = plan.trial {
-        lines.push(format!("when all have settled {}", trial(one)));
+        lines.push(format!("after the cluster has settled, {}", trial(one)));
     }
     if !plan.victims.is_empty() {
         lines.push(format!(
-            "at the end crash at once, if the rest is a quorum, nodes {:?}",
+            "at the end nodes {:?} crash at once, if the others are a quorum",
             nodes(plan.victims.iter().copied())
         ));
     }
@@ -87,28 +84,28 @@ fn head(plan: &Plan) -> String {
 }
 
 fn network(options: &NetworkOptions) -> String {
-    let mut parts = vec![format!(
+    let mut flaws = vec![format!(
         "delay {} us and {} more on average",
         options.delay_min_us, options.delay_mean_us
     )];
     for (per_mille, what) in [
         (options.loss_per_mille, "lost"),
-        (options.duplication_per_mille, "doubled"),
-        (options.reordering_per_mille, "free to overtake"),
+        (options.duplication_per_mille, "duplicated"),
+        (options.reordering_per_mille, "reordered"),
         (options.damage_per_mille, "damaged"),
     ] {
         if per_mille > 0 {
-            parts.push(format!("{}.{} % {what}", per_mille / 10, per_mille % 10));
+            flaws.push(format!("{}.{} % {what}", per_mille / 10, per_mille % 10));
         }
     }
-    parts.join(", ")
+    flaws.join(", ")
 }
 
 fn fault(fault: &Fault) -> String {
     match fault {
         Fault::Crash(victims) => {
             let each: Vec<String> = victims.iter().map(victim).collect();
-            format!("crash at once: {}", each.join(", "))
+            format!("these nodes crash at once: {}", each.join(", "))
         }
         Fault::CrashCoordinator {
             rank,
@@ -117,36 +114,36 @@ fn fault(fault: &Fault) -> String {
         } => format!(
             "{}the coordinator of rank {rank} crashes{}",
             if *in_view_change {
-                "somebody waits for a view change; when it has begun "
+                "or later, in the middle of a view change, "
             } else {
                 ""
             },
             back(*back_after_ms)
         ),
-        Fault::Leave(one) => format!("leaves: {}", victim(one)),
+        Fault::Leave(one) => format!("this node leaves: {}", victim(one)),
         Fault::Evict {
             by,
             host,
             back_after_ms,
         } => format!(
-            "node {} is asked to put node {} out{}",
+            "node {} is asked to evict node {}{}",
             by + 1,
             host + 1,
             back(*back_after_ms)
         ),
         Fault::Pin { by, for_ms } => {
-            format!("node {} is asked to pin views for {for_ms} ms", by + 1)
+            format!("node {} is asked to pin the view for {for_ms} ms", by + 1)
         }
-        Fault::Unpin { by } => format!("node {} is asked to pin views no longer", by + 1),
+        Fault::Unpin { by } => format!("node {} is asked to unpin the view", by + 1),
         Fault::Freeze { host, for_ms } => {
-            format!("node {} stands still for {for_ms} ms", host + 1)
+            format!("node {} is frozen for {for_ms} ms", host + 1)
         }
         Fault::SlowEngine {
             host,
             mean_us,
             for_ms,
         } => format!(
-            "work items of node {} are late by {mean_us} us on average for {for_ms} ms",
+            "the work items of node {} run {mean_us} us late on average for {for_ms} ms",
             host + 1
         ),
         Fault::Storm {
@@ -156,16 +153,16 @@ fn fault(fault: &Fault) -> String {
             "the network gets worse for {for_ms} ms: {}",
             network(options)
         ),
-        Fault::Parts { sides, for_ms } => {
+        Fault::Components { sides, for_ms } => {
             let most = sides.iter().copied().max().unwrap_or(0);
-            let parts: Vec<String> = (0..=most)
+            let components: Vec<String> = (0..=most)
                 .map(|side| nodes((0..sides.len()).filter(|host| sides[*host] == side)))
-                .filter(|part| !part.is_empty())
-                .map(|part| format!("{part:?}"))
+                .filter(|component| !component.is_empty())
+                .map(|component| format!("{component:?}"))
                 .collect();
             format!(
-                "the network falls into parts for {for_ms} ms: {}",
-                parts.join(" ")
+                "the network splits into components for {for_ms} ms: {}",
+                components.join(" ")
             )
         }
         Fault::Between {
@@ -181,7 +178,7 @@ fn fault(fault: &Fault) -> String {
 fn fence(handler: FenceHandler) -> String {
     let percent = |per_mille: u64| format!("{}.{} %", per_mille / 10, per_mille % 10);
     format!(
-        "failed nodes are fenced: a handler has {} ms, needs up to {} ms, fails in {} and is silent in {} of its calls",
+        "failed nodes are fenced: a handler has {} ms, needs up to {} ms, fails in {} and does not answer in {} of its calls",
         handler.timeout_ms,
         handler.work_max_ms,
         percent(handler.fails_per_mille),
@@ -197,10 +194,10 @@ fn between(
     for_ms: u64,
 ) -> String {
     let what = if quality.blocks() {
-        "nothing comes through".to_owned()
+        "all datagrams are lost".to_owned()
     } else {
         format!(
-            "{}.{} % are lost and all come {} us later and {} us more on average",
+            "{}.{} % of the datagrams are lost, and the others are delayed by {} us and {} us more on average",
             quality.loss_per_mille / 10,
             quality.loss_per_mille % 10,
             quality.delay_us,
@@ -208,7 +205,7 @@ fn between(
         )
     };
     let turns = flapping_ms.map_or(String::new(), |(bad_ms, good_ms)| {
-        format!(", in turns: {bad_ms} ms so, {good_ms} ms as usual")
+        format!(", flapping: bad for {bad_ms} ms, good for {good_ms} ms")
     });
     format!(
         "from nodes {:?} to nodes {:?} {what} for {for_ms} ms{turns}",
@@ -228,48 +225,48 @@ fn back(after_ms: Option<u64>) -> String {
 fn trial(trial: Trial) -> String {
     match trial {
         Trial::Stall { host, for_ms } => {
-            format!("node {} stands still for {for_ms} ms", host + 1)
+            format!("node {} is frozen for {for_ms} ms", host + 1)
         }
         Trial::Evict { by, host } => {
-            format!("node {} is asked to put node {} out", by + 1, host + 1)
+            format!("node {} is asked to evict node {}", by + 1, host + 1)
         }
         Trial::Pin { by, host, for_ms } => format!(
-            "node {} is asked to pin views for {for_ms} ms, in which node {} crashes",
+            "node {} is asked to pin the view for {for_ms} ms, and node {} crashes meanwhile",
             by + 1,
             host + 1
         ),
         Trial::OneWay { from, to } => format!(
-            "nothing comes through from node {} to node {}",
+            "all datagrams from node {} to node {} are lost",
             from + 1,
             to + 1
         ),
         Trial::Pair { one, other } => {
             format!(
-                "nodes {} and {} do not reach each other",
+                "all datagrams between nodes {} and {} are lost",
                 one + 1,
                 other + 1
             )
         }
-        Trial::Deaf { host } => format!("node {} hears nobody", host + 1),
-        Trial::Mute { host } => format!("nobody hears node {}", host + 1),
+        Trial::Deaf { host } => format!("node {} receives nothing", host + 1),
+        Trial::Mute { host } => format!("nothing that node {} sends arrives", host + 1),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::tell;
+    use super::describe;
     use crate::plan::{DrawOptions, Plan};
 
     #[test]
-    fn each_fault_has_its_line() {
+    fn the_description_has_a_line_for_each_fault() {
         for seed in 1..=200 {
             let plan = Plan::draw(seed, &DrawOptions::default());
-            let told = tell(&plan);
-            let faults = told
+            let described = describe(&plan);
+            let faults = described
                 .iter()
                 .filter(|line| line.starts_with("at ") && line.contains('.'))
                 .count();
-            assert!(faults >= plan.faults.len(), "seed {seed}: {told:?}");
+            assert!(faults >= plan.faults.len(), "seed {seed}: {described:?}");
         }
     }
 }
