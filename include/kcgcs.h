@@ -233,8 +233,9 @@ int kcgcs_leave(struct kcgcs_group *group);
  * @gfp: how to allocate the copy. With GFP_ATOMIC the function never sleeps
  *
  * A message for which 0 was returned is delivered to all members of the view
- * that it becomes part of, unless the sender's node crashes or is excluded. A
- * message that waits while the node is out may be sent when the node is back.
+ * that it becomes part of, unless before that the sender's node crashes or is
+ * excluded, or the membership ends. A message that waits while the node is out
+ * may be sent when the node is back.
  *
  * Context: Any context but NMI. GFP_ATOMIC where sleeping is not allowed.
  * Return: 0 if the message is queued, or, if nothing was done:
