@@ -43,6 +43,7 @@ use self::past::Past;
 use self::sequencer::Sequencer;
 use super::configuration::Configuration;
 use super::errors::CommandError;
+use super::group_view::GroupSummary;
 use super::identity::{
     EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, PeerAddress, ViewKey, ViewNumber,
 };
@@ -50,7 +51,6 @@ use super::limits::{
     DATAGRAM_BYTES_MAX, DEPARTURES_MAX, ENDPOINTS_MAX, EVENTS_KEPT_FOR_MEMBERSHIP, GROUPS_MAX,
     HEADER_BYTES, TRANSMIT_BYTES_MAX,
 };
-use super::node::GroupSummary;
 use super::outbox::Outbox;
 use super::outputs::{ChangeReason, Event, Order};
 use super::random::mix;

@@ -46,6 +46,8 @@ mod quorum;
 mod replay_window;
 mod reports;
 mod suspicion;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod test_support;
 
 pub(in crate::protocol) use replay_window::ReplayWindows;
 

@@ -13,7 +13,7 @@ use crate::protocol::identity::{Identity, MemberId, NodeId, ViewNumber};
 use crate::protocol::limits::{DATAGRAM_BYTES_MAX, GROUP_MEMBERS_MAX, HEADER_BYTES};
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::wire::group::{
-    write_fetch, write_query, write_report_candidate, write_report_log, write_report_nothing,
+    write_fetch, write_query, write_report_log, write_report_nothing, write_report_pending_start,
     write_start_head, Fetch,
 };
 use crate::protocol::wire::Kind;
@@ -84,7 +84,7 @@ impl Group {
             context
                 .outbox
                 .send([&address], Kind::GroupReport, |writer| {
-                    write_report_candidate(writer, name, candidate.epoch, has_log)?;
+                    write_report_pending_start(writer, name, candidate.epoch, has_log)?;
                     candidate.view.write(writer)
                 });
         }

@@ -181,7 +181,7 @@ fn node_report(node: NodeId, report: &Report<'_>) -> Result<NodeReport, OutOfMem
         Report::Log {
             epoch,
             accepted,
-            has_candidate,
+            has_pending_start,
             view,
         } => {
             result.log = Some(Held {
@@ -189,9 +189,9 @@ fn node_report(node: NodeId, report: &Report<'_>) -> Result<NodeReport, OutOfMem
                 accepted: *accepted,
                 view: ViewEntry::from_body(view)?,
             });
-            result.expects_candidate = *has_candidate;
+            result.expects_candidate = *has_pending_start;
         }
-        Report::Candidate {
+        Report::PendingStart {
             epoch,
             has_log,
             view,

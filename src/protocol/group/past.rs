@@ -52,13 +52,13 @@ impl Past {
             (Some(known), _) if known.in_effect => candidate.map(|candidate| Place {
                 log: candidate.cluster_view,
                 delivered: 1,
-                candidate: None,
+                pending_start: None,
                 members: count,
             }),
             _ => self.log.as_ref().map(|log| Place {
                 log: log.cluster_view,
                 delivered: log.delivered,
-                candidate: candidate.map(|candidate| candidate.cluster_view),
+                pending_start: candidate.map(|candidate| candidate.cluster_view),
                 members: count,
             }),
         }

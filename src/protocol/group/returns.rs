@@ -127,7 +127,7 @@ fn companions<'a>(
 /// somebody has delivered its first entry, since all of its members have it then.
 fn log_of(place: &Place, joins: &[Joiner]) -> ViewKey {
     let places = || joins.iter().filter_map(|joiner| joiner.place);
-    let candidate = place.candidate;
+    let candidate = place.pending_start;
     let candidate = candidate.filter(|candidate| places().any(|other| other.log == *candidate));
     candidate.unwrap_or(place.log)
 }
@@ -172,7 +172,7 @@ mod tests {
         Some(Place {
             log: ViewKey(log),
             delivered,
-            candidate: None,
+            pending_start: None,
             members: 1,
         })
     }
@@ -223,7 +223,7 @@ mod tests {
         let accepted = Place {
             log: ViewKey(7),
             delivered: 9,
-            candidate: Some(ViewKey(8)),
+            pending_start: Some(ViewKey(8)),
             members: 1,
         };
         let joins = [joiner(1, 1, Some(accepted)), joiner(2, 1, from(8, 1))];
@@ -241,7 +241,7 @@ mod tests {
         let of_two = Place {
             log: ViewKey(7),
             delivered: 3,
-            candidate: None,
+            pending_start: None,
             members: 2,
         };
         let joins = [

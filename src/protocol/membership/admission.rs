@@ -102,3 +102,105 @@ pub(super) fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option
         None
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_admission))]
+mod tests {
+    use super::*;
+    use crate::protocol::configuration::Configuration;
+    use crate::protocol::identity::{Incarnation, ViewName, ViewNumber};
+    use crate::protocol::membership::test_support::member_node;
+    use crate::protocol::outputs::ChangeReason;
+    use crate::protocol::test_support::{address, identity, identity_in, node, TestResult};
+    use crate::protocol::wire::membership::Seat;
+
+    /// What a member of a view of nodes 1 to 3 decides about a node that remembers nothing before `first_incarnation`.
+    /// Node 5 has left, node 6 was evicted, both in incarnation 4.
+    fn decided(
+        joiner: Identity,
+        at_address: u16,
+        first_incarnation: u64,
+    ) -> Result<Admission, crate::protocol::test_support::Unexpected> {
+        let local = member_node(Configuration::DEFAULT, 3)?;
+        let suspicion = Suspicion::new(local.configuration())?;
+        let mut dissemination = Dissemination::new(&local)?;
+        dissemination.note_departure(identity_in(5, 4), ChangeReason::Leave);
+        dissemination.note_departure(identity_in(6, 4), ChangeReason::Evicted);
+        let request = JoinRequest {
+            settings: local.configuration().shared(),
+            has_heard: true,
+            last_view: ViewNumber(0),
+            primary: ViewNumber(0),
+            seat: Seat {
+                first_incarnation: Incarnation(first_incarnation),
+                electorate: ViewName {
+                    number: ViewNumber(0),
+                    issuer: node(1),
+                },
+            },
+        };
+        let from = address(at_address);
+        Ok(decide(
+            &local,
+            &suspicion,
+            &dissemination,
+            joiner,
+            from,
+            &request,
+        ))
+    }
+
+    #[test]
+    fn a_new_node_and_a_later_incarnation_of_a_member_may_join() -> TestResult {
+        for joiner in [identity(9), identity_in(2, 2), identity_in(5, 5)] {
+            let number = joiner.node.number();
+            let admission = decided(joiner, number, joiner.incarnation.0)?;
+            assert!(matches!(admission, Admission::Eligible));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_member_that_has_not_heard_of_its_view_gets_it() -> TestResult {
+        assert!(matches!(
+            decided(identity(2), 2, 1)?,
+            Admission::AlreadyMember
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn an_incarnation_that_was_in_before_must_come_under_a_later_one() -> TestResult {
+        for incarnation in 3..=4 {
+            let answer = decided(identity_in(5, incarnation), 5, incarnation)?;
+            assert!(matches!(
+                answer,
+                Admission::Answer(JoinAnswer::StaleIncarnation(Incarnation(4)))
+            ));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_evicted_node_is_told_so_unless_somebody_has_started_it_anew() -> TestResult {
+        let answer = decided(identity_in(6, 5), 6, 4)?;
+        assert!(matches!(
+            answer,
+            Admission::Answer(JoinAnswer::Evicted(Incarnation(5)))
+        ));
+        assert!(matches!(
+            decided(identity_in(6, 5), 6, 5)?,
+            Admission::Eligible
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn a_node_at_another_address_does_not_take_a_members_number() -> TestResult {
+        assert!(matches!(
+            decided(identity_in(2, 9), 7, 9)?,
+            Admission::Refuse(RefusalReason::DuplicateNodeId)
+        ));
+        Ok(())
+    }
+}

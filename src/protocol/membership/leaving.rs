@@ -115,3 +115,71 @@ impl Leaving {
             .map(|request| request.send_at.min(request.give_up_at))
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_leaving))]
+mod tests {
+    use super::*;
+    use crate::protocol::configuration::Configuration;
+    use crate::protocol::limits::DATAGRAM_BYTES_MAX;
+    use crate::protocol::membership::test_support::member_node;
+    use crate::protocol::test_support::{at, identity, node, outbox, TestResult, Unexpected};
+
+    /// Sends what is due at `now`. Returns how many members were asked, and whether the time is over.
+    fn ask(
+        leaving: &mut Leaving,
+        now: Instant,
+        local: &LocalNode,
+        suspicion: &Suspicion,
+    ) -> Result<(usize, bool), Unexpected> {
+        let mut outbox = outbox()?;
+        let is_over = leaving.advance(now, local, suspicion, &mut outbox);
+        let mut asked = 0;
+        while outbox.poll_transmit(&mut [0; DATAGRAM_BYTES_MAX]).is_some() {
+            asked += 1;
+        }
+        Ok((asked, is_over))
+    }
+
+    #[test]
+    fn a_leaving_node_asks_one_coordinator_and_then_several_members_for_a_second() -> TestResult {
+        let local = member_node(Configuration::DEFAULT, 4)?;
+        let suspicion = Suspicion::new(local.configuration())?;
+        let mut leaving = Leaving::default();
+        assert_eq!(ask(&mut leaving, at(0), &local, &suspicion)?, (0, false));
+        leaving.request(at(0));
+        assert_eq!(ask(&mut leaving, at(0), &local, &suspicion)?, (1, false));
+        assert_eq!(ask(&mut leaving, at(1), &local, &suspicion)?, (0, false));
+        let next = leaving.next_deadline().ok_or(Unexpected)?;
+        let (asked, is_over) = ask(&mut leaving, next, &local, &suspicion)?;
+        assert!(asked >= 3 && !is_over);
+        assert_eq!(ask(&mut leaving, at(1000), &local, &suspicion)?, (0, true));
+        leaving.clear();
+        assert_eq!(leaving.next_deadline(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_leaving_node_does_not_ask_suspected_members() -> TestResult {
+        let local = member_node(Configuration::DEFAULT, 3)?;
+        let mut suspicion = Suspicion::new(local.configuration())?;
+        suspicion.handle_accuse(at(0), identity(2), node(3));
+        suspicion.handle_accuse(at(0), identity(3), node(2));
+        let mut leaving = Leaving::default();
+        leaving.request(at(0));
+        assert_eq!(ask(&mut leaving, at(0), &local, &suspicion)?, (0, false));
+        Ok(())
+    }
+
+    #[test]
+    fn a_decision_without_this_node_is_void_once_a_view_with_it_is_installed() {
+        let mut leaving = Leaving::default();
+        leaving.request(at(0));
+        leaving.note_decided(ViewNumber(7));
+        assert_eq!(leaving.decided(), Some(ViewNumber(7)));
+        leaving.install();
+        assert_eq!(leaving.decided(), None);
+        // The request stands.
+        assert!(leaving.next_deadline().is_some());
+    }
+}

@@ -116,3 +116,97 @@ fn patience(local: &LocalNode) -> Duration {
     let turns = u64::from(local.coordinators_wanted()).saturating_add(2);
     local.takeover().times(turns)
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_quorum))]
+mod tests {
+    use super::*;
+    use crate::protocol::configuration::Configuration;
+    use crate::protocol::membership::test_support::member_node;
+    use crate::protocol::test_support::{
+        address, at, identity, identity_in, outbox, TestResult, Unexpected,
+    };
+
+    const DEFAULT: Configuration = Configuration::DEFAULT;
+
+    /// Looks at a needed view change at each deadline. Returns whether the view was given up.
+    fn wait_for_ever(quorum: &mut QuorumMonitor, local: &LocalNode) -> Result<bool, Unexpected> {
+        let mut outbox = outbox()?;
+        let mut now = at(0);
+        for _ in 0..10 {
+            if quorum.advance(now, local, true, &mut outbox) {
+                return Ok(true);
+            }
+            match quorum.next_deadline(local) {
+                Some(next) => now = next,
+                None => return Ok(false),
+            }
+        }
+        Err(Unexpected)
+    }
+
+    #[test]
+    fn a_view_change_that_does_not_come_about_loses_the_quorum_once() -> TestResult {
+        let (local, mut quorum) = (member_node(DEFAULT, 3)?, QuorumMonitor::default());
+        let mut outbox = outbox()?;
+        assert!(!quorum.advance(at(0), &local, true, &mut outbox));
+        let lost_at = quorum.next_deadline(&local).ok_or(Unexpected)?;
+        assert_eq!(lost_at, at(0).after(patience(&local)));
+        assert!(!quorum.is_lost() && quorum.take_change().is_none());
+        assert!(!quorum.advance(lost_at, &local, true, &mut outbox));
+        assert!(quorum.is_lost());
+        assert_eq!(quorum.take_change(), Some(false));
+        assert!(!quorum.advance(lost_at, &local, true, &mut outbox));
+        assert_eq!(quorum.take_change(), None);
+        assert!(matches!(outbox.poll_event(), Some(Event::QuorumLost)));
+        assert!(outbox.poll_event().is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn progress_of_a_ballot_brings_the_quorum_back() -> TestResult {
+        let (local, mut quorum) = (member_node(DEFAULT, 3)?, QuorumMonitor::default());
+        let mut outbox = outbox()?;
+        quorum.advance(at(0), &local, true, &mut outbox);
+        let lost_at = quorum.next_deadline(&local).ok_or(Unexpected)?;
+        quorum.advance(lost_at, &local, true, &mut outbox);
+        quorum.note_progress(&mut outbox);
+        assert!(!quorum.is_lost());
+        assert_eq!(quorum.take_change(), Some(true));
+        // The time begins anew.
+        assert!(!quorum.advance(lost_at, &local, true, &mut outbox) && !quorum.is_lost());
+        Ok(())
+    }
+
+    #[test]
+    fn a_view_whose_members_are_only_silent_is_never_given_up() -> TestResult {
+        let (local, mut quorum) = (member_node(DEFAULT, 3)?, QuorumMonitor::default());
+        assert!(!wait_for_ever(&mut quorum, &local)?);
+        assert!(quorum.is_lost());
+        Ok(())
+    }
+
+    #[test]
+    fn a_view_is_given_up_once_a_member_was_heard_in_a_later_incarnation() -> TestResult {
+        let (local, mut quorum) = (member_node(DEFAULT, 3)?, QuorumMonitor::default());
+        // Neither the member itself nor a later incarnation at another address counts.
+        quorum.note_sender(&local, identity(2), address(2));
+        quorum.note_sender(&local, identity_in(2, 2), address(3));
+        assert!(!wait_for_ever(&mut quorum, &local)?);
+        quorum.clear();
+        quorum.note_sender(&local, identity_in(2, 2), address(2));
+        assert!(wait_for_ever(&mut quorum, &local)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_partitionable_cluster_gives_the_view_up() -> TestResult {
+        let settings = Configuration {
+            partitionable: 1,
+            ..DEFAULT
+        };
+        let (local, mut quorum) = (member_node(settings, 3)?, QuorumMonitor::default());
+        assert!(wait_for_ever(&mut quorum, &local)?);
+        Ok(())
+    }
+}

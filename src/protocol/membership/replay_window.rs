@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Copies of old datagrams: each member's counters are remembered in a sliding window, as IPsec does
-//! (RFC 4303, section 3.4.3), so that a datagram counts once, in whatever order they come.
+//! Sliding windows against replayed datagrams (RFC 4303, section 3.4.3): each datagram of a member counts once, in
+//! whatever order they arrive.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::Identity;
@@ -12,7 +12,7 @@ use crate::protocol::view::ClusterView;
 const WINDOW_WORDS: usize = 16;
 const WINDOW: u64 = 64 * WINDOW_WORDS as u64;
 
-/// What was received of one sender.
+/// The counters that one sender has used.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     sender: Identity,
@@ -75,12 +75,12 @@ impl Window {
 pub(in crate::protocol) struct ReplayWindows(BoundedVec<Window>);
 
 impl ReplayWindows {
-    /// No members. Allocates room for the largest view.
+    /// No windows. Allocates room for the largest view.
     pub(in crate::protocol) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self(BoundedVec::with_capacity(NODES_MAX)?))
     }
 
-    /// Forgets who is not a member of `view` and adds who is new.
+    /// Forget the windows of nodes that are no members of `view`, and add those of new members.
     pub(in crate::protocol) fn install(&mut self, view: &ClusterView) {
         self.0.retain(|window| view.has(window.sender));
         for (place, member) in view.members().iter().enumerate() {
@@ -90,19 +90,19 @@ impl ReplayWindows {
         }
     }
 
-    /// Forgets all.
+    /// Forget all windows.
     pub(in crate::protocol) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Whether the member's datagram came before, or is too old to tell.
+    /// Whether a datagram of the member with this counter came before, or is too old to tell.
     pub(in crate::protocol) fn has(&self, sender: Identity, counter: u64) -> bool {
         self.place(sender)
             .and_then(|place| self.0.get(place))
             .is_some_and(|window| window.has(counter))
     }
 
-    /// Remembers that the member's datagram came.
+    /// Remember that a datagram of the member with this counter came.
     pub(in crate::protocol) fn add(&mut self, sender: Identity, counter: u64) {
         let place = self.place(sender);
         if let Some(window) = place.and_then(|place| self.0.as_mut_slice().get_mut(place)) {
@@ -118,7 +118,7 @@ impl ReplayWindows {
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_replay))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_replay_window))]
 mod tests {
     use super::*;
     use crate::protocol::test_support::{identity, identity_in, member, view, TestResult};
@@ -238,20 +238,20 @@ mod tests {
     }
 
     #[test]
-    fn members_are_told_apart_and_strangers_let_through() -> TestResult {
+    fn each_member_has_its_own_window_and_strangers_pass() -> TestResult {
         let mut windows = ReplayWindows::new()?;
         windows.install(&view([2, 5, 9])?);
         for number in [2, 5, 9] {
             assert!(windows.take(identity(number), 1));
             assert!(!windows.take(identity(number), 1));
         }
-        // Whoever is no member has no window.
+        // A node that is no member has no window.
         assert!(windows.take(identity(3), 1) && windows.take(identity(3), 1));
         Ok(())
     }
 
     #[test]
-    fn a_new_view_keeps_the_windows_of_those_who_stay() -> TestResult {
+    fn a_new_view_keeps_the_windows_of_members_that_stay() -> TestResult {
         let mut windows = ReplayWindows::new()?;
         windows.install(&view([2, 5, 9])?);
         for number in [2, 5, 9] {

@@ -15,6 +15,8 @@
 //!
 //! This room decides nothing about views: [`super::agreement`] asks it whom the next view leaves out.
 
+#[cfg(kcgcs_exploration)]
+mod exploration;
 mod indirect_probe;
 mod observations;
 mod reprieves;
@@ -56,7 +58,7 @@ pub(super) struct BallotEvidence {
 }
 
 /// The failures of one view, as far as this node knows.
-#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub(super) struct Suspicion {
     observations: Observations,
     suspicions: Suspicions,

@@ -17,7 +17,7 @@ use crate::protocol::wire::membership::{Ballot, Prepare, ProposalKind};
 
 impl Agreement {
     /// Start a ballot if that is due, and bring the present one forward. Returns the ballot once its value is decided.
-    pub(in crate::protocol::membership) fn advance(
+    pub(crate) fn advance(
         &mut self,
         now: Instant,
         rooms: &mut Rooms<'_>,

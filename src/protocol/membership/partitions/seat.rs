@@ -18,7 +18,7 @@ use crate::protocol::wire::membership::{
 };
 
 /// What nodes without a view can form.
-pub(in crate::protocol::membership) enum Formable {
+pub(crate) enum Formable {
     /// A primary view that may have been decided before: it is proposed again.
     Continued(QuorumRule),
     /// A new primary view.

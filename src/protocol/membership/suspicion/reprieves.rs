@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Accused members that have answered the ballot which would put them out.
+//! Reprieves: confirmed members that answered the ballot which would have excluded them.
 //!
 //! ```text
-//!  accused by enough, and answers ----> reprieved: stays in the view, its watchers look anew
-//!                                          |
-//!                                          | accused by enough again, before long
-//!                                          v
-//!                                       put out, even if it answers
+//!  confirmed, and answers the ballot ----> reprieved: stays in the view, its monitors look anew
+//!                                             |
+//!                                             | confirmed again, before long
+//!                                             v
+//!                                          excluded, even if it answers
 //! ```
 //!
-//! What a network did for a while is not held against those who are back: after a partition everybody is
-//! accused by somebody. But whom its watchers do not hear again and again would cost a view each time.
-//! A ballot that is held up has cost none yet, so it may reprieve the same ones as often as it is looked at.
+//! What a network did for a while is not held against nodes that are back: after a partition every node is accused by
+//! somebody. But a node that its monitors lose again and again would cost a view each time. A ballot that is held has
+//! cost none yet, so it may reprieve the same nodes as often as it is looked at.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::Identity;
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
 
-/// Who was reprieved lately, and when.
+/// The members that were reprieved lately, and when.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Reprieves(BoundedVec<(Identity, Instant)>);
 
 impl Reprieves {
-    /// Nobody was reprieved.
+    /// No reprieve.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self(BoundedVec::with_capacity(NODES_MAX)?))
     }
@@ -35,7 +35,7 @@ impl Reprieves {
         reprieves.any(|(known, at)| *known == subject && now < at.after(memory))
     }
 
-    /// These are reprieved in a proposal that is made now.
+    /// Remember that these members are reprieved by a proposal that is made now.
     pub(super) fn grant(
         &mut self,
         now: Instant,
@@ -60,12 +60,12 @@ mod tests {
     const MEMORY: Duration = span(5000);
 
     #[test]
-    fn that_somebody_was_reprieved_is_remembered_for_a_while() -> TestResult {
+    fn a_reprieve_is_remembered_for_a_while() -> TestResult {
         let mut reprieves = Reprieves::new()?;
         let subjects = || [identity(1), identity(2)].into_iter();
         assert!(!reprieves.has(at(0), MEMORY, identity(1)));
         reprieves.grant(at(0), MEMORY, subjects());
-        // Whoever is reprieved again meanwhile is remembered since the first time.
+        // A member that is reprieved again meanwhile is remembered since the first time.
         reprieves.grant(at(1000), MEMORY, subjects());
         for number in 1..=2 {
             assert!(reprieves.has(at(4999), MEMORY, identity(number)));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Asking all members whether they are there, since one of them is suspected.
+//! The roll call: a coordinator asks all members at once whether they are up, since one of them is suspected.
 //!
 //! ```text
-//!               somebody is suspected            the last question was not answered
+//!               a member is suspected          the last question was not answered
 //!  (nothing) -------------------------> Open -----------------------------------> Closed
 //!      ^                                 |                                          |
 //!      |                                 | a new view                               |
@@ -11,42 +11,41 @@
 //!                                                     a new view, or it is long ago
 //! ```
 //!
-//! Nodes that crash together are missed one after the other, as their heartbeats were due, and of whom all
-//! watchers have crashed as well nobody would ever say that it is dead. So each coordinator that hears of a suspicion
-//! asks everybody at once. Whoever is asked probes all that it watches ([`crate::protocol::failure_detector`]), and the
-//! coordinator knows who did not answer it: those are *absent*. That alone puts nobody out, since it may be
-//! this node's own link that does not work; but of who is absent those witnesses are not waited for that are absent
-//! as well, and who is absent together with all of its watchers is dead. Where no quorum is present it may be this
-//! node that hears nothing, and nobody counts as absent. Nor while this node itself is late: then it asks once more.
+//! Nodes that crash together are missed one after the other, as their heartbeats were due. Nobody would ever report a node
+//! whose monitors have all crashed as well. So each coordinator that hears of a suspicion asks everybody at once. A member
+//! that is asked probes all that it monitors ([`crate::protocol::failure_detector`]), and the coordinator learns which
+//! members do not answer: they are *absent*. Absence alone excludes nobody, since the coordinator's own link may be at
+//! fault. But absent monitors of an absent member are not waited for, and a member that is absent together with all of
+//! its monitors is dead. Where no quorum answers, this node itself may hear nothing, and nobody counts as absent. A
+//! coordinator that ran late asks again before it counts anyone as absent.
 
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::is_quorum;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
 enum State {
-    /// Nothing was asked in this view, or long ago.
+    /// No roll call in this view, or the last one was long ago.
     Idle,
-    /// So many questions were asked.
+    /// So many questions have been asked.
     Open(u32),
-    /// All questions were asked, and there was time to answer.
+    /// All questions have been asked, and there was time to answer.
     Closed,
 }
 
-/// Positions of a view's members.
+/// Words with one bit for each position in a view.
 const WORDS: usize = NODES_MAX.div_ceil(u64::BITS as usize);
 
 /// The latest roll call in the present view.
-#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
+#[cfg_attr(kcgcs_exploration, derive(Clone))]
 pub(super) struct RollCall {
     state: State,
     called_at: Instant,
-    /// When the next question is due, or the time to answer the last one is over.
+    /// When the next question is due, or when the time to answer the last one is over.
     ask_at: Instant,
     /// One bit for each position in the view.
     present: [u64; WORDS],
-    /// Members of the view.
+    /// How many members the view has.
     members: usize,
     questions: u32,
     interval: Duration,
@@ -54,7 +53,7 @@ pub(super) struct RollCall {
 }
 
 impl RollCall {
-    /// Asks `questions` times (0: never), `interval` apart. What came of it holds for `pause`, the shortest time
+    /// A roll call asks `questions` times (0: never), `interval` apart. Its result holds for `pause`, the shortest time
     /// between two roll calls.
     pub(super) const fn new(questions: u32, interval: Duration, pause: Duration) -> Self {
         Self {
@@ -69,12 +68,12 @@ impl RollCall {
         }
     }
 
-    /// Another view has other members.
+    /// Forget the roll call: another view has other members.
     pub(super) fn clear(&mut self) {
         self.state = State::Idle;
     }
 
-    /// Somebody is suspected, in a view of so many members.
+    /// Begin a roll call in a view of so many members, unless the last one still holds.
     pub(super) fn begin(&mut self, now: Instant, members: usize) {
         if self.state == State::Idle && self.questions > 0 {
             self.state = State::Open(0);
@@ -85,11 +84,11 @@ impl RollCall {
         }
     }
 
-    /// Does what is due. Whether all who are not known to be present are to be asked now.
+    /// Do what is due. Returns whether to ask all members now that are not known to be present.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
         match self.state {
             State::Open(asked) if now >= self.ask_at => {
-                // Who is late itself may not have come to read the answers.
+                // A node that ran late may not have read the answers yet.
                 let is_late = asked > 0 && now >= self.ask_at.after(self.interval);
                 if is_late || asked < self.questions {
                     let more = u32::from(!is_late);
@@ -111,7 +110,7 @@ impl RollCall {
         self.called_at.after(self.pause).max(self.ask_at)
     }
 
-    /// The member in this position of the view was heard.
+    /// Note that the member in this position of the view has answered.
     pub(super) fn note_present(&mut self, position: usize) {
         let (word, bit) = place_of(position);
         if let Some(word) = self.present.get_mut(word) {
@@ -119,18 +118,18 @@ impl RollCall {
         }
     }
 
-    /// Whether a roll call is going on.
+    /// Whether a roll call is under way.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }
 
-    /// Whether the member in this position was heard since the roll was called.
+    /// Whether the member in this position has answered since the roll was called.
     pub(super) fn is_present(&self, position: usize) -> bool {
         let (word, bit) = place_of(position);
         self.present.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Whether the member in this position has not answered one question, though a quorum has.
+    /// Whether the member in this position has answered no question although a quorum has answered.
     pub(super) fn is_absent(&self, position: usize) -> bool {
         self.state == State::Closed && !self.is_present(position) && self.is_quorum_present()
     }
@@ -141,7 +140,7 @@ impl RollCall {
         is_quorum(present as usize, self.members, self.is_present(0))
     }
 
-    /// When something is to be done although nothing comes in.
+    /// When [`Self::advance`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             State::Idle => None,
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_no_question_is_absent_when_the_last_one_is_over() -> TestResult {
+    fn a_member_that_answers_no_question_is_absent_when_the_last_one_is_over() -> TestResult {
         let mut roll = roll_call();
         assert_eq!(roll.next_deadline(), None);
         roll.begin(at(100), 3);
@@ -184,14 +183,14 @@ mod tests {
         }
         assert!(!roll.advance(at(200)) && !roll.is_open());
         assert!(roll.is_absent(1) && roll.is_absent(LAST) && !roll.is_absent(0));
-        // Who is heard later is there after all.
+        // A member that answers later is present after all.
         roll.note_present(LAST);
         assert!(!roll.is_absent(LAST));
         Ok(())
     }
 
     #[test]
-    fn whoever_was_asleep_asks_as_often_all_the_same() -> TestResult {
+    fn a_coordinator_that_was_asleep_asks_as_often_as_any() -> TestResult {
         let mut roll = roll_call();
         roll.begin(at(0), 3);
         let mut now = at(5000);
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_this_node_was_too_late_for_does_not_count() {
+    fn a_question_that_the_coordinator_was_too_late_for_does_not_count() {
         let mut roll = roll_call();
         roll.begin(at(0), 3);
         for now in [0, 25, 50, 75] {
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_roll_is_called_once_in_a_while_or_in_a_view() -> TestResult {
+    fn the_roll_is_called_once_in_a_pause_or_a_view() -> TestResult {
         let mut roll = roll_call();
         roll.begin(at(0), 3);
         roll.note_present(0);
@@ -240,8 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_absent_for_a_node_that_hears_no_quorum() {
-        // Who is heard of four, whether somebody else is absent.
+    fn no_member_is_absent_for_a_node_that_hears_no_quorum() {
+        // Which of four members answer, and whether another one is absent.
         let table: [(&[usize], bool); 4] = [
             (&[0], false),
             (&[1, 2], false),
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_no_probes_gets_no_roll_call() {
+    fn a_node_without_probes_calls_no_roll() {
         let mut roll = RollCall::new(0, span(25), span(1000));
         roll.begin(at(0), 3);
         assert!(!roll.is_open() && roll.next_deadline().is_none());
