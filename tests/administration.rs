@@ -241,7 +241,8 @@ fn nodes_that_do_not_know_of_a_pin_do_not_exclude_pinned_nodes() {
         let timeout = Some(Duration::from_milliseconds(1_000));
         lab.command(*number, |each, now| each.set_fence_timeout(now, timeout));
     }
-    // The nodes of each component accuse all others, no component has a quorum, and only nodes 1 and 4 learn of the pin.
+    // The nodes of each component accuse all others, no component has a quorum, and only nodes 1 and 4 learn of the
+    // pin.
     let is_whole = Rc::new(Cell::new(false));
     let whole = is_whole.clone();
     lab.filter = Box::new(move |from, to, bytes| {

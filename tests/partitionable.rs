@@ -244,7 +244,8 @@ fn a_component_whose_majority_includes_restarted_nodes_is_not_primary() {
     lab.run_until(SPLIT_MS, "two components", |lab| {
         agree(lab, &[1, 2, 3], true) && agree(lab, &[4, 5], false)
     });
-    // Node 3 restarts and joins nodes 4 and 5. They are three of the five members of the first view, but only two remember it.
+    // Node 3 restarts and joins nodes 4 and 5. They are three of the five members of the first view, but only two
+    // remember it.
     lab.crash(3);
     lab.start(3, 1_000);
     split(&mut lab, &[&[1, 2], &[3, 4, 5]]);
@@ -275,7 +276,8 @@ fn a_cluster_in_which_most_nodes_have_restarted_forms_anew() {
     });
 }
 
-/// Exactly half of the members of the first view remember it, but not its lowest node, which would make the half a quorum.
+/// Exactly half of the members of the first view remember it, but not its lowest node, which would make the half a
+/// quorum.
 #[test]
 fn a_half_whose_lowest_node_has_restarted_forms_anew() {
     for count in [2, 4] {

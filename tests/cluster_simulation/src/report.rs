@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A report on large clusters with default settings, with datagrams and bytes per node: how they form, exclude nodes that
-//! crash at once in one view, and exclude and admit a rack that is cut off for a while. Each must keep the promises.
+//! A report on large clusters with default settings, with datagrams and bytes per node: how they form, exclude nodes
+//! that crash at once in one view, and exclude and admit a rack that is cut off for a while. Each must keep the
+//! promises.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shrink a failing run until a person can read it: fewer faults, fewer nodes, plainer options, as long as it breaks the
-//! same promise. Lists are cut into halves, then into smaller pieces, as in delta debugging (Zeller and Hildebrandt
+//! Shrink a failing run until a person can read it: fewer faults, fewer nodes, plainer options, as long as it breaks
+//! the same promise. Lists are cut into halves, then into smaller pieces, as in delta debugging (Zeller and Hildebrandt
 //! 2002).
 //!
 //! A smaller run draws other delays and losses, so a bug that depends on them may not show. Each smaller plan is

@@ -10,8 +10,8 @@ pub const MS: u64 = 1_000_000;
 /// A second in nanoseconds.
 pub const SECOND: u64 = 1_000 * MS;
 
-/// From a crash to the accusation by a monitor: the missed heartbeats, the slack, and the probes. With gossip the counter
-/// of the dead node must stand still for a while after its last value has arrived.
+/// From a crash to the accusation by a monitor: the missed heartbeats, the slack, and the probes. With gossip the
+/// counter of the dead node must stand still for a while after its last value has arrived.
 pub fn detection_ns(configuration: &Configuration) -> u64 {
     let silence = match configuration.detector {
         DetectorKind::Ring => {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Trials of a settled cluster in a perfect network: one machine is frozen, one link does not work, one node is deaf or
-//! mute, one node is evicted, the view is pinned. The effect of each is known exactly (docs/faults.md), so that accuracy
-//! and the absence of flapping views can be checked strictly: L6, L7 and L9.
+//! mute, one node is evicted, the view is pinned. The effect of each is known exactly (docs/faults.md), so that
+//! accuracy and the absence of flapping views can be checked strictly: L6, L7 and L9.
 
 use kcgcs_protocol::protocol::configuration::Configuration;
 use trace_checker::trace::{Expectation, Member};

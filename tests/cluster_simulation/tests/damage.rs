@@ -15,7 +15,8 @@ use trace_checker::trace::TraceEvent;
 
 const NODES: usize = 5;
 
-/// Run a cluster that forms, multicasts in a group, loses a node and admits it again, with `more` datagrams on its wires.
+/// Run a cluster that forms, multicasts in a group, loses a node and admits it again, with `more` datagrams on its
+/// wires.
 fn run(seed: u64, more: Vec<OnWire>) -> (Vec<TraceEvent>, Vec<OnWire>) {
     let mut cluster = Cluster::new(ClusterOptions {
         // Without delays, so that a datagram that is dropped does not delay the next one.

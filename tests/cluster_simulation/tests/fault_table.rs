@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faults of links and machines other than clean crashes: which nodes each one excludes, how many views that costs while
-//! it lasts, and that all nodes are in one view again after it. The table in docs/faults.md has a line for each test.
+//! Faults of links and machines other than clean crashes: which nodes each one excludes, how many views that costs
+//! while it lasts, and that all nodes are in one view again after it. The table in docs/faults.md has a line for each
+//! test.
 
 mod experiment;
 
@@ -221,8 +222,8 @@ fn nodes_wait_while_no_component_has_a_majority_and_go_on_in_the_same_view() {
     }
 }
 
-/// The component with the lowest node is a quorum together with the leaving node. It decides the view without that node,
-/// in which it is no quorum. The other component does not know of that view, and is no quorum of the earlier one.
+/// The component with the lowest node is a quorum together with the leaving node. It decides the view without that
+/// node, in which it is no quorum. The other component does not know of that view, and is no quorum of the earlier one.
 #[test]
 fn components_that_are_no_quorum_after_a_leave_come_together_again() {
     let (leaver, components): (usize, [&[usize]; 2]) = (4, [&[0, 1, 4], &[2, 3, 5]]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The mode of an input: its last byte chooses the failure detector, administrators and the kind of cluster, if it is one
-//! of a few letters. Inputs without such a letter, which were kept before there were modes, have the default mode.
+//! The mode of an input: its last byte chooses the failure detector, administrators and the kind of cluster, if it is
+//! one of a few letters. Inputs without such a letter, which were kept before there were modes, have the default mode.
 
 use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
 

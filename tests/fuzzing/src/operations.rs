@@ -22,8 +22,8 @@ const ITEMS_MAX: usize = 64;
 const NAMES: [&[u8]; 3] = [b"a", b"b", b"another group"];
 const ORDERS: [Order; 3] = [Order::Fifo, Order::Causal, Order::Agreed];
 
-/// Run an input of the target `operations`. Returns whether its mode checks the promises and there was a view that is not
-/// primary.
+/// Run an input of the target `operations`. Returns whether its mode checks the promises and there was a view that is
+/// not primary.
 pub fn operations(data: &[u8]) -> bool {
     let (data, mode) = Mode::of(data);
     let mut bytes = Unstructured::new(data);

@@ -21,8 +21,8 @@ struct Installed {
 pub(crate) struct Promises {
     views: BTreeMap<ViewName, Installed>,
     last: BTreeMap<Identity, ViewNumber>,
-    /// Whether a node has restarted. It remembers no view and has no vote in the last primary one, so restarted nodes may
-    /// form a cluster anew, and views are no longer compared.
+    /// Whether a node has restarted. It remembers no view and has no vote in the last primary one, so restarted nodes
+    /// may form a cluster anew, and views are no longer compared.
     has_forgotten: bool,
 }
 

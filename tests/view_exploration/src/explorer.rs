@@ -12,10 +12,10 @@
 //!               one node     in each state    when faults end
 //! ```
 //!
-//! Nodes share nothing but datagrams, and each has a clock of its own that only its own deadlines advance. A deadline may
-//! come before or after any datagram, as if timers and networks were arbitrarily slow. The effect of an input on a node
-//! therefore depends on that node alone. It is computed once ([`world`]), and looked up for every global state of which
-//! the node is part ([`search`]).
+//! Nodes share nothing but datagrams, and each has a clock of its own that only its own deadlines advance. A deadline
+//! may come before or after any datagram, as if timers and networks were arbitrarily slow. The effect of an input on a
+//! node therefore depends on that node alone. It is computed once ([`world`]), and looked up for every global state of
+//! which the node is part ([`search`]).
 
 pub mod fingerprint;
 pub mod local;

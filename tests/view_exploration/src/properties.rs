@@ -61,7 +61,8 @@ fn has(view: &Installed, identity: Identity) -> bool {
     view.members.iter().any(|(member, _)| *member == identity)
 }
 
-/// Check that an incarnation that is a member now was never excluded after it was admitted, and that no later one was in.
+/// Check that an incarnation that is a member now was never excluded after it was admitted, and that no later one was
+/// in.
 fn no_incarnation_returns(before: &[&Installed], member: Identity) -> Result<(), String> {
     let mut was_in = false;
     for view in before {

@@ -100,8 +100,8 @@ const REST_TICKS: u32 = 10;
 /// The ticks of three rounds of looking for a cluster.
 const ROUNDS_TICKS: u32 = 4;
 
-/// The settings of all scenarios. With two coordinators, and one confirmation, fewer reports are on their way, which keeps
-/// the number of states small. The exploration is about what follows from the reports.
+/// The settings of all scenarios. With two coordinators, and one confirmation, fewer reports are on their way, which
+/// keeps the number of states small. The exploration is about what follows from the reports.
 const SETTINGS: Configuration = Configuration {
     coordinators: 2,
     confirmations: 1,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Settling after the end of all faults: datagrams arrive at once, deadlines come in the order of their times, heartbeats
-//! come regularly, and nodes that are down are detected. In bounded time all nodes must be in one view.
+//! Settling after the end of all faults: datagrams arrive at once, deadlines come in the order of their times,
+//! heartbeats come regularly, and nodes that are down are detected. In bounded time all nodes must be in one view.
 
 use std::collections::{HashSet, VecDeque};
 

@@ -113,8 +113,8 @@ impl State {
         node == DOWN || !self.beats_in_lineage(world, monitor, node) || self.accusations > 0
     }
 
-    /// Whether the heartbeats of a node that is up count as signs of life at its monitor. A node in another component of
-    /// a partitionable cluster counts as silent.
+    /// Whether the heartbeats of a node that is up count as signs of life at its monitor. A node in another component
+    /// of a partitionable cluster counts as silent.
     fn beats_in_lineage(&self, world: &World, monitor: usize, node: u32) -> bool {
         let lineage = |node| world.local(node).mark().map(|mark| mark.lineage);
         let theirs = lineage(node);

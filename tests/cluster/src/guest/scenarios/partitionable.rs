@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A partitionable cluster whose network falls apart: each part goes on in a view of its own and multicasts in it,
-//! one at most is primary, and all come together again when the network is whole.
+//! A partitionable cluster whose network splits. Each component goes on in a view of its own, in which its members
+//! multicast. At most one of these views is primary, and all nodes merge into one view when the network is whole again.
 
 use std::time::Instant;
 
@@ -11,27 +11,27 @@ use super::formed::{load, tests_of_one_cluster, Check, Formed};
 use super::{relaxed, Surroundings, Test};
 use crate::guest::cluster::{Cluster, Plan};
 
-/// A part without a majority goes on after this time without one.
+/// The time after which a component without a majority goes on.
 const BLOCKED_TIMEOUT_MS: u64 = 500;
 
-/// The tests of the suite `parts`: name, whether it runs on the debug kernel too, what finds out.
+/// The tests of the suite `partitionable`: name, whether it runs on the debug kernel too, check.
 const TESTS: [(&str, bool, Check); 3] = [
     (
-        "a_minority_goes_on_beside_the_majority_and_comes_back",
+        "a_minority_goes_on_beside_the_majority_and_merges_with_it",
         true,
         |formed, remarks| {
             let incarnations = identities(formed, &[2, 4, 5, 6, 8])?;
             let out = times_out(formed, &[1, 3, 7])?;
-            part(
+            split(
                 formed,
                 &[(&[2, 4, 5, 6, 8], true), (&[1, 3, 7], false)],
                 remarks,
             )?;
-            came_together(formed, &[1, 3, 7], false)?;
+            moved_together(formed, &[1, 3, 7], false)?;
             heal(formed, remarks)?;
-            came_together(formed, &[1, 3, 7], true)?;
+            moved_together(formed, &[1, 3, 7], true)?;
             if times_out(formed, &[1, 3, 7])? != out {
-                return Err("a member was told that it was out on its way".to_string());
+                return Err("a member was reported to be out on its way".to_string());
             }
             // The majority was not disturbed.
             match self::identities(formed, &[2, 4, 5, 6, 8])? == incarnations {
@@ -41,15 +41,15 @@ const TESTS: [(&str, bool, Check); 3] = [
         },
     ),
     (
-        "three_parts_of_which_two_become_primary_when_they_meet",
+        "two_of_three_components_become_primary_when_they_merge",
         false,
         |formed, remarks| {
-            part(
+            split(
                 formed,
                 &[(&[1, 2, 3], false), (&[4, 5, 6], false), (&[7, 8], false)],
                 remarks,
             )?;
-            part(
+            split(
                 formed,
                 &[(&[1, 2, 3], false), (&[4, 5, 6, 7, 8], true)],
                 remarks,
@@ -58,18 +58,18 @@ const TESTS: [(&str, bool, Check); 3] = [
         },
     ),
     (
-        "each_node_alone_goes_on_and_all_find_each_other_again",
+        "single_nodes_go_on_alone_and_find_each_other_again",
         false,
         |formed, remarks| {
             let alone: Vec<Vec<u16>> = formed.cluster.all().into_iter().map(|n| vec![n]).collect();
-            let parts: Vec<(&[u16], bool)> = alone.iter().map(|part| (&part[..], false)).collect();
-            part(formed, &parts, remarks)?;
+            let components: Vec<_> = alone.iter().map(|node| (&node[..], false)).collect();
+            split(formed, &components, remarks)?;
             heal(formed, remarks)
         },
     ),
 ];
 
-/// The tests of the suite `parts`.
+/// The tests of the suite `components`.
 pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     let mut plan = Plan::of(8);
     if surroundings.debug_kernel {
@@ -86,7 +86,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         .filter(|(_, is_for_debug, _)| *is_for_debug || !surroundings.debug_kernel)
         .map(|(name, _, check)| (name, check))
         .collect();
-    tests_of_one_cluster("parts", plan, surroundings, &checks)
+    tests_of_one_cluster("partitionable", plan, surroundings, &checks)
 }
 
 /// The incarnations of some nodes.
@@ -98,33 +98,36 @@ fn identities(formed: &mut Formed, nodes: &[u16]) -> Result<Vec<u64>, String> {
     Ok(incarnations)
 }
 
-/// How often these nodes' members were told that they are out.
+/// The number of views without members that the members on these nodes were given, which say that they are out.
 fn times_out(formed: &Formed, nodes: &[u16]) -> Result<Vec<usize>, String> {
     let times = |node: &u16| formed.cluster.member(*node).map(|member| member.times_out);
     nodes.iter().map(times).collect()
 }
 
-/// These nodes' members went from one part to another in one view, primary or not, and know that they did.
-fn came_together(formed: &mut Formed, nodes: &[u16], primary: bool) -> Result<(), String> {
+/// Require that the members on these nodes moved from one component to another in one view, primary or not, and that
+/// its transitional set names them.
+fn moved_together(formed: &mut Formed, nodes: &[u16], primary: bool) -> Result<(), String> {
     let all = Vec::from(nodes);
     formed.wait_under_load("their members in one view", |cluster| {
         for &node in &all {
             let first = cluster.member(node)?.first_view_of_this_incarnation();
             let Some(first) = first.filter(|view| view.primary == primary) else {
-                return Err(format!("node {node} has not come yet"));
+                return Err(format!("node {node} is not in such a view yet"));
             };
-            let along = first.transitional.iter().map(|member| member.node);
-            let mut along: Vec<u16> = along.collect();
-            along.sort_unstable();
-            if along != all {
-                return Err(format!("node {node} came with {along:?}"));
+            let transitional = first.transitional.iter().map(|member| member.node);
+            let mut transitional: Vec<u16> = transitional.collect();
+            transitional.sort_unstable();
+            if transitional != all {
+                return Err(format!(
+                    "node {node} moved with {transitional:?}, not {all:?}"
+                ));
             }
         }
         Ok(())
     })
 }
 
-/// The view that all of these nodes have, if it is primary or not, as it should be.
+/// The view that all of these nodes have, which must be primary or not, as `primary` says.
 fn view_of(cluster: &mut Cluster, nodes: &[u16], primary: bool) -> Result<ViewStatus, String> {
     let view = cluster.common_view(nodes)?;
     if view.primary != primary {
@@ -134,25 +137,25 @@ fn view_of(cluster: &mut Cluster, nodes: &[u16], primary: bool) -> Result<ViewSt
     Ok(view)
 }
 
-/// The network falls into these parts under load; all of them go on, the primary one and the others.
-fn part(
+/// Split the network into these components under load. All of them must go on, each primary or not, as its flag says.
+fn split(
     formed: &mut Formed,
-    parts: &[(&[u16], bool)],
+    components: &[(&[u16], bool)],
     remarks: &mut Vec<String>,
 ) -> Result<(), String> {
-    let sides: Vec<&[u16]> = parts.iter().map(|(nodes, _)| *nodes).collect();
+    let sides: Vec<&[u16]> = components.iter().map(|(nodes, _)| *nodes).collect();
     load(&mut formed.cluster)?;
-    formed.cluster.network.part(&sides)?;
+    formed.cluster.network.split(&sides)?;
     let begin = Instant::now();
-    formed.wait_under_load("a view of each part", |cluster| {
-        for &(nodes, primary) in parts {
+    formed.wait_under_load("a view of each component", |cluster| {
+        for &(nodes, primary) in components {
             view_of(cluster, nodes, primary)?;
         }
         Ok(())
     })?;
     remarks.push(format!(
-        "{} parts after {} ms",
-        parts.len(),
+        "{} components after {} ms",
+        components.len(),
         begin.elapsed().as_millis()
     ));
     for nodes in sides {
@@ -162,14 +165,14 @@ fn part(
 }
 
 fn heal(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
-    formed.cluster.network.part(&[])?;
+    formed.cluster.network.split(&[])?;
     let all = formed.cluster.all();
     let begin = Instant::now();
     formed.wait_under_load("one primary view of all", |cluster| {
         view_of(cluster, &all, true)
     })?;
     remarks.push(format!(
-        "whole {} ms after the network",
+        "one view of all {} ms after the network is whole",
         begin.elapsed().as_millis()
     ));
     formed.work(&all)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Heartbeats need no scheduler: while a real-time process spins on every processor, no other process and no
-//! work item runs, and nobody is evicted.
+//! Heartbeats need no scheduler. While a real-time thread spins on every processor, no other process and no work item
+//! runs, and yet no node is excluded.
 #![expect(
     unsafe_code,
     reason = "nix has no call for real-time priorities, so one system call is made by hand"
@@ -20,24 +20,24 @@ use super::formed::Formed;
 use super::{relaxed, Surroundings, Test};
 use crate::guest::cluster::Plan;
 
-/// How long the processors are kept busy: many times a detection. (After 21 s the kernel itself would complain.)
+/// The time for which the processors are kept busy: many detections. (After 21 s the kernel would report a stall.)
 const BUSY: Duration = Duration::from_secs(4);
-/// The bystander's pauses; it must have had one as long as the hogs were there, but for so much.
+/// The pauses of an ordinary thread. One of them must last as long as the spinning, less the tolerance.
 const PAUSE: Duration = Duration::from_millis(1);
 const TOLERANCE: Duration = Duration::from_millis(500);
-/// Where the kernel keeps time for ordinary processes, and what says that it keeps none. The files of the second
-/// kind, one for each processor, are those of the deadline server that runs them since Linux 6.12.
+/// The files by which the kernel reserves time for ordinary processes, and the values that switch that off. The second
+/// one stands for a file for each processor, of the deadline server that runs ordinary processes since Linux 6.12.
 const THROTTLE: (&str, &str) = ("/proc/sys/kernel/sched_rt_runtime_us", "-1");
 const SERVERS: (&str, &str) = ("/sys/kernel/debug/sched/fair_server", "0");
 const PRIORITY: i32 = 50;
-/// Interval of heartbeats with the default settings and with slower timing, and of three rings.
+/// The heartbeat interval with the default settings and with slower timing.
 const INTERVALS_MS: (u64, u64) = (160, 500);
 const RINGS: u64 = 3;
 
-/// The tests of the suite `hogs`.
+/// The tests of the suite `cpu-starvation`.
 pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     vec![Test::new(
-        "real_time_processes_that_spin_on_every_processor_change_no_view",
+        "real_time_threads_that_spin_on_every_processor_change_no_view",
         move |remarks| {
             let mut plan = Plan::of(surroundings.pick((8, 4)));
             if surroundings.debug_kernel {
@@ -59,7 +59,7 @@ fn check(
     let before = formed.view_number()?;
     let names = ["heartbeats_sent", "suspicions", "accusations", "timer_late"];
     let counts = totals(formed, &all, &names)?;
-    let kept = keep_no_time()?;
+    let kept = reserve_no_time()?;
     let starved = keep_busy();
     for (file, value) in kept {
         write(&file, &value)?;
@@ -68,7 +68,7 @@ fn check(
     let now = totals(formed, &all, &names)?;
     let processors = processors()?;
     remarks.push(format!(
-        "{processors} processors, another process did not run for {} ms",
+        "{processors} processors, an ordinary thread did not run for {} ms",
         starved.as_millis()
     ));
     let mut grown = Vec::new();
@@ -81,7 +81,7 @@ fn check(
         grown.push(now - before);
     }
     if starved + TOLERANCE < BUSY {
-        return Err("another process has run meanwhile".to_string());
+        return Err("an ordinary thread has run meanwhile".to_string());
     }
     let after = formed.view_number()?;
     if after != before {
@@ -90,7 +90,7 @@ fn check(
     let interval = surroundings.pick(INTERVALS_MS);
     let wanted = all.len() as u64 * RINGS * BUSY.as_millis() as u64 / interval;
     if grown[0] < wanted * 9 / 10 {
-        return Err(format!("{} heartbeats, not {wanted}", grown[0]));
+        return Err(format!("{} heartbeats were sent, not {wanted}", grown[0]));
     }
     formed.all_work_again()
 }
@@ -105,8 +105,8 @@ fn totals(formed: &mut Formed, nodes: &[u16], names: &[&str]) -> Result<Vec<u64>
     Ok(totals)
 }
 
-/// Has the kernel keep no time for ordinary processes. Gives the files and what was in them.
-fn keep_no_time() -> Result<Vec<(String, String)>, String> {
+/// Have the kernel reserve no time for ordinary processes. Returns the files and what was in them.
+fn reserve_no_time() -> Result<Vec<(String, String)>, String> {
     let mut files = vec![(THROTTLE.0.to_string(), THROTTLE.1)];
     for processor in 0..processors()? {
         files.push((format!("{}/cpu{processor}/runtime", SERVERS.0), SERVERS.1));
@@ -129,54 +129,55 @@ fn processors() -> Result<usize, String> {
     Ok(count.get())
 }
 
-/// Spins on every processor with a real-time priority. Gives how long an ordinary thread did not run.
+/// Spin on every processor with a real-time priority. Returns the longest time that an ordinary thread did not run.
 fn keep_busy() -> Result<Duration, String> {
     let processors = processors()?;
     let ready = Barrier::new(processors);
     thread::scope(|scope| {
-        let hogs: Vec<_> = (0..processors)
+        let spinning: Vec<_> = (0..processors)
             .map(|processor| {
                 scope.spawn({
                     let ready = &ready;
-                    move || hog(processor, ready)
+                    move || spin(processor, ready)
                 })
             })
             .collect();
         let mut longest = Duration::ZERO;
-        while hogs.iter().any(|hog| !hog.is_finished()) {
+        while spinning.iter().any(|thread| !thread.is_finished()) {
             let begin = Instant::now();
             thread::sleep(PAUSE);
             longest = longest.max(begin.elapsed());
         }
-        for hog in hogs {
-            hog.join().map_err(|_| "a hog panicked".to_string())??;
+        for thread in spinning {
+            let result = thread.join();
+            result.map_err(|_| "a spinning thread panicked".to_string())??;
         }
         Ok(longest)
     })
 }
 
-/// Moves to a processor, waits for the others to have theirs, and spins.
-fn hog(processor: usize, ready: &Barrier) -> Result<(), String> {
+/// Move this thread to a processor, wait for the other threads, and spin.
+fn spin(processor: usize, ready: &Barrier) -> Result<(), String> {
     let mut set = CpuSet::new();
     let placed = set
         .set(processor)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
         .and_then(|()| become_real_time());
-    // Even one that failed is awaited.
+    // A thread that failed must not keep the others waiting.
     ready.wait();
-    placed.map_err(|errno| format!("a hog on processor {processor}: {errno}"))?;
+    placed.map_err(|errno| format!("the thread on processor {processor}: {errno}"))?;
     let begin = Instant::now();
     while begin.elapsed() < BUSY {}
     Ok(())
 }
 
-/// The calling thread is scheduled before all ordinary ones, for as long as it likes.
+/// Give the calling thread a real-time priority, so that it runs before all ordinary threads for as long as it likes.
 fn become_real_time() -> Result<(), Errno> {
     let wanted = libc::sched_param {
         sched_priority: PRIORITY,
     };
-    // SAFETY: The kernel reads one `sched_param` from the pointer, which is a reference to one. 0 is the calling
-    // thread.
+    // SAFETY: The pointer is a reference to a `sched_param`, which is all that the kernel reads from it. The process id
+    // 0 stands for the calling thread.
     let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &wanted) };
     Errno::result(result).map(drop)
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The incarnation of one cluster, told in steps that each are a test: it forms, its members multicast, nodes
-//! die silently, come back, leave and start again. At the end the trace of all kernels is checked
-//! against the promises. A step that fails ends the story: later ones fail for want of it.
+//! The life cycle of one cluster, in steps that are a test each: it forms, its members multicast, nodes crash silently,
+//! rejoin, leave and start again. At the end the trace of all kernels is checked against the promises. After a step
+//! that fails, all later ones fail too.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,28 +19,28 @@ use crate::guest::member::departures;
 use crate::guest::modules;
 use crate::guest::wait::holds_for;
 
-/// How long a step may wait for what must happen.
+/// The longest time that a step waits for something.
 const LIMIT_MS: u64 = 60_000;
-/// Messages of each sender in the step that compares orders.
+/// The messages of each sender in the step that compares orders.
 const ROUNDS: usize = 12;
 /// The same for large clusters on the debug kernel.
 const ROUNDS_OF_MANY: usize = 4;
-/// Members that send at once.
+/// The most members that send at once.
 const SENDERS_MAX: usize = 8;
-/// How long a cluster with losses must stay in its view, on the stock and on the debug kernel.
+/// The time for which a cluster with losses must keep its view, on the stock and on the debug kernel.
 const STEADY: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(10));
 
-/// What the steps share.
-struct Story {
+/// The state that the steps share.
+struct Lifecycle {
     plan: Plan,
     surroundings: Surroundings,
     cluster: Option<Cluster>,
-    /// Incarnations of the nodes that were cut off, from before.
+    /// The nodes that were cut off, with their incarnations before.
     old_incarnations: Vec<(u16, u64)>,
     is_over: bool,
 }
 
-impl Story {
+impl Lifecycle {
     fn cluster(&mut self) -> Result<&mut Cluster, String> {
         self.cluster
             .as_mut()
@@ -48,13 +48,13 @@ impl Story {
     }
 }
 
-type Step = fn(&mut Story, &mut Vec<String>) -> Result<(), String>;
+type Step = fn(&mut Lifecycle, &mut Vec<String>) -> Result<(), String>;
 
 /// The tests of one cluster; `name` is put before their names.
 pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<Test> {
     let has_loss = plan.loss.is_some();
     let is_large = plan.count > 3;
-    let story = Rc::new(RefCell::new(Story {
+    let lifecycle = Rc::new(RefCell::new(Lifecycle {
         plan,
         surroundings,
         cluster: None,
@@ -67,30 +67,39 @@ pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<T
         ("messages_of_several_members_arrive_in_one_order", one_order),
     ];
     if has_loss {
-        steps.push(("losses_evict_nobody", stays));
+        steps.push(("losses_exclude_no_node", stays));
     }
     steps.extend::<[(&str, Step); 4]>([
-        ("a_silent_crash_under_traffic_takes_one_view", crash),
         (
-            "a_node_cut_off_shortly_comes_back_in_a_new_incarnation",
+            "a_node_that_crashes_under_traffic_is_excluded_in_one_view",
+            crash,
+        ),
+        (
+            "a_node_cut_off_shortly_rejoins_as_a_new_incarnation",
             come_back,
         ),
-        ("a_crashed_coordinator_takes_one_view", crash_coordinator),
         (
-            "a_node_cut_off_for_long_comes_back_in_a_new_incarnation",
+            "a_crashed_coordinator_is_excluded_in_one_view",
+            crash_coordinator,
+        ),
+        (
+            "a_node_cut_off_for_long_rejoins_as_a_new_incarnation",
             come_back,
         ),
     ]);
     if is_large {
         steps.extend::<[(&str, Step); 2]>([
-            ("nodes_that_crash_at_once_take_one_view", crash_several),
-            ("several_come_back_in_new_incarnations", come_back),
+            (
+                "nodes_that_crash_at_once_are_excluded_in_one_view",
+                crash_several,
+            ),
+            ("several_nodes_rejoin_as_new_incarnations", come_back),
         ]);
     }
     steps.extend::<[(&str, Step); 4]>([
-        ("a_node_that_leaves_is_told_to_have_left", leave),
+        ("a_node_that_leaves_is_reported_to_have_left", leave),
         (
-            "a_node_that_starts_again_joins_in_a_new_incarnation",
+            "a_node_that_starts_again_joins_as_a_new_incarnation",
             restart,
         ),
         ("the_trace_of_all_kernels_holds_every_promise", end),
@@ -99,17 +108,18 @@ pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<T
     steps
         .into_iter()
         .map(|(step_name, step)| {
-            let story = Rc::clone(&story);
+            let lifecycle = Rc::clone(&lifecycle);
             Test::new(format!("{name}: {step_name}"), move |remarks| {
-                let mut story = story.borrow_mut();
-                if story.is_over {
+                let mut lifecycle = lifecycle.borrow_mut();
+                if lifecycle.is_over {
                     return Err("not tried, an earlier step failed".to_string());
                 }
-                let outcome = step(&mut story, remarks);
+                let outcome = step(&mut lifecycle, remarks);
                 if outcome.is_err() {
-                    story.is_over = true;
-                    // Other suites of this machine shall find it clean; the failure is told already.
-                    story.cluster = None;
+                    lifecycle.is_over = true;
+                    // Other suites need a clean machine. A failure to clean up hides nothing: the step has failed
+                    // already.
+                    lifecycle.cluster = None;
                     let _ = modules::unload_both();
                 }
                 outcome
@@ -118,7 +128,7 @@ pub(super) fn tests(name: &str, plan: Plan, surroundings: Surroundings) -> Vec<T
         .collect()
 }
 
-/// A fixed order that is none: every third number, three times over.
+/// The nodes in a fixed order that is not sorted: every third number, three times over.
 fn mixed(nodes: &[u16]) -> Vec<u16> {
     let thirds = (0..3)
         .rev()
@@ -132,12 +142,12 @@ fn some(nodes: &[u16]) -> Vec<u16> {
     nodes.iter().step_by(step).copied().collect()
 }
 
-fn form(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
+fn form(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
     modules::load_both()?;
-    let limit = story.surroundings.limit(LIMIT_MS);
-    let cluster = story
+    let limit = lifecycle.surroundings.limit(LIMIT_MS);
+    let cluster = lifecycle
         .cluster
-        .insert(Cluster::new(story.plan.clone(), limit)?);
+        .insert(Cluster::new(lifecycle.plan.clone(), limit)?);
     let all = cluster.all();
     let started = monotonic_ns();
     for node in mixed(&all) {
@@ -158,8 +168,8 @@ fn form(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn join(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
-    let cluster = story.cluster()?;
+fn join(lifecycle: &mut Lifecycle, _: &mut Vec<String>) -> Result<(), String> {
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     for &node in &mixed(&all) {
         cluster.join(node)?;
@@ -171,18 +181,18 @@ fn join(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
             return Err(format!("node {node} knows the groups {groups:?}"));
         };
         if usize::from(group.members) != all.len() || group.local_members != 1 {
-            return Err(format!("node {node} says {group:?}"));
+            return Err(format!("node {node} reports {group:?}"));
         }
     }
     Ok(())
 }
 
-fn one_order(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let rounds = match story.plan.count {
+fn one_order(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let rounds = match lifecycle.plan.count {
         0..=3 => ROUNDS,
-        _ => story.surroundings.pick((ROUNDS, ROUNDS_OF_MANY)),
+        _ => lifecycle.surroundings.pick((ROUNDS, ROUNDS_OF_MANY)),
     };
-    let cluster = story.cluster()?;
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     let senders = some(&all);
     let before: usize = cluster.member(1)?.deliveries().len();
@@ -199,7 +209,7 @@ fn one_order(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String>
         let got = reference.len() - before;
         return Err(format!("node 1 was given {got} of {wanted} messages"));
     }
-    // Who joined later may lack the beginning.
+    // A member that joined later may lack the first messages.
     for node in all {
         let got = cluster.member(node)?.deliveries();
         if !reference.ends_with(got) || got.len() < wanted {
@@ -214,9 +224,9 @@ fn one_order(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String>
     Ok(())
 }
 
-fn stays(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let steady = story.surroundings.pick(STEADY);
-    let cluster = story.cluster()?;
+fn stays(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let steady = lifecycle.surroundings.pick(STEADY);
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     let view = cluster.wait_for_view(&all)?.number;
     let names = ["suspicions", "accusations", "probes_sent"];
@@ -252,15 +262,15 @@ fn stays(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
     }
 }
 
-/// Cuts nodes off while others multicast, and expects one view without them at the survivors.
+/// Cut nodes off while others multicast, and require one view without them at the survivors.
 fn cut_under_traffic(
-    story: &mut Story,
+    lifecycle: &mut Lifecycle,
     victims: &[u16],
     remarks: &mut Vec<String>,
 ) -> Result<(), String> {
-    let has_loss = story.plan.loss.is_some();
+    let has_loss = lifecycle.plan.loss.is_some();
     let mut incarnations = Vec::new();
-    let cluster = story.cluster()?;
+    let cluster = lifecycle.cluster()?;
     let survivors = cluster.all_but(victims);
     for &victim in victims {
         incarnations.push((victim, cluster.status(victim)?.incarnation));
@@ -271,7 +281,7 @@ fn cut_under_traffic(
         let views = cluster.member(node)?.views().len();
         installed.push((node, cluster.counter(node, "views_installed")?, views));
     }
-    // All send until the moment of the cut; the victims' last messages may be lost with them.
+    // All nodes send until the cut. The victims' last messages may be lost.
     let senders = some(&survivors);
     cluster.send_all(&senders, 1)?;
     cluster.send_all(victims, 2)?;
@@ -281,13 +291,13 @@ fn cut_under_traffic(
     }
     cluster.wait("a view without the crashed nodes", |cluster| {
         for &sender in &senders {
-            // The window is full while the view changes.
+            // The windows are full while the view changes.
             cluster.send(sender)?;
         }
         cluster.common_view(&survivors).map(drop)
     })?;
     remarks.push(format!(
-        "{victims:?} gone {} ms after the cut",
+        "{victims:?} excluded {} ms after the cut",
         (monotonic_ns() - cut_at) / 1_000_000
     ));
     cluster.wait_for_group(&survivors)?;
@@ -297,7 +307,7 @@ fn cut_under_traffic(
         let number = cluster.view(node)?.number;
         let changes = cluster.counter(node, "views_installed")? - count;
         if (number, changes) != (before + 1, 1) {
-            // Where packets are lost, the cut may be noticed at different times.
+            // Where packets are lost, the survivors may detect the cut at different times.
             let text = format!("node {node}: {changes} views, from {before} to {number}");
             if !has_loss {
                 return Err(text);
@@ -317,20 +327,20 @@ fn cut_under_traffic(
         }
         if new.len() != 1 && !has_loss {
             return Err(format!(
-                "the member on node {node} was told {} views for one crash",
+                "the member on node {node} was given {} views for one crash",
                 new.len()
             ));
         }
     }
-    story.old_incarnations = incarnations;
+    lifecycle.old_incarnations = incarnations;
     Ok(())
 }
 
-fn crash(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let cluster = story.cluster()?;
+fn crash(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     let view = cluster.wait_for_view(&all)?;
-    // The last node that does not coordinate; in a small cluster all do.
+    // The last node that is no coordinator. In a small cluster all are coordinators.
     let victim = view
         .members
         .iter()
@@ -338,17 +348,17 @@ fn crash(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
         .map(|member| member.node)
         .max()
         .unwrap_or(all.len() as u16);
-    cut_under_traffic(story, &[victim], remarks)
+    cut_under_traffic(lifecycle, &[victim], remarks)
 }
 
-/// The coordinator that issued the view dies, and stays away until it has given its view up.
-fn crash_coordinator(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let cluster = story.cluster()?;
+/// Cut off the coordinator that issued the view, until it has given its view up.
+fn crash_coordinator(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     let issuer = cluster.wait_for_view(&all)?.issuer;
     remarks.push(format!("node {issuer}"));
-    cut_under_traffic(story, &[issuer], remarks)?;
-    let cluster = story.cluster()?;
+    cut_under_traffic(lifecycle, &[issuer], remarks)?;
+    let cluster = lifecycle.cluster()?;
     cluster.wait("the cut node sees no quorum", |cluster| {
         match cluster.status(issuer)?.state {
             NodeState::Blocked => Ok(()),
@@ -357,11 +367,11 @@ fn crash_coordinator(story: &mut Story, remarks: &mut Vec<String>) -> Result<(),
     })
 }
 
-fn crash_several(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let cluster = story.cluster()?;
+fn crash_several(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     let view = cluster.wait_for_view(&all)?;
-    // Two, one of them a coordinator that did not issue the view.
+    // Two nodes crash, one of them a coordinator that did not issue the view.
     let coordinator = view
         .members
         .iter()
@@ -376,12 +386,12 @@ fn crash_several(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), Str
         .ok_or("no other node")?;
     let mut victims = vec![coordinator, other];
     victims.sort_unstable();
-    cut_under_traffic(story, &victims, remarks)
+    cut_under_traffic(lifecycle, &victims, remarks)
 }
 
-fn come_back(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let old_incarnations = std::mem::take(&mut story.old_incarnations);
-    let cluster = story.cluster()?;
+fn come_back(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let old_incarnations = std::mem::take(&mut lifecycle.old_incarnations);
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     let healed_at = monotonic_ns();
     for (node, _) in &old_incarnations {
@@ -389,7 +399,7 @@ fn come_back(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String>
     }
     cluster.wait_for_view(&all)?;
     remarks.push(format!(
-        "back {} ms after the cut was healed",
+        "rejoined {} ms after the end of the cut",
         (monotonic_ns() - healed_at) / 1_000_000
     ));
     for (node, old) in old_incarnations {
@@ -400,18 +410,18 @@ fn come_back(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String>
         cluster.pump()?;
         if cluster.member(node)?.times_out == 0 {
             return Err(format!(
-                "the member on node {node} was not told that it is out"
+                "the member on node {node} was not reported to be out"
             ));
         }
     }
-    // Their handles are members again by themselves.
+    // Their handles become members again by themselves.
     cluster.wait_for_group(&all)?;
     cluster.send_all(&some(&all), 1)?;
     cluster.wait_for_delivery(&all)
 }
 
-fn leave(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let cluster = story.cluster()?;
+fn leave(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     let leaver = cluster.wait_for_view(&all)?.issuer;
     let incarnation = cluster.status(leaver)?.incarnation;
@@ -447,13 +457,13 @@ fn leave(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
             return Err(format!("the kernel's log lacks {wanted:?}"));
         }
     }
-    story.old_incarnations = vec![(leaver, incarnation)];
+    lifecycle.old_incarnations = vec![(leaver, incarnation)];
     Ok(())
 }
 
-fn restart(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
-    let old_incarnations = std::mem::take(&mut story.old_incarnations);
-    let cluster = story.cluster()?;
+fn restart(lifecycle: &mut Lifecycle, _: &mut Vec<String>) -> Result<(), String> {
+    let old_incarnations = std::mem::take(&mut lifecycle.old_incarnations);
+    let cluster = lifecycle.cluster()?;
     let all = cluster.all();
     for (node, old) in old_incarnations {
         cluster.start(node)?;
@@ -469,8 +479,8 @@ fn restart(story: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
     cluster.wait_for_delivery(&all)
 }
 
-fn end(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
-    let cluster = story.cluster.take().ok_or("there is no cluster")?;
+fn end(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {
+    let cluster = lifecycle.cluster.take().ok_or("there is no cluster")?;
     let trace = cluster.end()?;
     let totals = trace.check()?;
     remarks.push(format!(
@@ -478,11 +488,11 @@ fn end(story: &mut Story, remarks: &mut Vec<String>) -> Result<(), String> {
         totals.views, totals.sends, totals.deliveries
     ));
     if totals.views == 0 || totals.sends == 0 || totals.deliveries < totals.sends {
-        return Err("the trace is too thin to say anything".to_string());
+        return Err("the trace has too few events for a verdict".to_string());
     }
     Ok(())
 }
 
-fn unload(_: &mut Story, _: &mut Vec<String>) -> Result<(), String> {
+fn unload(_: &mut Lifecycle, _: &mut Vec<String>) -> Result<(), String> {
     modules::unload_both()
 }
