@@ -351,10 +351,6 @@ impl Proposer {
         }
     }
 
-    fn is_quorum(&self, counts: impl Fn(&Voter) -> bool) -> bool {
-        self.is_met(self.rule, counts)
-    }
-
     fn is_met(&self, rule: QuorumRule, counts: impl Fn(&Voter) -> bool) -> bool {
         let votes = self.voters.iter().filter(|voter| counts(voter)).count();
         #[cfg(kcgcs_exploration)]
@@ -390,7 +386,7 @@ impl Proposer {
         now: Instant,
         patience: impl Fn(Identity) -> Patience,
     ) -> bool {
-        if self.settled_at.is_none() && self.is_quorum(|voter| voter.promised) {
+        if self.settled_at.is_none() && self.is_met(self.rule, |voter| voter.promised) {
             let settled_at = now.after(self.first_interval.times(SHORT_INTERVALS));
             self.settled_at = Some(settled_at);
         }
@@ -412,7 +408,7 @@ impl Proposer {
         };
         self.stage == Stage::Preparing
             && (self.found.ballot.is_none() || self.found.is_complete())
-            && self.is_quorum(|voter| voter.promised)
+            && self.is_met(self.rule, |voter| voter.promised)
             && !self.voters.iter().any(is_awaited)
     }
 
@@ -503,7 +499,7 @@ impl Proposer {
 
     /// Whether the value is decided.
     pub(crate) fn is_decided(&self) -> bool {
-        self.stage == Stage::Proposing && self.is_quorum(|voter| voter.accepted)
+        self.stage == Stage::Proposing && self.is_met(self.rule, |voter| voter.accepted)
     }
 
     /// Send again what was not answered, if that is due.
@@ -591,7 +587,7 @@ impl Proposer {
             Stage::Idle => None,
             Stage::Preparing
                 if (self.found.ballot.is_none() || self.found.is_complete())
-                    && self.is_quorum(|voter| voter.promised) =>
+                    && self.is_met(self.rule, |voter| voter.promised) =>
             {
                 Some(self.send_at.min(self.look_at))
             }
