@@ -320,10 +320,7 @@ impl FaultInjector {
         victim: Victim,
         agenda: &mut EventQueue<Later>,
     ) -> bool {
-        if cluster.hosts[victim.host].alive.is_none()
-            || !may_lose(cluster, &[victim.host])
-            || !may_report_reason(cluster)
-        {
+        if !may_depart(cluster, victim.host) {
             return false;
         }
         cluster.leave(victim.host);
@@ -339,17 +336,18 @@ impl FaultInjector {
         victim: Victim,
         agenda: &mut EventQueue<Later>,
     ) -> bool {
-        if cluster.hosts[victim.host].alive.is_none()
-            || !may_lose(cluster, &[victim.host])
-            || !may_report_reason(cluster)
-            || !cluster.evict(by, victim.host)
-        {
+        if !may_depart(cluster, victim.host) || !cluster.evict(by, victim.host) {
             return false;
         }
         self.counts.evictions += 1;
         plan_return(cluster, victim, agenda);
         true
     }
+}
+
+/// Whether a node is up and may leave or be evicted.
+fn may_depart(cluster: &Cluster, host: usize) -> bool {
+    cluster.hosts[host].alive.is_some() && may_lose(cluster, &[host]) && may_report_reason(cluster)
 }
 
 /// Whether a machine is up and no administrator has evicted its node.

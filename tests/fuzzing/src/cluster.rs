@@ -281,7 +281,7 @@ impl Cluster {
     pub(crate) fn drain(&mut self, place: usize) {
         let now = self.now;
         let mut sent = Vec::new();
-        let mut told = 0;
+        let mut events = 0;
         let machine = &mut self.machines[place];
         let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; DETECTOR_BYTES_MAX]);
         loop {
@@ -308,8 +308,8 @@ impl Cluster {
             }
             while let Some(event) = machine.node.poll_event() {
                 is_quiet = false;
-                told += 1;
-                assert!(told < OUTPUTS_MAX, "events without end");
+                events += 1;
+                assert!(events < OUTPUTS_MAX, "events without end");
                 hear(&mut machine.endpoints, &event);
                 machine.is_gone |= matches!(event, Event::Left | Event::Evicted { .. });
                 if self.mode.is_honest() {

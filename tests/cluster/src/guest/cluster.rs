@@ -175,21 +175,24 @@ impl Cluster {
             .map_err(|failure| format!("stop of node {node}: {failure}"))?;
         // The records of its member come before the one that says that the node has stopped.
         if let Some(mut member) = self.members.remove(&node) {
-            self.wait(
-                "the member gets the record that its node has stopped",
-                |cluster| {
-                    cluster.trace.add(member.pump()?);
-                    if member.is_gone {
-                        Ok(())
-                    } else {
-                        Err(format!("the member on node {node} has no such record"))
-                    }
-                },
-            )?;
+            self.wait_until_gone(&mut member)?;
         }
         self.trace
             .of_node(monotonic_ns(), node, incarnation, EventKind::Stop);
         Ok(())
+    }
+
+    /// Wait until a member has the record that its node is gone.
+    fn wait_until_gone(&mut self, member: &mut Member) -> Result<(), String> {
+        let node = member.address().node;
+        self.wait("the member learns that its node is gone", |cluster| {
+            cluster.trace.add(member.pump()?);
+            if member.is_gone {
+                Ok(())
+            } else {
+                Err(format!("the member on node {node} has no such record"))
+            }
+        })
     }
 
     fn node(&mut self, node: u16) -> Result<&mut Connection, String> {
@@ -479,17 +482,7 @@ impl Cluster {
     pub fn end_orphan(&mut self, mut orphan: Member) -> Result<(), String> {
         let node = orphan.address().node;
         let incarnation = orphan.address().incarnation;
-        self.wait(
-            "the member gets the record that its node is gone",
-            |cluster| {
-                cluster.trace.add(orphan.pump()?);
-                if orphan.is_gone {
-                    Ok(())
-                } else {
-                    Err(format!("the member on node {node} has no such record"))
-                }
-            },
-        )?;
+        self.wait_until_gone(&mut orphan)?;
         orphan.is_refused(Errno::ESHUTDOWN)?;
         self.trace.add(orphan.leave()?);
         self.trace

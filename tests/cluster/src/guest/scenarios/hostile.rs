@@ -7,6 +7,7 @@
 mod attack;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use self::attack::{kind, Attack, AHEAD, REBORN, TARGET, VICTIM};
@@ -294,6 +295,21 @@ fn is_free(payload: &[u8]) -> bool {
         .is_some_and(|kind| free.contains(kind))
 }
 
+/// Require that as many datagrams were counted as `count`, under whatever names.
+fn all_were_counted(
+    counted: &BTreeMap<String, u64>,
+    count: usize,
+    remarks: &mut Vec<String>,
+) -> Result<(), String> {
+    remarks.push(format!("{counted:?}"));
+    let total: u64 = counted.values().sum();
+    if total == count as u64 {
+        Ok(())
+    } else {
+        Err(format!("{total} of {count} were counted"))
+    }
+}
+
 fn mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
     let count = mutation_count(attack);
     let samples = attack.recording.all(|_| true);
@@ -312,13 +328,7 @@ fn mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), Strin
         }
         Ok(count as u64)
     })?;
-    remarks.push(format!("{got:?}"));
-    let total: u64 = got.values().sum();
-    if total == count as u64 {
-        Ok(())
-    } else {
-        Err(format!("{total} of {count} were counted"))
-    }
+    all_were_counted(&got, count, remarks)
 }
 
 /// Send copies whose number was used before. They count as copies, whatever else is changed.
@@ -340,13 +350,7 @@ fn forged_mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<()
         }
         Ok(count as u64)
     })?;
-    remarks.push(format!("{got:?}"));
-    let total: u64 = got.values().sum();
-    if total == count as u64 {
-        Ok(())
-    } else {
-        Err(format!("{total} of {count} were counted"))
-    }
+    all_were_counted(&got, count, remarks)
 }
 
 fn wrong_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {

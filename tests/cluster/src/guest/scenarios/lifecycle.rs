@@ -12,6 +12,7 @@ use kcgcsctl::clock::monotonic_ns;
 use kcgcsctl::netlink::NodeState;
 use kcgcsctl::record::Reason;
 
+use super::formed::some;
 use super::{Surroundings, Test};
 use crate::guest::cluster::{Cluster, Plan, MESSAGE_BYTES_MAX};
 use crate::guest::kernel_log::KernelLog;
@@ -25,8 +26,6 @@ const LIMIT_MS: u64 = 60_000;
 const ROUNDS: usize = 12;
 /// The same for large clusters on the debug kernel.
 const ROUNDS_OF_MANY: usize = 4;
-/// The most members that send at once.
-const SENDERS_MAX: usize = 8;
 /// The time for which a cluster with losses must keep its view, on the stock and on the debug kernel.
 const STEADY: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(10));
 
@@ -134,12 +133,6 @@ fn mixed(nodes: &[u16]) -> Vec<u16> {
         .rev()
         .map(|start| nodes.iter().skip(start).step_by(3));
     thirds.flatten().copied().collect()
-}
-
-/// Some of the nodes, evenly spread.
-fn some(nodes: &[u16]) -> Vec<u16> {
-    let step = nodes.len().div_ceil(SENDERS_MAX).max(1);
-    nodes.iter().step_by(step).copied().collect()
 }
 
 fn form(lifecycle: &mut Lifecycle, remarks: &mut Vec<String>) -> Result<(), String> {

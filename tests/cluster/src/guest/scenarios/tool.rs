@@ -150,9 +150,9 @@ impl Tool {
         let limit = self.limit.as_millis().to_string();
         for node in 1..=NODES {
             let watch = ["watch", "--until-members", "3", "--timeout-ms", &limit];
-            let told = self.expect(node, &watch, 0)?;
-            if !told.contains(&format!("node {node}: member")) {
-                return Err(format!("watch printed {told:?}"));
+            let printed = self.expect(node, &watch, 0)?;
+            if !printed.contains(&format!("node {node}: member")) {
+                return Err(format!("watch printed {printed:?}"));
             }
         }
         Ok(())
@@ -169,8 +169,8 @@ impl Tool {
     fn wait_for_group(&self, group: &str, nodes: &[u16]) -> Result<(), String> {
         for &node in nodes {
             wait_for_every(LOOK_EVERY, "members of the group", self.limit, || {
-                let told = self.expect(node, &["--json", "groups"], 0)?;
-                let groups = told
+                let printed = self.expect(node, &["--json", "groups"], 0)?;
+                let groups = printed
                     .lines()
                     .filter_map(|line| serde_json::from_str(line).ok());
                 let mut known = groups.filter(|known: &Value| known["group"] == group);
@@ -257,8 +257,8 @@ fn show(tool: &Tool) -> Result<(), String> {
 
 /// The numbers of heartbeats that node 1 has counted from and to each neighbour.
 fn delay_counts(tool: &Tool) -> Result<Vec<(u64, u64, u64)>, String> {
-    let told = tool.expect(1, &["--json", "delays"], 0)?;
-    let counts = told.lines().map(|line| {
+    let printed = tool.expect(1, &["--json", "delays"], 0)?;
+    let counts = printed.lines().map(|line| {
         let neighbour = json(line)?;
         let number = |value: &Value| value.as_u64().ok_or(format!("delays: {neighbour}"));
         let sum = |word: &str| -> Result<u64, String> {
@@ -326,16 +326,16 @@ fn talk(tool: &Tool) -> Result<(), String> {
         say(member, &format!("hello from node {node}\n"))?;
     }
     for member in members {
-        let told = tool.end(member)?.expect(0, "join")?;
+        let printed = tool.end(member)?.expect(0, "join")?;
         let words = [
             "3 members: ",
             ": hello from node 1\n",
             ": hello from node 2\n",
             ": hello from node 3\n",
         ];
-        contains("join", &told, &words)?;
-        if !told.ends_with("left\n") {
-            return Err(format!("join ended with {told:?}"));
+        contains("join", &printed, &words)?;
+        if !printed.ends_with("left\n") {
+            return Err(format!("join ended with {printed:?}"));
         }
     }
     tool.all_down()
@@ -366,8 +366,8 @@ fn trace(tool: &Tool, remarks: &mut Vec<String>) -> Result<(), String> {
     }
     let (mut reader, mut events) = (Reader::default(), Vec::new());
     for member in members {
-        let told = tool.end(member)?.expect(0, "join --json")?;
-        let read = reader.read(told.as_bytes(), &mut events);
+        let printed = tool.end(member)?.expect(0, "join --json")?;
+        let read = reader.read(printed.as_bytes(), &mut events);
         read.map_err(|error| error.to_string())?;
     }
     let count = |wanted: fn(&EventKind) -> bool| events.iter().filter(|e| wanted(&e.kind)).count();
@@ -433,8 +433,8 @@ fn codes(tool: &Tool) -> Result<(), String> {
     let member = tool.begin(2, &["join", "demo"])?;
     tool.wait_for_group("demo", &[2])?;
     signal(&member, Signal::SIGTERM)?;
-    let told = tool.end(member)?.expect(0, "join, ended by a signal")?;
-    contains("join, ended by a signal", &told, &["left\n"])?;
+    let printed = tool.end(member)?.expect(0, "join, ended by a signal")?;
+    contains("join, ended by a signal", &printed, &["left\n"])?;
 
     // A reader that is stopped loses records, learns how many, and goes on.
     let limit = tool.limit.as_millis().to_string();
@@ -460,12 +460,12 @@ fn codes(tool: &Tool) -> Result<(), String> {
     drop(sender.stdin.take());
     tool.end(sender)?.expect(0, "join --leave-at-end")?;
     signal(&slow, Signal::SIGCONT)?;
-    let mut told = BufReader::new(slow.stdout.take().ok_or("no standard output")?).lines();
-    if !told.any(|line| line.is_ok_and(|line| line.contains("records are missing here"))) {
+    let mut printed = BufReader::new(slow.stdout.take().ok_or("no standard output")?).lines();
+    if !printed.any(|line| line.is_ok_and(|line| line.contains("records are missing here"))) {
         return Err("a slow join did not report an overflow".to_string());
     }
     signal(&slow, Signal::SIGTERM)?;
-    told.for_each(drop);
+    printed.for_each(drop);
     tool.end(slow)?.expect(5, "a slow join")?;
 
     // The node stops while it has a member.

@@ -29,8 +29,8 @@ fn has_members(tool: &Tool, node: u16, expected: &[u64]) -> Result<(), String> {
 
 pub(super) fn evict(tool: &Tool) -> Result<(), String> {
     tool.all_up()?;
-    let told = tool.expect(1, &["evict", "3"], 0)?;
-    contains("evict", &told, &["node 3 is out\n"])?;
+    let printed = tool.expect(1, &["evict", "3"], 0)?;
+    contains("evict", &printed, &["node 3 is out\n"])?;
     wait_for_every(
         LOOK_EVERY,
         "the evicted node learns of its eviction",
@@ -66,8 +66,8 @@ pub(super) fn evict(tool: &Tool) -> Result<(), String> {
 
 pub(super) fn pin(tool: &Tool) -> Result<(), String> {
     tool.all_up()?;
-    let told = tool.expect(1, &["pin", "--seconds", "3600"], 0)?;
-    contains("pin", &told, &["views are pinned for 3600 s"])?;
+    let printed = tool.expect(1, &["pin", "--seconds", "3600"], 0)?;
+    contains("pin", &printed, &["views are pinned for 3600 s"])?;
     wait_for_every(LOOK_EVERY, "all nodes know of the pin", tool.limit, || {
         for node in 1..=super::NODES {
             contains(
@@ -90,8 +90,8 @@ pub(super) fn pin(tool: &Tool) -> Result<(), String> {
             Err(format!("node 2 reports {status}"))
         }
     })?;
-    let told = tool.expect(2, &["unpin"], 0)?;
-    contains("unpin", &told, &["not pinned any more"])?;
+    let printed = tool.expect(2, &["unpin"], 0)?;
+    contains("unpin", &printed, &["not pinned any more"])?;
     let limit = tool.limit.as_millis().to_string();
     tool.expect(
         3,
