@@ -2,30 +2,31 @@
 /*
  * /dev/kcgcs: a process as a member of a group.
  *
- * Each open file can be one member.  The format is in uapi/kcgcs_device.h:
+ * Each open file can be one member. The format is in uapi/kcgcs_device.h:
  *
- *   open()   remembers the opener's network namespace
- *   ioctl()  KCGCS_DEVICE_JOIN joins a group there, KCGCS_DEVICE_SELF tells
- *            the own address
- *   write()  one call is one message, in agreed order; waits while the window
- *            is full, or gives EAGAIN with O_NONBLOCK
- *   read()   whole records, as many as fit, each padded to a multiple of 8
- *            bytes; 0 when the node is gone and all was read
- *   poll()   both; EPOLLERR before the join, EPOLLHUP when the node is gone
- *   close()  leaves, when the last descriptor of the open file is closed and
- *            no call on it is under way
+ *   open()   remembers the network namespace of its caller
+ *   ioctl()  KCGCS_DEVICE_JOIN joins a group in that namespace,
+ *            KCGCS_DEVICE_SELF returns the member's own address
+ *   write()  multicasts one message, in agreed order. It waits while the window
+ *            is full, or fails with EAGAIN if O_NONBLOCK is set
+ *   read()   returns whole records, as many as fit, each padded to a multiple
+ *            of 8 bytes; 0 when the node is gone and all records were read
+ *   poll()   reports when these would not wait; EPOLLERR before the join,
+ *            EPOLLHUP when the node is gone
+ *   close()  leaves the group when the last descriptor of the open file is
+ *            closed and no call on it is running
  *
- * Records wait in a ring of fixed size (record_queue.h).  What a slow reader
- * has no room for is lost, and an overflow record says so at that place.  Such
- * a reader has missed messages that the others have: to be consistent with
- * them again it closes the file and joins anew.
+ * Records wait in a ring of fixed size (record_queue.h). A record that does not
+ * fit because the reader is slow is lost, and an overflow record takes its
+ * place. Such a reader has missed messages that the other members have. To be
+ * consistent with them again, it closes the file and joins anew.
  *
- * The namespace is held from open() to the join only: afterwards an open file
- * does not keep a namespace alive whose last process is gone.
+ * The namespace is held from open() to the join only. An open file does not
+ * keep a namespace alive whose last process is gone.
  *
- * Locking: join_lock serialises joins, read_lock readers.  Callbacks take
- * spinlocks only, and close() holds nothing while it leaves, so leaving never
- * waits for a callback that waits for it.
+ * Locking: join_lock serialises joins, read_lock serialises readers. Callbacks
+ * take spinlocks only, and close() holds no lock while it leaves. So leaving
+ * never waits for a callback that waits for it.
  */
 #include <linux/cleanup.h>
 #include <linux/fs.h>
@@ -50,7 +51,7 @@
 #define QUEUE_BYTES_MIN		4096
 #define QUEUE_BYTES_MAX		(64 * 1024 * 1024)
 
-/* Members go to user space as they are. */
+/* A member is copied to user space as it is. */
 static_assert(sizeof(struct kcgcs_member) ==
 	      sizeof(struct kcgcs_device_member));
 static_assert(offsetof(struct kcgcs_member, endpoint) ==
@@ -64,29 +65,29 @@ static_assert(KCGCS_GROUP_NAME_MAX ==
 
 /**
  * struct device_file - one open file
- * @join_lock: one join at a time; guards @net
- * @net: where to join; NULL when that is done
+ * @join_lock: serialises joins; guards @net
+ * @net: the namespace to join in; NULL after the join
  * @group: the membership; set once, see device_group()
- * @read_lock: one reader at a time
- * @queue: what waits for the reader
- * @read_wait: waits for a record
- * @write_wait: waits for room in the window
- * @lock: guards what follows, and the setting of @group
- * @room_count: times that there may have been new room
- * @full_count: what @room_count was when the window was last found full
- * @is_out: the last view was one without members, or there was none yet
- * @gone: the node has stopped; there will be no more records
- * @self: the last known own address
+ * @read_lock: serialises readers
+ * @queue: records that wait for the reader
+ * @read_wait: readers that wait for a record
+ * @write_wait: writers that wait for room in the window
+ * @lock: guards all following fields, and writes of @group
+ * @room_count: how often there may have been new room in the window
+ * @full_count: the value of @room_count when the window was last found full
+ * @is_out: whether the last view had no members, or there was no view yet
+ * @gone: whether the node has stopped; no record follows
+ * @self: the member's own address as known last
  */
 struct device_file {
-	struct mutex join_lock; /* one join at a time */
+	struct mutex join_lock; /* serialises joins */
 	struct net *net;
 	struct kcgcs_group *group;
-	struct mutex read_lock; /* one reader at a time */
+	struct mutex read_lock; /* serialises readers */
 	struct record_queue queue;
 	wait_queue_head_t read_wait;
 	wait_queue_head_t write_wait;
-	spinlock_t lock; /* of what follows */
+	spinlock_t lock; /* guards all following fields */
 	u64 room_count;
 	u64 full_count;
 	bool is_out;
@@ -94,10 +95,10 @@ struct device_file {
 	struct kcgcs_member self;
 };
 
-/* The membership; NULL: none. */
+/* The membership, or NULL before the join. */
 static struct kcgcs_group *device_group(struct device_file *file)
 {
-	/* Pairs with device_join(): who sees the group sees the queue's ring. */
+	/* Pairs with device_join(): a reader that sees the group sees the queue's ring. */
 	return smp_load_acquire(&file->group);
 }
 
@@ -124,8 +125,8 @@ static u64 device_room_count(struct device_file *file)
 	return file->room_count;
 }
 
-/* room_count is from before the call that found the window full: if it has
- * grown since, there is room again already.
+/* @room_count is from before the call that found the window full. If it has
+ * grown since then, there is room again already.
  */
 static void device_note_full(struct device_file *file, u64 room_count)
 {
@@ -140,9 +141,9 @@ static void device_note_room(struct device_file *file)
 	wake_up_interruptible_poll(&file->write_wait, EPOLLOUT | EPOLLWRNORM);
 }
 
-/* Asks for the own address, and notices that the node is gone, which counts
- * when the view that says so has come.  Called after the join and from every
- * view, so that neither order of the two misses it.
+/* Look up the member's own address, and notice that the node is gone. The node
+ * counts as gone only after the view without members. Called after the join and
+ * from every view callback, since either may come first.
  */
 static void device_learn_self(struct device_file *file)
 {
@@ -208,7 +209,7 @@ static void device_view(void *context, const struct kcgcs_view *view)
 		file->is_out = !view->member_count;
 	device_learn_self(file);
 	device_wake_reader(file);
-	/* A writer that waits for room finds out what the view means for it. */
+	/* Let a waiting writer find out whether it may still send. */
 	device_note_room(file);
 }
 
@@ -289,7 +290,7 @@ static int device_release(struct inode *inode, struct file *filp)
 {
 	struct device_file *file = filp->private_data;
 
-	/* Never from a callback, so it cannot be refused. */
+	/* Not called from a callback, so it cannot be refused. */
 	if (file->group)
 		WARN_ON(kcgcs_leave(file->group));
 	if (file->net)
@@ -385,7 +386,7 @@ static bool device_may_wait(const struct kiocb *iocb)
 	       !(iocb->ki_flags & IOCB_NOWAIT);
 }
 
-/* What is there now: bytes, 0 for nothing, or an error. */
+/* Read without waiting: the number of bytes, 0 if there is no record, or an error. */
 static ssize_t device_read_now(struct device_file *file, struct iov_iter *to)
 {
 	struct kcgcs_member self;
@@ -417,7 +418,7 @@ static ssize_t device_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	if (!iov_iter_count(to))
 		return 0;
 	for (;;) {
-		/* Asked first: nothing comes after it is set. */
+		/* Look before reading: no record follows once this is set. */
 		gone = device_gone(file);
 		ret = device_read_now(file, to);
 		if (ret || gone)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The ring of records between the callbacks and read().  See record_queue.h.
+ * The ring of records between the callbacks and read(). See record_queue.h.
  */
 #include <linux/align.h>
 #include <linux/math.h>
@@ -33,13 +33,14 @@ void record_queue_init(struct record_queue *queue)
 }
 
 /**
- * record_queue_allocate() - get the ring; nobody else uses @queue yet
- * @queue: initialised, without a ring
- * @bytes: the bound on what waits for the reader
+ * record_queue_allocate() - allocate the ring
+ * @queue: initialised, without a ring; nobody else uses it yet
+ * @bytes: how many bytes of records may wait for the reader
  *
- * The memory is charged to the caller, and there is never more of it.
+ * The memory is charged to the caller. The queue never allocates more.
  *
- * Return: 0 or -ENOMEM.
+ * Context: Process context. May sleep.
+ * Return: 0, or -ENOMEM.
  */
 int record_queue_allocate(struct record_queue *queue, u32 bytes)
 {
@@ -49,8 +50,10 @@ int record_queue_allocate(struct record_queue *queue, u32 bytes)
 }
 
 /**
- * record_queue_release() - free the ring and forget what it held
+ * record_queue_release() - free the ring and all records in it
  * @queue: neither callbacks nor readers use it any more
+ *
+ * Context: Process context. May sleep.
  */
 void record_queue_release(struct record_queue *queue)
 {
@@ -94,7 +97,7 @@ static void ring_read(const struct record_queue *queue, u32 at, void *data,
 	memcpy(data + first, queue->ring, length - first);
 }
 
-/* All of it or nothing. */
+/* Copy all @length bytes, or none. Return whether they were copied. */
 static bool ring_copy_to_iter(const struct record_queue *queue, u32 at,
 			      u32 length, struct iov_iter *to)
 {
@@ -126,14 +129,15 @@ static struct overflow_record describe_loss(const struct record_loss *loss)
 
 /**
  * record_begin() - make room for a record
- * @queue: where to
- * @writer: filled in when there is room
+ * @queue: the queue
+ * @writer: filled in if there is room
  * @kind: an enum kcgcs_device_record_kind
- * @body_length: bytes that record_append() will be given in all
+ * @body_length: bytes that the caller will give to record_append() in all
  *
- * Room for the overflow record that must come first is part of the question.
+ * If records were lost before this one, there must be room for the overflow
+ * record too, which comes first.
  *
- * Return: whether there is room. If not, the record is counted as lost.
+ * Return: whether there is room. If there is none, the record is counted as lost.
  */
 bool record_begin(struct record_queue *queue, struct record_writer *writer,
 		  u32 kind, u32 body_length)
@@ -161,7 +165,7 @@ bool record_begin(struct record_queue *queue, struct record_writer *writer,
 		if (kind == KCGCS_DEVICE_VIEW)
 			queue->loss_behind.views++;
 	}
-	/* The reader moves head and used together: their sum stays. */
+	/* The reader changes head and used together, so their sum stays the same. */
 	writer->at = ring_offset(queue, queue->head, queue->used);
 	spin_unlock(&queue->lock);
 	if (!fits)
@@ -187,8 +191,8 @@ void record_append(struct record_writer *writer, const void *data, u32 length)
 }
 
 /**
- * record_commit() - let the reader see the record
- * @writer: all of its body has been appended
+ * record_commit() - make the record visible to the reader
+ * @writer: the writer, after the whole body was appended
  */
 void record_commit(struct record_writer *writer)
 {
@@ -203,8 +207,8 @@ void record_commit(struct record_writer *writer)
 }
 
 /*
- * Says in the view at the head who of its members the reader is.  Done here
- * and not in the callback, which may come before the group handle is known.
+ * Write into the view at the head which of its members the reader is. The view
+ * callback cannot do that, since it may run before the group handle is known.
  */
 static void complete_view(struct record_queue *queue,
 			  const struct kcgcs_member *self)
@@ -270,15 +274,16 @@ static int read_head(struct record_queue *queue, struct iov_iter *to,
 }
 
 /**
- * record_queue_read() - hand out whole records, as many as fit
- * @queue: from where; the caller keeps other readers away
- * @to: where to
+ * record_queue_read() - copy whole records to the reader, as many as fit
+ * @queue: the queue; the caller keeps other readers away
+ * @to: where to copy them
  * @self: the reader's address, for views; node 0 if it is not known
  *
- * A record leaves the queue only when all of it was copied.
+ * A record leaves the queue only after all of it was copied.
  *
- * Return: bytes, 0 if there was no record, -EINVAL if the first one does not
- * fit, -EFAULT.
+ * Context: Process context. May sleep.
+ * Return: the number of bytes copied, 0 if there was no record, -EINVAL if the
+ * first record does not fit, or -EFAULT.
  */
 ssize_t record_queue_read(struct record_queue *queue, struct iov_iter *to,
 			  const struct kcgcs_member *self)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Records of one open file, on their way from the callbacks to the reader.
+ * The records of one open file, on their way from the callbacks to the reader.
  *
- * A ring of bytes, allocated once.  One producer at a time writes (callbacks
- * of a group handle are serial), one consumer at a time reads (the file's
- * read_lock).  Both copy outside of the spinlock, which guards positions only.
+ * A ring of bytes that is allocated once. There is one producer at a time, since
+ * the callbacks of a group handle are serial, and one consumer at a time, since
+ * readers hold the file's read_lock. Both copy outside of the spinlock, which
+ * guards positions and counts only.
  *
- * What does not fit is counted, and the count takes its place in the order of
- * records: after what was there before, ahead of what comes later.
+ * Records that do not fit are counted. The count keeps its place in the order of
+ * records: behind all earlier records, before all later ones.
  */
 #ifndef _KCGCS_RECORD_QUEUE_H
 #define _KCGCS_RECORD_QUEUE_H
@@ -20,9 +21,9 @@ struct kcgcs_member;
 
 /**
  * struct record_loss - records that are missing at one place
- * @records: how many; 0 means that none is missing
- * @views: how many of them were views
- * @time_ns: when the first one was lost
+ * @records: the number of records; 0 means that none is missing
+ * @views: how many of these were views
+ * @time_ns: when the first one was lost, in nanoseconds of CLOCK_MONOTONIC
  */
 struct record_loss {
 	u64 records;
@@ -31,17 +32,17 @@ struct record_loss {
 };
 
 /**
- * struct record_queue - the ring and what is missing around it
- * @lock: guards all that follows but the bytes of @ring
- * @ring: records one after the other, each starting at a multiple of 8
+ * struct record_queue - the ring, and the records that are missing around it
+ * @lock: guards all following fields except the bytes of @ring
+ * @ring: records one after the other, each at a multiple of 8
  * @size: bytes of @ring, a multiple of 8
- * @head: where the first record starts
+ * @head: offset of the first record
  * @used: bytes that hold records
- * @loss_ahead: missing before the first record
- * @loss_behind: missing after the last record
+ * @loss_ahead: records missing before the first record
+ * @loss_behind: records missing after the last record
  */
 struct record_queue {
-	spinlock_t lock; /* of positions and counts */
+	spinlock_t lock; /* guards positions and counts */
 	u8 *ring;
 	u32 size;
 	u32 head;
@@ -52,9 +53,9 @@ struct record_queue {
 
 /**
  * struct record_writer - a record that is being written
- * @queue: where
+ * @queue: the queue
  * @at: offset of the next byte
- * @total: bytes that become visible when it is committed
+ * @total: bytes that become visible with record_commit()
  */
 struct record_writer {
 	struct record_queue *queue;

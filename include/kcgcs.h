@@ -2,10 +2,10 @@
 /*
  * KCGCS: group communication between kernel modules.
  *
- * A module joins a named group in a network namespace, gets agreed views of
- * the group's members, and multicasts messages that every member receives in
- * the same order.  Import the symbol namespace with
- * MODULE_IMPORT_NS("KCGCS").
+ * A module joins a named group in a network namespace. It gets views, which are
+ * numbered lists of the group's members that all members agree on, and
+ * multicasts messages that all members receive in the same order. A module that
+ * uses these functions needs MODULE_IMPORT_NS("KCGCS").
  */
 #ifndef _KCGCS_H
 #define _KCGCS_H
@@ -17,20 +17,20 @@ struct module;
 struct notifier_block;
 struct kcgcs_group;
 
-/* Longest group name in bytes, without the terminating zero. */
+/* Longest group name in bytes, not counting the terminating zero. */
 #define KCGCS_GROUP_NAME_MAX 32
 /* Longest message in bytes. */
 #define KCGCS_MESSAGE_MAX (60 * 1024)
 
 /**
- * enum kcgcs_order - how the messages of a group are ordered
- * @KCGCS_FIFO: messages of one sender in the order they were sent
- * @KCGCS_CAUSAL: a message after everything its sender had been delivered
- * @KCGCS_AGREED: one order for all messages, the same at every member
- * @KCGCS_SAFE: as agreed, and delivered only when every member has it
- *              (refused with -EOPNOTSUPP by this version)
+ * enum kcgcs_order - in which order a message is delivered
+ * @KCGCS_FIFO: after all earlier messages of the same sender
+ * @KCGCS_CAUSAL: after all messages that its sender had delivered before
+ * @KCGCS_AGREED: in one total order, the same at every member
+ * @KCGCS_SAFE: as KCGCS_AGREED, and only when every member has the message.
+ *              This version refuses it with -EOPNOTSUPP
  *
- * This version carries out FIFO and CAUSAL as AGREED, which is stronger.
+ * This version delivers FIFO and CAUSAL messages as AGREED, which is stronger.
  */
 enum kcgcs_order {
 	KCGCS_FIFO = 1,
@@ -40,12 +40,12 @@ enum kcgcs_order {
 };
 
 /**
- * enum kcgcs_reason - why a member is no longer, or newly, in a view
- * @KCGCS_REASON_JOIN: it asked to come in
- * @KCGCS_REASON_LEAVE: it said good-bye
+ * enum kcgcs_reason - why a member joined or left a view
+ * @KCGCS_REASON_JOIN: it asked to join
+ * @KCGCS_REASON_LEAVE: it asked to leave
  * @KCGCS_REASON_FAILED: its node was found dead or cut off
- * @KCGCS_REASON_EVICTED: an administrator has put its node out, which may be
- *                        alive and not know it yet
+ * @KCGCS_REASON_EVICTED: an administrator evicted its node. The node may be
+ *                        alive and not know of it yet
  */
 enum kcgcs_reason {
 	KCGCS_REASON_JOIN = 1,
@@ -55,11 +55,13 @@ enum kcgcs_reason {
 };
 
 /**
- * struct kcgcs_member - the address of one member in one of its incarnations
- * @incarnation: the node's incarnation; grows each time the node starts
- * @endpoint: which handle on that node
+ * struct kcgcs_member - one member, in one incarnation of its node
+ * @incarnation: the node's incarnation. It grows each time the node starts and
+ *               each time it loses its view
+ * @endpoint: the number of the handle on that node
  * @node: the node's number, from 1
- * @slot: small number within the group, from 1, that stays while it is a member
+ * @slot: a small number within the group, from 1. It does not change while the
+ *        member is in the group; another member may get it afterwards
  */
 struct kcgcs_member {
 	u64 incarnation;
@@ -69,9 +71,10 @@ struct kcgcs_member {
 };
 
 /**
- * struct kcgcs_change - a member that left, and why
- * @member: who
- * @reason: an enum kcgcs_reason
+ * struct kcgcs_change - a member that left a view
+ * @member: the member
+ * @reason: why it left, an enum kcgcs_reason
+ * @reserved: zero
  */
 struct kcgcs_change {
 	struct kcgcs_member member;
@@ -81,27 +84,30 @@ struct kcgcs_change {
 
 /**
  * struct kcgcs_view - an agreed list of a group's members
- * @number: grows with each view of the group
- * @cluster_view: number of the cluster view it belongs to
- * @coordinator: the node that issued it; names the view together with @number
- * @primary: whether the cluster view has a quorum and is primary, that is, no part
- *	of a partitionable cluster that goes on by itself without a majority
- * @member_count: entries in @members; 0 means that the reader is not a member
- *                any more
+ * @number: the number of the view; it grows with each view of the group
+ * @cluster_view: the number of the cluster view that it belongs to
+ * @coordinator: the node that issued it. @number and @coordinator together
+ *               name the view
+ * @primary: whether the cluster view is primary. It is not if it is that of a
+ *           component of a partitionable cluster that goes on without a majority
+ * @reserved: zero
+ * @member_count: entries in @members. 0 means that the reader is no longer a
+ *                member
  * @joined_count: entries in @joined
  * @left_count: entries in @left
  * @transitional_count: entries in @transitional
- * @members: sorted by node, then endpoint
- * @joined: members that the group's last view did not have; all but
- *	@transitional in a reader's first view of another part of the cluster
- * @left: members of the last view that this one does not have
- * @transitional: members that came from the same previous view as the reader,
- *                the reader included: they have got the same messages in it.
- *                Those from another part of the cluster, the reader too, have
- *                new incarnations
+ * @members: all members, sorted by node, then by endpoint
+ * @joined: members that the group's last view did not have. In the first view
+ *          of a reader that moved here from another component of the cluster:
+ *          all members that are not in @transitional
+ * @left: members of the last view that this view does not have
+ * @transitional: members that came from the same earlier view as the reader, and
+ *                the reader itself. They have delivered the same messages in
+ *                that view. If they moved here from another component of the
+ *                cluster, they have new incarnations
  *
- * Never changes once it was handed out.  Valid during the view callback, or
- * until kcgcs_view_put().
+ * A view never changes. It is valid during the view callback, or, if it comes
+ * from kcgcs_view_get(), until kcgcs_view_put().
  */
 struct kcgcs_view {
 	u64 number;
@@ -121,12 +127,12 @@ struct kcgcs_view {
 
 /**
  * struct kcgcs_message - one delivered message
- * @sender: who sent it
+ * @sender: the member that sent it
  * @sequence: the sender's number of the message, from 1
- * @view: number of the group view it was sent and is delivered in
- * @order: an enum kcgcs_order
- * @length: bytes of @data
- * @data: the bytes; valid until the callback returns
+ * @view: the number of the group view in which it was sent and is delivered
+ * @order: the order that its sender asked for, an enum kcgcs_order
+ * @length: the length of @data in bytes
+ * @data: the payload; valid until the deliver callback returns
  */
 struct kcgcs_message {
 	struct kcgcs_member sender;
@@ -138,32 +144,34 @@ struct kcgcs_message {
 };
 
 /**
- * struct kcgcs_group_ops - what a member wants to be told
- * @owner: THIS_MODULE of the consumer: it cannot unload while it is a member.
- *         NULL only if the consumer is built in, or surely calls kcgcs_leave()
- *         in its exit function
- * @view: a new view; the first one says that one is a member.  Required.
- * @deliver: a message.  Required.
- * @block: the view is about to change; what is multicast from now on belongs
- *         to the next view.  May be called again before that view.  Optional.
- * @writable: there is room again after -EAGAIN.  Optional.
- * @get_state: reserved for state transfer, must be NULL in this version
- * @set_state: reserved for state transfer, must be NULL in this version
- * @watchdog_ms: a callback that does not return for so many milliseconds is
- *               reported in the kernel's log, and so is its return if it is
- *               still a member; 0: never.
- *               Heartbeats go on whatever consumers do, so nobody else
- *               would notice
- * @watchdog_leave: such a consumer is put out of its group too: the others get
- *                  a view without it, and itself, once it returns, a last
- *                  view without members
+ * struct kcgcs_group_ops - the callbacks of a member
+ * @owner: THIS_MODULE of the consumer: the module cannot be unloaded while it is
+ *         a member. NULL only if the consumer is built in, or if its exit
+ *         function calls kcgcs_leave() in any case
+ * @view: a new view was installed. The first call says that the handle is a
+ *        member. Required
+ * @deliver: a message was delivered. Required
+ * @block: the view is about to change. Messages that are multicast from now on
+ *         belong to the next view. May be called again before that view.
+ *         Optional
+ * @writable: there is room again after kcgcs_multicast() returned -EAGAIN.
+ *            Optional
+ * @get_state: reserved for state transfer; must be NULL in this version
+ * @set_state: reserved for state transfer; must be NULL in this version
+ * @watchdog_ms: report a callback in the kernel log if it does not return for so
+ *               many milliseconds, and report its return too if the handle is
+ *               still a member. 0: report nothing. Heartbeats do not depend on
+ *               consumers, so nobody else would notice a callback that hangs
+ * @watchdog_leave: also remove such a consumer from its group. The other members
+ *                  get a view without it. The consumer itself gets a last view
+ *                  without members when its callback returns
  *
- * Context: Process context, may sleep, one callback at a time for each group
- * handle, no lock held.  kcgcs_multicast(), kcgcs_self() and kcgcs_view_get()
- * may be called from any of them; kcgcs_leave() gives -EDEADLK.  Other handles
- * may be left, but not by two callbacks each other's: each would wait for the
- * other one.  Callbacks run in a workqueue that memory reclaim may wait for
- * (WQ_MEM_RECLAIM): they must not flush one that is not such.
+ * Context: Callbacks run in process context, may sleep, and are called one at a
+ * time for each handle, with no lock held. They may call kcgcs_multicast(),
+ * kcgcs_self() and kcgcs_view_get(). kcgcs_leave() for the same handle returns
+ * -EDEADLK. A callback may leave another handle, but two callbacks must not
+ * leave each other's: each would wait for the other one. Callbacks run in a
+ * WQ_MEM_RECLAIM workqueue, so they must not flush a workqueue without that flag.
  */
 struct kcgcs_group_ops {
 	struct module *owner;
@@ -181,17 +189,22 @@ struct kcgcs_group_ops {
  * kcgcs_join() - become a member of a group
  * @net: the network namespace whose node to use
  * @name: the group's name, 1 to KCGCS_GROUP_NAME_MAX bytes
- * @ops: the callbacks; must stay valid until kcgcs_leave() has returned
- * @context: handed to every callback
+ * @ops: the callbacks; they must stay valid until kcgcs_leave() has returned
+ * @context: passed to every callback
  *
- * One is a member when the first @view callback is called, which may be before
- * this function returns.  While the node has no quorum the membership waits.
+ * The handle is a member when its first @view callback is called. That may
+ * happen before this function returns. While the node has no quorum, the
+ * membership waits.
  *
  * Context: Process context. May sleep.
  * Return: a handle, to be given to kcgcs_leave() once, or an ERR_PTR:
- * -EINVAL the name or @ops is wrong, -ENETDOWN no node in this namespace,
- * -ENOMEM, -ENOSPC the node has as many members or groups as it may,
- * -ESHUTDOWN the node is stopping.
+ * * %-EINVAL - @net, @name or @ops is NULL, @name is empty or too long, a
+ *   required callback is missing, or a reserved one is set
+ * * %-ENETDOWN - there is no node in this namespace
+ * * %-ENOMEM - no memory
+ * * %-ENOSPC - the node already has 64 members, or takes part in 64 groups
+ * * %-ESHUTDOWN - the node is stopping or was evicted, or @ops->owner is being
+ *   unloaded
  */
 struct kcgcs_group *kcgcs_join(struct net *net, const char *name,
 			       const struct kcgcs_group_ops *ops,
@@ -199,59 +212,77 @@ struct kcgcs_group *kcgcs_join(struct net *net, const char *name,
 
 /**
  * kcgcs_leave() - end a membership
- * @group: the handle; it is gone when 0 is returned
+ * @group: the handle; it no longer exists when 0 is returned
  *
- * No callback runs after it has returned.
+ * No callback of the handle runs after this function has returned.
  *
- * Context: Process context. May sleep, until running callbacks have returned.
- * Return: 0, or -EDEADLK from inside a callback of this group, or -EINVAL for
- * NULL (nothing was done).
+ * Context: Process context. May sleep, until a running callback has returned: do
+ * not hold a lock that a callback takes.
+ * Return: 0, or, if nothing was done:
+ * * %-EDEADLK - called from a callback of this handle
+ * * %-EINVAL - @group is NULL
  */
 int kcgcs_leave(struct kcgcs_group *group);
 
 /**
  * kcgcs_multicast() - send a message to all members, the sender included
  * @group: the handle
- * @data: the bytes; copied before the call returns
- * @length: how many, at most KCGCS_MESSAGE_MAX
+ * @data: the payload; it is copied before the function returns
+ * @length: its length in bytes, 0 to KCGCS_MESSAGE_MAX
  * @order: KCGCS_FIFO, KCGCS_CAUSAL or KCGCS_AGREED
- * @gfp: how to allocate the copy; with GFP_ATOMIC the call never sleeps
+ * @gfp: how to allocate the copy. With GFP_ATOMIC the function never sleeps
  *
- * Context: Any context but NMI; where sleeping is not allowed, with GFP_ATOMIC.
- * Return: 0 when the message is queued; it will be delivered to all members of
- * the view that it becomes part of, unless the sender's node crashes or is
- * excluded; one that waits meanwhile may go out when the node is back.
- * -EAGAIN the window is full (the writable callback follows),
- * -EMSGSIZE too long, -ENOTCONN no view yet or no quorum, -EINVAL, -ENOMEM,
- * -EOPNOTSUPP for KCGCS_SAFE, -ESHUTDOWN the node is gone.
+ * A message for which 0 was returned is delivered to all members of the view
+ * that it becomes part of, unless before that the sender's node crashes or is
+ * excluded, or the membership ends. A message that waits while the node is out
+ * may be sent when the node is back.
+ *
+ * Context: Any context but NMI. GFP_ATOMIC where sleeping is not allowed.
+ * Return: 0 if the message is queued, or, if nothing was done:
+ * * %-EAGAIN - the handle's window is full (128 messages or 240 KiB wait). The
+ *   writable callback follows
+ * * %-EINVAL - @group is NULL, @data is NULL and @length is not 0, or @order is
+ *   unknown
+ * * %-EMSGSIZE - @length is larger than KCGCS_MESSAGE_MAX
+ * * %-ENOMEM - no memory for the copy
+ * * %-ENOTCONN - the handle has no view, or the node has no quorum. No callback
+ *   says when that ends
+ * * %-EOPNOTSUPP - @order is KCGCS_SAFE
+ * * %-ESHUTDOWN - the node has stopped, is stopping or was evicted, or this
+ *   member was removed from its group because its callbacks were too slow
  */
 int kcgcs_multicast(struct kcgcs_group *group, const void *data, size_t length,
 		    enum kcgcs_order order, gfp_t gfp);
 
 /**
- * kcgcs_self() - one's own address
+ * kcgcs_self() - get the handle's own address
  * @group: the handle
- * @self: filled in
+ * @self: filled in if 0 is returned
  *
  * Context: Any context but NMI.
- * Return: 0, -ENOTCONN before the first view or while out of the cluster,
- * -ESHUTDOWN the node is gone.
+ * Return: 0, or
+ * * %-EINVAL - @group or @self is NULL
+ * * %-ENOTCONN - the handle is not a member: it has no view yet, or its node is
+ *   out of the cluster and will be back
+ * * %-ESHUTDOWN - as for kcgcs_multicast()
  */
 int kcgcs_self(const struct kcgcs_group *group, struct kcgcs_member *self);
 
 /**
- * kcgcs_view_get() - the present view
+ * kcgcs_view_get() - get the view that the handle was shown last
  * @group: the handle
+ *
+ * From inside the view callback that is the view of that callback.
  *
  * Context: Any context but NMI.
  * Return: the view, to be given back with kcgcs_view_put(), or NULL before the
- * first one.
+ * first view.
  */
 const struct kcgcs_view *kcgcs_view_get(struct kcgcs_group *group);
 
 /**
  * kcgcs_view_put() - give a view back
- * @view: from kcgcs_view_get(); NULL is allowed
+ * @view: a view from kcgcs_view_get(), or NULL
  *
  * Context: Any context but NMI.
  */
@@ -259,16 +290,21 @@ void kcgcs_view_put(const struct kcgcs_view *view);
 
 /**
  * enum kcgcs_cluster_event - the action that a notifier is called with
- * @KCGCS_CLUSTER_VIEW: a cluster view was installed; data is a struct
- *                      kcgcs_view whose members have endpoint 0
- * @KCGCS_CLUSTER_SUSPECT: data is the struct kcgcs_member nothing is heard of
- * @KCGCS_CLUSTER_PREPARE: a view is about to change; data is NULL.  May repeat
- * @KCGCS_CLUSTER_FAILED: data is the struct kcgcs_member that a view excludes;
- *                        the KCGCS_CLUSTER_VIEW without it follows
- * @KCGCS_CLUSTER_QUORUM_LOST: data is NULL
- * @KCGCS_CLUSTER_QUORUM_REGAINED: data is NULL
- * @KCGCS_CLUSTER_EXCLUDED: the cluster went on without this node; data is NULL
- * @KCGCS_CLUSTER_STOPPED: the node is gone; data is NULL
+ * @KCGCS_CLUSTER_VIEW: a cluster view was installed. data is a struct kcgcs_view
+ *                      whose members have endpoint 0. Its @primary also says
+ *                      whether the node has a quorum
+ * @KCGCS_CLUSTER_SUSPECT: this node hears nothing from a node that it monitors.
+ *                         data is that node, a struct kcgcs_member
+ * @KCGCS_CLUSTER_PREPARE: the view is about to change. data is NULL. May come
+ *                         several times before one view
+ * @KCGCS_CLUSTER_FAILED: the next view leaves out a node that failed or was
+ *                        evicted. data is that node, a struct kcgcs_member.
+ *                        KCGCS_CLUSTER_VIEW follows
+ * @KCGCS_CLUSTER_QUORUM_LOST: too few nodes answer. data is NULL
+ * @KCGCS_CLUSTER_QUORUM_REGAINED: enough nodes answer again. data is NULL
+ * @KCGCS_CLUSTER_EXCLUDED: this node has no view any more: the cluster went on
+ *                          without it, or it gave its view up. data is NULL
+ * @KCGCS_CLUSTER_STOPPED: the node has stopped. data is NULL. Nothing follows
  */
 enum kcgcs_cluster_event {
 	KCGCS_CLUSTER_VIEW = 1,
@@ -284,38 +320,47 @@ enum kcgcs_cluster_event {
 /**
  * kcgcs_register_notifier() - be told of cluster-level events
  * @net: the network namespace
- * @notifier: called with an enum kcgcs_cluster_event; returns NOTIFY_OK or
- *            NOTIFY_DONE.  If there is a view it is called with it at once.
+ * @notifier: called with an enum kcgcs_cluster_event; it returns NOTIFY_OK or
+ *            NOTIFY_DONE
+ *
+ * If the node has a view, @notifier is called with it before this function
+ * returns. A notifier that is slow may miss KCGCS_CLUSTER_SUSPECT and
+ * KCGCS_CLUSTER_PREPARE.
  *
  * Context: Process context. May sleep. The notifier is called in process
- * context, may sleep, and must not register or unregister.
- * Return: 0, -ENETDOWN no node in this namespace, -EINVAL, -EEXIST.
+ * context and may sleep. It must not register or unregister a notifier.
+ * Return: 0, or
+ * * %-EEXIST - it is already registered
+ * * %-EINVAL - @net or @notifier is NULL
+ * * %-ENETDOWN - there is no node in this namespace, or it is stopping
  */
 int kcgcs_register_notifier(struct net *net, struct notifier_block *notifier);
 
 /**
- * kcgcs_unregister_notifier() - the opposite
+ * kcgcs_unregister_notifier() - stop being told of cluster-level events
  * @net: the network namespace
- * @notifier: what was registered
+ * @notifier: the notifier that was registered
  *
  * Context: Process context. May sleep, until a running call has returned.
- * Return: 0, or -ENOENT if it was not registered (or the node is gone).
+ * Return: 0, or
+ * * %-EINVAL - @net or @notifier is NULL
+ * * %-ENOENT - it is not registered, or the node is gone
  */
 int kcgcs_unregister_notifier(struct net *net, struct notifier_block *notifier);
 
 /**
- * struct kcgcs_fence_ops - what sees to it that a failed node is harmless
- * @fence: returns 0 when @node (a node of the cluster view; endpoint 0) can do
- *         no harm any more: its power is off, its disks are locked, its
- *         lease is over.  Anything else: it could not be done; @fence is called
- *         again a second later.
- * @timeout_ms: for so long no view without the node is agreed on unless @fence
- *              has returned 0; 1 to 3600000.  Then the view goes on without
- *              that, and says so in the kernel's log.
+ * struct kcgcs_fence_ops - a handler that makes a failed node harmless
+ * @fence: returns 0 when @node can do no harm any more: its power is off, its
+ *         disks are locked, its lease is over. @node is a node of the cluster
+ *         view, with endpoint 0. Any other value says that this was not
+ *         possible; @fence is then called again a second later
+ * @timeout_ms: for how long no view without the node is agreed on before @fence
+ *              has returned 0; 1 to 3600000 milliseconds. Then the view changes
+ *              without fencing, and a line in the kernel log says so
  *
  * Context of @fence: Process context, may sleep, one call at a time for each
- * network namespace, no lock held.  It must return: the end of the node, and
- * kcgcs_unregister_fence(), wait for it.
+ * network namespace. It must not register or unregister a handler, and it must
+ * return: stopping the node and kcgcs_unregister_fence() wait for it.
  */
 struct kcgcs_fence_ops {
 	int (*fence)(void *context, const struct kcgcs_member *node);
@@ -323,35 +368,42 @@ struct kcgcs_fence_ops {
 };
 
 /**
- * kcgcs_register_fence() - guard the views of a node by a fence handler
+ * kcgcs_register_fence() - guard the views of a node with a fence handler
  * @net: the network namespace
  * @ops: the handler; copied
- * @context: handed to the handler
+ * @context: passed to the handler
  *
- * Before the node proposes a view that leaves out a failed node, the handler
- * must have fenced that.  Any member may be the one that proposes, so each of
- * them needs a handler; only one is called for a failed node, unless that
- * member fails in the middle of it.  Nobody is fenced who leaves, is evicted,
- * or has been started anew; nor is anything fenced by a node without a quorum.
- * While a handler works the groups' messages wait.  A module must take its
- * handler away before it goes.
+ * Before the node proposes a view without a failed node, the handler must have
+ * fenced that node. Any member may be the one that proposes, so each member
+ * needs a handler. Only the proposer's handler is called for a failed node,
+ * unless the proposer fails in the middle of it.
+ *
+ * Not fenced are nodes that leave, nodes that are evicted, and nodes that were
+ * restarted. A node without a quorum fences nobody. While a handler works, the
+ * groups' messages wait. A module must unregister its handler before it is
+ * unloaded.
  *
  * Context: Process context. May sleep.
- * Return: 0, -ENETDOWN no node in this namespace, or one that goes away,
- * -EINVAL, -EBUSY it has a handler already.
+ * Return: 0, or
+ * * %-EBUSY - the node already has a handler
+ * * %-EINVAL - @net, @ops or @ops->fence is NULL, or @ops->timeout_ms is out of
+ *   range
+ * * %-ENETDOWN - there is no node in this namespace, or it is stopping
  */
 int kcgcs_register_fence(struct net *net, const struct kcgcs_fence_ops *ops,
 			 void *context);
 
 /**
- * kcgcs_unregister_fence() - the opposite
+ * kcgcs_unregister_fence() - take the fence handler of a node away
  * @net: the network namespace
  *
  * A view change that waits for the handler goes on without it.
  *
  * Context: Process context, not from the handler. May sleep, until a running
  * call has returned.
- * Return: 0, or -ENOENT if there was none (or the node is gone).
+ * Return: 0, or
+ * * %-EINVAL - @net is NULL
+ * * %-ENOENT - there is no handler, or the node is gone
  */
 int kcgcs_unregister_fence(struct net *net);
 

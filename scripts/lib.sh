@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034  # names are for the scripts that source this file
-# Shared by the scripts of this folder: paths of the cache, messages, steps with a running note, locks, root.
-# Source it; it defines names and does nothing else.
+# Shared by the scripts of this folder: paths of the cache, messages, steps with a progress note, locks, root. To be
+# sourced; it only defines names.
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 SCRIPTS=$PROJECT/scripts
@@ -8,8 +8,8 @@ if [[ -z ${KCGCS_CACHE:-} ]]; then
 	KCGCS_CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kcgcs
 fi
 KCGCS_CACHE=$(realpath -m -- "$KCGCS_CACHE")
-# What is built from this checkout (modules, programs, logs) lies in the cache too, unless KCGCS_BUILT names another folder:
-# several checkouts then share the toolchain and the kernels, and nothing else.
+# What is built from this checkout (modules, programs, logs) is in the cache too, unless KCGCS_BUILT names another
+# folder. With different ones, several checkouts share only the toolchain and the kernels.
 KCGCS_BUILT=$(realpath -m -- "${KCGCS_BUILT:-$KCGCS_CACHE}")
 export KCGCS_CACHE KCGCS_BUILT
 
@@ -25,7 +25,8 @@ die() {
 	exit 1
 }
 
-# Root is needed for debootstrap and for the mounts of scripts/in-toolchain. Call as: become_root "$@"
+# Run this script again as root, which debootstrap and the mounts of scripts/in-toolchain need.
+# Call as: become_root "$@"
 become_root() {
 	((EUID != 0)) || return 0
 	command -v sudo >/dev/null || die "this needs root: run it as root, or install sudo"
@@ -42,7 +43,7 @@ become_root() {
 	exec sudo -- env "${keep[@]}" "$(realpath -- "$0")" "$@"
 }
 
-# Makes the cache folder.
+# Create the cache folder.
 make_cache() {
 	mkdir -p -- "$KCGCS_CACHE/locks" "$LOGS" "$KCGCS_BUILT/tmp" 2>/dev/null ||
 		die "cannot write to the cache folder $KCGCS_CACHE (set KCGCS_CACHE to another one)"
@@ -52,7 +53,7 @@ make_cache() {
 	fi
 }
 
-# need_space GIGABYTES: in the cache.
+# need_space GIGABYTES: fail if the cache has less free space.
 need_space() {
 	local needed=$1 free
 	free=$(($(df --output=avail -B1M -- "$KCGCS_CACHE" | tail -n 1) / 1024))
@@ -60,22 +61,22 @@ need_space() {
 		die "$KCGCS_CACHE has $free GB of free space, $needed GB are needed (set KCGCS_CACHE to a folder on another disk)"
 }
 
-# lock NAME [FOLDER]: one process at a time does the thing called NAME in FOLDER (the cache): others wait. The lock ends with
-# this process.
+# lock NAME [FOLDER]: take the lock NAME of FOLDER (default: the cache), or wait for it. It is held until this process
+# ends.
 lock() {
 	local fd folder=${2:-$KCGCS_CACHE}/locks
 	mkdir -p -- "$folder"
 	exec {fd}>"$folder/$1"
 	if ! flock --nonblock "$fd"; then
-		say "$1: another run is at it, waiting for it to end"
+		say "$1: waiting for another run that holds this lock"
 		flock "$fd"
 	fi
 }
 
 elapsed() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-# step TEXT LOG COMMAND...: runs the command with its output in LOG and shows one line with a running note.
-# The function `progress_note LOG`, where the caller defines it, says what the note shows. Returns the command's code.
+# step TEXT LOG COMMAND...: run the command with its output in LOG, and show one line with a progress note, which the
+# function `progress_note LOG` prints. Returns the command's exit code.
 step() {
 	local text=$1 log=$2 start=$SECONDS pid code=0 now last=0 note
 	shift 2
@@ -86,7 +87,7 @@ step() {
 	: >"$log"
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
-	# shellcheck disable=SC2064  # the child of now is meant
+	# shellcheck disable=SC2064  # the present value of pid is meant
 	trap "kill $pid 2>/dev/null; wait $pid 2>/dev/null; exit 130" INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		now=$((SECONDS - start))
@@ -115,10 +116,11 @@ step() {
 	return "$code"
 }
 
-# What the last line of a log says, without control characters.
+# progress_note LOG: the last line of a log, without control characters. Callers may define another one.
 progress_note() { tail -n 1 -- "$1" 2>/dev/null | tr -d '\000-\010\013-\037' | cut -c 1-100; }
 
-# must_step: a step whose failure ends the script with one line that names the reason, where it is a common one, and the log.
+# must_step TEXT LOG COMMAND...: as `step`, but end the script if it fails, with a line that names the log and, if it is
+# a common one, the reason.
 must_step() {
 	local text=$1 log=$2 reason=
 	step "$@" && return 0
@@ -127,14 +129,14 @@ must_step() {
 	elif grep -qiE 'could not resolve|temporary failure resolving|(unable|cannot|could not|failed) to? ?(connect|fetch)|connection (timed out|refused)|couldn.t download|failed getting release file' -- "$log"; then
 		reason=" (no network, or the package server does not answer)"
 	elif grep -qiE 'operation not permitted|permission denied' -- "$log"; then
-		reason=" (something was not permitted: a container without rights to mount?)"
+		reason=" (an operation was not permitted; a container may lack the right to mount)"
 	fi
 	die "$text: failed$reason; details at the end of $log"
 }
 
-# enter_root ROOT BIND... -- COMMAND...: replaces this process by COMMAND running in ROOT, with the project, the cache,
-# /tmp and the BIND folders at their own paths. The mounts are in a namespace of their own and end with the command;
-# no process stands between the caller and the command, so signals and the exit code pass as they are.
+# enter_root ROOT BIND... -- COMMAND...: replace this process by COMMAND in ROOT, with the project, the cache, /tmp and
+# the BIND folders at their own paths. The mounts are in a namespace of their own, which ends with the command. There is
+# no process between the caller and the command, so signals and the exit code pass unchanged.
 enter_root() {
 	local root=$1 binds=() keep=() name cwd=$PWD path
 	shift
@@ -172,7 +174,8 @@ enter_root() {
 			[ -e "$root$file" ] || : >"$root$file"
 			mount --bind "$file" "$root$file"
 		done
-		# Under a name of its own: the package ca-certificates must be able to replace the one in the root.
+		# It is mounted under another name, since the package ca-certificates must be able to replace the file in the
+		# root.
 		if [ -s /etc/ssl/certs/ca-certificates.crt ]; then
 			mkdir -p "$root/etc/ssl"
 			[ -e "$root/etc/ssl/host.crt" ] || : >"$root/etc/ssl/host.crt"

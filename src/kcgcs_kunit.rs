@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The unit tests of the protocol, and of some parts of the shell, as KUnit suites, in a module of
-//! their own: kcgcs.ko carries no test code. The suites run when this module is loaded.
+//! kcgcs_kunit_test.ko: the unit tests of the protocol and of some parts of the shell, as KUnit suites. They have a
+//! module of their own, so that kcgcs.ko carries no test code, and run when it is loaded.
 
 #![crate_name = "kcgcs_kunit_test"]
 
@@ -11,13 +11,15 @@ use kernel::prelude::*;
 pub mod platform;
 pub mod protocol;
 
-/// Those parts of the shell that need no others.
+/// The parts of the shell that need no others, and their tests.
 mod linux {
-    pub(crate) mod clock;
-    pub(crate) mod deadline_timer;
     mod kunit;
-    pub(crate) mod ring_buffer;
-    pub(crate) mod work_item;
+    mod runtime {
+        pub(super) mod clock;
+        pub(super) mod deadline_timer;
+        pub(super) mod ring_buffer;
+        pub(super) mod work_item;
+    }
 }
 
 module! {

@@ -2,8 +2,8 @@
 
 //! kcgcs.ko: group communication between kernel modules.
 //!
-//! `protocol` is the protocol, which knows no Linux; `linux` is the shell around it: sockets,
-//! timers, work items, namespaces, exported symbols, netlink, tracing.
+//! `protocol` is the protocol, which knows nothing of Linux. `linux` is the shell around it: sockets, timers, work
+//! items, namespaces, exported symbols, netlink, tracing.
 
 #![crate_name = "kcgcs"]
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the protocol needs from its surroundings, on the host.
+//! The protocol's platform on the host: containers with fallible allocation, and reports of broken invariants.
 //!
-//! `platform_kernel.rs` offers the same names on top of the kernel's allocator. Both sides fail in
-//! the same place: a [`BoundedVec`] never grows past the capacity it was made with, and hands the
-//! value back when it is full.
+//! `platform_kernel.rs` defines the same names on top of the kernel's allocator. Both fail in the same places: a
+//! [`BoundedVec`] never grows past the capacity it was made with, and returns the value when it is full.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -12,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-/// Memory could not be had. Nothing has changed.
+/// An allocation failed. The operation changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
@@ -27,7 +26,7 @@ pub struct BoundedVec<T> {
 }
 
 impl<T> BoundedVec<T> {
-    /// An empty vector without memory; every push is refused.
+    /// Make an empty vector without memory; it refuses every push.
     pub const fn empty() -> Self {
         Self {
             values: Vec::new(),
@@ -35,17 +34,17 @@ impl<T> BoundedVec<T> {
         }
     }
 
-    /// Allocates room for `capacity` values. May sleep in the kernel.
+    /// Allocate room for `capacity` values. May sleep in the kernel.
     pub fn with_capacity(capacity: usize) -> Result<Self, OutOfMemory> {
         let mut values = Vec::new();
         values
             .try_reserve_exact(capacity)
             .map_err(|_| OutOfMemory)?;
-        // INVARIANT: no value yet.
+        // INVARIANT: The vector is empty.
         Ok(Self { values, capacity })
     }
 
-    /// Number of values that fit.
+    /// The number of values that fit.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -55,7 +54,7 @@ impl<T> BoundedVec<T> {
         self.values.len() >= self.capacity
     }
 
-    /// Appends a value, or hands it back if there is no room.
+    /// Append a value, or return it if there is no room.
     pub fn push(&mut self, value: T) -> Result<(), T> {
         if self.is_full() {
             return Err(value);
@@ -64,7 +63,7 @@ impl<T> BoundedVec<T> {
         Ok(())
     }
 
-    /// Inserts a value before `index`, or hands it back if there is no room or no such place.
+    /// Insert a value before `index`, or return it if there is no room or no such place.
     pub fn insert(&mut self, index: usize, value: T) -> Result<(), T> {
         if self.is_full() || index > self.values.len() {
             return Err(value);
@@ -73,7 +72,7 @@ impl<T> BoundedVec<T> {
         Ok(())
     }
 
-    /// Removes and returns the value at `index`; the order of the rest is kept.
+    /// Remove and return the value at `index`; the others keep their order.
     pub fn remove(&mut self, index: usize) -> Option<T> {
         if index < self.values.len() {
             Some(self.values.remove(index))
@@ -82,27 +81,27 @@ impl<T> BoundedVec<T> {
         }
     }
 
-    /// Removes and returns the last value.
+    /// Remove and return the last value.
     pub fn pop(&mut self) -> Option<T> {
         self.values.pop()
     }
 
-    /// Keeps the first `length` values.
+    /// Keep the first `length` values and drop the others.
     pub fn truncate(&mut self, length: usize) {
         self.values.truncate(length);
     }
 
-    /// Removes all values; the memory stays.
+    /// Remove all values; the memory stays.
     pub fn clear(&mut self) {
         self.values.clear();
     }
 
-    /// Keeps the values for which `keep` is true, in order.
+    /// Keep the values for which `keep` is true, in order.
     pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
         self.values.retain_mut(keep);
     }
 
-    /// The values, to be changed in place.
+    /// The values, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         &mut self.values
     }
@@ -114,7 +113,7 @@ impl<T> BoundedVec<T> {
 }
 
 impl<T: Clone> BoundedVec<T> {
-    /// Appends all of `values`, or nothing if they do not fit.
+    /// Append all of `values`, or nothing if they do not fit.
     pub fn extend_from_slice(&mut self, values: &[T]) -> Result<(), OutOfMemory> {
         if self.values.len().saturating_add(values.len()) > self.capacity {
             return Err(OutOfMemory);
@@ -155,12 +154,12 @@ impl<T: fmt::Debug> fmt::Debug for BoundedVec<T> {
     }
 }
 
-/// A value with its own allocation: its owner stays small, where it lies on the stack for a while.
+/// A value in an allocation of its own. It keeps its owner small while the owner is on the stack.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub struct Owned<T>(Box<T>);
 
 impl<T> Owned<T> {
-    /// Moves `value` to memory of its own. May sleep in the kernel.
+    /// Move `value` to memory of its own. May sleep in the kernel.
     pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
         Ok(Self(Box::new(value)))
     }
@@ -180,11 +179,11 @@ impl<T> DerefMut for Owned<T> {
     }
 }
 
-/// A value with several owners; cloning it is cheap and cannot fail.
+/// A value with several owners. Cloning it is cheap and cannot fail.
 pub struct Shared<T>(Arc<T>);
 
 impl<T> Shared<T> {
-    /// Moves `value` to shared memory. May sleep in the kernel.
+    /// Move `value` to shared memory. May sleep in the kernel.
     pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
         Ok(Self(Arc::new(value)))
     }
@@ -210,10 +209,10 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
     }
 }
 
-/// A broken invariant: a bug of ours, never something that came from the network.
+/// Report a broken invariant: a bug of this code, never a datagram of the network.
 ///
-/// On the host it stops the program, so that a test shows it. In the kernel it warns once and the
-/// caller marks its node as failed.
+/// On the host this stops the program, so that a test shows it. In the kernel it warns once, and the caller marks its
+/// node as failed.
 pub fn report_broken_invariant(what: &'static str) {
     panic!("broken invariant: {what}");
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the protocol needs from its surroundings, in the kernel.
+//! The protocol's platform in the kernel: containers with fallible allocation, and reports of broken invariants.
 //!
-//! `platform_host.rs` offers the same names on top of the host's allocator. Both sides fail in the
-//! same place: a [`BoundedVec`] never grows past the capacity it was made with, and hands the value
-//! back when it is full. Large capacities fall back to virtually contiguous memory, so that a queue
-//! of some hundred kilobytes can be had on a machine whose memory is fragmented.
+//! `platform_host.rs` defines the same names on top of the host's allocator. Both fail in the same places: a
+//! [`BoundedVec`] never grows past the capacity it was made with, and returns the value when it is full. Large
+//! capacities fall back to virtually contiguous memory, so that a queue of some hundred kilobytes can be allocated
+//! although the machine's memory is fragmented.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ use kernel::{
     }, //
 };
 
-/// Memory could not be had. Nothing has changed.
+/// An allocation failed. The operation changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
@@ -41,7 +41,7 @@ pub struct BoundedVec<T> {
 }
 
 impl<T> BoundedVec<T> {
-    /// An empty vector without memory; every push is refused.
+    /// Make an empty vector without memory; it refuses every push.
     pub const fn empty() -> Self {
         Self {
             values: KVVec::new(),
@@ -49,23 +49,23 @@ impl<T> BoundedVec<T> {
         }
     }
 
-    /// Allocates room for `capacity` values.
+    /// Allocate room for `capacity` values.
     ///
     /// Context: Process context. May sleep.
     pub fn with_capacity(capacity: usize) -> Result<Self, OutOfMemory> {
         let values = KVVec::with_capacity(capacity, GFP_KERNEL).map_err(|_| OutOfMemory)?;
-        // INVARIANT: No value yet.
+        // INVARIANT: The vector is empty and has room for `capacity` values.
         Ok(Self { values, capacity })
     }
 
-    /// Takes over a vector of the kernel, which stays as long as it is now.
+    /// Take over a vector of the kernel. Its present length becomes the capacity.
     pub fn from_vector(values: KVVec<T>) -> Self {
         let capacity = values.len();
-        // INVARIANT: Full from the start.
+        // INVARIANT: The length is the capacity.
         Self { values, capacity }
     }
 
-    /// Number of values that fit.
+    /// The number of values that fit.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -75,13 +75,13 @@ impl<T> BoundedVec<T> {
         self.values.len() >= self.capacity
     }
 
-    /// Appends a value, or hands it back if there is no room.
+    /// Append a value, or return it if there is no room.
     pub fn push(&mut self, value: T) -> Result<(), T> {
         let last = self.values.len();
         self.insert(last, value)
     }
 
-    /// Inserts a value before `index`, or hands it back if there is no room or no such place.
+    /// Insert a value before `index`, or return it if there is no room or no such place.
     pub fn insert(&mut self, index: usize, value: T) -> Result<(), T> {
         if self.is_full() || index > self.values.len() {
             return Err(value);
@@ -94,32 +94,32 @@ impl<T> BoundedVec<T> {
         }
     }
 
-    /// Removes and returns the value at `index`; the order of the rest is kept.
+    /// Remove and return the value at `index`; the others keep their order.
     pub fn remove(&mut self, index: usize) -> Option<T> {
         self.values.remove(index).ok()
     }
 
-    /// Removes and returns the last value.
+    /// Remove and return the last value.
     pub fn pop(&mut self) -> Option<T> {
         self.values.pop()
     }
 
-    /// Keeps the first `length` values.
+    /// Keep the first `length` values and drop the others.
     pub fn truncate(&mut self, length: usize) {
         self.values.truncate(length);
     }
 
-    /// Removes all values; the memory stays.
+    /// Remove all values; the memory stays.
     pub fn clear(&mut self) {
         self.values.clear();
     }
 
-    /// Keeps the values for which `keep` is true, in order.
+    /// Keep the values for which `keep` is true, in order.
     pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
         self.values.retain(keep);
     }
 
-    /// The values, to be changed in place.
+    /// The values, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         &mut self.values
     }
@@ -131,12 +131,12 @@ impl<T> BoundedVec<T> {
 }
 
 impl<T: Clone> BoundedVec<T> {
-    /// Appends all of `values`, or nothing if they do not fit.
+    /// Append all of `values`, or nothing if they do not fit.
     pub fn extend_from_slice(&mut self, values: &[T]) -> Result<(), OutOfMemory> {
         if self.values.len().saturating_add(values.len()) > self.capacity {
             return Err(OutOfMemory);
         }
-        // There is room, so the flags are not used.
+        // There is room, so this does not allocate and the flags have no effect.
         self.values
             .extend_from_slice(values, GFP_ATOMIC)
             .map_err(|_| OutOfMemory)
@@ -157,11 +157,11 @@ impl<T: fmt::Debug> fmt::Debug for BoundedVec<T> {
     }
 }
 
-/// A value with its own allocation: its owner stays small, where it lies on the stack for a while.
+/// A value in an allocation of its own. It keeps its owner small while the owner is on the stack.
 pub struct Owned<T>(KBox<T>);
 
 impl<T> Owned<T> {
-    /// Moves `value` to memory of its own.
+    /// Move `value` to memory of its own.
     ///
     /// Context: Process context. May sleep.
     pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
@@ -185,11 +185,11 @@ impl<T> DerefMut for Owned<T> {
     }
 }
 
-/// A value with several owners; cloning it is cheap and cannot fail.
+/// A value with several owners. Cloning it is cheap and cannot fail.
 pub struct Shared<T>(Arc<T>);
 
 impl<T> Shared<T> {
-    /// Moves `value` to shared memory.
+    /// Move `value` to shared memory.
     ///
     /// Context: Process context. May sleep.
     pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
@@ -222,10 +222,10 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 /// Whether a broken invariant was reported since the module was loaded.
 static HAS_WARNED: Atomic<bool> = Atomic::new(false);
 
-/// A broken invariant: a bug of ours, never something that came from the network.
+/// Report a broken invariant: a bug of this code, never a datagram of the network.
 ///
-/// The first one makes the kernel warn, so that tests and operators see where it was; the caller
-/// marks its node as failed. The machine goes on.
+/// The first report makes the kernel warn, so that tests and operators see where it came from. The caller marks its
+/// node as failed. The machine goes on.
 pub fn report_broken_invariant(what: &'static str) {
     pr_err!("broken invariant: {}\n", what);
     if !HAS_WARNED.xchg(true, Relaxed) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What administrators ask a cluster for: to put a node out, to leave the views alone for a while.
+//! Administrators' commands: evicting a node, and pinning the view for a while.
 
 mod lab;
 
@@ -27,7 +27,7 @@ fn is_eviction_of(subject: u16) -> impl Fn(&Event) -> bool {
 }
 
 fn is_report(bytes: &[u8]) -> bool {
-    // The kind stands behind the magic number and the version.
+    // The kind follows the magic number and the version.
     bytes.get(3) == Some(&(Kind::Report as u8))
 }
 
@@ -50,10 +50,10 @@ fn an_evicted_node_goes_in_one_view_everywhere_and_stays_out() {
             assert!(lab.agree(&rest), "{count} nodes, {by} evicts {subject}");
             assert_eq!(lab.view_number(by), before + 1);
             for number in rest {
-                assert!(lab.was_told(number, is_eviction_of(subject)));
+                assert!(lab.has_reported(number, is_eviction_of(subject)));
             }
-            let is_told = |event: &Event| matches!(event, Event::Evicted { later_view } if later_view.0 == before + 1);
-            assert!(lab.was_told(subject, is_told));
+            let is_evicted = |event: &Event| matches!(event, Event::Evicted { later_view } if later_view.0 == before + 1);
+            assert!(lab.has_reported(subject, is_evicted));
             assert!(lab.hosts[&subject].node.view().is_none());
             assert_eq!(lab.hosts[&subject].node.next_deadline(), None);
         }
@@ -61,7 +61,7 @@ fn an_evicted_node_goes_in_one_view_everywhere_and_stays_out() {
 }
 
 #[test]
-fn who_was_evicted_may_come_back_when_it_is_started_anew() {
+fn an_evicted_node_may_come_back_when_it_is_started_anew() {
     let (mut lab, all) = Lab::formed(5);
     let _ = lab.command(1, |each, now| each.evict(now, node(3)));
     lab.run_until(200, "a view without it", |lab| lab.agree(&[1, 2, 4, 5]));
@@ -71,26 +71,26 @@ fn who_was_evicted_may_come_back_when_it_is_started_anew() {
 }
 
 #[test]
-fn a_node_that_was_cut_off_when_it_was_evicted_hears_of_it_later() {
+fn a_node_evicted_while_it_was_cut_off_learns_of_it_later() {
     let (mut lab, _) = Lab::formed(5);
-    lab.filter = Box::new(|from, to, _| from != 4 && to != 4);
+    lab.isolate(4);
     let _ = lab.command(2, |each, now| each.evict(now, node(4)));
     lab.run_until(500, "a view without it", |lab| lab.agree(&[1, 2, 3, 5]));
     lab.run_for(10_000);
-    assert!(lab.was_told(1, is_eviction_of(4)));
-    lab.filter = Box::new(|_, _, _| true);
+    assert!(lab.has_reported(1, is_eviction_of(4)));
+    lab.heal();
     lab.run_for(2_000);
-    assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
+    assert!(lab.has_reported(4, |event| matches!(event, Event::Evicted { .. })));
     lab.run_for(10_000);
     assert!(lab.agree(&[1, 2, 3, 5]));
 }
 
 #[test]
-fn who_was_evicted_before_it_heard_that_it_was_let_in_stays_out() {
+fn a_node_evicted_before_it_learnt_of_its_admission_stays_out() {
     let (mut lab, all) = Lab::formed(4);
     lab.crash(4);
     lab.run_until(2_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
-    // It asks, and hears nothing of what comes of it.
+    // Node 4 asks to join, is admitted, and does not receive the view.
     let is_whole = Rc::new(Cell::new(false));
     let whole = is_whole.clone();
     let is_view_part = |bytes: &[u8]| bytes.get(3) == Some(&(Kind::ViewPart as u8));
@@ -101,33 +101,33 @@ fn who_was_evicted_before_it_heard_that_it_was_let_in_stays_out() {
     lab.run_until(500, "a view without it", |lab| lab.agree(&[1, 2, 3]));
     is_whole.set(true);
     lab.run_for(5_000);
-    assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
+    assert!(lab.has_reported(4, |event| matches!(event, Event::Evicted { .. })));
     assert!(lab.agree(&[1, 2, 3]));
 }
 
 #[test]
-fn who_was_evicted_and_gives_its_view_up_before_it_hears_of_it_stays_out() {
+fn a_node_that_gives_its_view_up_before_it_learns_of_its_eviction_stays_out() {
     let (mut lab, _) = Lab::formed(5);
     let is_whole = Rc::new(Cell::new(false));
     let whole = is_whole.clone();
     lab.filter = Box::new(move |from, to, _| whole.get() || (from < 4) == (to < 4));
     let _ = lab.command(1, |each, now| each.evict(now, node(4)));
     lab.run_until(3_000, "a view without it", |lab| lab.agree(&[1, 2, 3]));
-    // In the other part memory is lost.
+    // Node 5, in the component of node 4, loses its memory.
     lab.crash(5);
     lab.start(5, 2);
-    let has_given_up = |lab: &Lab| lab.was_told(4, |e| matches!(e, Event::Excluded { .. }));
-    lab.run_until(10_000, "node 4 to give up", has_given_up);
+    let has_given_up = |lab: &Lab| lab.has_reported(4, |e| matches!(e, Event::Excluded { .. }));
+    lab.run_until(10_000, "node 4 gives its view up", has_given_up);
     is_whole.set(true);
     lab.run_for(10_000);
-    assert!(lab.was_told(4, |event| matches!(event, Event::Evicted { .. })));
+    assert!(lab.has_reported(4, |event| matches!(event, Event::Evicted { .. })));
     assert!(lab.agree(&[1, 2, 3, 5]));
     lab.start(4, 9);
     lab.run_until(3_000, "a view of all", |lab| lab.agree(&[1, 2, 3, 4, 5]));
 }
 
 #[test]
-fn an_eviction_needs_no_coordinator_that_hears_of_it() {
+fn a_node_is_evicted_although_no_coordinator_receives_the_request() {
     let (mut lab, _) = Lab::formed(8);
     lab.filter = Box::new(|_, _, bytes| !is_report(bytes));
     let _ = lab.command(8, |each, now| each.evict(now, node(1)));
@@ -137,14 +137,12 @@ fn an_eviction_needs_no_coordinator_that_hears_of_it() {
 }
 
 #[test]
-fn the_only_coordinator_is_put_out_as_soon_as_anybody_else() {
+fn the_only_coordinator_is_evicted_as_fast_as_any_other_node() {
     let settings = Configuration {
         coordinators: 1,
         ..Configuration::DEFAULT
     };
-    let all: Vec<u16> = (1..=12).collect();
-    let mut lab = Lab::new(12, settings);
-    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+    let (mut lab, all) = Lab::formed_with(12, settings);
     let subject = NodeId::new(1).unwrap();
     let asked = lab.command(12, |node, now| node.evict(now, subject));
     assert_eq!(asked, Ok(()));
@@ -159,7 +157,7 @@ fn the_groups_of_an_evicted_node_end_and_the_others_go_on() {
     let _ = lab.command(1, |each, now| each.evict(now, node(2)));
     lab.run_for(1_000);
     let closed = endpoints[1];
-    assert!(lab.was_told(
+    assert!(lab.has_reported(
         2,
         |event| matches!(event, Event::GroupClosed { endpoint } if *endpoint == closed)
     ));
@@ -174,7 +172,7 @@ fn the_groups_of_an_evicted_node_end_and_the_others_go_on() {
         matches!(event, Event::GroupView { view, .. }
             if view.left.iter().any(|(member, reason)| member.node == node(2) && *reason == ChangeReason::Evicted))
     };
-    assert!(lab.was_told(1, is_evicted) && lab.was_told(3, is_evicted));
+    assert!(lab.has_reported(1, is_evicted) && lab.has_reported(3, is_evicted));
 }
 
 #[test]
@@ -197,7 +195,7 @@ fn only_other_members_can_be_evicted_and_only_with_a_quorum() {
 // ---- pin -----------------------------------------------------------------------------------------
 
 #[test]
-fn while_views_are_pinned_nobody_goes_and_nobody_comes() {
+fn no_node_is_excluded_or_admitted_while_the_view_is_pinned() {
     let (mut lab, mut rest) = Lab::formed(8);
     let before = lab.view_number(1);
     assert_eq!(lab.command(5, |each, now| each.pin(now, 30_000)), Ok(()));
@@ -214,11 +212,11 @@ fn while_views_are_pinned_nobody_goes_and_nobody_comes() {
         let (left, by) = lab.hosts[number].node.pinned(lab.now).unwrap();
         assert!(by == node(5) && left.as_milliseconds() >= 7_900);
     }
-    // What was collected comes in one view, once the time is over.
+    // The changes collected meanwhile take effect in one view after the pin has expired.
     lab.run_until(10_000, "a view with the change", |lab| {
         lab.agree(&[1, 2, 4, 5, 6, 7, 8])
     });
-    assert!(lab.was_told(1, |event| matches!(event, Event::Unpinned)));
+    assert!(lab.has_reported(1, |event| matches!(event, Event::Unpinned)));
     assert_eq!(lab.view_number(1), before + 1);
 }
 
@@ -237,20 +235,21 @@ fn a_pin_can_be_ended_from_any_node() {
 }
 
 #[test]
-fn who_is_pinned_is_not_put_out_by_those_who_are_not() {
+fn nodes_that_do_not_know_of_a_pin_do_not_exclude_pinned_nodes() {
     let (mut lab, all) = Lab::formed(5);
     for number in &all {
         let timeout = Some(Duration::from_milliseconds(1_000));
         lab.command(*number, |each, now| each.set_fence_timeout(now, timeout));
     }
-    // Each part accuses the others, no part has a quorum, and only nodes 1 and 4 hear of the pin.
+    // The nodes of each component accuse all others, no component has a quorum, and only nodes 1 and 4 learn of the
+    // pin.
     let is_whole = Rc::new(Cell::new(false));
     let whole = is_whole.clone();
     lab.filter = Box::new(move |from, to, bytes| {
-        let part = |number: u16| [1, 2, 3, 1, 3][usize::from(number) - 1];
+        let component = |number: u16| [1, 2, 3, 1, 3][usize::from(number) - 1];
         match whole.get() {
             true => from != 4 || !is_report(bytes),
-            false => part(from) == part(to),
+            false => component(from) == component(to),
         }
     });
     lab.run_for(200);
@@ -262,25 +261,25 @@ fn who_is_pinned_is_not_put_out_by_those_who_are_not() {
     let is_new_incarnation = |event: &Event| matches!(event, Event::Excluded { .. });
     assert!(all
         .iter()
-        .all(|number| !lab.was_told(*number, is_new_incarnation)));
+        .all(|number| !lab.has_reported(*number, is_new_incarnation)));
 }
 
 #[test]
-fn a_node_that_is_away_while_views_are_pinned_is_back_without_a_view() {
+fn a_node_that_is_cut_off_while_the_view_is_pinned_returns_to_the_same_view() {
     let (mut lab, all) = Lab::formed(5);
     let before = lab.view_number(1);
     let _ = lab.command(2, |each, now| each.pin(now, 20_000));
     lab.run_for(300);
-    lab.filter = Box::new(|from, to, _| from != 4 && to != 4);
+    lab.isolate(4);
     lab.run_for(10_000);
-    lab.filter = Box::new(|_, _, _| true);
+    lab.heal();
     lab.run_for(30_000);
     assert!(lab.agree(&all));
     assert_eq!(lab.view_number(1), before);
 }
 
 #[test]
-fn a_pin_reaches_everybody_although_half_of_the_datagrams_are_lost() {
+fn a_pin_reaches_all_nodes_although_half_of_the_datagrams_are_lost() {
     let (mut lab, _) = Lab::formed(5);
     let mut number = 0_u32;
     lab.filter = Box::new(move |_, _, bytes| {
@@ -298,7 +297,7 @@ fn a_pin_reaches_everybody_although_half_of_the_datagrams_are_lost() {
 }
 
 #[test]
-fn the_later_pin_counts() {
+fn a_later_pin_replaces_an_earlier_one() {
     let (mut lab, all) = Lab::formed(3);
     let _ = lab.command(1, |each, now| each.pin(now, 60_000));
     lab.run_for(100);
@@ -315,10 +314,10 @@ fn the_later_pin_counts() {
 }
 
 #[test]
-fn who_is_pinned_knows_it_although_a_view_was_on_its_way_before() {
+fn a_pin_holds_across_a_view_change_that_had_begun_before_it() {
     let (mut lab, all) = Lab::formed(3);
     let before = lab.view_number(1);
-    // A ballot is promised, and its proposer does not hear so before the pin comes.
+    // The voters promise a ballot, but its proposer does not receive the promises before the pin is set.
     let coordinator = Rc::new(Cell::new(0_u16));
     let (heard, is_open) = (coordinator.clone(), Rc::new(Cell::new(false)));
     let open = is_open.clone();
@@ -340,7 +339,7 @@ fn who_is_pinned_knows_it_although_a_view_was_on_its_way_before() {
         lab.command(other, |each, now| each.pin(now, 60_000)),
         Ok(())
     );
-    // It has been told often enough by the time at which the view comes.
+    // The pin has been repeated as often as it ever is by the time the view is decided.
     lab.run_for(10_000);
     is_open.set(true);
     lab.run_until(5_000, "a view of four", |lab| lab.agree(&[1, 2, 3, 4]));

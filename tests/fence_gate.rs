@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fence gate: no view without a failed node before a handler has confirmed that it is harmless.
+//! The fence gate: a failed node stays in the view until a fence handler has confirmed that it has been fenced.
 
 mod lab;
 
@@ -11,7 +11,7 @@ use lab::Lab;
 
 const TIMEOUT: Duration = Duration::from_milliseconds(30_000);
 
-/// A cluster whose nodes all have a handler.
+/// A formed cluster in which every node has a fence handler.
 fn guarded(count: u16) -> (Lab, Vec<u16>) {
     let (mut lab, all) = Lab::formed(count);
     for number in &all {
@@ -23,7 +23,7 @@ fn guarded(count: u16) -> (Lab, Vec<u16>) {
     (lab, all)
 }
 
-/// Which handlers were asked to fence whom, in this order.
+/// The fence requests so far, in order: the node whose handler was asked, and whom it shall fence.
 fn wanted(lab: &Lab) -> Vec<(u16, Identity)> {
     let mut found = Vec::new();
     for (number, host) in &lab.hosts {
@@ -48,7 +48,7 @@ fn without(all: &[u16], gone: &[u16]) -> Vec<u16> {
 }
 
 #[test]
-fn nobody_is_left_out_before_the_handler_has_confirmed() {
+fn a_failed_node_stays_in_the_view_until_the_handler_has_confirmed() {
     for victim in [1, 3, 5] {
         let (mut lab, all) = guarded(5);
         let rest = without(&all, &[victim]);
@@ -64,11 +64,11 @@ fn nobody_is_left_out_before_the_handler_has_confirmed() {
         let (handler, subject) = asked[0];
         assert_eq!(subject.node.number(), victim);
         for number in without(&rest, &[handler]) {
-            let is_told = |event: &Event| {
+            let is_awaited = |event: &Event| {
                 matches!(event, Event::FenceAwaited { subject: of, by }
                 if *of == subject && by.node.number() == handler)
             };
-            assert!(lab.was_told(number, is_told));
+            assert!(lab.has_reported(number, is_awaited));
         }
         lab.command(handler, |node, now| node.answer_fence(now, subject, true));
         lab.run_until(100, "a view without it", |lab| lab.agree(&rest));
@@ -77,7 +77,7 @@ fn nobody_is_left_out_before_the_handler_has_confirmed() {
 }
 
 #[test]
-fn several_are_fenced_side_by_side_and_go_in_one_view() {
+fn several_failed_nodes_are_fenced_at_the_same_time_and_excluded_in_one_view() {
     let (mut lab, all) = guarded(8);
     let rest = without(&all, &[2, 5, 6]);
     let before = lab.view_number(1);
@@ -96,7 +96,7 @@ fn several_are_fenced_side_by_side_and_go_in_one_view() {
 }
 
 #[test]
-fn a_handler_that_fails_is_asked_again_and_one_that_is_too_slow_is_not_awaited() {
+fn a_handler_that_fails_is_asked_again_until_the_timeout_excludes_the_node() {
     let (mut lab, all) = guarded(3);
     let rest = without(&all, &[2]);
     lab.crash(2);
@@ -109,7 +109,7 @@ fn a_handler_that_fails_is_asked_again_and_one_that_is_too_slow_is_not_awaited()
     }
     let before = lab.view_number(1);
     let at = lab.run_until(31_000, "a view without it", |lab| lab.agree(&rest));
-    assert!(lab.was_told(handler, |event| matches!(
+    assert!(lab.has_reported(handler, |event| matches!(
         event,
         Event::FenceTimedOut { .. }
     )));
@@ -122,7 +122,7 @@ fn a_handler_that_fails_is_asked_again_and_one_that_is_too_slow_is_not_awaited()
 }
 
 #[test]
-fn another_takes_over_from_a_proposer_that_dies_while_its_handler_works() {
+fn another_proposer_takes_over_when_the_first_dies_while_its_handler_works() {
     let (mut lab, all) = guarded(5);
     lab.crash(4);
     lab.run_for(2_000);
@@ -145,7 +145,7 @@ fn another_takes_over_from_a_proposer_that_dies_while_its_handler_works() {
 }
 
 #[test]
-fn who_leaves_is_evicted_or_has_started_anew_needs_no_handler() {
+fn a_node_that_leaves_is_evicted_or_restarts_is_not_fenced() {
     let (mut lab, _) = guarded(5);
     lab.command(5, |node, now| node.leave_cluster(now));
     lab.run_until(500, "a view without it", |lab| lab.agree(&[1, 2, 3, 4]));
@@ -160,11 +160,11 @@ fn who_leaves_is_evicted_or_has_started_anew_needs_no_handler() {
     lab.run_until(2_000, "a view with its later incarnation", |lab| {
         lab.agree(&[1, 2, 3])
     });
-    assert!(!lab.was_told(1, |event| matches!(event, Event::FenceTimedOut { .. })));
+    assert!(!lab.has_reported(1, |event| matches!(event, Event::FenceTimedOut { .. })));
 }
 
 #[test]
-fn a_handler_that_goes_is_not_awaited() {
+fn a_handler_that_is_unregistered_is_not_awaited() {
     let (mut lab, all) = guarded(3);
     lab.crash(3);
     lab.run_for(2_000);
@@ -176,16 +176,16 @@ fn a_handler_that_goes_is_not_awaited() {
 }
 
 #[test]
-fn a_failed_node_that_is_heard_again_before_it_was_fenced_stays() {
+fn a_suspected_node_that_is_heard_again_before_it_is_fenced_stays() {
     let (mut lab, all) = guarded(5);
-    lab.filter = Box::new(|from, to, _| from != 5 && to != 5);
+    lab.isolate(5);
     lab.run_for(3_000);
     assert!(lab.members(1).contains(&5));
     let (handler, subject) = wanted(&lab)[0];
     assert!(lab.hosts[&handler].node.wants_fence(subject));
-    lab.filter = Box::new(|_, _, _| true);
+    lab.heal();
     lab.run_until(5_000, "a view that all share", |lab| lab.agree(&all));
-    lab.run_until(2_000, "the handler not to be needed", |lab| {
+    lab.run_until(2_000, "the fence request is withdrawn", |lab| {
         !lab.hosts[&handler].node.wants_fence(subject)
     });
     lab.run_for(40_000);
@@ -193,7 +193,7 @@ fn a_failed_node_that_is_heard_again_before_it_was_fenced_stays() {
 }
 
 #[test]
-fn while_a_handler_works_little_is_sent() {
+fn nodes_send_little_while_a_handler_works() {
     let (mut lab, all) = guarded(8);
     lab.crash(3);
     lab.run_for(2_000);
@@ -205,26 +205,26 @@ fn while_a_handler_works_little_is_sent() {
     };
     let before = sent(&lab);
     lab.run_for(10_000);
-    // Heartbeats, and what keeps the others from taking over: the most that a proposer may send is 90 ms apart.
+    // Heartbeats, and the proposer's messages that keep others from taking over, which are up to 90 ms apart.
     let per_node_and_second = (sent(&lab) - before) / 70;
     assert!(per_node_and_second <= 60, "{per_node_and_second}");
 }
 
 #[test]
-fn another_handler_is_asked_although_the_one_before_it_was() {
+fn a_new_handler_is_asked_although_its_predecessor_was_asked_before() {
     let (mut lab, _) = guarded(9);
     lab.crash(4);
     lab.run_for(2_000);
     let (first, subject) = wanted(&lab)[0];
-    // Others take over, and the first one hears of it.
-    lab.filter = Box::new(move |from, to, _| from != first && to != first);
+    // Another proposer takes over, and the first one learns of that.
+    lab.isolate(first);
     lab.run_for(1_500);
     let (second, _) = *wanted(&lab).last().unwrap();
     assert_ne!(second, first);
-    lab.filter = Box::new(|_, _, _| true);
+    lab.heal();
     lab.run_for(1_000);
     assert!(!lab.hosts[&first].node.wants_fence(subject));
-    // It gets another handler, and is the one that proposes again.
+    // The first proposer gets a new handler and proposes again.
     for timeout in [None, Some(TIMEOUT)] {
         lab.command(first, |node, now| node.set_fence_timeout(now, timeout));
     }
@@ -232,7 +232,7 @@ fn another_handler_is_asked_although_the_one_before_it_was() {
         let may_propose = |number| number == first || number > 4;
         may_propose(from) && may_propose(to)
     });
-    lab.run_until(5_000, "the first one to propose again", |lab| {
+    lab.run_until(5_000, "the first proposer asks its handler again", |lab| {
         lab.hosts[&first].node.wants_fence(subject)
     });
     let asked = wanted(&lab);
@@ -241,18 +241,18 @@ fn another_handler_is_asked_although_the_one_before_it_was() {
 }
 
 #[test]
-fn who_is_heard_again_while_a_handler_works_for_another_one_is_not_fenced() {
+fn a_node_that_is_heard_again_while_another_one_is_being_fenced_is_not_fenced() {
     let (mut lab, all) = guarded(7);
     lab.crash(4);
-    lab.filter = Box::new(|from, to, _| from != 5 && to != 5);
+    lab.isolate(5);
     lab.run_for(10_000);
     let asked = wanted(&lab);
     let (handler, dead) = asked[0];
-    let back = lab.hosts[&5].node.identity();
-    assert!(asked.contains(&(handler, back)), "{asked:?}");
-    lab.filter = Box::new(|_, _, _| true);
+    let returned = lab.hosts[&5].node.identity();
+    assert!(asked.contains(&(handler, returned)), "{asked:?}");
+    lab.heal();
     lab.run_for(1_000);
-    // The ballot is looked at again and again; in none of these moments somebody is fenced who is there.
+    // The proposer reconsiders its ballot again and again, and never wants a node fenced that is alive.
     for _ in 0..1_000 {
         for number in without(&all, &[4]) {
             for other in without(&all, &[4]) {
@@ -268,7 +268,7 @@ fn who_is_heard_again_while_a_handler_works_for_another_one_is_not_fenced() {
         }
     }
     let rest = without(&all, &[4]);
-    lab.run_until(1_000, "a view without the dead one only", |lab| {
+    lab.run_until(1_000, "a view without the dead node only", |lab| {
         lab.agree(&rest)
     });
 }

@@ -1,44 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Groups while the cluster view changes: each change begins an epoch of the group with a view that
-//! all must have before anything else is ordered.
+//! Groups across changes of the cluster view. Each change begins an epoch of the group, whose first entry is a
+//! group view; nothing else is ordered before all members have that entry.
 
 mod lab;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-use kcgcs_protocol::protocol::configuration::Configuration;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::groups::{
-    assert_same_stories, delivered, has_ended, is_join, is_leave, joined, kind, last_view_has,
+    assert_same_histories, delivered, has_ended, is_join, is_leave, joined, kind, last_view_has,
     orders, tells_start,
 };
 use lab::Lab;
 
-/// A switch that a filter of the network looks at, off.
+/// A switch for a filter of the network, off at first.
 fn switch() -> Rc<Cell<bool>> {
     Rc::new(Cell::new(false))
 }
 
-/// Crashes a node that does not order the group and is none of `reprieves`; says who is left.
-fn crash_one(lab: &mut Lab, reprieves: &[u16]) -> Vec<u16> {
+/// Crash a node that neither orders the group nor is one of `kept`, and return the nodes that are left.
+fn crash_one(lab: &mut Lab, kept: &[u16]) -> Vec<u16> {
     let up = |lab: &Lab| -> Vec<u16> {
         let hosts = lab.hosts.iter().filter(|(_, host)| host.is_up);
         hosts.map(|(number, _)| *number).collect()
     };
     let everybody = up(lab);
-    let coordinator = orders(lab, reprieves[0]);
+    let coordinator = orders(lab, kept[0]);
     let victim = everybody
         .into_iter()
-        .find(|number| *number != coordinator && !reprieves.contains(number))
+        .find(|number| *number != coordinator && !kept.contains(number))
         .unwrap();
     lab.crash(victim);
     up(lab)
 }
 
-/// Lets nothing but requests to leave, when `is_open`, and then all but requests to join go out from
-/// `member` to the coordinator of a new epoch: so it knows who leaves before it knows who is there.
+/// Filter what `member` sends, so that the coordinator of a new epoch learns that it leaves before it learns that it
+/// is there: its leave requests pass once `is_open`, its reports after the first of these, its join requests once
+/// `joins`.
 fn leave_comes_first(lab: &mut Lab, member: u16, is_open: Rc<Cell<bool>>, joins: Rc<Cell<bool>>) {
     let mut has_left = false;
     lab.filter = Box::new(move |from, _, bytes| {
@@ -53,17 +53,17 @@ fn leave_comes_first(lab: &mut Lab, member: u16, is_open: Rc<Cell<bool>>, joins:
     });
 }
 
-/// Whether the node has a view of so many nodes.
+/// Whether the node is up and has a view of so many nodes.
 fn has_view_of(lab: &Lab, number: u16, nodes: usize) -> bool {
     lab.hosts[&number].is_up && lab.members(number).len() == nodes
 }
 
 #[test]
-fn who_holds_only_the_start_of_an_epoch_gets_the_rest_of_it() {
+fn a_member_that_has_only_the_start_of_an_epoch_gets_the_rest_of_it() {
     let (mut lab, handles) = joined(7);
     let coordinator = orders(&lab, 1);
     let late = if coordinator == 7 { 6 } else { 7 };
-    // One node does not learn that the start of the next epoch took effect.
+    // Node `late` does not learn that all have the first entry of the next epoch.
     let is_open = switch();
     let open = is_open.clone();
     lab.filter = Box::new(move |_, to, bytes| open.get() || to != late || !tells_start(bytes));
@@ -81,7 +81,7 @@ fn who_holds_only_the_start_of_an_epoch_gets_the_rest_of_it() {
             .into_iter()
             .all(|(number, endpoint)| last_view_has(lab, *number, *endpoint, 6))
     });
-    // What the others accept now is not delivered: one lacks it.
+    // The others accept this message but do not deliver it, since `late` lacks it.
     let (sender, endpoint) = rest[0];
     lab.multicast(sender, endpoint, b"in between").unwrap();
     lab.run_for(20);
@@ -104,11 +104,11 @@ fn who_holds_only_the_start_of_an_epoch_gets_the_rest_of_it() {
     for (number, endpoint) in &rest {
         assert_eq!(delivered(&lab, *number, *endpoint), 1, "node {number}");
     }
-    assert_same_stories(&lab, &rest);
+    assert_same_histories(&lab, &rest);
 }
 
 #[test]
-fn a_member_that_leaves_while_the_cluster_view_changes_makes_room_for_the_next_one() {
+fn a_member_that_leaves_while_the_cluster_view_changes_can_be_followed_by_another() {
     let (mut lab, handles) = joined(5);
     let coordinator = orders(&lab, 1);
     let (leaver, endpoint) = handles[usize::from(coordinator == 1)];
@@ -124,16 +124,14 @@ fn a_member_that_leaves_while_the_cluster_view_changes_makes_room_for_the_next_o
     lab.run_until(2_000, "a view without the victim", |lab| lab.agree(&left));
     lab.run_until(1_000, "it has left", |lab| has_ended(lab, leaver, endpoint));
     joins.set(true);
-    lab.run_until(1_000, "the next one is in", |lab| {
+    lab.run_until(1_000, "the next one is admitted", |lab| {
         last_view_has(lab, leaver, next, 4)
     });
 }
 
 #[test]
 fn the_last_member_can_leave_while_the_cluster_view_changes() {
-    let all = [1, 2, 3, 4, 5];
-    let mut lab = Lab::new(5, Configuration::DEFAULT);
-    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
+    let (mut lab, _) = Lab::formed(5);
     let first = lab.join(1, b"demo");
     let coordinator = orders(&lab, 1);
     let member = if coordinator == 1 { 2 } else { 1 };
@@ -143,7 +141,7 @@ fn the_last_member_can_leave_while_the_cluster_view_changes() {
         lab.leave(1, first);
         lab.join(member, b"demo")
     };
-    lab.run_until(1_000, "it is in", |lab| {
+    lab.run_until(1_000, "it is admitted", |lab| {
         last_view_has(lab, member, endpoint, 1)
     });
     let is_open = switch();
@@ -159,11 +157,9 @@ fn the_last_member_can_leave_while_the_cluster_view_changes() {
 }
 
 #[test]
-fn who_was_never_let_in_can_leave_a_group_that_nobody_knows() {
-    let all = [1, 2, 3, 4];
-    let mut lab = Lab::new(4, Configuration::DEFAULT);
-    lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
-    for member in all {
+fn a_member_that_was_never_admitted_can_leave_a_group_that_nobody_knows() {
+    let (mut lab, all) = Lab::formed(4);
+    for &member in &all {
         lab.filter = Box::new(|_, _, bytes| !is_join(bytes));
         let endpoint = lab.join(member, b"demo");
         lab.leave(member, endpoint);
@@ -174,6 +170,6 @@ fn who_was_never_let_in_can_leave_a_group_that_nobody_knows() {
         let mut groups = 0;
         let node = &lab.hosts[&member].node;
         node.for_each_group(&mut |_| groups += 1);
-        assert_eq!(groups, 0, "node {member} keeps a group that is over");
+        assert_eq!(groups, 0, "node {member} keeps a group without members");
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What groups do, seen from outside: a few whole nodes in simulated time.
+//! The behaviour of groups, seen from outside: a few whole nodes in simulated time.
 
 mod lab;
 
@@ -14,11 +14,11 @@ use kcgcs_protocol::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
 use kcgcs_protocol::protocol::outputs::Event;
 use kcgcs_protocol::protocol::random::Random;
 use kcgcs_protocol::protocol::wire::Kind;
-use lab::groups::{assert_same_stories, delivered, has_ended, joined, kind, last_view_has};
+use lab::groups::{assert_same_histories, delivered, has_ended, joined, kind, last_view_has};
 use lab::Lab;
 
 #[test]
-fn messages_of_several_members_come_in_one_order_at_all() {
+fn all_members_deliver_messages_of_several_senders_in_one_order() {
     let (mut lab, handles) = joined(5);
     for round in 0..20_u8 {
         for (number, endpoint) in &handles {
@@ -31,7 +31,7 @@ fn messages_of_several_members_come_in_one_order_at_all() {
     lab.run_until(1_000, "100 deliveries everywhere", move |lab| {
         check.iter().all(|(n, e)| delivered(lab, *n, *e) == 100)
     });
-    assert_same_stories(&lab, &handles);
+    assert_same_histories(&lab, &handles);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn messages_of_every_length_arrive_whole() {
 }
 
 #[test]
-fn a_full_window_says_so_and_later_that_there_is_room() {
+fn a_sender_with_a_full_window_is_refused_and_later_told_that_there_is_room() {
     let (mut lab, handles) = joined(3);
     let mut sent = 0;
     let refused = loop {
@@ -83,7 +83,7 @@ fn a_full_window_says_so_and_later_that_there_is_room() {
 }
 
 #[test]
-fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
+fn survivors_deliver_the_same_messages_whichever_member_crashes() {
     for victim in 1..=5 {
         for after in [0, 3, 10, 30, 80, 200] {
             let (mut lab, handles) = joined(5);
@@ -93,7 +93,7 @@ fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
                     let _ = lab.multicast(*number, *endpoint, &[*number as u8, round]);
                 }
             }
-            // The victim sends so many datagrams more, but not for long, then none.
+            // The victim sends `after` datagrams more, then none; after 300 ms it sends none in any case.
             lab.filter = Box::new(move |from, to, _| {
                 if from == victim && left > 0 {
                     left -= 1;
@@ -102,7 +102,7 @@ fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
                 from != victim && to != victim
             });
             lab.run_for(300);
-            lab.filter = Box::new(move |from, to, _| from != victim && to != victim);
+            lab.isolate(victim);
             let rest: Vec<_> = handles
                 .iter()
                 .copied()
@@ -115,8 +115,8 @@ fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
                 check.iter().all(|(n, e)| last_view_has(lab, *n, *e, 4))
             });
             lab.run_for(500);
-            assert_same_stories(&lab, &rest);
-            // Whatever a survivor sent it has delivered itself.
+            assert_same_histories(&lab, &rest);
+            // Every survivor has delivered all of its own messages.
             for (number, endpoint) in &rest {
                 let own = lab.hosts[number].events.iter().filter(|(_, event)| {
                     matches!(event, Event::Deliver { endpoint: to, sender, .. }
@@ -133,7 +133,7 @@ fn survivors_deliver_the_same_whoever_dies_in_the_middle() {
 }
 
 #[test]
-fn ten_percent_loss_duplication_and_reordering_break_nothing() {
+fn all_messages_are_delivered_in_one_order_although_a_tenth_of_the_datagrams_is_lost() {
     for seed in 1..=20 {
         println!("seed {seed}");
         let (mut lab, handles) = joined(5);
@@ -153,12 +153,12 @@ fn ten_percent_loss_duplication_and_reordering_break_nothing() {
         lab.run_until(30_000, "all are delivered", move |lab| {
             check.iter().all(|(n, e)| delivered(lab, *n, *e) == sent)
         });
-        assert_same_stories(&lab, &handles);
+        assert_same_histories(&lab, &handles);
     }
 }
 
 #[test]
-fn joins_and_leaves_are_seen_at_one_place_among_the_messages() {
+fn all_members_deliver_a_join_or_a_leave_at_the_same_place_among_the_messages() {
     let (mut lab, mut handles) = joined(4);
     for round in 0..30_u8 {
         for (number, endpoint) in handles.clone() {
@@ -178,22 +178,22 @@ fn joins_and_leaves_are_seen_at_one_place_among_the_messages() {
     for (number, endpoint) in &handles {
         assert!(last_view_has(&lab, *number, *endpoint, 4), "node {number}");
     }
-    assert_same_stories(&lab, &handles);
+    assert_same_histories(&lab, &handles);
 }
 
 #[test]
-fn a_node_that_comes_back_joins_its_group_again() {
+fn a_node_that_was_excluded_joins_its_group_again() {
     let (mut lab, handles) = joined(5);
-    lab.filter = Box::new(|from, to, _| (from == 2) == (to == 2));
+    lab.isolate(2);
     lab.run_until(2_000, "the others go on", |lab| lab.agree(&[1, 3, 4, 5]));
-    lab.filter = Box::new(|_, _, _| true);
+    lab.heal();
     let check = handles.clone();
     lab.run_until(5_000, "it is back in the group", move |lab| {
         check.iter().all(|(n, e)| last_view_has(lab, *n, *e, 5))
             && lab.hosts[&2].node.identity().incarnation.0 == 2
     });
     assert!(lab
-        .story(2, handles[1].1)
+        .history(2, handles[1].1)
         .iter()
         .any(|line| line == "view 0 []"));
 }
@@ -206,17 +206,17 @@ fn an_idle_group_sends_nothing() {
     }
     lab.run_for(1_000);
     lab.filter = Box::new(|_, _, bytes| {
-        assert!(bytes[3] < 32, "a datagram of a group, kind {}", bytes[3]);
+        assert!(bytes[3] < 32, "group datagram of kind {}", bytes[3]);
         true
     });
     lab.run_for(5_000);
 }
 
 #[test]
-fn a_member_that_was_put_out_with_a_full_window_may_send_again() {
+fn a_member_that_was_excluded_with_a_full_window_may_send_again() {
     let (mut lab, handles) = joined(5);
     let (number, endpoint) = handles[1];
-    lab.filter = Box::new(move |from, to, _| (from == number) == (to == number));
+    lab.isolate(number);
     let refused = loop {
         if let Err(error) = lab.multicast(number, endpoint, &[1; 4000]) {
             break error;
@@ -224,8 +224,8 @@ fn a_member_that_was_put_out_with_a_full_window_may_send_again() {
     };
     assert_eq!(refused, CommandError::WindowFull);
     lab.run_until(2_000, "the others go on", |lab| lab.agree(&[1, 3, 4, 5]));
-    lab.filter = Box::new(|_, _, _| true);
-    lab.run_until(5_000, "it is told that there is room", |lab| {
+    lab.heal();
+    lab.run_until(5_000, "it reports that there is room", |lab| {
         let events = lab.hosts[&number].events.iter();
         events
             .rev()
@@ -235,7 +235,7 @@ fn a_member_that_was_put_out_with_a_full_window_may_send_again() {
 }
 
 #[test]
-fn handles_that_leave_before_any_view_take_no_place() {
+fn handles_that_leave_before_any_view_free_their_places() {
     let mut lonely = Lab::without_nodes(3, Configuration::DEFAULT);
     lonely.start(1, 1);
     for _ in 0..ENDPOINTS_MAX + 1 {
@@ -247,7 +247,7 @@ fn handles_that_leave_before_any_view_take_no_place() {
 }
 
 #[test]
-fn long_messages_of_all_members_at_once_do_not_block_each_other() {
+fn long_messages_of_all_members_at_once_are_all_delivered() {
     let (mut lab, handles) = joined(3);
     let mut all = handles.clone();
     while all.len() < 3 * 11 {
@@ -255,12 +255,12 @@ fn long_messages_of_all_members_at_once_do_not_block_each_other() {
         let endpoint = lab.join(number, b"demo");
         all.push((number, endpoint));
         let members = all.len();
-        lab.run_until(1_000, "it is in", |lab| {
+        lab.run_until(1_000, "it is admitted", |lab| {
             last_view_has(lab, number, endpoint, members)
         });
     }
-    // More beginnings of messages than a coordinator keeps: each datagram of the first round is one
-    // fragment, and every third one is lost.
+    // The members begin more messages than a coordinator can reassemble at once: each datagram of the first round
+    // is a fragment of another message, and every third fragment is lost.
     let mut datagrams = 0;
     lab.filter = Box::new(move |_, _, bytes| {
         datagrams += usize::from(kind(bytes) == Some(Kind::GroupData));
@@ -278,16 +278,14 @@ fn long_messages_of_all_members_at_once_do_not_block_each_other() {
 }
 
 #[test]
-fn a_member_whose_node_leaves_is_told_nothing_after_its_end() {
+fn a_member_whose_node_leaves_gets_no_event_after_it_is_closed() {
     for number in 1..=3_u16 {
         let (mut lab, handles) = joined(3);
         let endpoint = handles[usize::from(number) - 1].1;
         for message in 0..10_u8 {
             lab.multicast(number, endpoint, &[message]).unwrap();
         }
-        let now = lab.now;
-        lab.host(number).node.leave_cluster(now);
-        lab.let_out(number);
+        lab.command(number, |node, now| node.leave_cluster(now));
         lab.run_for(2_000);
         let events = lab.hosts[&number].events.iter();
         let after = events.skip_while(
@@ -303,28 +301,30 @@ fn a_member_whose_node_leaves_is_told_nothing_after_its_end() {
     }
 }
 
-/// A handle on node 2 and one on node 4 in each of many groups, all of which leave while a view with node 1 comes,
-/// which orders some of the groups there. What it says of groups does not come to node 2 before the cell says so.
-fn all_leave_with_the_view() -> (Lab, Vec<(EndpointId, EndpointId)>, Rc<Cell<bool>>) {
+/// Many groups, each with a handle on node 2 and one on node 4. All of these leave while a view with node 1, which
+/// orders some of the groups in it, is being installed. Group datagrams of node 1 do not reach node 2 until the
+/// switch is set.
+fn all_members_leave_during_a_view_change() -> (Lab, Vec<(EndpointId, EndpointId)>, Rc<Cell<bool>>)
+{
     let (mut lab, _) = Lab::formed(4);
     lab.crash(1);
     lab.run_until(2_000, "a view without node 1", |lab| lab.agree(&[2, 3, 4]));
-    // One of these groups is node 1's when it is back.
+    // Node 1 will order at least one of these groups when it is back.
     let names: Vec<[u8; 1]> = (b'a'..=b'z').map(|letter| [letter]).collect();
     let handles: Vec<_> = names
         .iter()
         .map(|name| (lab.join(2, name), lab.join(4, name)))
         .collect();
     lab.run_for(1_000);
-    let is_open = Rc::new(Cell::new(false));
-    let open = is_open.clone();
+    let switch = Rc::new(Cell::new(false));
+    let open = switch.clone();
     lab.filter = Box::new(move |from, to, bytes| {
         let is_of_groups = Kind::from_number(bytes[3]).is_some_and(Kind::is_group);
         open.get() || (from, to) != (1, 2) || !is_of_groups
     });
     lab.start(1, 2);
     let is_blocked = |lab: &Lab, number| {
-        lab.was_told(
+        lab.has_reported(
             number,
             |event| matches!(event, Event::Prepare { number } if number.0 == 3),
         )
@@ -338,7 +338,7 @@ fn all_leave_with_the_view() -> (Lab, Vec<(EndpointId, EndpointId)>, Rc<Cell<boo
     }
     lab.run_for(1_500);
     assert!(handles.iter().any(|(one, _)| !has_ended(&lab, 2, *one)));
-    (lab, handles, is_open)
+    (lab, handles, switch)
 }
 
 fn assert_all_have_left(lab: &Lab, handles: &[(EndpointId, EndpointId)]) {
@@ -353,17 +353,18 @@ fn assert_all_have_left(lab: &Lab, handles: &[(EndpointId, EndpointId)]) {
 }
 
 #[test]
-fn who_leaves_when_all_leave_is_told_so_although_its_coordinator_does_not_reach_it_for_a_while() {
-    let (mut lab, handles, is_open) = all_leave_with_the_view();
-    is_open.set(true);
+fn members_that_all_leave_at_once_learn_that_they_have_left_although_the_coordinator_is_cut_off_for_a_while(
+) {
+    let (mut lab, handles, switch) = all_members_leave_during_a_view_change();
+    switch.set(true);
     lab.run_for(3_000);
     assert_all_have_left(&lab, &handles);
 }
 
 #[test]
-fn who_leaves_when_all_leave_is_told_so_although_its_coordinator_dies() {
-    let (mut lab, handles, _) = all_leave_with_the_view();
-    // The others have forgotten these groups by now.
+fn members_that_all_leave_at_once_learn_that_they_have_left_although_the_coordinator_dies() {
+    let (mut lab, handles, _) = all_members_leave_during_a_view_change();
+    // The other nodes have forgotten these groups by now.
     lab.crash(1);
     lab.run_for(4_000);
     assert_all_have_left(&lab, &handles);

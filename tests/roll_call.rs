@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whoever hears that a member is suspected asks all members whether they are there.
+//! The roll call: a coordinator that learns of a suspicion asks all members whether they are alive.
 
 mod lab;
 
@@ -14,32 +14,32 @@ use kcgcs_protocol::protocol::failure_detector::DetectorReport;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::Lab;
 
-/// Who has asked whom, as often as it was asked.
+/// Who has asked whom, an entry for each question.
 type Questions = Rc<RefCell<Vec<(u16, u16)>>>;
 
-/// Notes all questions from now on; lost is what `is_lost` says.
-fn note_questions(lab: &mut Lab, is_lost: impl Fn(u16, u16) -> bool + 'static) -> Questions {
+/// Record all questions from now on, and drop the datagrams for whose sender and receiver `is_lost` holds.
+fn record_questions(lab: &mut Lab, is_lost: impl Fn(u16, u16) -> bool + 'static) -> Questions {
     let questions = Questions::default();
-    let noted = Rc::clone(&questions);
+    let recorded = Rc::clone(&questions);
     lab.filter = Box::new(move |from, to, bytes| {
         if bytes[3] == Kind::IndirectProbe as u8 {
-            noted.borrow_mut().push((from, to));
+            recorded.borrow_mut().push((from, to));
         }
         !is_lost(from, to)
     });
     questions
 }
 
-/// A watcher does not hear a member for a moment, though it is well.
-fn suspect(lab: &mut Lab, watcher: u16, number: u16) {
-    let now = lab.now;
+/// Have the failure detector of `monitor` suspect a member that is well.
+fn suspect(lab: &mut Lab, monitor: u16, number: u16) {
     let subject = lab.hosts[&number].node.identity();
     let report = DetectorReport::Silent {
         subject,
         silence_ms: 200,
     };
-    lab.host(watcher).node.handle_detector_report(now, report);
-    lab.let_out(watcher);
+    lab.command(monitor, |node, now| {
+        node.handle_detector_report(now, report)
+    });
 }
 
 fn coordinators(lab: &Lab) -> BTreeSet<u16> {
@@ -59,11 +59,12 @@ fn probes_sent(lab: &Lab) -> u64 {
 }
 
 #[test]
-fn a_suspicion_makes_each_coordinator_ask_everybody_once_and_everybody_look_at_whom_it_watches() {
+fn after_a_suspicion_each_coordinator_asks_every_member_once_and_each_member_probes_those_it_monitors(
+) {
     let (mut lab, all) = Lab::formed(16);
     lab.run_for(1_000);
     let (view, coordinators) = (lab.view_number(1), coordinators(&lab));
-    let questions = note_questions(&mut lab, |_, _| false);
+    let questions = record_questions(&mut lab, |_, _| false);
     suspect(&mut lab, 16, 8);
     lab.run_for(20);
     let asked = questions.borrow().clone();
@@ -71,9 +72,9 @@ fn a_suspicion_makes_each_coordinator_ask_everybody_once_and_everybody_look_at_w
     assert_eq!(asked.len(), expected, "{asked:?}");
     let by: BTreeSet<u16> = asked.iter().map(|(by, _)| *by).collect();
     assert_eq!(by, coordinators);
-    // Three rings: each node probes the three that it watches.
+    // There are three rings: each node probes the three members that it monitors.
     assert_eq!(probes_sent(&lab), 3 * all.len() as u64);
-    // All are there: nothing more comes of it, and another suspicion soon after is looked into by nobody else.
+    // All members answer, so nothing follows, and another suspicion soon after causes no second roll call.
     lab.run_for(200);
     suspect(&mut lab, 3, 9);
     lab.run_for(500);
@@ -82,21 +83,21 @@ fn a_suspicion_makes_each_coordinator_ask_everybody_once_and_everybody_look_at_w
 }
 
 #[test]
-fn who_has_not_answered_is_asked_again_and_nobody_else() {
+fn only_members_that_have_not_answered_are_asked_again() {
     let (mut lab, all) = Lab::formed(9);
     lab.run_for(1_000);
     let view = lab.view_number(1);
     let first = *coordinators(&lab).first().unwrap();
     let other = if first == 5 { 6 } else { 5 };
-    // This one link works in neither direction, which costs nobody its place.
-    let questions = note_questions(&mut lab, move |from, to| {
+    // This one link works in neither direction, and neither of its nodes is excluded for that.
+    let questions = record_questions(&mut lab, move |from, to| {
         [(first, other), (other, first)].contains(&(from, to))
     });
-    let watcher = all
+    let monitor = all
         .iter()
         .rev()
         .find(|number| ![first, other, 2].contains(number));
-    suspect(&mut lab, *watcher.unwrap(), 2);
+    suspect(&mut lab, *monitor.unwrap(), 2);
     lab.run_for(120);
     let asked = questions.borrow().clone();
     let count = |to| asked.iter().filter(|pair| **pair == (first, to)).count();
@@ -109,26 +110,24 @@ fn who_has_not_answered_is_asked_again_and_nobody_else() {
 }
 
 #[test]
-fn who_wants_no_probes_is_asked_nothing() {
+fn without_probes_no_roll_is_called() {
     let settings = Configuration {
         probe_count: 0,
         ..Configuration::DEFAULT
     };
-    let mut lab = Lab::new(5, settings);
-    let all = [1, 2, 3, 4, 5];
-    lab.run_until(5_000, "a view of all", |lab| lab.agree(&all));
-    let questions = note_questions(&mut lab, |_, _| false);
+    let (mut lab, _) = Lab::formed_with(5, settings);
+    let questions = record_questions(&mut lab, |_, _| false);
     suspect(&mut lab, 5, 2);
     lab.run_for(100);
     assert!(questions.borrow().is_empty());
 }
 
 #[test]
-fn nodes_of_whom_no_watcher_is_left_go_with_the_others_though_nobody_accuses_them() {
+fn crashed_nodes_without_a_live_monitor_are_excluded_with_the_others() {
     let (mut lab, all) = Lab::formed(33);
     lab.run_for(1_000);
     let view = lab.view_number(1);
-    // So many that of some all three watchers are gone.
+    // So many crash that some of them lose all three of their monitors.
     let dead: Vec<u16> = (3..=17).chain([33]).collect();
     let rest: Vec<u16> = all.into_iter().filter(|n| !dead.contains(n)).collect();
     for number in &dead {

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/kcgcs: a member of a group for a process (module kcgcs_device.ko).
+ * /dev/kcgcs: a process as a member of a group (module kcgcs_device.ko).
  *
- * open, then ioctl(KCGCS_DEVICE_JOIN); write() multicasts one message,
- * read() returns whole records, as many as fit, each filled up with zeroes to
- * a multiple of 8 bytes; 0 when the node is gone.  poll() tells of both.  The
- * network namespace is the opener's.  close() leaves the group.
+ * - open() remembers the network namespace of its caller.
+ * - ioctl(KCGCS_DEVICE_JOIN) joins a group in that namespace.
+ * - ioctl(KCGCS_DEVICE_SELF) returns the member's own address.
+ * - write() multicasts one message of at most 60 KiB, in agreed order.
+ * - read() returns whole records, as many as fit. Each record is padded with
+ *   zeroes to a multiple of 8 bytes. read() returns 0 when the node is gone.
+ * - poll() says when read() or write() would not wait.
+ * - close() leaves the group.
  */
 #ifndef _UAPI_KCGCS_DEVICE_H
 #define _UAPI_KCGCS_DEVICE_H
@@ -14,12 +18,13 @@
 #include <linux/types.h>
 
 struct kcgcs_device_join {
-	__u32 length;		/* bytes of name */
-	/* Bound of the read queue, 4 KiB to 64 MiB; 0: default 1 MiB. */
+	__u32 length;		/* bytes used in name, 1 to 32 */
+	/* Bytes of records that may wait to be read, 4 KiB to 64 MiB; 0 means 1 MiB. */
 	__u32 queue_bytes;
 	char name[32];
 };
 
+/* A member of a group; see struct kcgcs_member in kcgcs.h. */
 struct kcgcs_device_member {
 	__u64 incarnation;
 	__u32 endpoint;
@@ -28,27 +33,36 @@ struct kcgcs_device_member {
 };
 
 enum kcgcs_device_record_kind {
-	KCGCS_DEVICE_VIEW = 1,		/* struct kcgcs_device_view follows */
-	KCGCS_DEVICE_MESSAGE = 2,	/* struct kcgcs_device_message follows */
-	KCGCS_DEVICE_BLOCK = 3,		/* nothing follows */
-	KCGCS_DEVICE_WRITABLE = 4,	/* nothing follows */
-	KCGCS_DEVICE_OVERFLOW = 5,	/* struct kcgcs_device_overflow follows */
+	/* A view was installed. struct kcgcs_device_view follows. */
+	KCGCS_DEVICE_VIEW = 1,
+	/* A message was delivered. struct kcgcs_device_message follows. */
+	KCGCS_DEVICE_MESSAGE = 2,
+	/* The view is about to change. Nothing follows. */
+	KCGCS_DEVICE_BLOCK = 3,
+	/* write() has room again. Nothing follows. */
+	KCGCS_DEVICE_WRITABLE = 4,
+	/* Records were lost here. struct kcgcs_device_overflow follows. */
+	KCGCS_DEVICE_OVERFLOW = 5,
 };
 
-/* Before every record; length counts from its own first byte. */
+/* The header of every record. */
 struct kcgcs_device_record {
-	__u32 length;		/* this header and what follows, without padding */
-	__u32 kind;
-	__u64 time_ns;		/* CLOCK_MONOTONIC of the callback */
+	__u32 length;		/* bytes of this header and of what follows, without padding */
+	__u32 kind;		/* an enum kcgcs_device_record_kind */
+	__u64 time_ns;		/* when the callback was called, by CLOCK_MONOTONIC */
 };
 
-/* A member that left, and why: an enum kcgcs_reason. */
+/* A member that left a view. */
 struct kcgcs_device_change {
 	struct kcgcs_device_member member;
-	__u64 reason;
+	__u64 reason;		/* an enum kcgcs_reason of kcgcs.h */
 };
 
-/* Followed by members, joined, left (struct kcgcs_device_change), transitional. */
+/*
+ * A view; see struct kcgcs_view in kcgcs.h. Four lists follow, in this order:
+ * members, joined, left and transitional. The entries of left are struct
+ * kcgcs_device_change, all others struct kcgcs_device_member.
+ */
 struct kcgcs_device_view {
 	__u64 number;
 	__u64 cluster_view;
@@ -60,22 +74,22 @@ struct kcgcs_device_view {
 	__u16 left_count;
 	__u16 transitional_count;
 	__u32 reserved2;
-	struct kcgcs_device_member self;	/* zero when not a member */
+	struct kcgcs_device_member self;	/* the reader; zero if it is not a member */
 };
 
-/* Followed by the payload. */
+/* A message; see struct kcgcs_message in kcgcs.h. The payload follows. */
 struct kcgcs_device_message {
 	struct kcgcs_device_member sender;
 	__u64 sequence;
 	__u64 view;
 	__u32 order;
-	__u32 payload_length;
+	__u32 payload_length;	/* in bytes */
 };
 
-/* Records that the reader was too slow for, missing at this place. */
+/* Records that are missing at this place because the reader was too slow. */
 struct kcgcs_device_overflow {
-	__u64 records;		/* how many */
-	__u64 views;		/* how many of them were views */
+	__u64 records;		/* the number of records that were lost */
+	__u64 views;		/* how many of these were views */
 };
 
 #define KCGCS_DEVICE_JOIN _IOW(0xC6, 1, struct kcgcs_device_join)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A fence handler that has a program do the work: before a view leaves out a
- * failed node, "HELPER NODE INCARNATION" runs as root, and must end with
- * code 0.  Any other end means that it could not be done; it is run again.
+ * A fence handler that runs a program. Before a view leaves out a failed node,
+ * "HELPER NODE INCARNATION" runs as root and must end with code 0. Any other end
+ * means that the node could not be fenced, and the program is run again.
  *
- * Write 1 to the parameter "guard" to guard the node of the network namespace
- * that one is in, 0 to end that; insmod takes guard=1 too.
+ * Write 1 to the module parameter "guard" to guard the node of the writer's
+ * network namespace, and 0 to end that. insmod accepts guard=1 too.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -20,12 +20,12 @@
 
 static char *helper = "/usr/sbin/kcgcs-fence";
 module_param(helper, charp, 0444);
-MODULE_PARM_DESC(helper, "the program, with its whole path");
+MODULE_PARM_DESC(helper, "absolute path of the program");
 
 static unsigned int timeout_ms = 60000;
 module_param(timeout_ms, uint, 0444);
 MODULE_PARM_DESC(timeout_ms,
-		 "milliseconds after which a view goes on without fencing");
+		 "milliseconds after which the view changes without fencing");
 
 struct fence_net {
 	bool is_guarded;
@@ -48,7 +48,7 @@ static int fence_run(void *context, const struct kcgcs_member *node)
 	snprintf(incarnation, sizeof(incarnation), "%llu", node->incarnation);
 	ret = call_usermodehelper(helper, arguments, environment,
 				  UMH_WAIT_PROC);
-	/* A positive value is what wait() gives. */
+	/* A positive value is the program's wait status. */
 	return ret > 0 ? -EIO : ret;
 }
 
@@ -71,7 +71,7 @@ static int fence_guard(struct net *net, bool wanted)
 	return ret;
 }
 
-/* The namespace goes away, or this module does. */
+/* The namespace is deleted, or this module is unloaded. */
 static void __net_exit fence_net_exit(struct net *net)
 {
 	mutex_lock(&guard_lock);
@@ -86,8 +86,8 @@ static struct pernet_operations fence_net_operations = {
 };
 
 /*
- * What insmod was given is only remembered until the module is ready, and a
- * parameter can still be written to when it is so no more.
+ * A value that insmod was given is remembered until the module is ready. A write
+ * to the parameter can come before that, and while the module is unloaded.
  */
 static bool is_ready;
 static bool guard_at_start;
@@ -112,7 +112,7 @@ static const struct kernel_param_ops guard_ops = {
 	.set = fence_set_guard,
 };
 module_param_cb(guard, &guard_ops, NULL, 0200);
-MODULE_PARM_DESC(guard, "guard the node of one's network namespace");
+MODULE_PARM_DESC(guard, "1: guard the node of the writer's network namespace; 0: end that");
 
 static int __init fence_init(void)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The smallest consumer of KCGCS in C: joins a group in the first network
- * namespace, logs what it is told, and greets the others once.  A member cannot
- * be unloaded: write 0 to the parameter "member" to leave first.
+ * The smallest consumer of KCGCS in C. It joins a group in the initial network
+ * namespace, logs views and messages, and sends one greeting. A member cannot be
+ * unloaded: write 0 to the module parameter "member" first, to leave the group.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -18,8 +18,8 @@
 static struct kcgcs_group *membership;
 static atomic_t arrived;
 
-/* The first view may come before kcgcs_join() has returned the handle.  To
- * greet takes both; whichever is the second of them does it.
+/* The first view may come before kcgcs_join() has returned the handle. The
+ * greeting needs both, so this is called after each, and the second call sends it.
  */
 static void minimal_arrive(void)
 {
@@ -84,7 +84,7 @@ static int __init minimal_init(void)
 	return 0;
 }
 
-/* Runs only when there is no membership any more. */
+/* A member holds a reference to this module, so here there is nothing to leave. */
 static void __exit minimal_exit(void)
 {
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the sample uses of `include/kcgcs.h`, declared by hand.
+//! The declarations of `include/kcgcs.h` that the sample uses, written by hand.
 
 use core::slice;
 use kernel::{bindings, prelude::*};
 
-/// `struct kcgcs_group`: only ever behind a pointer.
+/// `struct kcgcs_group`, used behind a pointer only.
 #[repr(C)]
 pub(crate) struct Group {
     private: [u8; 0],
@@ -21,7 +21,8 @@ pub(crate) struct Member {
     pub(crate) slot: u16,
 }
 
-/// The head of `struct kcgcs_view`, which is longer: never made here, only read by reference.
+/// The first fields of `struct kcgcs_view`. The C struct is longer, so this is never made here, only
+/// read by reference.
 #[repr(C)]
 pub(crate) struct View {
     pub(crate) number: u64,
@@ -38,7 +39,8 @@ impl View {
     pub(crate) fn members(&self) -> &[Member] {
         match self.member_count {
             0 => &[],
-            // SAFETY: `members` has `member_count` entries for as long as the view can be read.
+            // SAFETY: C filled in `members` with a pointer to `member_count` entries, which are valid for
+            // as long as the view is, and `self` borrows the view.
             count => unsafe { slice::from_raw_parts(self.members, count.into()) },
         }
     }
@@ -59,13 +61,14 @@ impl Message {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self.length {
             0 => &[],
-            // SAFETY: `data` has `length` bytes for as long as the message can be read.
+            // SAFETY: C filled in `data` with a pointer to `length` bytes, which are valid for as long as
+            // the message is, and `self` borrows the message.
             length => unsafe { slice::from_raw_parts(self.data, length as usize) },
         }
     }
 }
 
-/// `struct kcgcs_group_ops`; C hands a valid view or message to the callbacks.
+/// `struct kcgcs_group_ops`. C passes a valid view or message to the callbacks.
 #[repr(C)]
 pub(crate) struct Operations {
     pub(crate) owner: *mut c_void,
@@ -76,7 +79,8 @@ pub(crate) struct Operations {
     pub(crate) watchdog_leave: bool,
 }
 
-// SAFETY: Nothing in it ever changes, and `owner` outlives the statics of the module it names.
+// SAFETY: No field is ever written after it was made, so sharing it is a shared read. `owner` is only
+// a number here: nothing follows the pointer but C, which takes a reference to the module first.
 unsafe impl Sync for Operations {}
 
 /// `KCGCS_AGREED`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The smallest consumer of KCGCS in Rust: joins the group "sample" in the first network namespace,
-//! logs what it is told, greets the others once, leaves at exit.
+//! The smallest consumer of KCGCS in Rust. It joins the group "sample" in the initial network
+//! namespace, logs views and messages, sends one greeting, and leaves when it is unloaded.
 
 mod kcgcs;
 
@@ -21,7 +21,7 @@ module! {
 }
 
 static OPERATIONS: kcgcs::Operations = kcgcs::Operations {
-    // Not pinned: this module leaves when it is unloaded, before its code goes.
+    // No reference to this module is needed: `drop` leaves the group before the code is unloaded.
     owner: ptr::null_mut(),
     view,
     deliver,
@@ -33,8 +33,10 @@ static GROUP: Atomic<*mut kcgcs::Group> = Atomic::new(ptr::null_mut());
 static IS_MEMBER: Atomic<bool> = Atomic::new(false);
 static ARRIVED: Atomic<i32> = Atomic::new(0);
 
-/// The first view may come before `kcgcs_join` has returned the handle. To greet takes both;
-/// whichever is the second of them does it.
+/// Send the greeting at the second call.
+///
+/// The first view may come before `kcgcs_join` has returned the handle. The greeting needs both, so
+/// this is called after each.
 fn arrive() {
     const GREETING: &[u8] = b"hello from Rust";
 
@@ -43,8 +45,9 @@ fn arrive() {
     }
     let (group, data) = (GROUP.load(Acquire), GREETING.as_ptr().cast());
     let (length, order, flags) = (GREETING.len(), kcgcs::AGREED, bindings::GFP_KERNEL);
-    // SAFETY: The handle was stored before the second arrival, and no callback runs after it was
-    // given back. `data` has `length` bytes, and process context may sleep.
+    // SAFETY: `group` is a handle that was not given back: `init` stored it before the second call of
+    // this function, and `kcgcs_leave` waits for running callbacks. `data` points to `length` bytes.
+    // `init` and callbacks run in process context, where `GFP_KERNEL` may sleep.
     let refused = unsafe { kcgcs::kcgcs_multicast(group, data, length, order, flags) };
     if let Err(error) = to_result(refused) {
         pr_warn!("greeting refused: {:?}\n", error);
@@ -74,8 +77,8 @@ impl kernel::Module for MinimalRust {
             (&raw mut bindings::init_net).cast(),
             c"sample".as_char_ptr(),
         );
-        // SAFETY: `init_net` is always there, the name ends with a zero byte, and the operations
-        // are static.
+        // SAFETY: `init_net` exists for ever, the name ends with a zero byte, and `OPERATIONS` is a
+        // static of this module, which leaves the group before it is unloaded.
         let group = unsafe { kcgcs::kcgcs_join(net, name, &OPERATIONS, ptr::null_mut()) };
         GROUP.store(from_err_ptr(group)?, Release);
         arrive();
@@ -85,7 +88,8 @@ impl kernel::Module for MinimalRust {
 
 impl Drop for MinimalRust {
     fn drop(&mut self) {
-        // SAFETY: The handle came from `kcgcs_join` and is given back once, outside of callbacks.
+        // SAFETY: The handle came from `kcgcs_join`. It is given back here only, once, and not from a
+        // callback.
         let _ = unsafe { kcgcs::kcgcs_leave(GROUP.load(Acquire)) };
     }
 }

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the C headers of this module say, in Rust: `kcgcs.h`, `uapi/kcgcs_netlink.h` and
-//! `kcgcs_internal.h`. Kbuild has bindgen make it anew from them, so that neither side changes alone.
+//! The C headers of this module in Rust: `kcgcs.h`, `uapi/kcgcs_netlink.h` and `kcgcs_internal.h`. Kbuild has bindgen
+//! make these declarations anew in each build, so that neither side changes alone.
 //!
-//! Only declarations; the wrappers that make them safe are in the files that use them. Functions of
-//! Rust that C calls are compared with their declaration: [`as_declared`].
+//! The safe wrappers are in the files that use the declarations. A function of Rust that C calls is compared with its
+//! declaration by [`as_declared`].
+
+use kernel::{
+    ffi::c_char,
+    prelude::*, //
+};
 
 #[allow(
     clippy::all,
     clippy::undocumented_unsafe_blocks,
     dead_code,
-    // Locks have fields without a size where lockdep is off; C never sees their insides through this.
+    // Without lockdep, locks have fields without a size; the C functions here take locks by pointer only.
     improper_ctypes,
     missing_docs,
     non_camel_case_types,
@@ -36,7 +41,7 @@ mod generated {
 
 pub(crate) use generated::*;
 
-/// Compiles only if the functions have the types that the headers declare.
+/// Check, when it is compiled, that the functions have the types that the headers declare.
 macro_rules! as_declared {
     ($($function:ident),* $(,)?) => {$(
         const _: () = {
@@ -49,3 +54,16 @@ macro_rules! as_declared {
     )*};
 }
 pub(crate) use as_declared;
+
+/// The bytes of a C string; `None` for NULL.
+///
+/// # Safety
+///
+/// `text` is NULL, or a string that ends with a zero and does not change during `'a`.
+pub(crate) unsafe fn c_bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: Not NULL, so the caller says that it is a string that stays during `'a`.
+    Some(unsafe { CStr::from_char_ptr(text) }.to_bytes())
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The headers that ffi.rs shows to Rust: bindgen reads them anew in each build. */
+/* The headers whose declarations bindgen makes for Rust (ffi.rs). */
 #include <kcgcs.h>
 #include <uapi/kcgcs_netlink.h>
 

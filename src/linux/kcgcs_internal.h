@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the C files and the Rust files of this module call in each other.  The
- * Rust side gets it from here, by bindgen (ffi.rs), which needs plain types.
+ * The functions and types that the C files and the Rust files of this module
+ * share.  The Rust side gets them by bindgen (ffi.rs), which needs plain types.
  */
 #ifndef _KCGCS_INTERNAL_H
 #define _KCGCS_INTERNAL_H
@@ -15,13 +15,13 @@ struct spinlock;
 struct kcgcs_socket;
 
 /*
- * Datagrams of one node that wait for its engine, and the memory that they may
- * take, which is more than so many full Ethernet frames do; more are dropped.
+ * Number of datagrams that may wait for the engine of a node, and bytes of
+ * memory that they may take: so many full Ethernet frames take less.
  */
 #define KCGCS_QUEUED_DATAGRAMS_MAX 2048
 #define KCGCS_QUEUED_BYTES_MAX (16 * 1024 * 1024)
 
-/* kcgcs_socket.c: a UDP socket that receives in soft interrupts. */
+/* network/kcgcs_socket.c: a UDP socket that receives in soft interrupts. */
 struct kcgcs_datagram {
 	u8 address[16];
 	u16 port;
@@ -43,13 +43,16 @@ void kcgcs_socket_give_back(struct sk_buff *skb);
 u64 kcgcs_socket_overflows(const struct kcgcs_socket *socket);
 int kcgcs_live_datagrams(void);
 
-/* Rust, engine/failure_detector: true if the datagram is to be queued for the engine. */
+/*
+ * node/bottom_half.rs: handles a received datagram.  Return: true if it is to
+ * be queued for the engine.
+ */
 bool kcgcs_receive(void *context, const u8 *address, u16 port,
 		   const u8 *payload, u32 length);
-/* Rust, engine: a datagram was queued. */
+/* node/bottom_half.rs: wakes the engine for a datagram that was queued. */
 void kcgcs_received(void *context);
 
-/* kcgcs_parameters.c: what the operator gave at load time. */
+/* control/kcgcs_parameters.c: what the operator gave at load time. */
 #define KCGCS_SETTING_NOT_GIVEN 0xffffffffU
 #define KCGCS_SETTING_UNREADABLE 0xfffffffeU
 
@@ -60,18 +63,21 @@ const char *kcgcs_parameter_peers(void);
 unsigned int *kcgcs_parameter_setting(const char *name);
 const char *kcgcs_parameter_unreadable(const char *name);
 
-/* Rust: text of the parameter live_objects. */
+/* observability/live_objects.rs: writes the text of the parameter. */
 int kcgcs_live_objects_text(char *buffer, size_t size);
 
-/* kcgcs_namespace.c: tells when a network namespace goes away. */
+/* node/kcgcs_namespace.c: reports when a network namespace goes away. */
 int kcgcs_namespaces_register(void);
 void kcgcs_namespaces_unregister(void);
 
-/* Rust: before and after the pause in which packet receivers finish. */
+/*
+ * node/registry.rs: before and after the RCU grace period in which packet
+ * receivers finish.
+ */
 void kcgcs_namespace_pre_exit(struct net *net);
 void kcgcs_namespace_exit(struct net *net);
 
-/* kcgcs_netlink.c: the generic netlink family. */
+/* control/kcgcs_netlink.c: the generic netlink family. */
 #define KCGCS_MESSAGE_SIZE 80
 #define KCGCS_REQUEST_SETTINGS_MAX 32
 
@@ -93,7 +99,7 @@ struct kcgcs_request {
 int kcgcs_netlink_register(void);
 void kcgcs_netlink_unregister(void);
 
-/* What an answer is made of; -EMSGSIZE: no room. */
+/* Append an attribute to an answer.  Return: 0, or -EMSGSIZE without room. */
 int kcgcs_put_u8(struct sk_buff *skb, int attribute, u8 value);
 int kcgcs_put_u16(struct sk_buff *skb, int attribute, u16 value);
 int kcgcs_put_u32(struct sk_buff *skb, int attribute, u32 value);
@@ -106,8 +112,9 @@ int kcgcs_put_pair(struct sk_buff *skb, int attribute, const u8 *name,
 		   u32 length, u64 value);
 
 /*
- * Rust: the commands.  message takes a sentence for the user; generation, if
- * not NULL, a number that changes with the list that index is a place in.
+ * control/netlink.rs: the commands.  A complaint for the user is written to
+ * message.  If generation is not NULL, a number is written to it that changes
+ * with the list that index is a place in.
  */
 int kcgcs_netlink_start(struct net *net, const struct kcgcs_request *request,
 			char *message);
@@ -117,7 +124,7 @@ int kcgcs_netlink_pin(struct net *net, u32 span_ms, char *message);
 int kcgcs_netlink_put(struct net *net, struct sk_buff *skb, u8 command,
 		      u32 index, u32 *generation, char *message);
 
-/* kcgcs_helpers.c: what is inline or a macro in C. */
+/* runtime/kcgcs_helpers.c: functions that are inline or macros in C. */
 void kcgcs_spin_lock_bh(struct spinlock *lock);
 int kcgcs_spin_trylock_bh(struct spinlock *lock);
 void kcgcs_spin_unlock_bh(struct spinlock *lock);
@@ -125,7 +132,7 @@ void kcgcs_init_notifier_chain(struct blocking_notifier_head *head);
 unsigned int kcgcs_no_io_begin(void);
 void kcgcs_no_io_end(unsigned int before);
 
-/* kcgcs_trace.c: one function for each trace event. */
+/* observability/kcgcs_trace.c: one function for each trace event. */
 void kcgcs_trace_heartbeat_send(u16 node, const u8 *address, u16 port,
 				u32 length);
 void kcgcs_trace_heartbeat_receive(u16 node, const u8 *address, u16 port,

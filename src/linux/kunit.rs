@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit suites of those parts of the shell that stand on their own. They are in
-//! `kcgcs_kunit_test.ko` only; `tests/kunit` has those of sockets and handles.
+//! KUnit suites of the parts of the shell that need no others. They are in `kcgcs_kunit_test.ko` only; the suites of
+//! sockets and handles are in `tests/kunit`.
 
 mod clock_tests;
 mod deadline_timer_tests;
 mod ring_buffer_tests;
 mod work_item_tests;
 
-use super::clock::now;
+use super::runtime::clock::now;
 use crate::protocol::time::Duration;
 use kernel::time::{
     delay::fsleep,
     Delta, //
 };
 
-/// A generous limit for what must happen.
+/// How long to wait for a condition that must become true.
 const LIMIT: Duration = Duration::from_milliseconds(30_000);
 
-/// Whether `holds` becomes true. Sleeps in between.
+/// Wait until `holds` is true, sleeping in between. Returns false after [`LIMIT`].
 fn becomes_true(holds: impl Fn() -> bool) -> bool {
     let limit = now().after(LIMIT);
     while !holds() {
@@ -30,7 +30,7 @@ fn becomes_true(holds: impl Fn() -> bool) -> bool {
     true
 }
 
-/// As [`becomes_true`], without letting go of the processor.
+/// Wait until `holds` is true, without sleeping. Returns false after [`LIMIT`].
 fn becomes_true_soon(holds: impl Fn() -> bool) -> bool {
     let limit = now().after(LIMIT);
     while !holds() {

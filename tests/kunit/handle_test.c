@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit suite of group handles, through include/kcgcs.h as any consumer uses
- * it: how long they live, and when their callbacks run.  kcgcs.ko must run a
- * node in the first namespace that is a cluster by itself, and there must be
- * another namespace, without a node.
+ * KUnit suite of group handles, used through include/kcgcs.h as by any consumer:
+ * how long they live, and when their callbacks run.  It needs a kcgcs.ko with a
+ * node in the first namespace that is a cluster by itself, and another namespace
+ * without a node.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -16,12 +16,12 @@
 
 #include <kcgcs.h>
 
-/* A generous limit for what must happen. */
+/* How long to wait for what must happen. */
 #define WAIT		(60 * HZ)
 #define MESSAGES	100
 #define REFUSAL_TRIES	100000
 
-/* A consumer, and what its callbacks have seen. */
+/* A consumer, and what its callbacks were called with. */
 struct consumer {
 	struct kcgcs_group *group;
 	wait_queue_head_t wait;
@@ -34,7 +34,7 @@ struct consumer {
 	u64 last_sequence;
 	bool is_disordered;
 	int writable;
-	/* What deliver is to do: wait for @go_on, try to leave. */
+	/* What deliver does: it waits for @go_on, and tries to leave. */
 	bool is_held;
 	bool tries_to_leave;
 	int leave_result;
@@ -46,7 +46,7 @@ static void callback_begin(struct consumer *c)
 {
 	if (atomic_inc_return(&c->inside) != 1)
 		WRITE_ONCE(c->has_overlap, true);
-	/* Long enough for a second one to fall into. */
+	/* Long enough for a second callback to overlap with this one. */
 	usleep_range(50, 100);
 }
 
@@ -101,7 +101,7 @@ static const struct kcgcs_group_ops consumer_ops = {
 	.writable = consumer_writable,
 };
 
-/* Returns what kcgcs_leave() did; harmless if it was called already. */
+/* Leaves, unless the consumer has left already.  Returns the result. */
 static int consumer_leave(struct consumer *c)
 {
 	struct kcgcs_group *group = c->group;
@@ -147,7 +147,7 @@ static struct consumer *consumer_in_view(struct kunit *test, const char *name,
 	return c;
 }
 
-/* Multicasts a short text, waiting where the window is full. */
+/* Multicasts a short text.  Waits while the window is full. */
 static void say(struct kunit *test, struct consumer *c, const char *text)
 {
 	int before, error;
@@ -173,7 +173,7 @@ static bool has_delivered(struct consumer *c, int count)
 				  WAIT) != 0;
 }
 
-/* Some namespace but the first, or NULL; to be given back. */
+/* A namespace other than the first, with a reference, or NULL. */
 static struct net *other_net(void)
 {
 	struct net *net, *found = NULL;
@@ -336,7 +336,7 @@ static void leaving_waits_for_a_running_callback(struct kunit *test)
 	INIT_WORK_ONSTACK(&leaver.work, leave_elsewhere);
 	init_completion(&leaver.done);
 	schedule_work(&leaver.work);
-	/* It has all the time to go wrong. */
+	/* Time enough to return too early. */
 	is_early = wait_for_completion_timeout(&leaver.done, HZ / 5) != 0;
 	complete_all(&c->go_on);
 	flush_work(&leaver.work);
@@ -418,13 +418,13 @@ static void sending_is_allowed_where_one_may_not_sleep(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has_delivered(c, 3));
 }
 
-static void a_full_window_refuses_and_tells_when_there_is_room(struct kunit *test)
+static void a_full_window_refuses_and_reports_when_there_is_room(struct kunit *test)
 {
 	struct consumer *c = consumer_in_view(test, "window", 1);
 	int error = 0;
 	int taken = 0;
 
-	/* The engine would have to be faster than this loop. */
+	/* Fills the window, unless the engine empties it as fast as this loop. */
 	preempt_disable();
 	while (taken < REFUSAL_TRIES) {
 		error = kcgcs_multicast(c->group, "x", 1, KCGCS_AGREED,
@@ -443,27 +443,27 @@ static void a_full_window_refuses_and_tells_when_there_is_room(struct kunit *tes
 	KUNIT_EXPECT_FALSE(test, c->is_disordered);
 }
 
-/* A consumer that wants a watchdog, and whether it is to be put out. */
-static struct consumer *consumer_watched(struct kunit *test, bool puts_out)
+/* Joins with a watchdog, which excludes the consumer from the group if asked. */
+static struct consumer *consumer_watched(struct kunit *test, bool excludes)
 {
 	static struct kcgcs_group_ops ops[2];
 	struct consumer *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, c);
-	ops[puts_out] = consumer_ops;
-	ops[puts_out].watchdog_ms = 100;
-	ops[puts_out].watchdog_leave = puts_out;
+	ops[excludes] = consumer_ops;
+	ops[excludes].watchdog_ms = 100;
+	ops[excludes].watchdog_leave = excludes;
 	init_waitqueue_head(&c->wait);
 	init_completion(&c->entered);
 	init_completion(&c->go_on);
-	c->group = kcgcs_join(&init_net, "watchdog", &ops[puts_out], c);
+	c->group = kcgcs_join(&init_net, "watchdog", &ops[excludes], c);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c->group);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, consumer_end,
 							   c));
 	return c;
 }
 
-static void a_consumer_that_hangs_in_a_callback_is_put_out_if_it_wants(struct kunit *test)
+static void a_consumer_that_hangs_in_a_callback_is_excluded_if_it_wants(struct kunit *test)
 {
 	struct consumer *stays = consumer_watched(test, false);
 	struct consumer *goes = consumer_watched(test, true);
@@ -476,7 +476,7 @@ static void a_consumer_that_hangs_in_a_callback_is_put_out_if_it_wants(struct ku
 							    WAIT));
 	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&stays->entered,
 							    WAIT));
-	/* One of the two goes; the other one has hung as long. */
+	/* One of the two is excluded; the other one has hung as long. */
 	KUNIT_EXPECT_NE(test, 0,
 			wait_event_timeout(other->wait,
 					   READ_ONCE(other->members) == 2,
@@ -508,7 +508,7 @@ static int count_views(struct notifier_block *block, unsigned long event,
 	return NOTIFY_OK;
 }
 
-static void a_notifier_is_told_the_present_view_and_goes_once(struct kunit *test)
+static void a_notifier_gets_the_present_view_and_is_removed_once(struct kunit *test)
 {
 	struct notifier_block block = { .notifier_call = count_views };
 	struct net *net = other_net();
@@ -517,7 +517,7 @@ static void a_notifier_is_told_the_present_view_and_goes_once(struct kunit *test
 	KUNIT_EXPECT_EQ(test, -ENETDOWN, kcgcs_register_notifier(net, &block));
 	put_net(net);
 	notified_views = 0;
-	/* So that there is a view. */
+	/* Waits until there is a view. */
 	consumer_in_view(test, "notifier", 1);
 	KUNIT_ASSERT_EQ(test, 0, kcgcs_register_notifier(&init_net, &block));
 	KUNIT_EXPECT_EQ(test, 1, notified_views);
@@ -538,9 +538,9 @@ static struct kunit_case handle_cases[] = {
 	KUNIT_CASE(a_member_keeps_its_module_loaded),
 	KUNIT_CASE(wrong_messages_are_refused),
 	KUNIT_CASE(sending_is_allowed_where_one_may_not_sleep),
-	KUNIT_CASE(a_full_window_refuses_and_tells_when_there_is_room),
-	KUNIT_CASE(a_consumer_that_hangs_in_a_callback_is_put_out_if_it_wants),
-	KUNIT_CASE(a_notifier_is_told_the_present_view_and_goes_once),
+	KUNIT_CASE(a_full_window_refuses_and_reports_when_there_is_room),
+	KUNIT_CASE(a_consumer_that_hangs_in_a_callback_is_excluded_if_it_wants),
+	KUNIT_CASE(a_notifier_gets_the_present_view_and_is_removed_once),
 	{}
 };
 

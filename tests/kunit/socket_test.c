@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit suite of a node's socket: the very file kcgcs_socket.c, with this file
- * in the place of the Rust side.  Datagrams go over the loopback interface.
+ * KUnit suite of a node's socket.  It includes kcgcs_socket.c itself and takes
+ * the place of the Rust side.  Datagrams go over the loopback interface.
  */
 #include <kunit/test.h>
 #include <linux/wait.h>
 
-#include "kcgcs_socket.c"
+#include "network/kcgcs_socket.c"
 
-/* A generous limit for what must happen. */
+/* How long to wait for what must happen. */
 #define WAIT		(10 * HZ)
 #define PORT		15407
 #define OTHER_PORT	15408
@@ -16,10 +16,10 @@
 
 static const u8 loopback4[16] = { [10] = 0xff, [11] = 0xff, 127, 0, 0, 1 };
 static const u8 loopback6[16] = { [15] = 1 };
-/* Of the block that is for documentation: surely not this machine's. */
+/* Reserved for documentation (RFC 5737): never an address of this machine. */
 static const u8 foreign4[16] = { [10] = 0xff, [11] = 0xff, 192, 0, 2, 1 };
 
-/* A socket, and what the receive hook has told about it. */
+/* A socket, and what kcgcs_receive() and kcgcs_received() were called with. */
 struct end {
 	struct kcgcs_socket *socket;
 	wait_queue_head_t wait;
@@ -112,7 +112,7 @@ static void an_address_that_is_not_ours_is_refused(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, socket);
 }
 
-/* One datagram of each size arrives whole, with the address it came from. */
+/* Checks that a datagram of each size arrives whole, with its sender's address. */
 static void exchange(struct kunit *test, const u8 *address)
 {
 	static const u32 sizes[] = { 0, 1, 64, 1472, 1473, PAYLOAD_MAX };
@@ -159,7 +159,7 @@ static void ipv6_datagrams_of_all_sizes_arrive(struct kunit *test)
 	exchange(test, loopback6);
 }
 
-static void a_datagram_the_hook_is_done_with_is_not_queued(struct kunit *test)
+static void a_datagram_that_the_hook_consumes_is_not_queued(struct kunit *test)
 {
 	struct end *end = end_open(test, loopback4, PORT);
 	struct kcgcs_datagram datagram;
@@ -188,7 +188,7 @@ static void a_full_queue_drops_and_counts(struct kunit *test)
 				kcgcs_socket_transmit(end->socket, loopback4,
 						      PORT, &i, sizeof(i),
 						      false));
-		/* One at a time: the network stack has queues of its own. */
+		/* One at a time: the queues of the network stack may overflow. */
 		KUNIT_ASSERT_NE(test, 0,
 				wait_event_timeout(end->wait,
 						   READ_ONCE(end->seen) > i,
@@ -201,19 +201,19 @@ static void a_full_queue_drops_and_counts(struct kunit *test)
 					   WAIT));
 	KUNIT_EXPECT_EQ(test, KCGCS_QUEUED_DATAGRAMS_MAX,
 			kcgcs_live_datagrams());
-	/* The oldest are there, in the order in which they came. */
+	/* The oldest were kept, in the order in which they arrived. */
 	for (i = 0; i < 3; i++) {
 		skb = kcgcs_socket_take(end->socket, &datagram);
 		KUNIT_ASSERT_NOT_NULL(test, skb);
 		KUNIT_EXPECT_MEMEQ(test, datagram.payload, &i, sizeof(i));
 		kcgcs_socket_give_back(skb);
 	}
-	/* What was never taken is freed with the socket. */
+	/* Datagrams that were never taken are freed with the socket. */
 	kunit_release_action(test, end_close, end);
 	KUNIT_EXPECT_EQ(test, 0, kcgcs_live_datagrams());
 }
 
-static void large_datagrams_fill_the_queue_by_their_bytes(struct kunit *test)
+static void large_datagrams_fill_the_queue_by_their_size(struct kunit *test)
 {
 	const int most = KCGCS_QUEUED_BYTES_MAX / PAYLOAD_MAX;
 	struct end *end = end_open(test, loopback4, PORT);
@@ -253,7 +253,7 @@ static void a_closed_socket_sends_and_receives_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, kcgcs_socket_transmit(open->socket, loopback4,
 						       OTHER_PORT, "x", 1,
 						       false));
-	/* Had the first two arrived anywhere, it would be before this one. */
+	/* Had one of the first two arrived, it would be before this one. */
 	KUNIT_EXPECT_EQ(test, 0, kcgcs_socket_transmit(open->socket, loopback4,
 						       PORT, "x", 1, false));
 	KUNIT_EXPECT_NE(test, 0, wait_event_timeout(open->wait,
@@ -276,7 +276,7 @@ static void the_other_address_family_is_refused(struct kunit *test)
 					      1, false));
 }
 
-static void sending_is_allowed_with_interrupts_below_off(struct kunit *test)
+static void sending_is_allowed_with_bottom_halves_off(struct kunit *test)
 {
 	struct end *end = end_open(test, loopback4, PORT);
 	int error;
@@ -297,12 +297,12 @@ static struct kunit_case socket_cases[] = {
 	KUNIT_CASE(an_address_that_is_not_ours_is_refused),
 	KUNIT_CASE(ipv4_datagrams_of_all_sizes_arrive),
 	KUNIT_CASE(ipv6_datagrams_of_all_sizes_arrive),
-	KUNIT_CASE(a_datagram_the_hook_is_done_with_is_not_queued),
+	KUNIT_CASE(a_datagram_that_the_hook_consumes_is_not_queued),
 	KUNIT_CASE(a_full_queue_drops_and_counts),
-	KUNIT_CASE(large_datagrams_fill_the_queue_by_their_bytes),
+	KUNIT_CASE(large_datagrams_fill_the_queue_by_their_size),
 	KUNIT_CASE(a_closed_socket_sends_and_receives_nothing),
 	KUNIT_CASE(the_other_address_family_is_refused),
-	KUNIT_CASE(sending_is_allowed_with_interrupts_below_off),
+	KUNIT_CASE(sending_is_allowed_with_bottom_halves_off),
 	{}
 };
 

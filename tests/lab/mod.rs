@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A few nodes in one test, joined by a network without faults but those that the test makes, in
-//! simulated time. For crowds, chance and faults there is the simulator of whole clusters.
+//! A few nodes in simulated time, connected by a network that has only the faults a test injects.
+//! Large clusters and random faults are the business of `tests/cluster_simulation`.
 
-#![allow(dead_code)] // each test file uses its own part
+#![allow(dead_code)] // each test file uses some of it
 
 pub(crate) mod groups;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
 use kcgcs_protocol::protocol::errors::CommandError;
-use kcgcs_protocol::protocol::failure_detector::FailureDetector;
+use kcgcs_protocol::protocol::failure_detector::{DetectorReport, FailureDetector};
 use kcgcs_protocol::protocol::identity::{
     fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress,
 };
@@ -24,7 +24,7 @@ use kcgcs_protocol::protocol::time::{Duration, Instant};
 /// One-way delay of the network.
 const DELAY: Duration = Duration::from_microseconds(100);
 
-/// A node, its failure detector, and what it has told.
+/// A node, its failure detector, and the events it has reported.
 pub(crate) struct Host {
     pub(crate) node: Node,
     pub(crate) failure_detector: FailureDetector,
@@ -40,10 +40,10 @@ struct Flight {
     bytes: Vec<u8>,
 }
 
-/// Decides whether a datagram from the first node to the second one arrives.
+/// Whether a datagram from the first node to the second one arrives.
 pub(crate) type Filter = Box<dyn FnMut(u16, u16, &[u8]) -> bool>;
 
-/// All nodes of a test.
+/// The nodes of a test and the network between them.
 pub(crate) struct Lab {
     pub(crate) now: Instant,
     pub(crate) hosts: BTreeMap<u16, Host>,
@@ -65,7 +65,7 @@ fn number_of(address: PeerAddress) -> u16 {
 }
 
 impl Lab {
-    /// Nodes 1 to `count`, started at once.
+    /// Nodes 1 to `count`, all started now.
     pub(crate) fn new(count: u16, settings: Configuration) -> Self {
         let mut lab = Self::without_nodes(count, settings);
         for number in 1..=count {
@@ -74,16 +74,21 @@ impl Lab {
         lab
     }
 
-    /// Nodes 1 to `count` in one view, which has been quiet for a while; and their numbers.
+    /// Nodes 1 to `count` in one view that has not changed for a second, and their numbers.
     pub(crate) fn formed(count: u16) -> (Self, Vec<u16>) {
+        Self::formed_with(count, Configuration::DEFAULT)
+    }
+
+    /// As [`Self::formed`], with these settings.
+    pub(crate) fn formed_with(count: u16, settings: Configuration) -> (Self, Vec<u16>) {
         let all: Vec<u16> = (1..=count).collect();
-        let mut lab = Self::new(count, Configuration::DEFAULT);
+        let mut lab = Self::new(count, settings);
         lab.run_until(5_000, "one view of all", |lab| lab.agree(&all));
         lab.run_for(1_000);
         (lab, all)
     }
 
-    /// A network for `count` nodes, none of them started.
+    /// A network for `count` nodes, none of which has been started.
     pub(crate) fn without_nodes(count: u16, settings: Configuration) -> Self {
         Self {
             now: Instant::from_nanoseconds(1_000_000_000),
@@ -96,13 +101,13 @@ impl Lab {
         }
     }
 
-    /// Starts an incarnation of a node.
+    /// Start an incarnation of a node.
     pub(crate) fn start(&mut self, number: u16, incarnation: u64) {
         let settings = self.settings;
         self.start_with(number, incarnation, settings);
     }
 
-    /// Starts an incarnation of a node with settings of its own.
+    /// Start an incarnation of a node with settings of its own.
     pub(crate) fn start_with(&mut self, number: u16, incarnation: u64, settings: Configuration) {
         let identity = Identity {
             node: NodeId::new(number).unwrap(),
@@ -120,10 +125,10 @@ impl Lab {
             datagrams_sent: 0,
         };
         self.hosts.insert(number, host);
-        self.settle(number);
+        self.drain(number);
     }
 
-    /// A node stops without a word.
+    /// Crash a node: it handles and sends nothing from now on.
     pub(crate) fn crash(&mut self, number: u16) {
         self.host(number).is_up = false;
     }
@@ -132,7 +137,7 @@ impl Lab {
         self.hosts.get_mut(&number).unwrap()
     }
 
-    /// The numbers of the nodes in this node's view; empty without one.
+    /// The numbers of the nodes in this node's view; none if it has no view.
     pub(crate) fn members(&self, number: u16) -> Vec<u16> {
         let view = self.hosts[&number].node.view();
         view.map_or(Vec::new(), |view| {
@@ -143,12 +148,12 @@ impl Lab {
         })
     }
 
-    /// The number of this node's view, which it must have.
+    /// The number of this node's view. Panics if it has none.
     pub(crate) fn view_number(&self, number: u16) -> u64 {
         self.hosts[&number].node.view().unwrap().number.0
     }
 
-    /// Whether all of `numbers` have a view of exactly themselves, and the same one.
+    /// Whether all of `numbers` are in the same view, and it has no other members.
     pub(crate) fn agree(&self, numbers: &[u16]) -> bool {
         let mut views = numbers.iter().map(|number| {
             let view = self.hosts[number].node.view();
@@ -163,7 +168,7 @@ impl Lab {
         first.0 == numbers && views.all(|view| view == first)
     }
 
-    /// Lets time go by until `condition` holds; says when, or fails after `limit_ms`.
+    /// Run until `condition` holds, and return the time then. Panics after `limit_ms`.
     pub(crate) fn run_until(
         &mut self,
         limit_ms: u64,
@@ -181,7 +186,7 @@ impl Lab {
         self.now
     }
 
-    /// Lets some time go by.
+    /// Run for `span_ms`.
     pub(crate) fn run_for(&mut self, span_ms: u64) {
         let limit = self.now.after(Duration::from_milliseconds(span_ms));
         while self.step(limit) {}
@@ -204,7 +209,7 @@ impl Lab {
         text
     }
 
-    /// Does the next thing that happens, if it happens before `limit`.
+    /// Process the next arrival or deadline, unless it comes after `limit`.
     fn step(&mut self, limit: Instant) -> bool {
         let flight = self.flights.first_key_value().map(|((at, _), _)| *at);
         let wake = self
@@ -233,7 +238,7 @@ impl Lab {
             let host = self.host(number);
             host.failure_detector.handle_timer(now);
             host.node.handle_deadline(now);
-            self.settle(number);
+            self.drain(number);
         }
         true
     }
@@ -250,11 +255,11 @@ impl Lab {
         {
             host.node.handle_datagram(now, flight.from, &flight.bytes);
         }
-        self.settle(number);
+        self.drain(number);
     }
 
-    /// Polls all outputs of a node until there are none.
-    fn settle(&mut self, number: u16) {
+    /// Poll all outputs of a node until there are none, and send its datagrams through the filter.
+    fn drain(&mut self, number: u16) {
         let now = self.now;
         let mut out = Vec::new();
         let host = self.hosts.get_mut(&number).unwrap();
@@ -297,7 +302,7 @@ impl Lab {
         }
     }
 
-    /// A datagram out of nowhere.
+    /// Deliver a forged datagram to node `to` at once.
     pub(crate) fn inject(&mut self, from: PeerAddress, to: u16, bytes: Vec<u8>) {
         self.arrive(Flight {
             from,
@@ -306,7 +311,7 @@ impl Lab {
         });
     }
 
-    /// Commands a node, and lets it say what it has to say.
+    /// Call `command` on a node, and drain its outputs.
     pub(crate) fn command<R>(
         &mut self,
         number: u16,
@@ -314,33 +319,33 @@ impl Lab {
     ) -> R {
         let now = self.now;
         let result = command(&mut self.host(number).node, now);
-        self.settle(number);
+        self.drain(number);
         result
     }
 
-    /// Whether an event that `wanted` knows was told at a node.
-    pub(crate) fn was_told(&self, number: u16, wanted: impl Fn(&Event) -> bool) -> bool {
+    /// Whether a node has reported an event for which `wanted` holds.
+    pub(crate) fn has_reported(&self, number: u16, wanted: impl Fn(&Event) -> bool) -> bool {
         let mut events = self.hosts[&number].events.iter();
         events.any(|(_, event)| wanted(event))
     }
 
-    /// A handle of the node in the group `name`.
+    /// Create a handle of this node in the group `name`. It need not be admitted yet.
     pub(crate) fn join(&mut self, number: u16, name: &[u8]) -> EndpointId {
         let now = self.now;
         let name = GroupName::new(name).unwrap();
         let endpoint = self.host(number).node.join_group(now, name).unwrap();
-        self.settle(number);
+        self.drain(number);
         endpoint
     }
 
-    /// Ends a handle; it is told when that is so.
+    /// Ask that a handle leave its group. `Event::GroupLeft` reports when it has left.
     pub(crate) fn leave(&mut self, number: u16, endpoint: EndpointId) {
         let now = self.now;
         self.host(number).node.leave_group(now, endpoint).unwrap();
-        self.settle(number);
+        self.drain(number);
     }
 
-    /// Sends a message, if the window has room.
+    /// Multicast a message from a handle. Fails if its window is full or the message is too long.
     pub(crate) fn multicast(
         &mut self,
         number: u16,
@@ -352,19 +357,33 @@ impl Lab {
         payload.extend_from_slice(bytes).unwrap();
         let node = &mut self.host(number).node;
         let result = node.multicast(now, endpoint, Order::Agreed, payload);
-        self.settle(number);
+        self.drain(number);
         result.map_err(|(error, _)| error)
     }
 
-    /// Lets the outputs of a node out after a test has called it directly.
-    pub(crate) fn let_out(&mut self, number: u16) {
-        self.settle(number);
+    /// Have the failure detector of node `by` declare `subject` dead.
+    pub(crate) fn declare_dead(&mut self, by: u16, subject: u16) {
+        let report = DetectorReport::Dead {
+            subject: self.hosts[&subject].node.identity(),
+            silence_ms: 275,
+        };
+        self.command(by, |node, now| node.handle_detector_report(now, report));
     }
 
-    /// What the handle was delivered, one line for each message or view.
-    pub(crate) fn story(&self, number: u16, endpoint: EndpointId) -> Vec<String> {
+    /// Cut node `number` off from all others.
+    pub(crate) fn isolate(&mut self, number: u16) {
+        self.filter = Box::new(move |from, to, _| (from == number) == (to == number));
+    }
+
+    /// Let every datagram arrive from now on.
+    pub(crate) fn heal(&mut self) {
+        self.filter = Box::new(|_, _, _| true);
+    }
+
+    /// The delivery history of a handle: a line for each message and view.
+    pub(crate) fn history(&self, number: u16, endpoint: EndpointId) -> Vec<String> {
         let events = self.hosts[&number].events.iter();
-        let mut story = Vec::new();
+        let mut history = Vec::new();
         for (_, event) in events {
             match event {
                 Event::Deliver {
@@ -376,15 +395,15 @@ impl Lab {
                     ..
                 } if *to == endpoint => {
                     let hash = fnv1a_64(payload);
-                    story.push(format!("{sender:?} #{sequence} in {view:?}: {hash:x}"));
+                    history.push(format!("{sender:?} #{sequence} in {view:?}: {hash:x}"));
                 }
                 Event::GroupView { endpoint: to, view } if *to == endpoint => {
                     let members: Vec<_> = view.members.iter().map(|m| m.id).collect();
-                    story.push(format!("view {:?} {members:?}", view.number));
+                    history.push(format!("view {:?} {members:?}", view.number));
                 }
                 _ => {}
             }
         }
-        story
+        history
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The clock and the numbers of incarnations.
+//! The clock, and the numbers of incarnations.
 
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_clock))]
 mod tests {
-    use crate::linux::clock::{
+    use crate::linux::runtime::clock::{
         new_incarnation,
         now,
         random_seed, //

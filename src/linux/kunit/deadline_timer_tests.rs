@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When a deadline timer fires, and that nothing of it is left when it was stopped or dropped.
+//! When a deadline timer fires, and that it is gone when it was stopped or dropped.
 
 use super::{
     becomes_true,
     becomes_true_soon, //
 };
 use crate::{
-    linux::{
+    linux::runtime::{
         clock::now,
         deadline_timer::DeadlineTimer, //
     },
@@ -31,11 +31,11 @@ use kernel::{
     }, //
 };
 
-/// A moment that no test reaches.
+/// Longer than any test runs.
 const FAR: Duration = Duration::from_milliseconds(3_600_000);
 const NEAR: Duration = Duration::from_milliseconds(2);
 
-/// A timer, and what its function has done.
+/// A timer, and counters of what its function has done.
 #[pin_data]
 struct Alarm {
     #[pin]
@@ -85,12 +85,11 @@ impl Alarm {
         self.ended.load(Relaxed)
     }
 
-    /// Sets the timer on another processor, if there is one, so that its function runs beside the
-    /// caller.
+    /// Set the timer on another processor, if there is one, so that its function runs at the same time as the caller.
     fn start_elsewhere(&self) {
         let here = CpuId::current().as_u32();
         let other = (here + 1) % nr_cpu_ids();
-        // SAFETY: The function fits its argument, which lives until the call has returned.
+        // SAFETY: `start_now` expects an `Alarm`, which lives until the call, which waits for it, has returned.
         let error = unsafe {
             bindings::smp_call_function_single(
                 other as i32,
@@ -108,7 +107,7 @@ impl Alarm {
     ///
     /// `alarm` is a live [`Alarm`].
     unsafe extern "C" fn start_now(alarm: *mut c_void) {
-        // SAFETY: The caller says so.
+        // SAFETY: The caller says that it is a live `Alarm`.
         let alarm = unsafe { &*alarm.cast::<Self>() };
         alarm.timer.start(now());
     }
@@ -211,7 +210,7 @@ mod tests {
 
     #[test]
     fn dropping_an_armed_or_running_timer_leaves_nothing_behind() -> Result {
-        // What would be left is found by the kernel's object and memory checks.
+        // The kernel's object and memory checks would find what is left.
         let armed = Alarm::new(0, Duration::ZERO)?;
         armed.timer.start(now().after(NEAR));
         drop(armed);

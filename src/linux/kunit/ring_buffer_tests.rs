@@ -4,7 +4,7 @@
 
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_ring_buffer))]
 mod tests {
-    use crate::linux::ring_buffer::RingBuffer;
+    use crate::linux::runtime::ring_buffer::RingBuffer;
     use kernel::prelude::*;
 
     fn queue(capacity: usize) -> Result<RingBuffer<u32>> {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When a work item runs, and that nothing of it is left when it was cancelled or dropped.
+//! When a work item runs, and that it is gone when it was cancelled, disabled or dropped.
 
 use super::becomes_true;
-use crate::linux::work_item::{
+use crate::linux::runtime::work_item::{
+    Work,
     WorkItem,
     WorkQueue, //
 };
@@ -20,11 +21,11 @@ use kernel::{
     }, //
 };
 
-/// A work item, and what its function has done.
+/// A work item, and counters of what its function has done.
 #[pin_data]
 struct Job {
     #[pin]
-    work: WorkItem<Job>,
+    work: WorkItem,
     began: Atomic<u32>,
     ended: Atomic<u32>,
     /// While not 0, the function does not return.
@@ -39,7 +40,7 @@ impl Job {
             pin_init!(&this in Self {
                 // SAFETY: `this` is pinned; the item is its first field, and so dropped first.
                 work <- unsafe {
-                    WorkItem::new(this, Self::run, c"kcgcs test", static_lock_class!())
+                    WorkItem::new::<Self, 0>(this, c"kcgcs test", static_lock_class!())
                 },
                 began: Atomic::new(0),
                 ended: Atomic::new(0),
@@ -50,6 +51,16 @@ impl Job {
         )
     }
 
+    fn began(&self) -> u32 {
+        self.began.load(Relaxed)
+    }
+
+    fn ended(&self) -> u32 {
+        self.ended.load(Relaxed)
+    }
+}
+
+impl Work for Job {
     fn run(&self) {
         self.began.fetch_add(1, Relaxed);
         while self.is_held.load(Relaxed) != 0 {
@@ -57,14 +68,6 @@ impl Job {
         }
         fsleep(Delta::from_millis(self.sleeps_ms));
         self.ended.fetch_add(1, Relaxed);
-    }
-
-    fn began(&self) -> u32 {
-        self.began.load(Relaxed)
-    }
-
-    fn ended(&self) -> u32 {
-        self.ended.load(Relaxed)
     }
 }
 
@@ -112,8 +115,23 @@ mod tests {
     }
 
     #[test]
+    fn a_disabled_item_does_not_run_any_more() -> Result {
+        let queue = WorkQueue::new(c"kcgcs-test", false)?;
+        let job = Job::new(20)?;
+        job.work.enqueue(&queue);
+        assert!(becomes_true(|| job.began() == 1));
+        job.work.disable();
+        assert_eq!(job.ended(), 1);
+        job.work.enqueue(&queue);
+        // Destroying the queue waits for all that is on it.
+        drop(queue);
+        assert_eq!(job.began(), 1);
+        Ok(())
+    }
+
+    #[test]
     fn dropping_waits_for_the_running_function() -> Result {
-        // What would be left is found by the kernel's object and memory checks.
+        // The kernel's object and memory checks would find what is left.
         let queue = WorkQueue::new(c"kcgcs-test", false)?;
         let job = Job::new(20)?;
         job.work.enqueue(&queue);

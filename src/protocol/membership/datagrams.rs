@@ -381,7 +381,8 @@ impl Membership {
                 if local.is_other_member(subject) && may_speak_for(monitor) =>
             {
                 // The monitor reports it to all coordinators itself.
-                if self.suspicion.handle_suspect(now, subject, monitor) {
+                let is_news = self.suspicion.handle_suspect(now, subject, monitor);
+                if is_news {
                     self.call_the_roll(now);
                 }
             }

@@ -181,7 +181,7 @@ impl Membership {
             put(&mut assignment.targets, successor);
         }
         for predecessor in self.local.rings().predecessors(position) {
-            put(&mut assignment.sources, predecessor);
+            put(&mut assignment.monitored, predecessor);
         }
         assignment
     }

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the bench finds out. The program inside the machine writes a [`Line`] for each thing it has
-//! measured to the console; the one outside collects them into a [`Report`].
+//! The results of the bench. The program inside the machine writes a [`Line`] to the console for each measurement, and
+//! the one outside collects them into a [`report::Report`].
 
 pub mod peers;
 pub mod report;
 
 use serde::{Deserialize, Serialize};
 
-/// What a line of the console begins with that carries a [`Line`].
+/// The beginning of a console line that has a [`Line`] as JSON.
 pub const LINE_MARK: &str = "KCGCS-BENCH ";
-/// What a line of the console begins with that says what is being done.
+/// The beginning of a console line that reports progress.
 pub const PROGRESS_MARK: &str = "KCGCS-PROGRESS ";
 
-/// Several times of one kind, in milliseconds.
+/// A summary of several times, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// How many there are.
+    /// The number of times.
     pub count: usize,
-    /// The middle one.
+    /// The median.
     pub median_ms: f64,
-    /// The smallest one that 99 of 100 do not exceed.
+    /// The 99th percentile: the smallest time that 99 of 100 do not exceed.
     pub p99_ms: f64,
-    /// The largest one.
+    /// The largest time.
     pub max_ms: f64,
 }
 
 impl Spread {
-    /// Of times in nanoseconds; `None` if there are none.
+    /// Summarise times in nanoseconds. `None` if there are none.
     pub fn of(mut times_ns: Vec<u64>) -> Option<Self> {
         times_ns.sort_unstable();
         let nearest_rank = |percent: usize| {
@@ -48,74 +48,73 @@ pub fn milliseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 
-/// The machine and the settings.
+/// The machine and the settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
-    /// Release of the machine's kernel.
+    /// The release of the machine's kernel.
     pub kernel: String,
-    /// Where phases of crashes come from.
+    /// The seed of the random times of crashes.
     pub seed: u64,
-    /// Settings of the nodes, but for parts that say otherwise.
+    /// The settings of the nodes, except in measurements that say otherwise.
     pub parameters: Vec<(String, u64)>,
 }
 
-/// What a cluster sends while nothing happens.
+/// The traffic of an idle cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Idle {
     /// Nodes of the cluster.
     pub nodes: u16,
-    /// Seconds of the machine's clock that were counted.
+    /// The duration of the measurement, in seconds of the machine's clock.
     pub seconds: f64,
-    /// Packets per second that a node's interface sent, in the mean.
+    /// The mean packets per second that a node's interface sent.
     pub packets_mean: f64,
     /// The same for the node that sent most.
     pub packets_max: f64,
-    /// Bytes per second that a node's interface sent, Ethernet headers included, in the mean.
+    /// The mean bytes per second that a node's interface sent, including Ethernet headers.
     pub bytes_mean: f64,
-    /// Datagrams per second that a node itself counts as sent, in the mean.
+    /// The mean datagrams per second that a node itself counted as sent.
     pub datagrams_mean: f64,
-    /// Of these, heartbeats.
+    /// The heartbeats of these.
     pub heartbeats_mean: f64,
-    /// Bytes of UDP payload per second that a node itself counts as sent, in the mean.
+    /// The mean bytes of UDP payload per second that a node itself counted as sent.
     pub payload_bytes_mean: f64,
 }
 
-/// From a silent crash to the view without the node.
+/// The time from a silent crash to the view without the node.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     /// Nodes of the cluster.
     pub nodes: u16,
     /// Crashes of nodes that were coordinators.
     pub coordinator_crashes: usize,
-    /// Until the first survivor had the new view.
+    /// The time until the first survivor had the new view.
     pub first: Spread,
-    /// Until the last survivor had it.
+    /// The time until the last survivor had it.
     pub last: Spread,
-    /// Crashes after which some survivor needed more than one view, or lost another node.
+    /// The crashes after which a survivor installed more than one view, or lost another node.
     pub more_than_one_view: usize,
 }
 
-/// Instructions of one datagram.
+/// The instructions of one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DatagramCost {
-    /// All that one datagram takes away from a program that keeps the processor busy: interrupts,
-    /// sending, the bridge, receiving.
+    /// All that one datagram takes from a program that keeps the processor busy: interrupts, sending, the bridge,
+    /// receiving.
     pub whole: f64,
-    /// Of it, the timer's soft interrupt that sends, until the packet lies with the bridge's end of
-    /// the cable.
+    /// Of these, the timer's soft interrupt that sends, until the packet is at the bridge's end of the veth pair.
     pub send: f64,
-    /// Of it, from where the receiver's IP layer gets the packet to the end of the receive hook.
+    /// Of these, from the receiver's IP layer to the end of the receive hook.
     pub receive: f64,
-    /// Of that, the receive hook itself.
+    /// Of `receive`, the receive hook itself.
     pub hook: f64,
-    /// Datagrams that `whole` was taken from.
+    /// The number of datagrams from which `whole` was computed.
     pub datagrams: u64,
 }
 
 /// A heartbeat next to a bare datagram of the same size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatCost {
-    /// Nodes whose heartbeats these were.
+    /// Nodes of the cluster whose heartbeats were measured.
     pub nodes: u16,
     /// Bytes of UDP payload of both.
     pub payload_bytes: u64,
@@ -130,7 +129,7 @@ pub struct HeartbeatCost {
 pub struct Throughput {
     /// Members, each on its own node.
     pub members: u16,
-    /// How many of them send.
+    /// The members that send.
     pub senders: u16,
     /// Bytes of a message.
     pub bytes: u32,
@@ -138,32 +137,32 @@ pub struct Throughput {
     pub messages: u64,
     /// Messages per second, each delivered at every member.
     pub messages_per_second: f64,
-    /// Nanoseconds of the whole machine for one message at one member.
+    /// The nanoseconds of the whole machine for one message at one member.
     pub ns_per_delivery: f64,
-    /// Of that time, the share in which the processor had nothing to do, in percent.
+    /// The share of that time in which the processor was idle, in percent.
     pub idle_percent: f64,
-    /// Datagrams that all nodes sent for one message, heartbeats left out.
+    /// The datagrams that all nodes sent for one message, without heartbeats.
     pub datagrams_per_message: f64,
 }
 
 /// Messages one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// Members, each on its own node; they send by turns.
+    /// Members, each on its own node, which send by turns.
     pub members: u16,
     /// Bytes of a message.
     pub bytes: u32,
-    /// Until the sender itself was given the message.
+    /// The time until the sender itself delivered the message.
     pub at_sender: Spread,
-    /// Until the last member was given it.
+    /// The time until the last member delivered it.
     pub at_last: Spread,
 }
 
-/// What was measured, one thing a line.
+/// A line of results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "part", rename_all = "snake_case")]
 pub enum Line {
-    /// The machine and the settings; comes first.
+    /// The machine and the settings. This is the first line.
     Setting(Setting),
     /// See [`Idle`].
     Idle(Idle),
@@ -177,7 +176,7 @@ pub enum Line {
     Latency(Latency),
     /// See [`peers::Peer`].
     Peer(Box<peers::Peer>),
-    /// Nothing follows.
+    /// The last line.
     End,
 }
 
@@ -188,7 +187,7 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         assert_eq!(Spread::of(Vec::new()), None);
-        // Number of times, which are 1 ms, 2 ms, ...; the median, the 99th percentile.
+        // The number of times, which are 1 ms, 2 ms, ...; their median and 99th percentile.
         for (count, median, p99) in [
             (1, 1, 1),
             (2, 1, 2),

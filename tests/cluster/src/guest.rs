@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What runs inside a test machine: clusters made of network namespaces, and the tests on them.
+//! The code that runs inside a test machine: clusters of network namespaces, and the tests on them.
 
 pub mod bench;
 pub mod cluster;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Test results as KTAP lines: written by the program in the machine, read by the one outside.
+//! Test results as KTAP lines, which the program in the machine writes and the one outside reads.
 //!
-//! A reader counts a planned test that never reported as failed, so that a machine that dies in the
-//! middle cannot look like a success.
+//! The reader counts a planned test without a result as failed, so that a machine that dies in the middle does not look
+//! like a success.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 
-/// Where lines go: the standard output, and a second serial line if the machine has one, on which the
-/// kernel's own messages cannot fall into the middle of a line.
+/// The destinations of lines: the standard output, and a second serial line if the machine has one, on which no kernel
+/// message can appear in the middle of a line.
 pub struct Report {
     second: Option<File>,
     planned: usize,
@@ -21,7 +21,7 @@ impl Report {
     /// The serial line that the harness gives a machine for results.
     const SECOND_LINE: &'static str = "/dev/ttyS1";
 
-    /// Opens the report and announces how many tests follow.
+    /// Open the report and write how many tests follow.
     pub fn begin(planned: usize) -> Self {
         let second = OpenOptions::new().write(true).open(Self::SECOND_LINE).ok();
         let mut report = Self {
@@ -35,10 +35,10 @@ impl Report {
         report
     }
 
-    /// Writes one line in one piece.
+    /// Write a line with one system call for each destination.
     pub fn line(&mut self, text: &str) {
         let line = format!("{text}\n");
-        // A closed console must not end the tests: the result is lost and counted as failed outside.
+        // A closed console must not end the tests. The result is lost, and counted as failed outside.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
         if let Some(second) = &mut self.second {
             if second.write_all(line.as_bytes()).is_err() {
@@ -47,14 +47,14 @@ impl Report {
         }
     }
 
-    /// A remark that belongs to the test that follows.
+    /// Write a remark about the test that follows.
     pub fn remark(&mut self, text: &str) {
         for line in text.lines() {
             self.line(&format!("# {line}"));
         }
     }
 
-    /// The result of one test.
+    /// Write the result of a test.
     pub fn result(&mut self, name: &str, outcome: &Result<(), String>, seconds: f64) {
         self.reported += 1;
         let number = self.reported;
@@ -68,13 +68,13 @@ impl Report {
         }
     }
 
-    /// Whether every planned test reported success.
+    /// Whether every planned test has passed.
     pub fn all_passed(&self) -> bool {
         self.failed == 0 && self.reported == self.planned
     }
 }
 
-/// One result that was read.
+/// A result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestResult {
     /// The test's name.
@@ -83,32 +83,32 @@ pub struct TestResult {
     pub passed: bool,
 }
 
-/// All that a text of KTAP lines says.
+/// The content of KTAP lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The results, in the order they came, without the lines that sum up a suite.
+    /// The results in order, without the lines that sum up a suite.
     pub results: Vec<TestResult>,
-    /// Tests that were announced and never reported.
+    /// The number of planned tests without a result.
     pub missing: usize,
 }
 
 impl Summary {
-    /// How many passed.
+    /// The number of tests that passed.
     pub fn passed(&self) -> usize {
         self.results.iter().filter(|result| result.passed).count()
     }
 
-    /// How many failed, those that never reported included.
+    /// The number of tests that failed, including those without a result.
     pub fn failed(&self) -> usize {
         self.results.len() - self.passed() + self.missing
     }
 }
 
-/// Reads results out of a console or a kernel log: prefixes such as `[    1.5]` or
-/// `[    1.5][  T12]` are skipped, and nested suites (`# Subtest:`) are counted by their cases.
+/// Parse the results in a console or a kernel log. Prefixes such as `[    1.5]` or `[    1.5][  T12]` are skipped, and
+/// nested suites (`# Subtest:`) are counted by their cases.
 pub fn parse(text: &str) -> Summary {
     let mut summary = Summary::default();
-    // For each level of indentation: results announced and not yet seen.
+    // The number of planned results that have not been seen yet, for each level of indentation.
     let mut open_plans: Vec<(usize, usize)> = Vec::new();
     let mut deepest_result = 0;
     for line in text.lines() {
@@ -117,7 +117,7 @@ pub fn parse(text: &str) -> Summary {
         let body = line.trim_start();
         if let Some(plan) = body.strip_prefix("1..") {
             if let Ok(count) = plan.trim().parse::<usize>() {
-                // A new plan at the same level: what the one before it still lacks never comes.
+                // This is a new plan at the same level: results that the one before it still lacks never come.
                 summary.missing += close_plans(&mut open_plans, indent);
                 open_plans.push((indent, count));
             }
@@ -130,7 +130,7 @@ pub fn parse(text: &str) -> Summary {
         if let Some((_, left)) = open_plans.iter_mut().find(|(level, _)| *level == indent) {
             *left = left.saturating_sub(1);
         }
-        // Deeper plans end with the line of the suite that holds them.
+        // Deeper plans end with the line of the suite that contains them.
         let sums_up =
             deepest_result > indent && open_plans.iter().any(|(level, _)| *level > indent);
         summary.missing += close_plans(&mut open_plans, indent + 1);
@@ -143,7 +143,7 @@ pub fn parse(text: &str) -> Summary {
     summary
 }
 
-/// Ends the plans at `level` and deeper; returns how many results they still lacked.
+/// End the plans at `level` and deeper, and return the number of results that they still lacked.
 fn close_plans(open_plans: &mut Vec<(usize, usize)>, level: usize) -> usize {
     let (ended, open) = open_plans
         .iter()
@@ -152,7 +152,7 @@ fn close_plans(open_plans: &mut Vec<(usize, usize)>, level: usize) -> usize {
     ended.iter().map(|(_, left)| left).sum()
 }
 
-/// `ok 3 name # remark` or `not ok 3 - name`.
+/// Parse `ok 3 name # remark` or `not ok 3 - name`.
 fn parse_result(body: &str) -> Option<TestResult> {
     let (passed, rest) = match body.strip_prefix("not ok ") {
         Some(rest) => (false, rest),
@@ -168,7 +168,7 @@ fn parse_result(body: &str) -> Option<TestResult> {
     })
 }
 
-/// Takes the kernel's `[    1.234567][   T12] ` off a line and leaves its indentation.
+/// Strip the kernel's `[    1.234567][   T12] ` from a line, and keep its indentation.
 fn without_log_prefix(line: &str) -> &str {
     let mut rest = line;
     while rest.starts_with('[') {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn announced_tests_that_never_report_count_as_failed() {
+    fn planned_tests_without_a_result_count_as_failed() {
         let summary = parse("1..4\nok 1 a\nKernel panic - not syncing\n");
         assert_eq!((summary.passed(), summary.failed()), (1, 3));
     }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_that_stops_in_the_middle_leaves_failures() {
+    fn a_suite_that_stops_in_the_middle_has_failures() {
         let text = "1..1\n    1..3\n    ok 1 first\n";
         let summary = parse(text);
         // Two cases and the suite's own line.
@@ -232,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn a_second_plan_does_not_hide_what_the_first_one_lacks() {
+    fn a_second_plan_does_not_hide_results_missing_from_the_first() {
         let summary = parse("1..3\nok 1 a\n1..1\nok 1 b\n");
         assert_eq!((summary.passed(), summary.failed()), (2, 2));
     }
 
     #[test]
-    fn other_brackets_are_left_alone() {
+    fn brackets_of_other_kinds_are_kept() {
         assert_eq!(without_log_prefix("[hello] ok 1 a"), "[hello] ok 1 a");
         assert_eq!(without_log_prefix("[  1.5] ok 1 a"), "ok 1 a");
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What runs outside of the machines: starts them, follows their consoles, tells the story.
+//! The code that runs outside the machines: it starts them, follows their consoles and runs the demo.
 
 pub mod cluster;
 pub mod console;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Clusters of real kernels under test. Two programs share this library: `kcgcs-cluster-test` runs
-//! inside a virtual machine and makes clusters of namespaces there, `kcgcs-lab` runs outside, starts
-//! machines and reads what they say.
+//! Tests of clusters of real kernels. The programs share this library: `kcgcs-cluster-test` runs inside a virtual
+//! machine and builds clusters of namespaces there, `kcgcs-lab` runs outside, starts machines and reads their consoles,
+//! and `kcgcs-bench` measures inside and reports outside.
 // Only where a file says why.
 #![deny(unsafe_code)]
 

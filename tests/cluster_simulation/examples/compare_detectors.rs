@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two ways to find out who has crashed, next to each other in virtual time: what they cost while
-//! nothing happens, and how long a crash takes until it is found and until all survivors have the view
-//! without the dead. Prints the table of docs/measurements.md.
+//! Compare the two failure detectors in virtual time: their cost in an idle cluster, and the time from a crash to
+//! the first accusation and to the view without the dead nodes at all survivors. Prints a table of
+//! docs/measurements.md.
 
 #![forbid(unsafe_code)]
 
@@ -13,14 +13,14 @@ use cluster_simulation::timing::{MS, SECOND};
 use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
 use kcgcs_protocol::protocol::errors::Counter;
 
-/// Clusters of each kind: how many nodes, and how many seeds.
+/// The clusters of each kind: the number of nodes, and of seeds.
 const SIZES: [(usize, u64); 4] = [(8, 40), (32, 40), (64, 20), (256, 5)];
-/// How long the cost is measured.
+/// The time for which the idle cost is measured.
 const IDLE_NS: u64 = 10 * SECOND;
-/// How long a crash may take until the view.
+/// The longest time that is waited for a view.
 const LIMIT_NS: u64 = 60 * SECOND;
 
-/// What was measured in one cluster.
+/// The figures of one cluster.
 struct Measured {
     packets_per_second: f64,
     bytes_per_second: f64,
@@ -120,7 +120,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|");
     for (nodes, seeds) in SIZES {
-        // A quorum must stay.
+        // Only as many crash as leave a quorum.
         for crashes in [1, 10.min((nodes - 1) / 2)] {
             for (name, configuration) in kinds {
                 let all: Vec<Measured> = (1..=seeds)

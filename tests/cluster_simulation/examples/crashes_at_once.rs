@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Neighbours that crash at once, as many as leave a quorum: how long it takes until all survivors have a view
-//! without them, and how many views that takes, in virtual time. Prints the table of docs/measurements.md.
+//! Measure, in virtual time, how long it takes until all survivors have a view without neighbours that crashed at
+//! once, up to as many as leave a quorum, and how many views that takes. Prints a table of docs/measurements.md.
 
 #![forbid(unsafe_code)]
 
 use cluster_simulation::neighbours::{crash, Outcome};
 use cluster_simulation::timing::MS;
 
-/// Clusters of each size: how many seeds.
+/// The clusters of each size: the number of nodes, and of seeds.
 const SIZES: [(usize, u64); 4] = [(8, 200), (16, 200), (32, 100), (64, 60)];
 
-/// How many crash at once, of so many.
+/// The numbers of nodes that crash at once, in a cluster of `nodes`.
 fn numbers_of_crashes(nodes: usize) -> Vec<usize> {
     let most = (nodes - 1) / 2;
     let mut numbers: Vec<usize> = [1, 2, 3, 5, 8, 12, 16, 24]

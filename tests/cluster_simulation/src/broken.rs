@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Broken promises, and which of several matters most.
+//! The promises that a run broke, and which of them to report first.
 
 use std::fmt;
 
 use trace_checker::violation::Violation;
 
-/// The name of what must not happen to a sound node at all: a refusal, an event for nobody, a busy loop.
+/// The name for what must never happen to a correct node: a refusal, an event for an unknown endpoint, a busy loop.
 pub const SOUND_NODES: &str = "sound nodes";
-/// The name of a panic of the protocol.
+/// The name for a panic in the protocol.
 pub const PANIC: &str = "panic";
 
 /// A promise that a run broke.
@@ -21,7 +21,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    /// What breaks `promise`.
+    /// Record that `promise` is broken, as `text` says.
     pub fn new(promise: &'static str, text: impl Into<String>) -> Self {
         Self {
             promise,
@@ -29,8 +29,7 @@ impl Broken {
         }
     }
 
-    /// Panics matter more than promises of safety, and those more than promises of liveness, which often
-    /// break with them.
+    /// Panics rank before safety, and safety before liveness, which often breaks in consequence.
     fn rank(&self) -> u8 {
         match self.promise.as_bytes() {
             _ if self.promise == PANIC => 0,
@@ -58,7 +57,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// The one that matters most; of several such the first.
+/// The broken promise of the highest rank, the first of several.
 pub fn worst(broken: &[Broken]) -> Option<&Broken> {
     broken.iter().min_by_key(|one| one.rank())
 }
@@ -68,7 +67,7 @@ mod tests {
     use super::{worst, Broken, PANIC};
 
     #[test]
-    fn what_matters_most_is_named() {
+    fn a_panic_ranks_before_safety_and_safety_before_liveness() {
         let mut broken: Vec<Broken> = ["L1", "O2", "D5", "M4"]
             .into_iter()
             .map(|promise| Broken::new(promise, "so it is"))

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A machine's own clock. It began at another time than those of other machines, and runs a little too
-//! fast or too slow; nodes are shown nothing else.
+//! The clock of a machine, the only one that its node sees. It has an offset against the clocks of other machines,
+//! and runs a little too fast or too slow.
 
 use crate::timing::SECOND;
 
-/// A million of a million.
+/// The unit of `rate_ppm`.
 const MILLION: i128 = 1_000_000;
 
 /// The clock of one machine.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineClock {
-    /// What it showed when the simulation began.
+    /// Its reading when the simulation began.
     offset_ns: u64,
-    /// How much too fast it runs, in millionths; negative: too slow.
+    /// By how many millionths it runs too fast, or too slow if negative.
     rate_ppm: i32,
 }
 
 impl MachineClock {
-    /// The clock of host `number`, which runs so many millionths too fast.
+    /// The clock of host `number`, which runs too fast by so many millionths.
     pub fn new(number: usize, rate_ppm: i32) -> Self {
         Self {
             offset_ns: (number as u64 * 7_919 % 10_007) * SECOND,
@@ -26,14 +26,14 @@ impl MachineClock {
         }
     }
 
-    /// What it shows at `time`.
+    /// Its reading at `time`.
     pub fn reading(&self, time: u64) -> u64 {
         let passed = i128::from(time) * (MILLION + i128::from(self.rate_ppm)) / MILLION;
         self.offset_ns
             .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// The first time at which it shows `reading`.
+    /// The first time at which it reads `reading` or more.
     pub fn time_of(&self, reading: u64) -> u64 {
         let rate = MILLION + i128::from(self.rate_ppm);
         let passed = i128::from(reading.saturating_sub(self.offset_ns)) * MILLION;
@@ -47,7 +47,7 @@ mod tests {
     use crate::timing::SECOND;
 
     #[test]
-    fn the_time_of_a_reading_is_the_first_that_shows_it() {
+    fn the_time_of_a_reading_is_the_first_one_that_shows_it() {
         for rate_ppm in [-10_000, -200, 0, 1, 10_000] {
             let clock = MachineClock::new(3, rate_ppm);
             for time in [0, 1, 999, 1_000_003, 17 * SECOND + 1] {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A simulated cluster: its machines, its network, its clock, its trace.
+//! A simulated cluster: its machines, its network, its clock and its trace.
 //!
-//! The cluster does nothing by itself but let time pass ([`Cluster::run_until`]); scenarios start,
-//! crash, cut off and command its nodes in between.
+//! [`Cluster::run_until`] processes all events up to a time. Scenarios start, crash, cut off and command nodes
+//! between such calls.
 
 use std::rc::Rc;
 
@@ -30,31 +30,31 @@ pub use administration::FenceHandler;
 /// The name that all simulated clusters have.
 const CLUSTER_NAME: &[u8] = b"simulation";
 
-/// What a cluster is made of.
+/// The parameters of a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
-    /// Decides everything.
+    /// The seed of all random streams.
     pub seed: u64,
-    /// How many machines there are; they are numbered from 0, their nodes from 1.
+    /// The number of machines. They are numbered from 0, their nodes from 1.
     pub nodes: usize,
-    /// Settings of all nodes.
+    /// The settings of all nodes.
     pub configuration: Configuration,
-    /// The network at first.
+    /// The quality of the network at first.
     pub network: NetworkOptions,
     /// The mean time from an input to the engine's work item, in microseconds.
     pub engine_delay_mean_us: u64,
     /// The mean time by which timers are late, in microseconds.
     pub timer_delay_mean_us: u64,
-    /// Whom each node's list of peers names; empty: everybody names everybody.
+    /// The hosts in each node's list of peers. If empty, each list names all hosts.
     pub peers: Vec<Vec<usize>>,
-    /// The incarnation that a node's first incarnation has at least.
+    /// The smallest number of a node's first incarnation.
     pub incarnation_base: u64,
-    /// By how many millionths each machine's clock is too fast, or with a minus too slow; those of machines
-    /// that are not named are right.
+    /// By how many millionths each machine's clock is too fast, or too slow if negative. Clocks without an entry are
+    /// right.
     pub clock_rates_ppm: Vec<i32>,
-    /// The handler of every node's fence gate, if there is one.
+    /// The fence handler of every node, if any.
     pub fence: Option<FenceHandler>,
-    /// A bug that is put into every node, to show that it is found.
+    /// A bug injected into every node, to show that it is found.
     pub sabotage: Option<Sabotage>,
 }
 
@@ -80,17 +80,17 @@ impl ClusterOptions {
 /// A datagram on its way from one host to another.
 #[derive(Clone, Debug)]
 pub struct OnWire {
-    /// When it was sent, or when it arrives.
+    /// The time at which it was sent, or arrives.
     pub time: u64,
-    /// The host that it comes from.
+    /// The sender.
     pub from: usize,
-    /// The host that it is for.
+    /// The receiver.
     pub to: usize,
-    /// What is in it.
+    /// Its content.
     pub bytes: Rc<[u8]>,
 }
 
-/// What happens at some time.
+/// An event of the simulation.
 enum Occurrence {
     Datagram {
         to: usize,
@@ -99,26 +99,26 @@ enum Occurrence {
     },
     DetectorTimer {
         host: usize,
-        incarnation: u64,
+        start: u64,
     },
     EngineTimer {
         host: usize,
-        incarnation: u64,
+        start: u64,
     },
     EngineRun {
         host: usize,
-        incarnation: u64,
+        start: u64,
     },
-    /// The fence handler begins its work, if it is still wanted.
+    /// The fence handler begins its work, if the node still wants it.
     FenceCall {
         host: usize,
-        incarnation: u64,
+        start: u64,
         subject: Identity,
     },
     /// The fence handler has fenced the node, or failed.
     FenceAnswer {
         host: usize,
-        incarnation: u64,
+        start: u64,
         subject: Identity,
         is_fenced: bool,
     },
@@ -144,33 +144,33 @@ pub struct Cluster {
     pub hosts: Vec<Host>,
     /// The network between them.
     pub network: Network,
-    /// All that happened.
+    /// The events so far.
     pub trace: Vec<TraceEvent>,
-    /// What must not have happened.
+    /// The broken promises that the simulator noticed itself.
     pub faults: Vec<Broken>,
-    /// How often a node told that a view change has begun.
+    /// How often a node reported that a view change has begun.
     pub prepares: u64,
-    /// How often a node went on under another incarnation.
+    /// How often a node was excluded and began a new incarnation.
     pub exclusions: u64,
-    /// Of these, nodes that had not been hindered for a while.
+    /// Of these, how often the node had not been disturbed shortly before.
     pub false_exclusions: u64,
-    /// Times that a member came from one part of the cluster to another without having been out meanwhile.
-    pub comers_back: u64,
-    /// Of these, those that came with others.
-    pub comers_together: u64,
-    /// Member lists of cluster views, kept once for all nodes.
+    /// How often a group member moved to the view of another component without being out in between.
+    pub moved: u64,
+    /// Of these, how often others moved with it.
+    pub moved_together: u64,
+    /// Member lists of cluster views, shared by all nodes.
     lists: MemberLists,
     now: u64,
     happened: u64,
     queue: EventQueue<Occurrence>,
     chance: Chance,
-    /// How late timers and work items are: drawn for itself, so that one more changes nothing else.
+    /// The stream for how late timers and work items are, of its own so that one more changes nothing else.
     lateness: Chance,
-    /// What fence handlers do.
+    /// The stream for what fence handlers do.
     handlers: Chance,
     /// How often a fence handler was called.
     pub fence_calls: u64,
-    /// All datagrams that were sent, if somebody wants to know.
+    /// All datagrams sent, if they are to be recorded.
     pub wiretap: Option<Vec<OnWire>>,
 }
 
@@ -187,10 +187,10 @@ impl Cluster {
                 },
                 alive: None,
                 last_incarnation: options.incarnation_base,
-                incarnations: 0,
+                starts: 0,
                 frozen_until: 0,
-                hindered_until: 0,
-                ghost_until: 0,
+                disturbed_until: 0,
+                stale_join_until: 0,
                 fenced_until: 0,
                 engine_delay_mean_us: options.engine_delay_mean_us,
                 loses_one: false,
@@ -212,8 +212,8 @@ impl Cluster {
             prepares: 0,
             exclusions: 0,
             false_exclusions: 0,
-            comers_back: 0,
-            comers_together: 0,
+            moved: 0,
+            moved_together: 0,
             lists: MemberLists::default(),
             now: 0,
             happened: 0,
@@ -232,14 +232,14 @@ impl Cluster {
         self.now
     }
 
-    /// What the cluster is made of.
+    /// The parameters of the cluster.
     pub fn options(&self) -> &ClusterOptions {
         &self.options
     }
 
     // ---- time ---------------------------------------------------------------------------------
 
-    /// Lets everything happen that happens by `time`.
+    /// Process all events up to `time`.
     pub fn run_until(&mut self, time: u64) {
         while let Some((at, what)) = self.queue.pop_until(time) {
             self.now = at.max(self.now);
@@ -248,13 +248,12 @@ impl Cluster {
         self.now = time.max(self.now);
     }
 
-    /// Lets `span` nanoseconds pass.
+    /// Run for `span` nanoseconds.
     pub fn run_for(&mut self, span: u64) {
         self.run_until(self.now + span);
     }
 
-    /// Lets time pass until `is_done`, but no longer than `span`; says whether it was. Looks every
-    /// millisecond.
+    /// Run until `is_done`, which is checked every millisecond, or for `span`. Returns whether it was.
     pub fn run_until_true(&mut self, span: u64, is_done: impl Fn(&Cluster) -> bool) -> bool {
         let limit = self.now + span;
         while !is_done(self) {
@@ -266,7 +265,7 @@ impl Cluster {
         true
     }
 
-    /// How many events the simulation has gone through.
+    /// The number of events processed.
     pub fn happened(&self) -> u64 {
         self.happened
     }
@@ -280,22 +279,20 @@ impl Cluster {
         }
         match what {
             Occurrence::Datagram { to, from, bytes } => self.datagram(to, from, bytes),
-            Occurrence::DetectorTimer { host, incarnation } => {
-                self.detector_timer(host, incarnation)
-            }
-            Occurrence::EngineTimer { host, incarnation } => self.engine_timer(host, incarnation),
-            Occurrence::EngineRun { host, incarnation } => self.engine_run(host, incarnation),
+            Occurrence::DetectorTimer { host, start } => self.detector_timer(host, start),
+            Occurrence::EngineTimer { host, start } => self.engine_timer(host, start),
+            Occurrence::EngineRun { host, start } => self.engine_run(host, start),
             Occurrence::FenceCall {
                 host,
-                incarnation,
+                start,
                 subject,
-            } => self.fence_call(host, incarnation, subject),
+            } => self.fence_call(host, start, subject),
             Occurrence::FenceAnswer {
                 host,
-                incarnation,
+                start,
                 subject,
                 is_fenced,
-            } => self.fence_answer(host, incarnation, subject, is_fenced),
+            } => self.fence_answer(host, start, subject, is_fenced),
         }
     }
 }

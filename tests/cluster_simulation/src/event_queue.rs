@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What will happen, in the order of virtual time; what was put in first comes first if the times
-//! are equal.
+//! The future events of a simulation in the order of virtual time. Events at the same time keep the order in which
+//! they were pushed.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -28,12 +28,12 @@ impl<T> PartialOrd for Entry<T> {
 
 impl<T> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The heap gives its largest entry first: the earliest must be the largest.
+        // The heap pops its largest entry first, so the earliest must be the largest.
         (other.time, other.sequence).cmp(&(self.time, self.sequence))
     }
 }
 
-/// A queue of future occurrences.
+/// A queue of future events.
 pub struct EventQueue<T> {
     heap: BinaryHeap<Entry<T>>,
     sequence: u64,
@@ -48,7 +48,7 @@ impl<T> EventQueue<T> {
         }
     }
 
-    /// Puts something in that happens at `time`.
+    /// Push an event that happens at `time`.
     pub fn push(&mut self, time: u64, what: T) {
         self.sequence += 1;
         self.heap.push(Entry {
@@ -58,7 +58,7 @@ impl<T> EventQueue<T> {
         });
     }
 
-    /// Takes out what happens next, if it happens by `limit`.
+    /// Pop the next event, if it happens by `limit`.
     pub fn pop_until(&mut self, limit: u64) -> Option<(u64, T)> {
         if self.heap.peek()?.time > limit {
             return None;
@@ -66,17 +66,17 @@ impl<T> EventQueue<T> {
         self.heap.pop().map(|entry| (entry.time, entry.what))
     }
 
-    /// When the next thing happens.
+    /// The time of the next event.
     pub fn next_time(&self) -> Option<u64> {
         self.heap.peek().map(|entry| entry.time)
     }
 
-    /// How much is in it.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Whether nothing is in it.
+    /// Whether there are no events.
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::EventQueue;
 
     #[test]
-    fn gives_the_earliest_first_and_equal_times_in_the_order_of_arrival() {
+    fn the_queue_pops_the_earliest_event_first_and_equal_times_in_the_order_of_pushing() {
         let mut queue = EventQueue::new();
         for (time, name) in [(5, 'c'), (1, 'a'), (5, 'd'), (3, 'b'), (9, 'e')] {
             queue.push(time, name);

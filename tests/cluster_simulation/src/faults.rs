@@ -1,75 +1,75 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Makes what was planned go wrong, and ends it: within the plan's bounds, but never so much at once that
-//! no quorum of a view is left, since nothing is promised from that on but silence.
+//! Inject the faults of a plan, and end them. A fault that would leave no quorum of a view is left out, because
+//! without a quorum a cluster promises nothing but to stay blocked.
 
 use crate::cluster::Cluster;
 use crate::event_queue::EventQueue;
 use crate::host::Host;
 use crate::network::{Flapping, Impairment, NetworkOptions};
 use crate::plan::{Fault, Plan, Victim};
-use crate::quorum::{is_partitionable, may_impair, may_lose, may_say_why};
+use crate::quorum::{is_partitionable, may_impair, may_lose, may_report_reason};
 use crate::timing::{MS, SECOND};
 
-/// For so long somebody lies in wait for a view change.
-const AMBUSH_NS: u64 = 3 * SECOND;
+/// The longest time that a planned crash waits for a view change to begin.
+const VIEW_CHANGE_WAIT_NS: u64 = 3 * SECOND;
 
-/// What was decided for later.
+/// An action on the agenda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Later {
-    /// The fault at this place of the plan.
+    /// Inject the fault at this place of the plan.
     Fault(usize),
-    /// A machine that is down starts.
+    /// Start a machine that is down.
     Start(usize),
-    /// A machine's work items are in time again.
+    /// Run a machine's work items in time again.
     FastEngine(usize),
-    /// The network is as before.
-    CalmNetwork,
-    /// What was wrong under this number is not any more.
+    /// Give the network the plan's quality again.
+    RestoreNetwork,
+    /// End the impairment with this number.
     Mend(u64),
-    /// The coordinator of this rank stops if a view change has begun since that many had.
-    Ambush {
-        /// Which coordinator.
+    /// Crash the coordinator of this rank if a view change has begun since, or else look again a little later.
+    CrashInViewChange {
+        /// The rank of the coordinator.
         rank: usize,
-        /// When it is switched on again, if it is.
+        /// The time until its machine starts again, if it does.
         back_after_ms: Option<u64>,
-        /// How many times nodes had told by then that a view change has begun.
+        /// How often nodes had reported a view change by the time of the plan.
         prepares: u64,
-        /// When this is given up.
+        /// The time at which the crash is given up.
         until: u64,
     },
 }
 
-/// How often each thing was done.
+/// How many faults of each kind were injected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FaultCounts {
-    /// Machines that stopped without a word.
+    /// Machines that crashed.
     pub crashes: u64,
     /// Machines that started again.
     pub restarts: u64,
-    /// Nodes that said good-bye.
+    /// Nodes that left the cluster.
     pub leaves: u64,
-    /// Machines that stood still.
+    /// Machines that were frozen.
     pub freezes: u64,
     /// Cuts, bad and flapping links, storms.
     pub network: u64,
-    /// Nodes that an administrator has put out, as far as the node that was asked agreed.
+    /// Evictions that the node asked for them accepted.
     pub evictions: u64,
-    /// Times that views were pinned.
+    /// Pins that the node asked for them accepted.
     pub pins: u64,
     /// Faults that were left out: no quorum would have been left, or the machine was down.
     pub left_out: u64,
 }
 
-/// Carries out the faults of a plan.
-pub struct Troublemaker {
+/// Injects the faults of a plan.
+pub struct FaultInjector {
     plan: Plan,
-    /// What was done.
+    /// The faults injected so far.
     pub counts: FaultCounts,
 }
 
-impl Troublemaker {
-    /// One that carries out this plan.
+impl FaultInjector {
+    /// The injector for this plan.
     pub fn new(plan: Plan) -> Self {
         Self {
             plan,
@@ -77,7 +77,7 @@ impl Troublemaker {
         }
     }
 
-    /// Puts all starts and faults into the agenda.
+    /// Put all starts and faults of the plan on the agenda.
     pub fn begin(&self, agenda: &mut EventQueue<Later>) {
         for (host, at_ms) in self.plan.starts_ms.iter().enumerate() {
             agenda.push(at_ms * MS, Later::Start(host));
@@ -87,13 +87,13 @@ impl Troublemaker {
         }
     }
 
-    /// Does what was decided.
+    /// Carry out an action of the agenda.
     pub fn act(&mut self, cluster: &mut Cluster, what: Later, agenda: &mut EventQueue<Later>) {
         match what {
             Later::Fault(place) => {
                 if let Some(planned) = self.plan.faults.get(place) {
                     let fault = planned.fault.clone();
-                    let is_done = self.make(cluster, &fault, agenda);
+                    let is_done = self.inject(cluster, &fault, agenda);
                     self.counts.left_out += u64::from(!is_done);
                 }
             }
@@ -101,9 +101,9 @@ impl Troublemaker {
             Later::FastEngine(host) => {
                 cluster.hosts[host].engine_delay_mean_us = cluster.options().engine_delay_mean_us;
             }
-            Later::CalmNetwork => cluster.network.set_options(self.plan.network),
+            Later::RestoreNetwork => cluster.network.set_options(self.plan.network),
             Later::Mend(number) => cluster.mend(number),
-            Later::Ambush {
+            Later::CrashInViewChange {
                 rank,
                 back_after_ms,
                 prepares,
@@ -118,7 +118,7 @@ impl Troublemaker {
         }
     }
 
-    /// Ends all faults: machines that are down for good stay so if `quorum` others are up.
+    /// End all faults. Machines that the plan lets stay down do so if `quorum` others are up.
     pub fn heal(&mut self, cluster: &mut Cluster, quorum: usize) {
         cluster.reconnect();
         cluster.network.set_options(NetworkOptions::PERFECT);
@@ -127,7 +127,7 @@ impl Troublemaker {
             host.engine_delay_mean_us = usual;
         }
         let stays_down = self.plan.stays_down.clone();
-        // Those that come back in any case are counted first.
+        // The machines that come back in any case are started and counted first.
         for may_stay in [false, true] {
             for host in 0..cluster.hosts.len() {
                 let up = cluster.hosts.iter().filter(|h| stays_up(h)).count();
@@ -141,13 +141,13 @@ impl Troublemaker {
 
     fn restart(&mut self, cluster: &mut Cluster, host: usize) {
         if cluster.hosts[host].alive.is_none() {
-            self.counts.restarts += u64::from(cluster.hosts[host].incarnations > 0);
+            self.counts.restarts += u64::from(cluster.hosts[host].starts > 0);
             cluster.start(host);
         }
     }
 
-    /// Makes it happen; says whether it did.
-    fn make(
+    /// Inject a fault, and return whether that was possible.
+    fn inject(
         &mut self,
         cluster: &mut Cluster,
         fault: &Fault,
@@ -162,13 +162,13 @@ impl Troublemaker {
                 in_view_change: true,
                 back_after_ms,
             } => {
-                let ambush = Later::Ambush {
+                let crash = Later::CrashInViewChange {
                     rank,
                     back_after_ms,
                     prepares: cluster.prepares,
-                    until: now + AMBUSH_NS,
+                    until: now + VIEW_CHANGE_WAIT_NS,
                 };
-                agenda.push(now, ambush);
+                agenda.push(now, crash);
                 true
             }
             Fault::CrashCoordinator {
@@ -195,7 +195,7 @@ impl Troublemaker {
             }
             Fault::Unpin { by } => cluster.pin(by, 0),
             Fault::Freeze { host, for_ms } => {
-                // Nobody notices the shortest ones.
+                // The shortest freezes are not noticed.
                 let is_short = for_ms <= 30;
                 let is_harmless = is_short || is_partitionable(cluster);
                 if !is_up(host) || !(is_harmless || may_lose(cluster, &[host])) {
@@ -221,11 +221,11 @@ impl Troublemaker {
             Fault::Storm { network, for_ms } => {
                 cluster.network.set_options(network);
                 self.counts.network += 1;
-                agenda.push(now + for_ms * MS, Later::CalmNetwork);
+                agenda.push(now + for_ms * MS, Later::RestoreNetwork);
                 true
             }
-            Fault::Parts { ref sides, for_ms } => {
-                let impairment = Impairment::Parts(sides.clone());
+            Fault::Components { ref sides, for_ms } => {
+                let impairment = Impairment::Components(sides.clone());
                 self.impair(cluster, impairment, for_ms, agenda)
             }
             Fault::Between {
@@ -320,10 +320,7 @@ impl Troublemaker {
         victim: Victim,
         agenda: &mut EventQueue<Later>,
     ) -> bool {
-        if cluster.hosts[victim.host].alive.is_none()
-            || !may_lose(cluster, &[victim.host])
-            || !may_say_why(cluster)
-        {
+        if !may_depart(cluster, victim.host) {
             return false;
         }
         cluster.leave(victim.host);
@@ -339,11 +336,7 @@ impl Troublemaker {
         victim: Victim,
         agenda: &mut EventQueue<Later>,
     ) -> bool {
-        if cluster.hosts[victim.host].alive.is_none()
-            || !may_lose(cluster, &[victim.host])
-            || !may_say_why(cluster)
-            || !cluster.evict(by, victim.host)
-        {
+        if !may_depart(cluster, victim.host) || !cluster.evict(by, victim.host) {
             return false;
         }
         self.counts.evictions += 1;
@@ -352,7 +345,12 @@ impl Troublemaker {
     }
 }
 
-/// Whether it is up and nobody wants it out.
+/// Whether a node is up and may leave or be evicted.
+fn may_depart(cluster: &Cluster, host: usize) -> bool {
+    cluster.hosts[host].alive.is_some() && may_lose(cluster, &[host]) && may_report_reason(cluster)
+}
+
+/// Whether a machine is up and no administrator has evicted its node.
 fn stays_up(host: &Host) -> bool {
     let alive = host.alive.as_ref();
     alive.is_some_and(|alive| alive.evicted_by.is_empty())

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One machine around one node: what the shell in the kernel does, in virtual time.
+//! A machine with its node.
 //!
-//! Each datagram goes to the failure detector first, as in the receive soft interrupt; what the failure detector leaves,
-//! its reports and the engine's deadlines wait in a bounded queue until the engine's work item runs.
+//! As in the kernel module, each datagram goes to the failure detector first, in the receive soft interrupt. The
+//! datagrams that are not for it, its reports and the engine's deadlines wait in a bounded queue until the engine's
+//! work item runs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -17,18 +18,18 @@ use trace_checker::trace::{Member, ViewId};
 
 use crate::clock::MachineClock;
 
-/// Datagrams and reports that wait for the engine; more are dropped.
+/// The longest queue of inputs for the engine. Further inputs are dropped.
 pub const ENGINE_QUEUE_MAX: usize = 4096;
-/// Wake-ups at one instant that are still no busy loop.
+/// The most wake-ups at one instant that do not count as a busy loop.
 const WAKEUPS_AT_ONE_INSTANT_MAX: u32 = 1000;
 
-/// What waits for the engine.
+/// An input that waits for the engine.
 pub enum EngineInput {
-    /// A datagram that is not the failure detector's.
+    /// A datagram that is not for the failure detector.
     Datagram(PeerAddress, Rc<[u8]>),
-    /// Something that the failure detector reports.
+    /// A report of the failure detector.
     Report(DetectorReport),
-    /// The node's deadline has come.
+    /// The node's deadline.
     Deadline,
 }
 
@@ -37,19 +38,19 @@ pub enum EngineInput {
 pub struct Endpoint {
     /// The group.
     pub group: Arc<str>,
-    /// Its present view.
+    /// Its current view.
     pub view: Option<ViewId>,
-    /// Who the node is in it: it may have begun a new incarnation, in which this member is not yet.
+    /// The node's identity in that view. The node may have begun a new incarnation that this member is not part of yet.
     pub reader: Option<Identity>,
-    /// How many members that view has.
+    /// The number of members of that view.
     pub member_count: usize,
-    /// Messages that were accepted from it in this incarnation.
+    /// The messages that the node accepted from it in this incarnation.
     pub accepted: u64,
-    /// Messages of it that were sent in this incarnation.
+    /// The messages of it that the node sent in this incarnation.
     pub sent: u64,
-    /// Where the trace has the messages that were accepted and are not part of a view yet.
+    /// The accepted messages that belong to no view yet: their numbers and their places in the trace.
     pub waiting: VecDeque<(u64, usize)>,
-    /// Whether it was told to leave.
+    /// Whether it has been asked to leave.
     pub is_leaving: bool,
 }
 
@@ -61,7 +62,7 @@ pub struct WakeupCount {
 }
 
 impl WakeupCount {
-    /// Counts one more; true if these are too many.
+    /// Count a wake-up, and return whether there are too many at this instant.
     pub fn is_busy_loop(&mut self, now: u64) -> bool {
         if self.at != now {
             self.at = now;
@@ -72,23 +73,23 @@ impl WakeupCount {
     }
 }
 
-/// A running node and its surroundings.
+/// A running node and its shell.
 pub struct Alive {
     /// The protocol.
     pub node: Node,
-    /// Its heartbeats.
+    /// Its failure detector.
     pub failure_detector: FailureDetector,
-    /// Which incarnation of the machine this is: timers of earlier incarnations are ignored.
-    pub incarnation: u64,
-    /// Who the node is, as its events told.
+    /// The number of this start of the machine, since timers of earlier starts are ignored.
+    pub start: u64,
+    /// The node's identity, as its events have reported it.
     pub identity: Identity,
-    /// What waits for the engine.
+    /// The inputs that wait for the engine.
     pub queue: VecDeque<EngineInput>,
     /// Whether the engine's work item is scheduled.
     pub engine_is_due: bool,
-    /// When the failure detector's timer is set to.
+    /// The time at which the failure detector's timer expires.
     pub detector_timer: Option<u64>,
-    /// When the engine's timer is set to.
+    /// The time at which the engine's timer expires.
     pub engine_timer: Option<u64>,
     /// Differences between the last cluster view and the next one.
     pub changes: Vec<(Identity, ChangeReason)>,
@@ -102,9 +103,9 @@ pub struct Alive {
     pub is_leaving: bool,
     /// Whether it has left.
     pub has_left: bool,
-    /// Who was asked to put it out: host and incarnation.
+    /// The nodes that were asked to evict it: host and incarnation.
     pub evicted_by: Vec<(usize, u64)>,
-    /// Until when views are pinned, as its events told.
+    /// The end of the pin that its events have reported.
     pub pinned_until: Option<u64>,
     /// Wake-ups of the engine.
     pub engine_wakeups: WakeupCount,
@@ -116,35 +117,35 @@ pub struct Alive {
 pub struct Host {
     /// The node's number.
     pub id: u16,
-    /// Where it listens.
+    /// The address of the node.
     pub address: PeerAddress,
-    /// Whom its list of peers names.
+    /// The node's list of peers.
     pub peers: Vec<PeerAddress>,
     /// The node, while it runs.
     pub alive: Option<Box<Alive>>,
     /// The largest incarnation so far.
     pub last_incarnation: u64,
-    /// How often it was started.
-    pub incarnations: u64,
-    /// Until when it does nothing at all.
+    /// The number of times it was started.
+    pub starts: u64,
+    /// The end of the present freeze.
     pub frozen_until: u64,
-    /// When it was last hindered so that the others may have gone on without it.
-    pub hindered_until: u64,
-    /// Until when an incarnation of it that ended before its first view may still come into one.
-    pub ghost_until: u64,
-    /// Until when a view without it may come since a handler was to fence it, whether it is well or not.
+    /// The last time at which it was disturbed so that the others may exclude it.
+    pub disturbed_until: u64,
+    /// The time until which members may still admit an incarnation of it that ended before its first view.
+    pub stale_join_until: u64,
+    /// The time until which it may be excluded, even if it is well, because a handler was asked to fence it.
     pub fenced_until: u64,
     /// The mean time from an input to the engine's work item, in microseconds.
     pub engine_delay_mean_us: u64,
-    /// Sabotage: the next message that the node delivers is lost.
+    /// Whether the next message that the node delivers is lost, as the injected bug wants.
     pub loses_one: bool,
     /// Its clock.
     pub clock: MachineClock,
-    /// Datagrams that it has sent.
+    /// The datagrams it has sent.
     pub sent: u64,
-    /// Bytes of these, without headers of UDP and below.
+    /// Their bytes, without the headers of UDP and below.
     pub sent_bytes: u64,
-    /// Datagrams that found the engine's queue full.
+    /// The datagrams that were dropped because the engine's queue was full.
     pub queue_drops: u64,
 }
 
@@ -169,7 +170,7 @@ mod tests {
     use super::{address_of, host_at};
 
     #[test]
-    fn addresses_name_their_hosts() {
+    fn an_address_identifies_its_host() {
         for number in [0, 1, 249, 250, 251, 999] {
             assert_eq!(host_at(address_of(number)), number);
         }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whole clusters of KCGCS on one machine, in virtual time.
+//! Simulation of whole KCGCS clusters in virtual time.
 //!
-//! The nodes run the very protocol that runs in the kernel; everything around it is simulated: the
-//! network, the timers, the soft interrupt, the engine's work item, and what goes wrong. One seed
-//! decides all of it, so that a run that broke a promise can be repeated exactly.
+//! The nodes run the protocol of the kernel module itself; everything around it is simulated: the network, the
+//! timers, the soft interrupt, the engine's work item, and the faults. One seed decides all of it, so a run that
+//! broke a promise can be repeated exactly.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ pub mod broken;
 pub mod chance;
 pub mod clock;
 pub mod cluster;
+pub mod description;
 pub mod event_queue;
 pub mod faults;
 pub mod host;
@@ -26,7 +27,7 @@ pub mod sabotage;
 pub mod scenario;
 pub mod shrinking;
 pub mod statistics;
-pub mod story;
+
 pub mod timing;
 pub mod trials;
 pub mod workload;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `simulate`: runs seeds of the cluster simulation on all processors, says which ones broke a promise, with
-//! the command that repeats each, and shrinks the first of them.
+//! `simulate`: run seeds of the cluster simulation on all processors, report those that broke a promise, each with
+//! the command that repeats it, and shrink the first of them.
 
 #![forbid(unsafe_code)]
 
@@ -17,81 +17,80 @@ use std::time::Duration;
 
 use clap::Parser;
 use cluster_simulation::broken::{worst, Broken};
+use cluster_simulation::description;
 use cluster_simulation::plan::{DrawOptions, Plan};
 use cluster_simulation::report::report;
 use cluster_simulation::sabotage::Sabotage;
 use cluster_simulation::scenario::{catch_panics, run, Outcome};
 use cluster_simulation::shrinking::shrink;
 use cluster_simulation::statistics::Summary;
-use cluster_simulation::story;
 use kcgcs_protocol::protocol::configuration::DetectorKind;
 use kcgcs_protocol::protocol::limits::NODES_MAX;
 
-/// Broken promises of one seed that are shown.
+/// The most broken promises that are shown of one seed.
 const SHOWN_PER_SEED_MAX: usize = 4;
-/// Failing seeds that are shrunk.
+/// The most failing seeds that are shrunk.
 const SHRUNK_MAX: usize = 3;
 
-/// Simulates whole clusters in virtual time and checks what they promise. Each seed is one cluster.
+/// Simulate whole clusters in virtual time and check their promises. Each seed is one cluster.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many seeds to run.
+    /// Number of seeds to run.
     #[arg(long, default_value_t = 2000)]
     seeds: u64,
-    /// The first one; the others follow.
+    /// The first seed.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
     /// Nodes of a cluster: a number, or a range such as 3..50, both ends included.
     #[arg(long, default_value = "3..50", value_parser = parse_nodes)]
     nodes: RangeInclusive<usize>,
-    /// Instead of seeds, tell how clusters of up to 1000 nodes form, lose ten at once, and a rack.
+    /// Instead of seeds, report how clusters of up to 1000 nodes form, lose ten nodes at once, and lose a rack.
     #[arg(long)]
     report: bool,
-    /// Run the plan of this file, as shrinking writes one, instead of seeds.
+    /// Instead of seeds, run the plan in this file, as shrinking writes it.
     #[arg(long)]
     plan: Option<PathBuf>,
-    /// Write the trace of the first seed that breaks a promise, or with one seed its trace, to this
-    /// file.
+    /// Write the trace of the first seed that breaks a promise, or of the only seed, to this file.
     #[arg(long)]
     trace: Option<PathBuf>,
-    /// Every seed has cuts of the network.
+    /// Split the network or cut links in every seed.
     #[arg(long)]
     partitions: bool,
-    /// Every seed has evictions, pinned views and a fence handler.
+    /// Evict nodes, pin views and fence failed nodes in every seed.
     #[arg(long)]
     administration: bool,
-    /// No consumers: membership only.
+    /// Simulate the membership only, without groups.
     #[arg(long)]
     without_groups: bool,
-    /// Nothing goes wrong but one crash at the end.
+    /// Inject no faults but one crash at the end.
     #[arg(long)]
     without_faults: bool,
-    /// A bug that all nodes have, to see that it is found, such as same-incarnation or loss-after-freeze.
+    /// Inject a bug into all nodes, to see that it is found, such as same-incarnation or loss-after-freeze.
     #[arg(long, value_parser = Sabotage::from_name)]
     sabotage: Option<Sabotage>,
-    /// Seconds for making a failing run smaller; 0: do not.
+    /// Seconds for shrinking a failing run; 0 to leave it as it is.
     #[arg(long, default_value_t = 60)]
     shrink_seconds: u64,
-    /// Where plans of smaller runs are written to.
+    /// Folder for the plans of shrunk runs.
     #[arg(long, default_value = ".")]
     shrunk: PathBuf,
-    /// How silence is found out: ring or gossip.
+    /// The failure detector: ring or gossip.
     #[arg(long, default_value = "ring", value_parser = parse_detector)]
     detector: DetectorKind,
-    /// Parts of the cluster go on by themselves.
+    /// Simulate partitionable clusters, whose components go on in views of their own.
     #[arg(long)]
     partitionable: bool,
-    /// One line of numbers for each seed.
+    /// Print a line of figures for each seed.
     #[arg(long, short)]
     verbose: bool,
-    /// Threads; 0: as many as processors.
+    /// Number of threads; 0 for as many as processors.
     #[arg(long, default_value_t = 0)]
     threads: usize,
 }
 
 fn parse_detector(text: &str) -> Result<DetectorKind, String> {
-    DetectorKind::from_name(text.as_bytes()).ok_or_else(|| "ring or gossip".to_owned())
+    DetectorKind::from_name(text.as_bytes()).ok_or_else(|| "it is ring or gossip".to_owned())
 }
 
 fn parse_nodes(text: &str) -> Result<RangeInclusive<usize>, String> {
@@ -103,7 +102,7 @@ fn parse_nodes(text: &str) -> Result<RangeInclusive<usize>, String> {
     };
     let (low, high) = (number(low)?, number(high)?);
     if low < 1 || high < low || high > NODES_MAX {
-        return Err(format!("1 to {NODES_MAX} nodes are possible"));
+        return Err(format!("a cluster has 1 to {NODES_MAX} nodes"));
     }
     Ok(low..=high)
 }
@@ -126,7 +125,7 @@ impl Arguments {
         }
     }
 
-    /// The command that runs exactly this seed again.
+    /// The command that repeats this seed exactly.
     fn command(&self, seed: u64) -> String {
         let (low, high) = (self.nodes.start(), self.nodes.end());
         let mut command = format!("SEEDS=1 FIRST_SEED={seed} NODES={low}..{high} scripts/simulate");
@@ -153,7 +152,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     catch_panics();
     if arguments.report {
-        return tell_report(arguments.first_seed);
+        return print_report(arguments.first_seed);
     }
     if let Some(path) = &arguments.plan {
         return match run_plan(&arguments, path) {
@@ -239,13 +238,13 @@ fn show(broken: &[Broken]) {
     }
 }
 
-/// Makes a failing run smaller and tells it.
+/// Shrink a failing run, describe the result and write it to a file.
 fn show_smaller(arguments: &Arguments, seed: u64, promise: &str) {
     let plan = Plan::draw(seed, &arguments.draw_options());
     let limit = Duration::from_secs(arguments.shrink_seconds);
     let shrunk = shrink(&plan, promise, limit);
     println!(
-        "seed {seed}, from {} nodes and {} faults to {} and {}, {} runs{}; it breaks {promise}:",
+        "seed {seed} shrunk from {} nodes and {} faults to {} and {} in {} runs{}; it breaks {promise}:",
         plan.hosts(),
         plan.faults.len(),
         shrunk.plan.hosts(),
@@ -254,10 +253,10 @@ fn show_smaller(arguments: &Arguments, seed: u64, promise: &str) {
         if shrunk.is_smallest {
             ""
         } else {
-            ", then time was over"
+            ", until the time was over"
         },
     );
-    for line in story::tell(&shrunk.plan) {
+    for line in description::describe(&shrunk.plan) {
         println!("  {line}");
     }
     show(&shrunk.outcome.broken);
@@ -266,15 +265,15 @@ fn show_smaller(arguments: &Arguments, seed: u64, promise: &str) {
         .and_then(|()| std::fs::write(&path, shrunk.plan.to_json()));
     match is_written {
         Ok(()) => println!(
-            "  repeat the smaller run with: scripts/simulate --plan {}",
+            "  repeat the shrunk run with: scripts/simulate --plan {}",
             path.display()
         ),
         Err(e) => println!("  {} could not be written: {e}", path.display()),
     }
 }
 
-/// Large clusters, a line for each story.
-fn tell_report(seed: u64) -> ExitCode {
+/// Print the report on large clusters, a line for each measurement.
+fn print_report(seed: u64) -> ExitCode {
     let mut failed = 0;
     report(seed, |line| {
         let verdict = if line.wrong.is_empty() {
@@ -295,11 +294,11 @@ fn tell_report(seed: u64) -> ExitCode {
     }
 }
 
-/// Runs one plan and tells it.
+/// Run a plan, and describe it and its result.
 fn run_plan(arguments: &Arguments, path: &Path) -> Result<ExitCode, String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let plan = Plan::from_json(&text).map_err(|why| why.0)?;
-    for line in story::tell(&plan) {
+    for line in description::describe(&plan) {
         println!("{line}");
     }
     let outcome = run(&plan);
@@ -315,7 +314,7 @@ fn run_plan(arguments: &Arguments, path: &Path) -> Result<ExitCode, String> {
     }
 }
 
-/// Writes the trace, if it was asked for.
+/// Write the trace, if a file for it was given.
 fn write_trace(arguments: &Arguments, outcome: &Outcome) -> std::io::Result<()> {
     let Some(path) = &arguments.trace else {
         return Ok(());

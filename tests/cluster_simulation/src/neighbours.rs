@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Neighbours that crash at once: how long it takes until all others have a view without them, and how many
-//! views that takes.
+//! Measurement of neighbours that crash at once: the time until all survivors have a view without them, and the
+//! number of views that this takes.
 
 use crate::chance::Chance;
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::reference_model::is_one_view;
 use crate::timing::SECOND;
 
-/// How long a cluster may take to form, and to agree on a view without the dead.
+/// The longest time to form, and to agree on a view without the dead nodes.
 const LIMIT_NS: u64 = 60 * SECOND;
-/// Views that follow the first one without the dead within this time were needed for them as well.
+/// Views within this time after the first one without the dead nodes count as needed for them as well.
 const AFTERMATH_NS: u64 = 2 * SECOND;
 
-/// What a crash led to.
+/// The result of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Until the last survivor had the view without the dead.
+    /// The time until the last survivor had a view without the dead nodes.
     pub took_ns: u64,
-    /// Views until then and shortly after.
+    /// The number of views until then and shortly after.
     pub views: u64,
 }
 
-/// Forms a cluster in a perfect network, crashes so many of its nodes whose numbers follow each other, and lets it
-/// agree. Panics if it does not.
+/// Form a cluster in a perfect network, crash so many nodes with consecutive numbers, and let it agree. Panics if it
+/// does not.
 pub fn crash(nodes: usize, crashes: usize, seed: u64) -> Outcome {
     let mut options = ClusterOptions::perfect(seed, nodes);
     options.configuration.expected_nodes = nodes as u32;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The network between the nodes: delays, loss, copies, overtaking, damage, and what is wrong between
-//! some of the nodes only: cuts of any shape, single links and directions that are worse, links that come
-//! and go.
+//! The network between the nodes: delay, loss, duplication, reordering and damage everywhere, and impairments between
+//! some nodes only: splits of any shape, worse links or directions, links that flap.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,25 +13,25 @@ pub use impairments::{Flapping, Impairment, LinkQuality};
 mod damage;
 mod impairments;
 
-/// Of a thousand damaged datagrams, those that UDP's checksum does not find.
+/// The damaged datagrams that UDP's checksum does not find, of a thousand.
 const UNDETECTED_PER_MILLE: u64 = 100;
 
-/// How bad the network is.
+/// The quality of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkOptions {
     /// The shortest one-way delay.
     pub delay_min_us: u64,
-    /// The mean of the exponentially distributed delay that comes on top.
+    /// The mean of the exponentially distributed delay that is added.
     pub delay_mean_us: u64,
-    /// The longest that is added.
+    /// The longest delay that is added.
     pub delay_more_max_us: u64,
     /// Datagrams that are lost, of a thousand.
     pub loss_per_mille: u64,
-    /// Datagrams that come twice, of a thousand.
+    /// Datagrams that arrive twice, of a thousand.
     pub duplication_per_mille: u64,
     /// Datagrams that may overtake earlier ones, of a thousand; the rest keep their order.
     pub reordering_per_mille: u64,
-    /// Datagrams in which bits are turned over, of a thousand. UDP's checksum finds most of them.
+    /// Datagrams in which bits are flipped, of a thousand. UDP's checksum finds most of them.
     pub damage_per_mille: u64,
 }
 
@@ -49,12 +48,12 @@ impl NetworkOptions {
     };
 }
 
-/// A datagram that comes to its receiver.
+/// The arrival of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// When.
+    /// Its time.
     pub at: u64,
-    /// Whether it is not what was sent.
+    /// Whether the content was changed on the way.
     pub is_damaged: bool,
 }
 
@@ -63,9 +62,9 @@ pub struct Network {
     options: NetworkOptions,
     chance: Chance,
     nodes: usize,
-    /// What is wrong between some nodes only.
+    /// The impairments between some nodes only.
     impairments: Impairments,
-    /// The latest arrival on each link, so that datagrams keep their order.
+    /// The latest arrival on each link, to keep datagrams in order.
     latest: Vec<u64>,
 }
 
@@ -81,73 +80,73 @@ impl Network {
         }
     }
 
-    /// Makes it better or worse from now on.
+    /// Change the quality of the whole network.
     pub fn set_options(&mut self, options: NetworkOptions) {
         self.options = options;
     }
 
-    /// What it is like now.
+    /// The quality of the whole network.
     pub fn options(&self) -> NetworkOptions {
         self.options
     }
 
-    // ---- what is wrong between some nodes ---------------------------------------------------------
+    // ---- impairments between some nodes -----------------------------------------------------------
 
-    /// Something is wrong from now on; [`Network::mend`] ends it.
+    /// Add an impairment, and return a number with which [`Network::mend`] ends it.
     pub fn impair(&mut self, impairment: Impairment) -> u64 {
         self.impairments.add(impairment)
     }
 
-    /// Ends what began under this number.
+    /// End the impairment with this number.
     pub fn mend(&mut self, number: u64) {
         self.impairments.remove(number);
     }
 
-    /// Ends all of it.
+    /// End all impairments.
     pub fn reconnect(&mut self) {
         self.impairments.clear();
     }
 
-    /// Cuts `away` off from the rest; they reach each other.
+    /// Cut `away` off from the rest. They still reach each other.
     pub fn partition(&mut self, away: &[usize]) {
-        self.part(&[away]);
+        self.split(&[away]);
     }
 
-    /// The network falls into these parts; who is in none of them is with the others like it.
-    pub fn part(&mut self, parts: &[&[usize]]) {
+    /// Split the network into these components. The nodes that are in none of them are a component of their own.
+    pub fn split(&mut self, components: &[&[usize]]) {
         let mut sides = vec![0; self.nodes];
-        for (number, part) in (1..).zip(parts) {
-            for &node in *part {
+        for (number, component) in (1..).zip(components) {
+            for &node in *component {
                 sides[node] = number;
             }
         }
-        self.impair(Impairment::Parts(sides));
+        self.impair(Impairment::Components(sides));
     }
 
-    /// Lets nothing through from `from` to `to`.
+    /// Drop all datagrams from `from` to `to`.
     pub fn block_one_way(&mut self, from: usize, to: usize) {
-        self.between(&[from], &[to], LinkQuality::NOTHING);
+        self.between(&[from], &[to], LinkQuality::BLOCKED);
     }
 
-    /// From `from` to `to`, so many of a thousand datagrams are lost on top of what the network loses.
-    pub fn spoil_one_way(&mut self, from: usize, to: usize, loss_per_mille: u64) {
+    /// Lose so many of a thousand datagrams from `from` to `to`, besides those that the network loses everywhere.
+    pub fn degrade_one_way(&mut self, from: usize, to: usize, loss_per_mille: u64) {
         let quality = LinkQuality {
             loss_per_mille,
-            ..LinkQuality::AS_USUAL
+            ..LinkQuality::NORMAL
         };
         self.between(&[from], &[to], quality);
     }
 
-    /// Nothing that others send reaches `node`.
+    /// Drop all datagrams to `node`.
     pub fn deafen(&mut self, node: usize) {
         let all: Vec<usize> = (0..self.nodes).collect();
-        self.between(&all, &[node], LinkQuality::NOTHING);
+        self.between(&all, &[node], LinkQuality::BLOCKED);
     }
 
-    /// Nothing that `node` sends reaches anybody.
+    /// Drop all datagrams from `node`.
     pub fn mute(&mut self, node: usize) {
         let all: Vec<usize> = (0..self.nodes).collect();
-        self.between(&[node], &all, LinkQuality::NOTHING);
+        self.between(&[node], &all, LinkQuality::BLOCKED);
     }
 
     fn between(&mut self, from: &[usize], to: &[usize], quality: LinkQuality) {
@@ -159,33 +158,33 @@ impl Network {
         });
     }
 
-    /// Whether the node does not reach more than half of all nodes, itself among them, both ways.
+    /// Whether a node reaches at most half of all nodes, itself among them, in both directions.
     pub fn is_cut_off(&self, node: usize) -> bool {
         self.impairments.is_cut_off(node)
     }
 
-    /// Who would be cut off with one thing more.
+    /// The nodes that would be cut off with one more impairment.
     pub fn cut_off_with(&self, impairment: &Impairment) -> Vec<usize> {
         let cut_off = self.impairments.cut_off_with(Some(impairment));
         (0..self.nodes).filter(|node| cut_off[*node]).collect()
     }
 
-    /// Whether something is wrong between any nodes.
+    /// Whether there is any impairment.
     pub fn is_impaired(&self) -> bool {
         !self.impairments.is_empty()
     }
 
-    /// Whether something is wrong between the node and others.
-    pub fn is_hindered(&self, node: usize) -> bool {
+    /// Whether any link of the node is impaired.
+    pub fn is_disturbed(&self, node: usize) -> bool {
         self.impairments.concern(node)
     }
 
     // ---- datagrams --------------------------------------------------------------------------------
 
-    /// What comes of a datagram that is sent now: nothing, one, or two.
+    /// The arrivals of a datagram that is sent now: none, one, or two.
     pub fn arrivals(&mut self, now: u64, from: usize, to: usize) -> [Option<Arrival>; 2] {
         let options = self.options;
-        // All is drawn before anything is decided: a cut does not change what follows it.
+        // Everything is drawn before anything is decided, so that a cut does not change later draws.
         let is_lost = self.chance.happens(options.loss_per_mille);
         let is_copied = self.chance.happens(options.duplication_per_mille);
         let is_damaged = self.chance.happens(options.damage_per_mille);
@@ -215,7 +214,7 @@ impl Network {
         [first, second.map(intact)]
     }
 
-    /// What is left of `bytes` after the damage.
+    /// `bytes` after damage that the checksum does not find.
     pub fn damage(&mut self, bytes: &[u8]) -> Vec<u8> {
         damaged(&mut self.chance, bytes)
     }
@@ -225,7 +224,7 @@ impl Network {
         let more = self.chance.exponential(options.delay_mean_us * 1_000);
         let mut delay = options.delay_min_us * 1_000 + more.min(options.delay_more_max_us * 1_000);
         let may_overtake = self.chance.happens(options.reordering_per_mille);
-        if quality != LinkQuality::AS_USUAL {
+        if quality != LinkQuality::NORMAL {
             let jitter = self.chance.exponential(quality.jitter_mean_us * 1_000);
             delay += quality.delay_us * 1_000 + jitter.min(10 * quality.jitter_mean_us * 1_000);
         }
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn loses_copies_and_keeps_the_order() {
+    fn the_network_loses_and_duplicates_datagrams_and_keeps_their_order() {
         let mut network = Network::new(2, BAD, Chance::new(7, 0));
         let (mut lost, mut copied, mut latest) = (0, 0, 0);
         for sent in 0..10_000 {
@@ -276,12 +275,15 @@ mod tests {
                 }
             }
         }
-        assert!((800..1200).contains(&lost), "{lost} of 10000 lost");
-        assert!((700..1100).contains(&copied), "{copied} of 10000 copied");
+        assert!((800..1200).contains(&lost), "{lost} of 10000 were lost");
+        assert!(
+            (700..1100).contains(&copied),
+            "{copied} of 10000 were duplicated"
+        );
     }
 
     #[test]
-    fn a_partition_lets_nothing_through_until_it_ends() {
+    fn no_datagram_crosses_a_partition_until_it_ends() {
         let mut network = perfect(3);
         network.partition(&[2]);
         network.block_one_way(0, 1);
@@ -295,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn who_reaches_half_of_all_or_fewer_is_cut_off() {
+    fn a_node_that_reaches_half_of_all_nodes_or_fewer_is_cut_off() {
         let mut network = perfect(5);
         assert!(!network.is_cut_off(0));
         network.partition(&[3, 4]);
         let cut_off: Vec<bool> = (0..5).map(|node| network.is_cut_off(node)).collect();
         assert_eq!(cut_off, [false, false, false, true, true]);
         network.reconnect();
-        network.part(&[&[0, 1], &[2, 3]]);
+        network.split(&[&[0, 1], &[2, 3]]);
         assert!((0..5).all(|node| network.is_cut_off(node)));
         network.reconnect();
         network.deafen(1);
@@ -310,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_flaps_is_bad_for_a_while_and_good_for_a_while() {
+    fn a_flapping_link_is_bad_and_good_by_turns() {
         let mut network = perfect(2);
         let number = network.impair(Impairment::Between {
             from: vec![0],
             to: vec![1],
-            quality: LinkQuality::NOTHING,
+            quality: LinkQuality::BLOCKED,
             flapping: Some(Flapping {
                 since: 5 * MS,
                 bad_ns: 10 * MS,
@@ -334,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn one_direction_of_a_link_is_slower_than_the_other() {
+    fn one_direction_of_a_link_can_be_slower_than_the_other() {
         let mut network = perfect(2);
         network.impair(Impairment::Between {
             from: vec![0],
             to: vec![1],
             quality: LinkQuality {
                 delay_us: 20_000,
-                ..LinkQuality::AS_USUAL
+                ..LinkQuality::NORMAL
             },
             flapping: None,
         });
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn most_damage_is_found_by_the_checksum_and_the_rest_comes_changed() {
+    fn the_checksum_finds_most_damage_and_the_rest_arrives_changed() {
         let options = NetworkOptions {
             damage_per_mille: 1_000,
             ..NetworkOptions::PERFECT
@@ -364,7 +366,10 @@ mod tests {
                 damaged += 1;
             }
         }
-        assert!((900..1100).contains(&damaged), "{damaged} of 10000 came");
+        assert!(
+            (900..1100).contains(&damaged),
+            "{damaged} of 10000 arrived damaged"
+        );
         let sent = [0x4b, 0x47, 1, 1, 0, 0, 0, 9, 0, 1];
         for _ in 0..1_000 {
             assert_ne!(network.damage(&sent), sent);

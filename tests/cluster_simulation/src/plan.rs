@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The plan of one run: all that is decided before anything happens. A seed draws one ([`Plan::draw`]); it
-//! can be written down, made smaller piece by piece ([`crate::shrinking`]), told in words
-//! ([`crate::story`]) and carried out again ([`crate::scenario`]).
+//! The plan of a run: everything that is decided before it starts. It is drawn from a seed ([`Plan::draw`]). It can be
+//! written to a file, shrunk step by step ([`crate::shrinking`]), described in words ([`crate::description`]) and
+//! carried out again ([`crate::scenario`]).
 //!
-//! What a plan does not say (each delay, each loss, what consumers do) follows from its `seed`.
+//! Everything else (each delay, each loss, the actions of consumers) follows from the plan's `seed`.
 
 use std::collections::BTreeMap;
 
@@ -22,210 +22,209 @@ mod smaller;
 
 pub use draw::{DrawOptions, FaultKind};
 
-/// One run. Hosts are numbered from 0; host `n` carries node `n + 1`.
+/// The plan of a run. Hosts are numbered from 0; host `n` runs node `n + 1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Decides what is not written here.
+    /// The seed of everything that is not written here.
     pub seed: u64,
-    /// When each host is switched on; as many hosts as there are entries.
+    /// The time at which each host starts. There are as many hosts as entries.
     pub starts_ms: Vec<u64>,
-    /// Settings that are not the default ones.
+    /// The settings that differ from the default.
     pub settings: BTreeMap<String, u32>,
-    /// Silence is found out by gossip, not on rings.
+    /// Whether the failure detector is gossip instead of rings.
     #[serde(default)]
     pub gossip: bool,
-    /// The network while nothing special is wrong with it.
+    /// The quality of the network while no fault changes it.
     pub network: NetworkOptions,
     /// The mean time from an input to the engine's work item.
     pub engine_delay_mean_us: u64,
     /// The mean time by which timers are late.
     pub timer_delay_mean_us: u64,
-    /// How wrong the clocks are; empty: not at all.
+    /// By how many millionths each clock is too fast. If empty, all are right.
     pub clock_rates_ppm: Vec<i32>,
-    /// The incarnation that a node's first incarnation has at least.
+    /// The smallest number of a node's first incarnation.
     pub incarnation_base: u64,
-    /// How many groups consumers join; 0: no consumers.
+    /// The number of groups that consumers join; 0 for no consumers.
     pub groups: usize,
     /// The mean time between two actions of consumers.
     pub work_interval_ms: u64,
-    /// What goes wrong, by time.
+    /// The faults, by time.
     pub faults: Vec<PlannedFault>,
-    /// The handler of every node's fence gate.
+    /// The fence handler of every node.
     #[serde(default)]
     pub fence: Option<FenceHandler>,
-    /// When all of it ends.
+    /// The time at which all faults end.
     pub healing_at_ms: u64,
-    /// Whether each host stays down after that if it is down then and others are a quorum.
+    /// Whether each host stays down after that, if it is down then and the others are a quorum.
     pub stays_down: Vec<bool>,
-    /// What the settled cluster is put to after that.
+    /// The trial of the settled cluster after that.
     pub trial: Option<Trial>,
-    /// Who crashes at once at the end, as far as a quorum remains.
+    /// The hosts that crash at once at the end, as far as a quorum remains.
     pub victims: Vec<usize>,
-    /// A bug that all nodes have.
+    /// A bug injected into all nodes.
     pub sabotage: Option<Sabotage>,
 }
 
-/// A fault and when it comes. It is left out if no quorum would be left with it.
+/// A fault and its time. It is left out if it would leave no quorum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedFault {
-    /// When.
+    /// The time.
     pub at_us: u64,
-    /// What.
+    /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
 }
 
-/// A machine that goes down.
+/// A machine that goes down for a while or for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Victim {
-    /// Which.
+    /// Its number.
     pub host: usize,
-    /// When it is switched on again, if it is.
+    /// The time until it starts again, if it does.
     pub back_after_ms: Option<u64>,
 }
 
-/// Something that goes wrong.
+/// A fault, or a command of an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Machines stop without a word, all at once.
+    /// Machines crash, all at once.
     Crash(Vec<Victim>),
-    /// A coordinator of the newest view stops: the one with this number, from 0.
+    /// A coordinator of the newest view crashes.
     CrashCoordinator {
-        /// Which, in the order of the right of way.
+        /// Its rank among the coordinators, from 0.
         rank: usize,
-        /// Whether it waits until a view change begins, and stops in the middle of it.
+        /// Whether it crashes in the middle of the next view change.
         in_view_change: bool,
         /// When it is switched on again, if it is.
         back_after_ms: Option<u64>,
     },
-    /// A node says good-bye.
+    /// A node leaves the cluster.
     Leave(Victim),
-    /// An administrator puts a node out.
+    /// An administrator evicts a node.
     Evict {
-        /// Where that is said.
+        /// The host where the command is given.
         by: usize,
-        /// Which.
+        /// The host.
         host: usize,
-        /// When it is switched on again, if it is and knows by then that it is out.
+        /// The time until its machine starts again, if it does and the node has stopped by then.
         back_after_ms: Option<u64>,
     },
-    /// An administrator wants no views for a while.
+    /// An administrator pins the view.
     Pin {
-        /// Where that is said.
+        /// The host where the command is given.
         by: usize,
-        /// How long.
+        /// The duration.
         for_ms: u64,
     },
-    /// An administrator wants views again.
+    /// An administrator unpins the view.
     Unpin {
-        /// Where that is said.
+        /// The host where the command is given.
         by: usize,
     },
-    /// A machine does nothing at all for a while.
+    /// A machine is frozen for a while.
     Freeze {
-        /// Which.
+        /// The host.
         host: usize,
-        /// How long.
+        /// The duration.
         for_ms: u64,
     },
     /// A machine's work items run late while its soft interrupts do not.
     SlowEngine {
-        /// Which.
+        /// The host.
         host: usize,
-        /// How late on average.
+        /// Their mean delay.
         mean_us: u64,
-        /// How long.
+        /// The duration.
         for_ms: u64,
     },
     /// The whole network is worse for a while.
     Storm {
-        /// How bad.
+        /// The quality of the network meanwhile.
         network: NetworkOptions,
-        /// How long.
+        /// The duration.
         for_ms: u64,
     },
-    /// The network falls into parts: hosts with the same number reach each other.
-    Parts {
-        /// The part of each host.
+    /// The network splits: only hosts with the same number reach each other.
+    Components {
+        /// The component of each host.
         sides: Vec<u8>,
-        /// How long.
+        /// The duration.
         for_ms: u64,
     },
-    /// Directions from some hosts to some others are worse, or let nothing through.
+    /// Directions from some hosts to some others are worse, or lose everything.
     Between {
         /// The senders.
         from: Vec<usize>,
         /// The receivers.
         to: Vec<usize>,
-        /// How bad.
+        /// Their quality meanwhile.
         quality: LinkQuality,
-        /// Bad for so long and good for so long, in turns; `None`: always bad.
+        /// The lengths of the bad and the good times, if they flap.
         flapping_ms: Option<(u64, u64)>,
-        /// How long.
+        /// The duration.
         for_ms: u64,
     },
 }
 
-/// What a settled cluster is put to, one thing at a time in a network without flaws, so that it is known
-/// exactly what must come of it.
+/// A single fault or command in a settled cluster with a perfect network, whose effect is known exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trial {
-    /// A machine stands still.
+    /// A machine is frozen.
     Stall {
-        /// Which.
+        /// The host.
         host: usize,
-        /// How long.
+        /// The duration.
         for_ms: u64,
     },
-    /// A direction between two hosts lets nothing through.
+    /// A direction between two hosts loses everything.
     OneWay {
         /// The sender.
         from: usize,
         /// The receiver.
         to: usize,
     },
-    /// Two hosts do not reach each other.
+    /// The link between two hosts loses everything.
     Pair {
-        /// One.
+        /// One host.
         one: usize,
-        /// The other.
+        /// The other host.
         other: usize,
     },
-    /// An administrator puts a node out.
+    /// An administrator evicts a node.
     Evict {
-        /// Where that is said.
+        /// The host where the command is given.
         by: usize,
-        /// Which.
+        /// The host.
         host: usize,
     },
-    /// An administrator wants no views for a while, in which a machine crashes.
+    /// An administrator pins the view, and a machine crashes meanwhile.
     Pin {
-        /// Where that is said.
+        /// The host where the command is given.
         by: usize,
-        /// Which machine crashes.
+        /// The machine that crashes.
         host: usize,
-        /// How long there are to be no views.
+        /// The length of the pin.
         for_ms: u64,
     },
-    /// A host hears nobody.
+    /// A host receives nothing.
     Deaf {
-        /// Which.
+        /// The host.
         host: usize,
     },
-    /// Nobody hears a host.
+    /// Nothing that a host sends arrives.
     Mute {
-        /// Which.
+        /// The host.
         host: usize,
     },
 }
 
-/// A run must be a whole: every host that it names is there.
+/// The reason why a plan is refused: it names a host or a setting that does not exist, or cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPlan(pub String);
 
-/// A setting: its name, and where it stands.
+/// The name of a setting, and a function that returns its field.
 type Setting = (&'static str, fn(&mut Configuration) -> &mut u32);
 
 /// The settings that plans may change.
@@ -243,7 +242,7 @@ const SETTINGS: [Setting; 10] = [
 ];
 
 impl Plan {
-    /// How many hosts there are.
+    /// The number of hosts.
     pub fn hosts(&self) -> usize {
         self.starts_ms.len()
     }
@@ -257,17 +256,17 @@ impl Plan {
             }
         }
         if self.gossip {
-            // What its times are computed from; the default is the same.
+            // The failure detector computes its times from this number.
             configuration.expected_nodes = self.hosts() as u32;
             configuration.detector = DetectorKind::Gossip;
-            // Nobody shall give up a view before it is found out who is dead.
+            // No node must give its view up before dead nodes are detected.
             let detection_ms = (2 * detection_ns(&configuration) / MS) as u32;
             configuration.blocked_timeout_ms = configuration.blocked_timeout_ms.max(detection_ms);
         }
         configuration
     }
 
-    /// The cluster that the plan is about.
+    /// The parameters of the plan's cluster.
     pub fn cluster_options(&self) -> ClusterOptions {
         ClusterOptions {
             seed: self.seed,
@@ -289,11 +288,11 @@ impl Plan {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// The plan that was written as `text`.
+    /// Parse the plan in `text`.
     ///
     /// # Errors
     ///
-    /// Why it is none.
+    /// The reason why `text` is not a plan.
     pub fn from_json(text: &str) -> Result<Self, BadPlan> {
         let plan: Plan = serde_json::from_str(text).map_err(|e| BadPlan(e.to_string()))?;
         let hosts = plan.hosts();
@@ -302,19 +301,23 @@ impl Plan {
         if let Some(host) =
             (named.chain(trial).chain(plan.victims.iter().copied())).find(|host| *host >= hosts)
         {
-            return Err(BadPlan(format!("there are {hosts} hosts, and no {host}")));
+            return Err(BadPlan(format!(
+                "there are {hosts} hosts, numbered from 0, so host {host} does not exist"
+            )));
         }
         if let Some(name) =
             (plan.settings.keys()).find(|name| !SETTINGS.iter().any(|(known, _)| known == name))
         {
-            return Err(BadPlan(format!("{name:?} is no setting that plans change")));
+            return Err(BadPlan(format!(
+                "{name:?} is not a setting that plans change"
+            )));
         }
         Ok(plan)
     }
 }
 
 impl Fault {
-    /// The hosts that it names. Those of a [`Fault::Parts`] are named by their places.
+    /// The hosts that the fault names. Those of a [`Fault::Components`] are named by their places.
     pub fn hosts(&self) -> Vec<usize> {
         match self {
             Fault::Crash(victims) => victims.iter().map(|victim| victim.host).collect(),
@@ -324,13 +327,13 @@ impl Fault {
             Fault::Freeze { host, .. } | Fault::SlowEngine { host, .. } => vec![*host],
             Fault::Between { from, to, .. } => from.iter().chain(to).copied().collect(),
             Fault::CrashCoordinator { .. } | Fault::Storm { .. } => Vec::new(),
-            Fault::Parts { sides, .. } => (0..sides.len()).collect(),
+            Fault::Components { sides, .. } => (0..sides.len()).collect(),
         }
     }
 }
 
 impl Trial {
-    /// The hosts that it names.
+    /// The hosts that the trial names.
     pub fn hosts(&self) -> Vec<usize> {
         match self {
             Trial::Stall { host, .. } | Trial::Deaf { host } | Trial::Mute { host } => vec![*host],
@@ -346,7 +349,7 @@ mod tests {
     use super::{DrawOptions, Plan};
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_plan_that_was_written_is_read_back_unchanged() {
         for seed in 1..=200 {
             let plan = Plan::draw(seed, &DrawOptions::default());
             assert_eq!(Plan::from_json(&plan.to_json()), Ok(plan), "seed {seed}");
@@ -354,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_names_hosts_or_settings_that_are_not_there_is_refused() {
+    fn a_plan_that_names_unknown_hosts_or_settings_is_refused() {
         let plan = Plan::draw(1, &DrawOptions::default());
         let mut wrong = plan.clone();
         wrong.victims = vec![plan.hosts()];

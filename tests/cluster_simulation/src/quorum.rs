@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether a quorum is left if some machines go: without one nothing is promised but silence, so that
-//! faults that would take it are left out.
+//! Whether a fault leaves a quorum. Without a quorum a cluster promises nothing but to stay blocked, so the simulator
+//! leaves out faults that would take it.
 
 use kcgcs_protocol::protocol::limits::DEPARTURES_IN_PART_MAX;
 use trace_checker::trace::Member;
@@ -11,11 +11,11 @@ use crate::host::Host;
 use crate::network::Impairment;
 use crate::reference_model::is_one_view;
 
-/// Whether the newest views keep a majority of members that are there if `victims` go too, even if
-/// the next one has all who asked to come in and are gone again.
+/// Whether the newest views keep a majority of live members without `victims`, even if the next view admits all nodes
+/// that have asked to join and are gone again.
 ///
-/// The view before the newest one counts as long as somebody holds it: the change to the newest one
-/// is still going on there.
+/// The view before the newest one counts as long as a node holds it, since the change to the newest one is still going
+/// on there.
 pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
     if is_partitionable(cluster) {
         return may_forget(cluster, victims);
@@ -28,7 +28,7 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
     if newest == 0 {
         return false;
     }
-    let ghosts = ghosts(cluster, victims);
+    let stale_joins = stale_joins(cluster, victims);
     let mut seen = Vec::new();
     (cluster.hosts.iter())
         .filter_map(|host| host.alive.as_ref())
@@ -41,13 +41,13 @@ pub fn may_lose(cluster: &Cluster, victims: &[usize]) -> bool {
             let there = (alive.members.iter())
                 .filter(|member| is_there(cluster, member, victims))
                 .count();
-            2 * there > alive.members.len() + ghosts
+            2 * there > alive.members.len() + stale_joins
         })
 }
 
-/// Whether one more may go and say why: a node that misses a view is told the reasons of the last few that went
-/// only, and takes it that the others failed.
-pub fn may_say_why(cluster: &Cluster) -> bool {
+/// Whether one more node may leave for a reason that all others must learn. A node that misses a view is told the
+/// reasons of the last few departures only, and takes all others for failures.
+pub fn may_report_reason(cluster: &Cluster) -> bool {
     let alive = cluster.hosts.iter().filter_map(|host| host.alive.as_ref());
     let newest = alive.max_by_key(|alive| alive.view_number);
     let gone = newest.map_or(0, |newest| {
@@ -57,11 +57,11 @@ pub fn may_say_why(cluster: &Cluster) -> bool {
     gone < DEPARTURES_IN_PART_MAX
 }
 
-/// Whether a quorum is left if this goes wrong in the network as well.
+/// Whether one more impairment of the network leaves a quorum.
 ///
-/// A part with more than half of all machines must keep a quorum of the newest views. Or no part has so
-/// many: then all wait, and go on as they were, as long as nobody forgets anything meanwhile. So all must be
-/// up and together, and nothing else may be wrong.
+/// A component with more than half of all machines must keep a quorum of the newest views. If no component has that
+/// many, all nodes wait and go on as they were afterwards, provided that none loses its memory meanwhile. For that all
+/// must be up and in one view, and there must be no other fault.
 pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
     if is_partitionable(cluster) {
         return true;
@@ -81,13 +81,13 @@ pub fn may_impair(cluster: &Cluster, impairment: &Impairment) -> bool {
     away.is_empty() || may_lose(cluster, &away)
 }
 
-/// Whether parts without a quorum go on by themselves.
+/// Whether the cluster is partitionable: components without a quorum go on in views of their own.
 pub fn is_partitionable(cluster: &Cluster) -> bool {
     cluster.options().configuration.partitionable == 1
 }
 
-/// Whether these machines may forget all, in a partitionable cluster: there nothing is lost for ever as long as a
-/// majority of the last primary view remembers, wherever it is. So all must be together in one.
+/// Whether these machines may lose their memory in a partitionable cluster. There a majority of the last primary view
+/// that remembers it is enough, wherever its members are. So all nodes must be in one primary view now.
 fn may_forget(cluster: &Cluster, victims: &[usize]) -> bool {
     let all = cluster.hosts.len();
     let is_well = |host: &Host| {
@@ -104,10 +104,10 @@ fn may_forget(cluster: &Cluster, victims: &[usize]) -> bool {
 fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
     let number = usize::from(member.node) - 1;
     let host = &cluster.hosts[number];
-    // Then a bad link is as good as a crash.
+    // With one confirmation a bad link is enough to exclude a node.
     let needs_good_links = cluster.options().configuration.confirmations == 1;
     let can_be_reached = if needs_good_links {
-        !cluster.network.is_hindered(number) && !cluster.network.is_cut_off(number)
+        !cluster.network.is_disturbed(number) && !cluster.network.is_cut_off(number)
     } else {
         !cluster.network.is_cut_off(number)
     };
@@ -122,15 +122,15 @@ fn is_there(cluster: &Cluster, member: &Member, victims: &[usize]) -> bool {
     })
 }
 
-/// How many may still be let in although they are gone, or are about to go.
-fn ghosts(cluster: &Cluster, victims: &[usize]) -> usize {
+/// The number of nodes that may still be admitted although they are gone, or are about to go.
+fn stale_joins(cluster: &Cluster, victims: &[usize]) -> usize {
     let is_joining = |host: usize| {
         let alive = cluster.hosts[host].alive.as_ref();
         alive.is_some_and(|alive| alive.members.is_empty())
     };
     (0..cluster.hosts.len())
         .filter(|&host| {
-            cluster.hosts[host].ghost_until > cluster.now()
+            cluster.hosts[host].stale_join_until > cluster.now()
                 || (victims.contains(&host) && is_joining(host))
         })
         .count()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes down what nodes tell, as events of a trace.
+//! Record the events of nodes as events of a trace.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use trace_checker::trace::{
 use crate::host::{Alive, Endpoint};
 use crate::timing::MS;
 
-/// What an event means for the simulator, beyond its place in the trace.
+/// The meaning of an event for the simulator, beyond its place in the trace.
 pub enum Note {
     /// A view change has begun.
     Prepare,
     /// The node has left and stops.
     Left,
-    /// Views are pinned.
+    /// The view is pinned.
     Pinned,
-    /// The handler of the node's fence gate has work.
+    /// The node asks its fence handler to fence another node.
     FenceWanted(Identity),
-    /// The node goes on under another incarnation.
+    /// The node was excluded and begins a new incarnation.
     Excluded,
-    /// A member went from one part of the cluster to another, and so many of there came with it, itself counted.
-    CameBack {
-        /// How many.
-        companions: usize,
+    /// A member moved to the view of another component.
+    Moved {
+        /// The size of its transitional set.
+        transitional: usize,
     },
-    /// Something that must not happen in a sound cluster.
+    /// Something that must not happen in a correct cluster.
     Unexpected(String),
 }
 
-/// Member lists that were written before: all nodes of a view share one.
+/// The member lists recorded before, so that all nodes of a view share one.
 #[derive(Default)]
 pub struct MemberLists(HashMap<ViewId, Arc<[Member]>>);
 
 impl MemberLists {
-    /// The sorted list; the one kept for this view if it is the same.
+    /// The sorted list, which is the one kept for this view if they are equal.
     fn shared(&mut self, view: ViewId, sorted: &[Member]) -> Arc<[Member]> {
         if let Some(known) = self.0.get(&view).filter(|known| known[..] == *sorted) {
             return Arc::clone(known);
@@ -78,7 +78,7 @@ fn reason(reason: ChangeReason) -> Reason {
     }
 }
 
-/// Appends `event` of the node on `alive` to `trace` and says what else it means.
+/// Append `event` of the node on `alive` to `trace`, and return what else it means.
 pub fn record(
     now: u64,
     alive: &mut Alive,
@@ -180,12 +180,12 @@ pub fn record(
             let is_in = !view.members.is_empty();
             let reader = is_in.then_some(view.reader);
             if state.reader != reader {
-                // It has begun a new incarnation, or waits for one.
+                // The node has begun a new incarnation, or waits for one.
                 state.accepted = 0;
                 state.sent = 0;
                 state.waiting.clear();
             }
-            let comes_back = is_in && state.reader.is_some() && state.reader != reader;
+            let has_moved = is_in && state.reader.is_some() && state.reader != reader;
             state.reader = reader;
             state.view = is_in.then_some(id);
             state.member_count = view.members.len();
@@ -224,10 +224,10 @@ pub fn record(
                         .collect(),
                 ),
             };
-            let companions = view.transitional.len();
+            let transitional = view.transitional.len();
             push(view.reader, EventKind::View(event));
-            if comes_back {
-                return Some(Note::CameBack { companions });
+            if has_moved {
+                return Some(Note::Moved { transitional });
             }
         }
         Event::Block { endpoint } => {
@@ -265,15 +265,15 @@ pub fn record(
             view,
             ..
         } => {
-            // A member that was closed may have been on its way to this.
+            // The member may have been closed while this event was pending.
             let state = alive.endpoints.get_mut(&endpoint)?;
             state.sent += 1;
-            // A member that leaves is told of no views any more.
-            let is_told = !state.is_leaving || state.view.is_some_and(|own| own.number == view.0);
-            let id = is_told.then(|| own_view(state, view));
+            // A member that is leaving gets no more views.
+            let is_known = !state.is_leaving || state.view.is_some_and(|own| own.number == view.0);
+            let id = is_known.then(|| own_view(state, view));
             let Some((number, line)) = state.waiting.pop_front() else {
                 return Some(Note::Unexpected(format!(
-                    "{sequence} was sent, which is none"
+                    "message {sequence} was sent, but none was waiting"
                 )));
             };
             if number != sequence {
@@ -298,7 +298,7 @@ pub fn record(
 
 fn unknown(endpoint: EndpointId, what: &str) -> Option<Note> {
     Some(Note::Unexpected(format!(
-        "a {what} for endpoint {endpoint:?}, which is not there (any more)"
+        "a {what} for endpoint {endpoint:?}, which does not exist (any more)"
     )))
 }
 
@@ -309,9 +309,9 @@ fn scope(state: &Endpoint, endpoint: EndpointId) -> GroupScope {
     }
 }
 
-/// The view of this number, as far as the handle knows it.
+/// The view with this number, as far as the handle knows it.
 ///
-/// The event has the number only; if it is not that of the handle's view, D3 shows it.
+/// The event has only the number. If it is not the number of the handle's view, D3 is violated in the trace.
 fn own_view(state: &Endpoint, number: ViewNumber) -> ViewId {
     ViewId {
         number: number.0,
@@ -330,8 +330,8 @@ fn order_of(order: NodeOrder) -> Order {
     }
 }
 
-/// The message that the node has just accepted. Which view it belongs to is not known yet: it is
-/// written when the node tells.
+/// The message that the node has just accepted. Its view is not known yet, and is added when the node reports that it
+/// was sent.
 pub fn accepted_message(
     own: Identity,
     endpoint: EndpointId,
@@ -358,11 +358,13 @@ fn cluster_view(
     lists: &mut MemberLists,
 ) -> Result<ViewEvent, String> {
     let Some(view) = alive.node.view() else {
-        return Err(format!("view {number:?} was told and the node has none"));
+        return Err(format!(
+            "view {number:?} was reported, but the node has none"
+        ));
     };
     if view.number != number {
         return Err(format!(
-            "view {number:?} was told and the node has {:?}",
+            "view {number:?} was reported, but the node has {:?}",
             view.number
         ));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who should be together, by the simplest account there is: the machines that are up and were neither
-//! told to leave nor put out, and the handles on them that were not told to.
+//! A reference model: the nodes and members that should be in views. These are the machines that are up and were
+//! neither asked to leave nor evicted, and the handles on them that were not asked to leave.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::cluster::Cluster;
 use crate::host::Alive;
 use crate::recorder::node_member;
 
-/// Whether the node must go since an administrator has said so on a node that has not ended or been put out
-/// itself meanwhile.
-pub fn must_go(cluster: &Cluster, alive: &Alive) -> bool {
+/// Whether the node must leave because an administrator has evicted it by a command on a node that has neither ended
+/// nor been evicted itself since.
+pub fn must_leave(cluster: &Cluster, alive: &Alive) -> bool {
     alive.evicted_by.iter().any(|(by, incarnation)| {
         let by = cluster.hosts[*by].alive.as_ref();
         by.is_some_and(|by| {
@@ -30,7 +30,7 @@ pub fn expected_nodes(cluster: &Cluster) -> Vec<Member> {
         .hosts
         .iter()
         .filter_map(|host| host.alive.as_ref())
-        .filter(|alive| !alive.is_leaving && !must_go(cluster, alive))
+        .filter(|alive| !alive.is_leaving && !must_leave(cluster, alive))
         .map(|alive| node_member(alive.identity))
         .collect();
     members.sort_unstable();
@@ -42,7 +42,7 @@ pub fn expected_groups(cluster: &Cluster) -> BTreeMap<Arc<str>, Vec<Member>> {
     let mut groups: BTreeMap<Arc<str>, Vec<Member>> = BTreeMap::new();
     for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
         for (endpoint, state) in &alive.endpoints {
-            if !state.is_leaving && !alive.is_leaving && !must_go(cluster, alive) {
+            if !state.is_leaving && !alive.is_leaving && !must_leave(cluster, alive) {
                 groups
                     .entry(Arc::clone(&state.group))
                     .or_default()
@@ -59,12 +59,12 @@ pub fn expected_groups(cluster: &Cluster) -> BTreeMap<Arc<str>, Vec<Member>> {
     groups
 }
 
-/// Whether all machines that are up hold one cluster view with exactly them.
+/// Whether no node is leaving or evicted, and all nodes that are up hold one cluster view with exactly themselves.
 pub fn is_one_view(cluster: &Cluster) -> bool {
     let mut first: Option<(u64, &Arc<[Member]>)> = None;
     let mut expected = 0;
     for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
-        if alive.is_leaving || must_go(cluster, alive) {
+        if alive.is_leaving || must_leave(cluster, alive) {
             return false;
         }
         if alive.members.is_empty() {
@@ -76,11 +76,11 @@ pub fn is_one_view(cluster: &Cluster) -> bool {
             return false;
         }
     }
-    // Who holds it is in it (M1), so that the count decides.
+    // A node is a member of the view it holds (M1), so comparing the counts is enough.
     first.is_none_or(|(_, members)| members.len() == expected)
 }
 
-/// Whether all handles on a group hold one view, with as many members as there are handles.
+/// Whether all handles of each group hold one view, with as many members as there are handles.
 pub fn are_groups_settled(cluster: &Cluster) -> bool {
     let mut groups: BTreeMap<&str, (Option<ViewId>, usize, usize)> = BTreeMap::new();
     for alive in cluster.hosts.iter().filter_map(|host| host.alive.as_ref()) {
@@ -103,7 +103,7 @@ pub fn are_groups_settled(cluster: &Cluster) -> bool {
         .all(|(_, members, handles)| members == handles)
 }
 
-/// Appends to the trace what must hold now: L1 for the cluster and each group.
+/// Append to the trace that L1 must hold now, for the cluster and each group.
 pub fn expect_together(cluster: &mut Cluster, since: u64, bound: u64) {
     let mut expectations = vec![(None, expected_nodes(cluster))];
     for (group, members) in expected_groups(cluster) {
@@ -120,7 +120,7 @@ pub fn expect_together(cluster: &mut Cluster, since: u64, bound: u64) {
     }
 }
 
-/// Appends to the trace that `members`, who crashed at `since`, must be gone in time: L5.
+/// Append to the trace that `members`, which crashed at `since`, must be excluded in time: L5.
 pub fn expect_gone(
     cluster: &mut Cluster,
     members: Vec<Member>,
@@ -139,7 +139,7 @@ pub fn expect_gone(
     expect(cluster, expectation);
 }
 
-/// Appends to the trace that each handle of a group was allowed to send since then: L8.
+/// Append to the trace that each handle must have been allowed to send since then: L8.
 pub fn expect_sending(cluster: &mut Cluster, since: u64, bound: u64) {
     for (group, members) in expected_groups(cluster) {
         let expectation = Expectation::Sending {
@@ -152,7 +152,7 @@ pub fn expect_sending(cluster: &mut Cluster, since: u64, bound: u64) {
     }
 }
 
-/// Appends to the trace what must have happened by now.
+/// Append an expectation to the trace.
 pub fn expect(cluster: &mut Cluster, expectation: Expectation) {
     let t = cluster.now();
     cluster.trace.push(TraceEvent {
@@ -163,7 +163,7 @@ pub fn expect(cluster: &mut Cluster, expectation: Expectation) {
     });
 }
 
-/// What was accepted and never sent by members that are still there.
+/// The messages that live members were allowed to send and that were never sent.
 pub fn accepted_and_never_sent(cluster: &Cluster) -> Vec<Broken> {
     let mut found = Vec::new();
     for host in &cluster.hosts {
@@ -171,7 +171,7 @@ pub fn accepted_and_never_sent(cluster: &Cluster) -> Vec<Broken> {
         for (endpoint, state) in &alive.endpoints {
             if state.accepted != state.sent && !state.is_leaving && !alive.is_leaving {
                 let text = format!(
-                    "of {} messages that member {}.{endpoint:?} of {} was allowed to send, {} were sent",
+                    "of the {} messages that member {}.{endpoint:?} of {} was allowed to send, {} were sent",
                     state.accepted, host.id, state.group, state.sent
                 );
                 found.push(Broken::new("L2", text));
@@ -181,7 +181,7 @@ pub fn accepted_and_never_sent(cluster: &Cluster) -> Vec<Broken> {
     found
 }
 
-/// Machines in a view that is not primary, now that all can reach each other.
+/// The nodes that are in a view that is not primary, although all can reach each other now.
 pub fn not_primary(cluster: &Cluster) -> Vec<Broken> {
     let mut found = Vec::new();
     for host in &cluster.hosts {
@@ -197,15 +197,15 @@ pub fn not_primary(cluster: &Cluster) -> Vec<Broken> {
     found
 }
 
-/// Handles that were told to leave, on machines that stay, and were never told that they have.
-pub fn leaves_without_end(cluster: &Cluster) -> Vec<Broken> {
+/// The handles that were asked to leave, on nodes that stay, and never reported that they have left.
+pub fn unfinished_leaves(cluster: &Cluster) -> Vec<Broken> {
     let mut found = Vec::new();
     for host in &cluster.hosts {
         let alive = host.alive.iter().filter(|alive| !alive.is_leaving);
         for (endpoint, state) in alive.flat_map(|alive| &alive.endpoints) {
             if state.is_leaving {
                 let text = format!(
-                    "member {}.{endpoint:?} of {} was told to leave and never told that it has",
+                    "member {}.{endpoint:?} of {} was asked to leave and never reported that it has",
                     host.id, state.group
                 );
                 found.push(Broken::new(SOUND_NODES, text));

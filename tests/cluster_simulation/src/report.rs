@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Large clusters with default settings, one story each, as a table: how they form, that many crashes at once
-//! are one view, and how a rack that is cut off goes and comes back; with datagrams and bytes per node. What is
-//! promised of each is checked.
+//! A report on large clusters with default settings, with datagrams and bytes per node: how they form, exclude nodes
+//! that crash at once in one view, and exclude and admit a rack that is cut off for a while. Each must keep the
+//! promises.
 
 use std::collections::BTreeSet;
 
@@ -16,28 +16,28 @@ use crate::timing::{
     conclusion_ns, convergence_ns, crash_to_view_ns, many_crash_to_view_ns, MS, SECOND,
 };
 
-/// How many nodes start at once.
+/// The numbers of nodes that start at once.
 const SIZES: [usize; 9] = [1, 2, 3, 5, 8, 16, 64, 256, 1000];
-/// The size of the clusters to which something happens.
+/// The size of the clusters with faults.
 const LARGE: usize = 1000;
-/// How long an idle cluster is watched.
+/// The time for which an idle cluster is observed.
 const IDLE_NS: u64 = 10 * SECOND;
-/// Machines that crash at once.
+/// The number of machines that crash at once.
 const VICTIMS: usize = 10;
-/// Of those who come back after a cut, so many come in one view in the mean, or more.
+/// The nodes that a view admits at least, on average, when a rack is back.
 const RETURNS_PER_VIEW_MIN: usize = 10;
-/// Bytes of UDP, IPv4 and Ethernet that come on top of each datagram.
+/// The bytes of UDP, IPv4 and Ethernet headers of each datagram.
 const HEADERS_BYTES: f64 = 8.0 + 20.0 + 14.0;
 
 /// One line of the report.
 pub struct Line {
-    /// What was done and measured.
+    /// The measurement and its results.
     pub text: String,
-    /// What should not have come of it.
+    /// The promises that were broken.
     pub wrong: Vec<String>,
 }
 
-/// All stories, each told when it is over.
+/// Make all measurements, and pass each line to `tell` when it is complete.
 pub fn report(seed: u64, mut tell: impl FnMut(Line)) {
     for nodes in SIZES {
         tell(bootstrap(seed, nodes));
@@ -47,8 +47,8 @@ pub fn report(seed: u64, mut tell: impl FnMut(Line)) {
     tell(rack(seed));
 }
 
-/// A cluster that is measured.
-struct Story {
+/// A cluster under measurement.
+struct Measurement {
     cluster: Cluster,
     since: u64,
     sent: u64,
@@ -56,8 +56,8 @@ struct Story {
     wrong: Vec<String>,
 }
 
-impl Story {
-    /// All machines start at once.
+impl Measurement {
+    /// Start all machines at once.
     fn begin(seed: u64, nodes: usize) -> Self {
         let mut cluster = Cluster::new(ClusterOptions::perfect(seed, nodes));
         for host in 0..nodes {
@@ -72,13 +72,13 @@ impl Story {
         }
     }
 
-    /// As above; measured from the first view of all on.
+    /// Start all machines at once, wait for the first view of all, and measure from then on.
     fn formed(seed: u64, nodes: usize) -> Self {
-        let mut story = Self::begin(seed, nodes);
-        story.await_one_view(20 * SECOND, "the first view of all");
-        story.cluster.run_for(2 * SECOND);
-        story.measure_from_now();
-        story
+        let mut measurement = Self::begin(seed, nodes);
+        measurement.await_one_view(20 * SECOND, "the first view of all");
+        measurement.cluster.run_for(2 * SECOND);
+        measurement.measure_from_now();
+        measurement
     }
 
     fn measure_from_now(&mut self) {
@@ -87,7 +87,7 @@ impl Story {
         self.sent_bytes = self.cluster.hosts.iter().map(|host| host.sent_bytes).sum();
     }
 
-    /// Milliseconds until all that are up are in one view.
+    /// Run until all nodes that are up are in one view, and return the milliseconds that it took.
     fn await_one_view(&mut self, bound: u64, what: &str) -> f64 {
         let begin = self.cluster.now();
         if !self.cluster.run_until_true(bound, is_one_view) {
@@ -97,7 +97,7 @@ impl Story {
         (self.cluster.now() - begin) as f64 / MS as f64
     }
 
-    /// How many different cluster views were installed since then.
+    /// The number of different cluster views installed since the measurement began.
     fn views(&self) -> usize {
         let events = self.cluster.trace.iter().rev();
         let numbers: BTreeSet<u64> = events
@@ -116,7 +116,7 @@ impl Story {
         }
     }
 
-    /// Datagrams and bytes that one node sent since then, in the mean.
+    /// The mean datagrams and bytes that a node has sent since the measurement began.
     fn traffic(&self) -> (f64, f64) {
         let nodes = self.cluster.hosts.len() as f64;
         let hosts = &self.cluster.hosts;
@@ -125,7 +125,7 @@ impl Story {
         (sent as f64 / nodes, bytes as f64 / nodes)
     }
 
-    /// Crashes them at once; who they were.
+    /// Crash hosts at once, and return their identities.
     fn crash(&mut self, victims: &[usize]) -> Vec<Member> {
         let mut gone = Vec::new();
         for &host in victims {
@@ -150,43 +150,43 @@ impl Story {
     }
 }
 
-/// Binary logarithm, rounded up.
+/// The binary logarithm, rounded up.
 fn log2(number: usize) -> usize {
     number.next_power_of_two().trailing_zeros() as usize
 }
 
 fn bootstrap(seed: u64, nodes: usize) -> Line {
-    let mut story = Story::begin(seed, nodes);
-    let formed_ms = story.await_one_view(20 * SECOND, "one view of all");
-    let (views, most) = (story.views(), log2(nodes) + 2);
-    story.require(views <= most, format!("{views} views, not {most}"));
-    let (packets, bytes) = story.traffic();
-    story.cluster.run_for(2 * SECOND);
-    story.measure_from_now();
-    story.cluster.run_for(IDLE_NS);
-    let idle_views = story.views();
-    story.require(idle_views == 0, format!("{idle_views} views while idle"));
+    let mut measurement = Measurement::begin(seed, nodes);
+    let formed_ms = measurement.await_one_view(20 * SECOND, "one view of all");
+    let (views, most) = (measurement.views(), log2(nodes) + 2);
+    measurement.require(views <= most, format!("{views} views, not at most {most}"));
+    let (packets, bytes) = measurement.traffic();
+    measurement.cluster.run_for(2 * SECOND);
+    measurement.measure_from_now();
+    measurement.cluster.run_for(IDLE_NS);
+    let idle_views = measurement.views();
+    measurement.require(idle_views == 0, format!("{idle_views} views while idle"));
     let seconds = IDLE_NS as f64 / SECOND as f64;
-    let (idle_packets, idle_bytes) = story.traffic();
+    let (idle_packets, idle_bytes) = measurement.traffic();
     let (idle_packets, idle_bytes) = (idle_packets / seconds, idle_bytes / seconds);
-    story.require(
+    measurement.require(
         idle_packets <= 20.0,
         format!("{idle_packets:.1} datagrams a second while idle"),
     );
     let on_wire = idle_bytes + idle_packets * HEADERS_BYTES;
-    story.finish(format!(
+    measurement.finish(format!(
         "{nodes} nodes start at once: {views} views (at most {most}), one of all after {formed_ms:.0} ms, {packets:.0} datagrams and \
          {bytes:.0} bytes per node; idle: {idle_packets:.2} datagrams, {idle_bytes:.0} bytes ({on_wire:.0} with headers) per node and second"
     ))
 }
 
-/// Some machines crash at once: anywhere, or all coordinators and as many others.
+/// Measure the crash of several machines at once: anywhere, or with all coordinators among them.
 fn crashes(seed: u64, with_coordinators: bool) -> Line {
-    let mut story = Story::formed(seed, LARGE);
-    let configuration = story.cluster.options().configuration;
+    let mut measurement = Measurement::formed(seed, LARGE);
+    let configuration = measurement.cluster.options().configuration;
     let mut victims = Vec::new();
     if with_coordinators {
-        let first = story.cluster.hosts.first();
+        let first = measurement.cluster.hosts.first();
         let view = first.and_then(|host| host.alive.as_ref()?.node.view());
         let coordinators = view
             .iter()
@@ -198,22 +198,22 @@ fn crashes(seed: u64, with_coordinators: bool) -> Line {
         .skip(LARGE / VICTIMS / 2)
         .step_by(LARGE / VICTIMS);
     victims.extend(anywhere.take(VICTIMS - coordinators));
-    let gone = story.crash(&victims);
-    let since = story.since;
+    let gone = measurement.crash(&victims);
+    let since = measurement.since;
     let bound = if with_coordinators {
         many_crash_to_view_ns(&configuration, 5 * MS, VICTIMS as u64)
     } else {
         crash_to_view_ns(&configuration, 5 * MS)
             + u64::from(configuration.confirmation_timeout_ms) * MS
     };
-    let after_ms = story.await_one_view(2 * bound, "a view without the crashed");
-    let (packets, bytes) = story.traffic();
-    story.cluster.run_for(2 * SECOND);
-    let views = story.views();
-    story.require(views == 1, format!("{views} views"));
-    expect_gone(&mut story.cluster, gone, since, 2 * bound, true);
-    expect_together(&mut story.cluster, since, 2 * bound);
-    story.finish(format!(
+    let after_ms = measurement.await_one_view(2 * bound, "a view without the crashed");
+    let (packets, bytes) = measurement.traffic();
+    measurement.cluster.run_for(2 * SECOND);
+    let views = measurement.views();
+    measurement.require(views == 1, format!("{views} views"));
+    expect_gone(&mut measurement.cluster, gone, since, 2 * bound, true);
+    expect_together(&mut measurement.cluster, since, 2 * bound);
+    measurement.finish(format!(
         "{VICTIMS} of {LARGE} nodes crash at once, {}: {views} view, at all after {after_ms:.0} ms, {packets:.1} datagrams and {bytes:.0} \
          bytes per node till then",
         if with_coordinators {
@@ -224,13 +224,15 @@ fn crashes(seed: u64, with_coordinators: bool) -> Line {
     ))
 }
 
-/// A fifth of the machines is cut off for ten seconds, as by a switch.
+/// Measure a fifth of the machines that is cut off for ten seconds, as by a failed switch.
 fn rack(seed: u64) -> Line {
-    let mut story = Story::formed(seed, LARGE);
-    let configuration = story.cluster.options().configuration;
+    let mut measurement = Measurement::formed(seed, LARGE);
+    let configuration = measurement.cluster.options().configuration;
     let rack = LARGE / 5;
     let sides = (0..LARGE).map(|host| u8::from(host >= LARGE - rack));
-    let cut = story.cluster.impair(Impairment::Parts(sides.collect()));
+    let cut = measurement
+        .cluster
+        .impair(Impairment::Components(sides.collect()));
     let rest = |cluster: &Cluster| {
         let mut views = cluster.hosts[..LARGE - rack]
             .iter()
@@ -238,32 +240,37 @@ fn rack(seed: u64) -> Line {
         views.all(|members| members == LARGE - rack)
     };
     let bound = 2 * many_crash_to_view_ns(&configuration, 5 * MS, 1);
-    let is_out = story.cluster.run_until_true(bound, rest);
-    story.require(is_out, format!("still in after {} ms", bound / MS));
-    let out_ms = (story.cluster.now() - story.since) as f64 / MS as f64;
-    story.cluster.run_until(story.since + 10 * SECOND);
-    let views = story.views();
-    story.require(views == 1, format!("{views} views when the rack goes"));
-    let (packets, bytes) = story.traffic();
-    story.cluster.mend(cut);
-    story.measure_from_now();
-    let since = story.since;
+    let is_out = measurement.cluster.run_until_true(bound, rest);
+    measurement.require(is_out, format!("still in after {} ms", bound / MS));
+    let out_ms = (measurement.cluster.now() - measurement.since) as f64 / MS as f64;
+    measurement
+        .cluster
+        .run_until(measurement.since + 10 * SECOND);
+    let views = measurement.views();
+    measurement.require(
+        views == 1,
+        format!("{views} views when the rack is cut off"),
+    );
+    let (packets, bytes) = measurement.traffic();
+    measurement.cluster.mend(cut);
+    measurement.measure_from_now();
+    let since = measurement.since;
     let bound = convergence_ns(&configuration, LARGE);
-    story
+    measurement
         .cluster
         .run_for(conclusion_ns(&configuration).min(SECOND / 10));
-    story.await_one_view(bound, "one view of all again");
-    let back_ms = (story.cluster.now() - story.since) as f64 / MS as f64;
-    let views_back = story.views();
+    measurement.await_one_view(bound, "one view of all again");
+    let back_ms = (measurement.cluster.now() - measurement.since) as f64 / MS as f64;
+    let views_back = measurement.views();
     let most = rack / RETURNS_PER_VIEW_MIN;
-    story.require(
+    measurement.require(
         views_back <= most,
-        format!("{views_back} views when it comes back, not {most}"),
+        format!("{views_back} views when it comes back, not at most {most}"),
     );
-    let (packets_back, bytes_back) = story.traffic();
-    story.cluster.run_for(2 * SECOND);
-    expect_together(&mut story.cluster, since, bound);
-    story.finish(format!(
+    let (packets_back, bytes_back) = measurement.traffic();
+    measurement.cluster.run_for(2 * SECOND);
+    expect_together(&mut measurement.cluster, since, bound);
+    measurement.finish(format!(
         "{rack} of {LARGE} nodes are cut off for 10 s: {views} view, at the others after {out_ms:.0} ms, {packets:.1} datagrams and \
          {bytes:.0} bytes per node in the 10 s; all together again {back_ms:.0} ms after the end, {views_back} views, {packets_back:.1} \
          datagrams and {bytes_back:.0} bytes per node till then"
@@ -281,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn clusters_of_any_small_size_form_in_few_views() {
+    fn small_clusters_of_any_size_form_in_few_views() {
         for nodes in 1..=12 {
             for seed in 1..=3 {
                 let line = bootstrap(seed, nodes);

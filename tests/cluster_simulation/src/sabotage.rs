@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bugs that are put into every node on purpose: to show that the simulator finds them, and that it
-//! shrinks the run that did to what matters.
+//! Bugs that are injected into every node on purpose, to show that the simulator finds them and shrinks the run that
+//! did to what matters.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sabotage {
-    /// A node that starts again takes the incarnation that it had.
+    /// A node that starts again uses the incarnation that it had before.
     SameIncarnation,
-    /// A node that stood still loses the first message that it should deliver after it.
+    /// A node that was frozen loses the first message that it should deliver afterwards.
     LossAfterFreeze,
-    /// A node that is asked to put another one out does nothing.
+    /// A node that is asked to evict another one does nothing.
     EvictionLost,
-    /// A node that was evicted goes on under another incarnation, as if it had been taken for dead.
+    /// A node that was evicted begins a new incarnation, as if it had been excluded as failed.
     EvictedComesBack,
-    /// A node says that views are pinned, and pins them no more.
+    /// A node reports that the view is pinned, but does not pin it.
     PinForgotten,
-    /// A node takes failed nodes for fenced before its handler was called.
+    /// A node takes failed nodes for fenced without calling its handler.
     FenceUnasked,
-    /// A node waits for its handler much longer than it was told.
+    /// A node waits for its handler much longer than the timeout.
     FenceForEver,
 }
 
@@ -37,7 +37,7 @@ const ALL: [Sabotage; 7] = [
 ];
 
 impl Sabotage {
-    /// How it is called on the command line.
+    /// The name of the bug on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Sabotage::SameIncarnation => "same-incarnation",
@@ -54,10 +54,10 @@ impl Sabotage {
     ///
     /// # Errors
     ///
-    /// That there is none.
+    /// Fails with a message if there is no such bug.
     pub fn from_name(name: &str) -> Result<Self, String> {
         ALL.into_iter()
             .find(|bug| bug.name() == name)
-            .ok_or_else(|| format!("{name:?} is no bug that can be put in"))
+            .ok_or_else(|| format!("{name:?} is not a bug that can be injected"))
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One run of a plan: its faults happen; all faults end; the cluster must come together and stay together;
-//! it is put to one thing more of which it is known exactly what must come; some of it crashes and the rest
-//! must notice; the trace is checked.
+//! A run of a plan. The faults are injected, and all of them end. The cluster must come together in one view and stay
+//! there. It goes through a trial whose effect is known exactly. Some nodes crash, and the others must exclude them in
+//! time. At last the trace is checked.
 
 use std::cell::RefCell;
 use std::time::Instant as WallTime;
@@ -13,47 +13,47 @@ use crate::broken::{Broken, PANIC};
 use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::event_queue::EventQueue;
-use crate::faults::Troublemaker;
+use crate::faults::FaultInjector;
 use crate::plan::Plan;
 use crate::quorum::{is_partitionable, may_lose};
 use crate::recorder::node_member;
 use crate::reference_model::{
     accepted_and_never_sent, are_groups_settled, expect, expect_gone, expect_sending,
-    expect_together, expected_nodes, is_one_view, leaves_without_end, not_primary,
+    expect_together, expected_nodes, is_one_view, not_primary, unfinished_leaves,
 };
 use crate::statistics::{settings_in_words, spans_to_view, Statistics};
 use crate::timing::{conclusion_ns, convergence_ns, many_crash_to_view_ns, MS, SECOND};
 use crate::trials;
 use crate::workload::Workload;
 
-/// How long a settled cluster is watched for doing nothing.
+/// The time for which a settled cluster is observed while idle.
 const IDLE_NS: u64 = 2 * SECOND;
-/// How long accepted messages may take in a settled cluster.
+/// The longest time that accepted messages may take in a settled cluster.
 const DRAIN_NS: u64 = 10 * SECOND;
 
-/// What came of a run.
+/// The result of a run.
 pub struct Outcome {
-    /// What must not have happened; empty if the plan held.
+    /// The broken promises; none if the plan held.
     pub broken: Vec<Broken>,
-    /// What was measured.
+    /// The figures of the run.
     pub statistics: Statistics,
-    /// All that happened.
+    /// The trace.
     pub trace: Vec<TraceEvent>,
 }
 
 thread_local! {
-    /// What the last panic of this thread said, and where.
+    /// The message and the place of this thread's last panic.
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// From now on panics are not printed when they happen, but told as broken promises.
+/// From now on, report panics as broken promises instead of printing them when they happen.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|what| {
         LAST_PANIC.set(what.to_string());
     }));
 }
 
-/// Carries out a plan. A panic in the protocol is a broken promise like any other.
+/// Carry out a plan. A panic in the protocol is a broken promise like any other.
 pub fn run(plan: &Plan) -> Outcome {
     std::panic::catch_unwind(|| run_unguarded(plan)).unwrap_or_else(|_| Outcome {
         broken: vec![Broken::new(PANIC, LAST_PANIC.take())],
@@ -68,7 +68,7 @@ fn run_unguarded(plan: &Plan) -> Outcome {
     let mut run = Run {
         plan,
         cluster: Cluster::new(plan.cluster_options()),
-        trouble: Troublemaker::new(plan.clone()),
+        injector: FaultInjector::new(plan.clone()),
         workload: Workload::new(plan.groups, plan.work_interval_ms * MS, groups),
         statistics: Statistics {
             nodes: plan.hosts(),
@@ -76,7 +76,7 @@ fn run_unguarded(plan: &Plan) -> Outcome {
             ..Statistics::default()
         },
     };
-    run.trouble_phase();
+    run.fault_phase();
     if run.heal_phase() {
         run.idle_phase();
         if let Some(trial) = plan.trial {
@@ -87,20 +87,20 @@ fn run_unguarded(plan: &Plan) -> Outcome {
     run.finish(wall)
 }
 
-/// A run that is going on.
+/// A run in progress.
 struct Run<'p> {
     plan: &'p Plan,
     cluster: Cluster,
-    trouble: Troublemaker,
+    injector: FaultInjector,
     workload: Workload,
     statistics: Statistics,
 }
 
 impl Run<'_> {
-    /// Starts all machines and lets things go wrong for a while.
-    fn trouble_phase(&mut self) {
+    /// Start all machines and inject the faults.
+    fn fault_phase(&mut self) {
         let mut agenda = EventQueue::new();
-        self.trouble.begin(&mut agenda);
+        self.injector.begin(&mut agenda);
         let end = self.plan.healing_at_ms * MS;
         let mut work_at = self.workload.next_interval();
         loop {
@@ -112,7 +112,7 @@ impl Run<'_> {
             self.cluster.run_until(next);
             if agenda_at <= work_at {
                 if let Some((_, what)) = agenda.pop_until(next) {
-                    self.trouble.act(&mut self.cluster, what, &mut agenda);
+                    self.injector.act(&mut self.cluster, what, &mut agenda);
                 }
             } else {
                 self.workload.act(&mut self.cluster);
@@ -122,11 +122,11 @@ impl Run<'_> {
         self.cluster.run_until(end);
     }
 
-    /// Ends all faults; says whether the cluster came together in time.
+    /// End all faults, and return whether the cluster came together in time.
     fn heal_phase(&mut self) -> bool {
         let nodes = self.cluster.hosts.len();
         let since = self.cluster.now();
-        self.trouble.heal(&mut self.cluster, nodes / 2 + 1);
+        self.injector.heal(&mut self.cluster, nodes / 2 + 1);
         let frozen_until = self
             .cluster
             .hosts
@@ -138,7 +138,7 @@ impl Run<'_> {
         let configuration = self.cluster.options().configuration;
         let fence = self.cluster.fence_ns();
         let bound = convergence_ns(&configuration, nodes) + 2 * fence;
-        // Whether a node goes is open if it was asked to by one that is not there any more.
+        // An eviction may or may not take effect if the node that was asked for it is gone.
         let is_open = |cluster: &Cluster| {
             let mut alive = cluster.hosts.iter().filter_map(|host| host.alive.as_ref());
             alive.any(|alive| !alive.evicted_by.is_empty())
@@ -147,26 +147,25 @@ impl Run<'_> {
             true => since + bound,
             false => since,
         };
-        // What was concluded from the faults shows by then.
+        // All consequences of the faults show by then.
         self.cluster
             .run_until(since + conclusion_ns(&configuration) + fence);
         let settled = self.cluster.run_until_true(2 * bound, |cluster| {
             is_one_view(cluster) && are_groups_settled(cluster)
         });
         self.statistics.convergence_ns = self.cluster.now() - since;
-        let leaving = leaves_without_end(&self.cluster);
+        let leaving = unfinished_leaves(&self.cluster);
         self.cluster.faults.extend(leaving);
         let sent = settled && self.accepted_again();
-        // They must stay together as well.
+        // The nodes must stay together as well.
         self.cluster.run_for(SECOND);
-        let parts = not_primary(&self.cluster);
-        self.cluster.faults.extend(parts);
+        let not_primary = not_primary(&self.cluster);
+        self.cluster.faults.extend(not_primary);
         expect_together(&mut self.cluster, since, 2 * bound);
         settled && sent
     }
 
-    /// Every handle of a settled cluster may send again, and what it was allowed to send is sent: L8
-    /// and L2.
+    /// Check that every handle of a settled cluster may send again (L8), and that all accepted messages are sent (L2).
     fn accepted_again(&mut self) -> bool {
         let since = self.cluster.now();
         while self.workload.send_from_all(&mut self.cluster) > 0
@@ -184,7 +183,7 @@ impl Run<'_> {
         is_good
     }
 
-    /// Counts what is sent while nothing happens.
+    /// Count the datagrams of an idle cluster.
     fn idle_phase(&mut self) {
         let since = self.cluster.now();
         let before: Vec<u64> = self.cluster.hosts.iter().map(|host| host.sent).collect();
@@ -205,7 +204,7 @@ impl Run<'_> {
         self.statistics.idle_per_second = (mean, rates.iter().copied().fold(0.0, f64::max));
     }
 
-    /// Crashes one machine, or several at once, and waits for what L5 promises.
+    /// Crash the plan's victims at once, and wait for the view that L5 promises.
     fn measured_crash(&mut self) {
         let victims = self.victims();
         if victims.is_empty() {
@@ -240,7 +239,7 @@ impl Run<'_> {
         expect(&mut self.cluster, Expectation::Kept { members, since });
     }
 
-    /// Those of the plan that are up, as far as a quorum remains.
+    /// The plan's victims that are up, as far as a quorum remains.
     fn victims(&self) -> Vec<usize> {
         let is_up = |host: &usize| self.cluster.hosts[*host].alive.is_some();
         let mut victims: Vec<usize> = self.plan.victims.iter().copied().filter(is_up).collect();
@@ -266,9 +265,9 @@ impl Run<'_> {
         statistics.lines = trace.len();
         statistics.exclusions = self.cluster.exclusions;
         statistics.false_exclusions = self.cluster.false_exclusions;
-        statistics.comers_back = self.cluster.comers_back;
-        statistics.comers_together = self.cluster.comers_together;
-        statistics.faults = self.trouble.counts;
+        statistics.moved = self.cluster.moved;
+        statistics.moved_together = self.cluster.moved_together;
+        statistics.faults = self.injector.counts;
         statistics.fence_calls = self.cluster.fence_calls;
         statistics.accepted = self.workload.accepted;
         statistics.views = self

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Makes a failing run smaller until a person can read it: fewer faults, fewer nodes, plainer options, for as
-//! long as the same promise is broken. Lists are cut down in halves, then in smaller pieces, as delta
-//! debugging does (Zeller and Hildebrandt 2002).
+//! Shrink a failing run until a person can read it: fewer faults, fewer nodes, plainer options, as long as it breaks
+//! the same promise. Lists are cut into halves, then into smaller pieces, as in delta debugging (Zeller and Hildebrandt
+//! 2002).
 //!
-//! A smaller run draws its delays and losses anew, and a bug that needs luck may hide. So each is tried with
-//! a few seeds.
+//! A smaller run draws other delays and losses, so a bug that depends on them may not show. Each smaller plan is
+//! therefore tried with a few seeds.
 
 use std::time::{Duration, Instant};
 
@@ -15,22 +15,22 @@ use crate::broken::Broken;
 use crate::plan::Plan;
 use crate::scenario::{run, Outcome};
 
-/// With how many seeds a smaller run is tried.
+/// The number of seeds with which a smaller plan is tried.
 const SEEDS_PER_TRY: u64 = 3;
 
-/// What shrinking came to.
+/// The result of shrinking.
 pub struct Shrunk {
-    /// The smallest run that was found.
+    /// The smallest plan found.
     pub plan: Plan,
-    /// What came of it.
+    /// The result of its run.
     pub outcome: Outcome,
-    /// How many runs were tried.
+    /// The number of runs tried.
     pub runs: u64,
-    /// Whether nothing smaller is known, rather than that the time was over.
+    /// Whether every smaller plan was tried, rather than the time being over.
     pub is_smallest: bool,
 }
 
-/// Looks for a run that is smaller than `plan` and breaks `promise` as it does, for no longer than `limit`.
+/// Look for a smaller plan whose run breaks `promise` as that of `plan` does, for at most `limit`.
 pub fn shrink(plan: &Plan, promise: &str, limit: Duration) -> Shrunk {
     let mut shrinker = Shrinker {
         best: plan.clone(),
@@ -56,7 +56,7 @@ pub fn shrink(plan: &Plan, promise: &str, limit: Duration) -> Shrunk {
     }
 }
 
-/// Whether this promise is among the broken ones.
+/// Whether `promise` is among the broken ones.
 pub fn breaks(broken: &[Broken], promise: &str) -> bool {
     broken.iter().any(|one| one.promise == promise)
 }
@@ -73,7 +73,7 @@ impl Shrinker {
         Instant::now() >= self.deadline
     }
 
-    /// Goes on with the smaller plan if it fails in the same way.
+    /// Go on with the smaller plan if it breaks the same promise.
     fn accept(&mut self, smaller: Plan) -> bool {
         for luck in 0..SEEDS_PER_TRY {
             if self.is_over() {
@@ -104,7 +104,7 @@ impl Shrinker {
         }
     }
 
-    /// Tries each of the plans that are offered; what is taken is not offered again.
+    /// Try the offered plans one after the other. An accepted one replaces the best, and offers the plans that follow.
     fn each_of(&mut self, offered: impl Fn(&Plan) -> Vec<Plan>) {
         let mut next = 0;
         while let Some(plan) = offered(&self.best).into_iter().nth(next) {
@@ -128,7 +128,7 @@ impl Shrinker {
         self.fewer(Plan::hosts, Plan::without_hosts);
     }
 
-    /// Leaves out half of the list, a quarter, and so on down to single entries.
+    /// Leave out half of the list, a quarter, and so on down to single entries.
     fn fewer(
         &mut self,
         length: impl Fn(&Plan) -> usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers about one run, and about many.
+//! Figures of one run, and of many.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use trace_checker::trace::{EventKind, Member, TraceEvent};
 use crate::faults::FaultCounts;
 use crate::timing::MS;
 
-/// How the default settings are called.
+/// The name of the default settings.
 const DEFAULT_SETTINGS: &str = "default settings";
 
-/// The settings that runs draw, in words.
+/// The drawn settings of a run, as text.
 pub fn settings_in_words(settings: &Configuration) -> String {
-    let usual = Configuration {
+    let default = Configuration {
         detector: settings.detector,
         expected_nodes: settings.expected_nodes,
         blocked_timeout_ms: settings.blocked_timeout_ms,
@@ -26,15 +26,15 @@ pub fn settings_in_words(settings: &Configuration) -> String {
         DetectorKind::Ring => "",
         DetectorKind::Gossip => ", gossip",
     };
-    let parts = match settings.partitionable {
+    let partitionable = match settings.partitionable {
         0 => "",
         _ => ", partitionable",
     };
-    if *settings == usual {
-        return format!("{DEFAULT_SETTINGS}{detector}{parts}");
+    if *settings == default {
+        return format!("{DEFAULT_SETTINGS}{detector}{partitionable}");
     }
     format!(
-        "rings={} confirmations={} coordinators={} heartbeat_interval_ms={} window={}/{} probe_count={} batching_ms={}{detector}{parts}",
+        "rings={} confirmations={} coordinators={} heartbeat_interval_ms={} window={}/{} probe_count={} batching_ms={}{detector}{partitionable}",
         settings.rings,
         settings.confirmations,
         settings.coordinators,
@@ -46,18 +46,18 @@ pub fn settings_in_words(settings: &Configuration) -> String {
     )
 }
 
-/// What was measured in one run.
+/// The figures of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
     /// Machines.
     pub nodes: usize,
-    /// Settings that are not the default, in words.
+    /// The settings, as text.
     pub settings: String,
-    /// Virtual time of the whole run.
+    /// The virtual time of the whole run.
     pub virtual_ns: u64,
-    /// Events that the simulator went through.
+    /// The events that the simulator processed.
     pub happened: u64,
-    /// Real time of the run, the check included.
+    /// The real time of the run, including the check.
     pub wall_ns: u64,
     /// Datagrams of all nodes.
     pub datagrams: u64,
@@ -65,29 +65,29 @@ pub struct Statistics {
     pub lines: usize,
     /// The largest number of a cluster view.
     pub views: u64,
-    /// Times that a node was put out although it was alive.
+    /// How often a node was excluded although it was alive.
     pub exclusions: u64,
-    /// Of these, nodes that had been neither frozen nor cut off shortly before.
+    /// Of these, how often the node had been neither frozen nor cut off shortly before.
     pub false_exclusions: u64,
-    /// Members that came from one part of the cluster to another, and of these those that came with others.
-    pub comers_back: u64,
-    /// See there.
-    pub comers_together: u64,
-    /// What went wrong.
+    /// How often a group member moved to the view of another component.
+    pub moved: u64,
+    /// Of these, how often others moved with it.
+    pub moved_together: u64,
+    /// The faults injected.
     pub faults: FaultCounts,
-    /// Times that a fence handler was called.
+    /// How often a fence handler was called.
     pub fence_calls: u64,
     /// Messages that consumers were allowed to send.
     pub accepted: u64,
-    /// From the end of all faults to one view of all, and settled groups.
+    /// The time from the end of all faults to one view of all and settled groups.
     pub convergence_ns: u64,
-    /// Datagrams per node and second while nothing happens: the mean and the largest.
+    /// Datagrams per node and second of the idle cluster: the mean and the largest.
     pub idle_per_second: (f64, f64),
-    /// Machines that crashed at once in the measured crash.
+    /// The machines of the measured crash.
     pub victims: usize,
-    /// From the measured crash to the new view at each survivor.
+    /// The time from the measured crash to the new view, at each survivor.
     pub detection_ns: Vec<u64>,
-    /// View changes that the measured crash led to.
+    /// The view changes after the measured crash.
     pub changes_for_crash: u64,
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for Statistics {
         );
         write!(
             f,
-            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} of the network, {} evictions, {} pins, {} calls to fence, {} left out, {} put out ({} for no reason), {} members changed parts ({} together), \
+            "{} nodes, {}, {} s, {} views, {} crashes, {} restarts, {} leaves, {} freezes, {} network faults, {} evictions, {} pins, {} calls of fence handlers, {} faults left out, {} live nodes excluded ({} undisturbed), {} group members moved to another component ({} together), \
              {} messages, {} datagrams; settled in {} ms; idle {:.1} (at most {:.1}) packets/node/s; \
              {} crashed: view after {}..{} ms, {} changes; {} lines, {} ms",
             self.nodes,
@@ -117,8 +117,8 @@ impl fmt::Display for Statistics {
             self.faults.left_out,
             self.exclusions,
             self.false_exclusions,
-            self.comers_back,
-            self.comers_together,
+            self.moved,
+            self.moved_together,
             self.accepted,
             self.datagrams,
             self.convergence_ns / MS,
@@ -134,8 +134,8 @@ impl fmt::Display for Statistics {
     }
 }
 
-/// For each node that installed a cluster view after `since` without any of `gone` (sorted): how long
-/// after. Also the number of views that were installed in that time.
+/// The time after `since` at which each node installed its first cluster view without any of `gone` (sorted), and the
+/// number of views installed since then.
 pub fn spans_to_view(trace: &[TraceEvent], since: u64, gone: &[Member]) -> (Vec<u64>, u64) {
     let mut first: std::collections::BTreeMap<u16, u64> = std::collections::BTreeMap::new();
     let mut numbers = std::collections::BTreeSet::new();
@@ -154,13 +154,13 @@ pub fn spans_to_view(trace: &[TraceEvent], since: u64, gone: &[Member]) -> (Vec<
     (first.into_values().collect(), numbers.len() as u64)
 }
 
-/// The value below which `per_mille` of the sorted list lie.
+/// The quantile of a sorted list: the value that so many of a thousand entries do not exceed.
 pub fn quantile(sorted: &[u64], per_mille: usize) -> u64 {
     let place = (sorted.len() * per_mille).div_ceil(1_000).max(1) - 1;
     sorted.get(place).copied().unwrap_or(0)
 }
 
-/// Numbers about many runs.
+/// The figures of many runs.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     detection_single_ns: Vec<u64>,
@@ -169,14 +169,14 @@ pub struct Summary {
     idle_max: f64,
     exclusions: u64,
     false_exclusions: u64,
-    comers: [u64; 2],
+    moved: [u64; 2],
     administration: [u64; 3],
     happened: u64,
     changes: [u64; 2],
 }
 
 impl Summary {
-    /// Counts one run in.
+    /// Add a run.
     pub fn add(&mut self, one: &Statistics) {
         if one.victims == 1 {
             self.detection_single_ns.extend(&one.detection_ns);
@@ -184,14 +184,14 @@ impl Summary {
             self.detection_many_ns.extend(&one.detection_ns);
         }
         self.convergence_ns.push(one.convergence_ns);
-        // A pin is told for a while after it was asked for.
+        // A pin is announced again and again for a while, so a cluster with pins is not idle.
         if one.settings.starts_with(DEFAULT_SETTINGS) && one.faults.pins == 0 {
             self.idle_max = self.idle_max.max(one.idle_per_second.1);
         }
         self.exclusions += one.exclusions;
         self.false_exclusions += one.false_exclusions;
-        self.comers[0] += one.comers_back;
-        self.comers[1] += one.comers_together;
+        self.moved[0] += one.moved;
+        self.moved[1] += one.moved_together;
         let done = [one.faults.evictions, one.faults.pins, one.fence_calls];
         for (sum, one) in self.administration.iter_mut().zip(done) {
             *sum += one;
@@ -216,28 +216,28 @@ impl fmt::Display for Summary {
             )
         };
         line(
-            "crash of one to the view at a survivor",
+            "from the crash of one node to the view, at a survivor",
             &self.detection_single_ns,
         )?;
         line(
-            "crash of several at once to the view",
+            "from the crash of several nodes to the view, at a survivor",
             &self.detection_many_ns,
         )?;
         line(
-            "end of all faults to one settled view",
+            "from the end of all faults to one settled view",
             &self.convergence_ns,
         )?;
         write!(
             f,
             "measured crashes that took one view change: {}, more: {}; idle with default settings: at most {:.1} packets per node and second; \
-             alive and put out: {}, of these for no reason: {}; members that changed parts: {}, together with others: {}; evictions: {}, pins: {}, calls to fence: {}; {} events",
+             live nodes excluded: {}, of these undisturbed: {}; group members that moved to another component: {}, together with others: {}; evictions: {}, pins: {}, calls of fence handlers: {}; {} events",
             self.changes[0],
             self.changes[1],
             self.idle_max,
             self.exclusions,
             self.false_exclusions,
-            self.comers[0],
-            self.comers[1],
+            self.moved[0],
+            self.moved[1],
             self.administration[0],
             self.administration[1],
             self.administration[2],
@@ -251,7 +251,7 @@ mod tests {
     use super::quantile;
 
     #[test]
-    fn quantiles_of_a_known_list() {
+    fn the_quantiles_of_a_known_list_are_right() {
         let list: Vec<u64> = (1..=100).collect();
         assert_eq!(quantile(&list, 500), 50);
         assert_eq!(quantile(&list, 990), 99);

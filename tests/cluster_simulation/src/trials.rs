@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a settled cluster is put to, in a network without flaws: one machine stands still, one link does
-//! not work, one node is deaf or mute. It is known exactly what must come of each (docs/faults.md), so that
-//! accuracy, and that views do not flap, are checked to the letter: L6, L7 and L9.
+//! Trials of a settled cluster in a perfect network: one machine is frozen, one link does not work, one node is deaf or
+//! mute, one node is evicted, the view is pinned. The effect of each is known exactly (docs/faults.md), so that
+//! accuracy and the absence of flapping views can be checked strictly: L6, L7 and L9.
 
 use kcgcs_protocol::protocol::configuration::Configuration;
 use trace_checker::trace::{Expectation, Member};
@@ -18,13 +18,13 @@ use crate::timing::{
     many_crash_to_view_ns, MS, SECOND,
 };
 
-/// How long a fault of links lasts after the time in which it may have its consequences.
+/// The time for which a link fault lasts after all of its effects must have shown.
 const STEADY_NS: u64 = 5 * SECOND;
-/// With fewer nodes "all but a few" is nobody.
+/// The smallest cluster for trials: in a smaller one a fault of one node concerns most of the others.
 const NODES_MIN: usize = 4;
 
-/// Carries it out, unless the machines that it is about are down, or no quorum would be left. Where one
-/// accuser is enough to put a node out (`confirmations`), nothing is promised about links.
+/// Carry out a trial, unless its machines are down or it would leave no quorum. Trials of links are left out if one
+/// accuser is enough to exclude a node (`confirmations`), since nothing is promised about links then.
 pub fn carry_out(cluster: &mut Cluster, trial: Trial) {
     let is_up = |host: &usize| cluster.hosts[*host].alive.is_some();
     let is_about_links = !matches!(
@@ -62,8 +62,8 @@ pub fn carry_out(cluster: &mut Cluster, trial: Trial) {
     }
 }
 
-/// The shortest time after which a machine that stands still may be put out: its slack, and the probes but
-/// the last, whose answer must come in time.
+/// The shortest time after which a frozen machine may be excluded: the slack, and all probes but the last one, whose
+/// answer must arrive in time.
 fn unnoticed_ns(configuration: &Configuration) -> u64 {
     let probes = u64::from(configuration.probe_count).saturating_sub(1);
     let answers = probes * u64::from(configuration.probe_interval_ms);
@@ -99,7 +99,7 @@ fn stall(cluster: &mut Cluster, host: usize, span: u64) {
     expect(cluster, Expectation::Steady { since, views });
 }
 
-/// Nothing comes through from some hosts to some others, for a while. `out` is who may be put out for that.
+/// Block directions from some hosts to others for a while. Only `out` may be excluded for that.
 fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option<usize>) {
     let configuration = cluster.options().configuration;
     let since = cluster.now();
@@ -113,16 +113,16 @@ fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option
             cluster.impair(Impairment::Between {
                 from: from.to_vec(),
                 to: to.to_vec(),
-                quality: LinkQuality::NOTHING,
+                quality: LinkQuality::BLOCKED,
                 flapping: None,
             })
         })
         .collect();
     let consequences = deafness_ns(&configuration) + detection_ns(&configuration) + SECOND;
     cluster.run_for(consequences + cluster.fence_ns() + STEADY_NS);
-    // Who is out goes on by itself, if parts do.
-    let parts = u64::from(out.is_some() && is_partitionable(cluster));
-    let views = u64::from(out.is_some()) + parts;
+    // In a partitionable cluster the excluded node goes on in a view of its own.
+    let own_views = u64::from(out.is_some() && is_partitionable(cluster));
+    let views = u64::from(out.is_some()) + own_views;
     expect(cluster, Expectation::Steady { since, views });
     let healed = cluster.now();
     for number in numbers {
@@ -131,11 +131,11 @@ fn links(cluster: &mut Cluster, directions: &[(&[usize], &[usize])], out: Option
     cluster.run_for(conclusion_ns(&configuration) + cluster.fence_ns());
     settle(cluster, healed);
     expect(cluster, Expectation::Kept { members, since });
-    let views = 2 * u64::from(out.is_some()) + parts;
+    let views = 2 * u64::from(out.is_some()) + own_views;
     expect(cluster, Expectation::Steady { since, views });
 }
 
-/// A node is put out: it goes in one view, is told so, and stays out.
+/// Evict a node. One view must exclude it, and it must learn that and stay out.
 fn evict(cluster: &mut Cluster, by: usize, host: usize) {
     let since = cluster.now();
     let members = others(cluster, host);
@@ -160,19 +160,19 @@ fn evict(cluster: &mut Cluster, by: usize, host: usize) {
     expect(cluster, Expectation::Steady { since, views: 1 });
 }
 
-/// Views are pinned and a machine crashes: it goes when the time is over, in one view.
+/// Pin the view and crash a machine. One view must exclude it when the pin is over.
 fn pin(cluster: &mut Cluster, by: usize, host: usize, for_ms: u64) {
     let since = cluster.now();
     let members = others(cluster, host);
     let victim: Vec<Member> = identity(cluster, host).into_iter().collect();
     if !cluster.pin(by, for_ms) {
-        cluster.fault(by, "views could not be pinned in a settled cluster");
+        cluster.fault(by, "a pin was refused in a settled cluster");
         return;
     }
-    // By then all have heard of it.
+    // All nodes know of the pin by then.
     cluster.run_for(for_ms * MS / 4);
     cluster.crash(host);
-    // The fastest clock is too fast by 1 %.
+    // The fastest clock is 1 % too fast.
     cluster.run_until(since + for_ms * MS * 98 / 100);
     expect(cluster, Expectation::Steady { since, views: 0 });
     let over = since + for_ms * MS * 102 / 100;
@@ -186,7 +186,7 @@ fn pin(cluster: &mut Cluster, by: usize, host: usize, for_ms: u64) {
     expect(cluster, Expectation::Steady { since, views: 1 });
 }
 
-/// All come together again.
+/// Require that all nodes come together again.
 fn settle(cluster: &mut Cluster, since: u64) {
     let bound = convergence_ns(&cluster.options().configuration, cluster.hosts.len());
     let bound = bound + 2 * cluster.fence_ns();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the consumers on the machines do: join groups, send, leave.
+//! The consumers on the machines: they join groups, send messages and leave at random.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use kcgcs_protocol::protocol::outputs::Order;
 use crate::chance::Chance;
 use crate::cluster::Cluster;
 
-/// Members on one machine that this workload makes at most.
+/// The most members that this workload creates on one machine.
 const HANDLES_PER_HOST_MAX: usize = 3;
 
-/// Consumers that do random things.
+/// Consumers that act at random.
 pub struct Workload {
     groups: Vec<Arc<str>>,
     chance: Chance,
     interval_mean_ns: u64,
-    /// Messages that were accepted.
+    /// The messages that were accepted.
     pub accepted: u64,
-    /// Messages that were refused because of a full window or no quorum.
+    /// The messages that were refused for a full window or a missing quorum.
     pub refused: u64,
 }
 
@@ -40,7 +40,7 @@ impl Workload {
         }
     }
 
-    /// When the next action comes; never without groups.
+    /// Draw the time until the next action. There is none without groups.
     pub fn next_interval(&mut self) -> u64 {
         if self.groups.is_empty() {
             u64::MAX / 2
@@ -49,7 +49,7 @@ impl Workload {
         }
     }
 
-    /// Does one random thing.
+    /// Carry out a random action.
     pub fn act(&mut self, cluster: &mut Cluster) {
         let host = self.chance.between(0, cluster.hosts.len() as u64 - 1) as usize;
         let frozen = cluster.hosts[host].frozen_until > cluster.now();
@@ -90,7 +90,7 @@ impl Workload {
         }
     }
 
-    /// Sends one message of a random length; says whether it was accepted.
+    /// Multicast a message of a random length.
     fn send(&mut self, cluster: &mut Cluster, host: usize, endpoint: EndpointId) {
         let length = match self.chance.between(0, 99) {
             0..=69 => self.chance.between(0, 64),
@@ -130,7 +130,7 @@ impl Workload {
         }
     }
 
-    /// Sends a short message from every handle; the number of handles that refused it.
+    /// Multicast a short message from every handle, and return the number of handles that refused it.
     pub fn send_from_all(&mut self, cluster: &mut Cluster) -> usize {
         let mut refused = 0;
         for (host, endpoint) in handles_of(cluster) {
@@ -142,7 +142,7 @@ impl Workload {
     }
 }
 
-/// All handles that are not leaving.
+/// The handles that are not leaving.
 fn handles_of(cluster: &Cluster) -> Vec<(usize, EndpointId)> {
     let mut handles = Vec::new();
     for (number, host) in cluster.hosts.iter().enumerate() {

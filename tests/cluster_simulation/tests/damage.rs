@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! K5: what cannot be ours changes nothing. A cluster is watched once, and once more while damaged copies of
-//! all that it sends, and bytes of somebody else's, come to its nodes: both times it does exactly the same.
+//! K5: a datagram whose header cannot be right changes nothing. A cluster runs once, and once more while damaged copies
+//! of all its datagrams, and datagrams of other senders, arrive at its nodes. Both runs are exactly the same.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use trace_checker::trace::TraceEvent;
 
 const NODES: usize = 5;
 
-/// A cluster that forms, has a group that sends, loses a node and gets it back, with `more` on its wires.
-fn story(seed: u64, more: Vec<OnWire>) -> (Vec<TraceEvent>, Vec<OnWire>) {
+/// Run a cluster that forms, multicasts in a group, loses a node and admits it again, with `more` datagrams on its
+/// wires.
+fn run(seed: u64, more: Vec<OnWire>) -> (Vec<TraceEvent>, Vec<OnWire>) {
     let mut cluster = Cluster::new(ClusterOptions {
-        // Else datagrams that mean nothing would still make the next one wait.
+        // Without delays, so that a datagram that is dropped does not delay the next one.
         engine_delay_mean_us: 0,
         timer_delay_mean_us: 0,
         ..ClusterOptions::perfect(seed, NODES)
@@ -37,7 +38,7 @@ fn story(seed: u64, more: Vec<OnWire>) -> (Vec<TraceEvent>, Vec<OnWire>) {
         .collect();
     cluster.run_until(3 * SECOND);
     for (host, endpoint) in members {
-        // Whether it was accepted stands in the trace.
+        // The trace records whether it was accepted.
         let _ = cluster.multicast(host, endpoint, Order::Agreed, 100 * host);
     }
     cluster.run_until(3 * SECOND + 50 * MS);
@@ -51,7 +52,7 @@ fn story(seed: u64, more: Vec<OnWire>) -> (Vec<TraceEvent>, Vec<OnWire>) {
 #[test]
 fn damaged_datagrams_change_no_line_of_the_trace() {
     for seed in 1..=10 {
-        let (trace, seen) = story(seed, Vec::new());
+        let (trace, seen) = run(seed, Vec::new());
         let mut chance = Chance::new(seed, 30);
         let more: Vec<OnWire> = seen
             .iter()
@@ -62,7 +63,7 @@ fn damaged_datagrams_change_no_line_of_the_trace() {
             })
             .collect();
         assert!(more.len() > 500, "seed {seed}: {} copies", more.len());
-        let (again, _) = story(seed, more);
+        let (again, _) = run(seed, more);
         assert_eq!(trace.len(), again.len(), "seed {seed}");
         for (one, other) in trace.iter().zip(&again) {
             assert_eq!(one, other, "seed {seed}");
@@ -71,11 +72,11 @@ fn damaged_datagrams_change_no_line_of_the_trace() {
 }
 
 #[test]
-fn a_copy_with_a_changed_body_does_change_it() {
-    // So the comparison does see a difference; see network/damage.rs for why such copies are not promised to
-    // be harmless.
+fn copies_with_a_changed_body_change_the_trace() {
+    // The comparison of the other test can therefore see a difference. See network/damage.rs for why such copies need
+    // not be harmless.
     let seed = 1;
-    let (trace, seen) = story(seed, Vec::new());
+    let (trace, seen) = run(seed, Vec::new());
     let more = seen.iter().map(|sent| {
         let mut bytes = sent.bytes.to_vec();
         if let Some(last) = bytes.last_mut() {
@@ -86,6 +87,6 @@ fn a_copy_with_a_changed_body_does_change_it() {
             ..sent.clone()
         }
     });
-    let (again, _) = story(seed, more.collect());
+    let (again, _) = run(seed, more.collect());
     assert_ne!(trace, again, "seed {seed}");
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Neighbours that crash at once, as many as leave a quorum: they go in one view, although most of them were
-//! watched by nodes that have crashed too, and that takes hardly longer than for one. All in virtual time.
+//! Neighbours that crash at once, up to as many as leave a quorum, are excluded in one view, although most of their
+//! monitors have crashed too, and that takes hardly longer than for one node. All in virtual time.
 
 use cluster_simulation::neighbours::crash;
 use cluster_simulation::timing::MS;
 
-/// What several may take, to what one takes.
+/// By how much longer several crashes may take than one.
 const MORE_PER_CENT: u64 = 10;
 
 #[test]
-fn neighbours_that_crash_at_once_go_in_one_view() {
+fn neighbours_that_crash_at_once_are_excluded_in_one_view() {
     for (nodes, seeds) in [(8, 4), (16, 4), (32, 1)] {
         for crashes in 1..nodes / 2 {
             for seed in 1..=seeds {
@@ -22,7 +22,7 @@ fn neighbours_that_crash_at_once_go_in_one_view() {
 }
 
 #[test]
-fn several_at_once_take_hardly_longer_than_one() {
+fn excluding_several_nodes_takes_hardly_longer_than_excluding_one() {
     let median_ns = |nodes, crashes, seeds| {
         let mut times: Vec<u64> = (1..=seeds)
             .map(|seed| crash(nodes, crashes, seed).took_ns)
@@ -36,7 +36,7 @@ fn several_at_once_take_hardly_longer_than_one() {
             let took = median_ns(nodes, crashes, seeds);
             assert!(
                 took * 100 <= of_one * (100 + MORE_PER_CENT),
-                "{crashes} of {nodes}: {} ms, one {} ms (seeds 1 to {seeds})",
+                "{crashes} of {nodes}: {} ms, but {} ms for one (seeds 1 to {seeds})",
                 took / MS,
                 of_one / MS
             );
@@ -45,7 +45,7 @@ fn several_at_once_take_hardly_longer_than_one() {
 }
 
 #[test]
-fn half_of_a_large_cluster_goes_within_the_time_of_a_few_although_their_watchers_go_too() {
+fn half_of_a_large_cluster_is_excluded_in_300_ms_although_the_monitors_crash_too() {
     for seed in 1..=5 {
         let outcome = crash(64, 31, seed);
         assert!(

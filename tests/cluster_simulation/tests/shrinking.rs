@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A bug that is put into every node is found, under the right name, and the run that found it is made small
-//! enough to be read.
+//! A bug injected into every node is found, breaks the expected promise, and the run that found it is shrunk until a
+//! person can read it.
 
 use std::time::Duration;
 
 use cluster_simulation::broken::worst;
+use cluster_simulation::description;
 use cluster_simulation::plan::{DrawOptions, Fault, Plan, Trial};
 use cluster_simulation::sabotage::Sabotage;
 use cluster_simulation::scenario::run;
 use cluster_simulation::shrinking::{breaks, shrink, Shrunk};
-use cluster_simulation::story;
 
-/// More than enough, so that no result depends on it.
+/// The time for shrinking, which is more than enough, so that no result depends on it.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Seeds among which one must find the bug.
+/// The number of seeds of which one must find the bug.
 const SEEDS: u64 = 20;
 
-/// Crowds without administrators.
-fn crowds(sabotage: Sabotage) -> DrawOptions {
+/// Many nodes without administrators.
+fn unadministered(sabotage: Sabotage) -> DrawOptions {
     DrawOptions {
         nodes: 6..=12,
         sabotage: Some(sabotage),
@@ -36,7 +36,7 @@ fn administered(sabotage: Sabotage) -> DrawOptions {
     }
 }
 
-/// The first run that finds the bug, and what is left of it; it must break one of `promises`.
+/// The first plan that finds the bug, which must break one of `promises`, and what it is shrunk to.
 fn find_and_shrink(options: &DrawOptions, promises: &[&str]) -> (Plan, Shrunk) {
     let sabotage = options.sabotage;
     let plans = (1..=SEEDS).map(|seed| Plan::draw(seed, options));
@@ -54,19 +54,19 @@ fn find_and_shrink(options: &DrawOptions, promises: &[&str]) -> (Plan, Shrunk) {
         plan.seed
     );
     let shrunk = shrink(&plan, promise, LIMIT);
-    let told = story::tell(&shrunk.plan).join("\n");
-    println!("{told}\nafter {} runs", shrunk.runs);
-    assert!(breaks(&shrunk.outcome.broken, promise), "{told}");
-    assert!(shrunk.is_smallest, "{told}");
-    // What is written down is what is run again.
+    let text = description::describe(&shrunk.plan).join("\n");
+    println!("{text}\nafter {} runs", shrunk.runs);
+    assert!(breaks(&shrunk.outcome.broken, promise), "{text}");
+    assert!(shrunk.is_smallest, "{text}");
+    // The plan that is read back is the one that was written.
     let read = Plan::from_json(&shrunk.plan.to_json());
     assert_eq!(read.as_ref(), Ok(&shrunk.plan));
     (plan, shrunk)
 }
 
 #[test]
-fn a_node_that_comes_back_as_who_it_was_is_found_with_one_crash_of_one_node() {
-    let (plan, shrunk) = find_and_shrink(&crowds(Sabotage::SameIncarnation), &["M7"]);
+fn a_node_that_reuses_its_incarnation_is_found_and_shrunk_to_one_crash_of_one_node() {
+    let (plan, shrunk) = find_and_shrink(&unadministered(Sabotage::SameIncarnation), &["M7"]);
     assert!(plan.hosts() >= 6 && plan.faults.len() > 1, "{plan:?}");
     let smallest = &shrunk.plan;
     assert!(smallest.hosts() <= 3, "{smallest:?}");
@@ -84,9 +84,9 @@ fn a_node_that_comes_back_as_who_it_was_is_found_with_one_crash_of_one_node() {
 }
 
 #[test]
-fn a_message_that_is_lost_after_a_freeze_is_found_with_one_freeze() {
+fn a_message_lost_after_a_freeze_is_found_and_shrunk_to_one_freeze() {
     let promises = ["D5", "O2", "O7"];
-    let (_, shrunk) = find_and_shrink(&crowds(Sabotage::LossAfterFreeze), &promises);
+    let (_, shrunk) = find_and_shrink(&unadministered(Sabotage::LossAfterFreeze), &promises);
     let smallest = &shrunk.plan;
     assert!(smallest.hosts() <= 3, "{smallest:?}");
     assert!(smallest.faults.len() <= 2, "{smallest:?}");
@@ -100,8 +100,7 @@ fn a_message_that_is_lost_after_a_freeze_is_found_with_one_freeze() {
     );
 }
 
-/// Finds a bug in what administrators ask for and makes the run small: of the story no more is left than the
-/// few things that it takes.
+/// Find a bug in the administrators' commands and shrink the run until it has only the few faults that the bug needs.
 fn find_and_shrink_administered(sabotage: Sabotage, promises: &[&str]) -> Plan {
     let (plan, shrunk) = find_and_shrink(&administered(sabotage), promises);
     let smallest = shrunk.plan;
@@ -119,7 +118,7 @@ fn evicts(plan: &Plan) -> bool {
 }
 
 #[test]
-fn an_eviction_that_is_lost_is_found() {
+fn a_lost_eviction_is_found() {
     let smallest = find_and_shrink_administered(Sabotage::EvictionLost, &["A1", "L1", "L5"]);
     assert!(
         evicts(&smallest) && smallest.fence.is_none(),
@@ -128,7 +127,7 @@ fn an_eviction_that_is_lost_is_found() {
 }
 
 #[test]
-fn an_evicted_node_that_comes_back_by_itself_is_found() {
+fn an_evicted_node_that_rejoins_by_itself_is_found() {
     let smallest = find_and_shrink_administered(Sabotage::EvictedComesBack, &["A1"]);
     assert!(
         evicts(&smallest) && smallest.fence.is_none(),
@@ -137,7 +136,7 @@ fn an_evicted_node_that_comes_back_by_itself_is_found() {
 }
 
 #[test]
-fn a_pin_that_is_forgotten_is_found() {
+fn a_forgotten_pin_is_found() {
     let smallest = find_and_shrink_administered(Sabotage::PinForgotten, &["A2"]);
     let mut faults = smallest.faults.iter();
     assert!(
@@ -149,19 +148,19 @@ fn a_pin_that_is_forgotten_is_found() {
 }
 
 #[test]
-fn a_failed_node_that_goes_before_it_was_fenced_is_found() {
+fn a_failed_node_that_is_excluded_before_it_is_fenced_is_found() {
     let smallest = find_and_shrink_administered(Sabotage::FenceUnasked, &["A3"]);
     assert!(smallest.fence.is_some(), "{smallest:?}");
 }
 
 #[test]
-fn a_node_that_waits_for_its_handler_for_too_long_is_found() {
+fn a_node_that_waits_too_long_for_its_handler_is_found() {
     let smallest = find_and_shrink_administered(Sabotage::FenceForEver, &["L1", "L5"]);
     assert!(smallest.fence.is_some(), "{smallest:?}");
 }
 
 #[test]
-fn sound_nodes_break_nothing_in_the_same_runs() {
+fn nodes_without_bugs_break_no_promise_in_the_same_runs() {
     let options = DrawOptions {
         nodes: 6..=12,
         ..DrawOptions::default()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A few nodes, a network that loses only what it is told to, and what must hold after every input.
+//! A few nodes, a network that loses only the datagrams that an input names, and the checks after every input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,24 +22,24 @@ use crate::promises::Promises;
 pub(crate) const NAME: &[u8] = b"fuzz";
 /// One-way delay of the network.
 const DELAY: Duration = Duration::from_microseconds(100);
-/// Datagrams, or events, that one input may lead to: as many as a view could have nodes, some times.
+/// The most datagrams, or events, after one input: a few for each node that a view could have.
 const OUTPUTS_MAX: usize = 8 * NODES_MAX;
-/// How often a deadline may come again without time going by.
+/// The most deadlines at one time.
 const STANDSTILL_MAX: u32 = 200;
-/// Tenths of a second until nodes without faults must share one view: what a node waits for that comes from a part
-/// again and again is most of it.
+/// The tenths of a second within which nodes without faults must be in one view. Most of that time nodes wait that have
+/// rejoined from another component several times.
 const ROUNDS_TO_AGREE: u32 = 200;
-/// Datagrams kept to be forged later.
+/// The number of datagrams that are kept to be changed and sent again.
 const SAMPLES_MAX: usize = 64;
 
-/// A node, its failure detector, and the endpoints that consumers have.
+/// A node, its failure detector, and its consumers' endpoints.
 pub(crate) struct Machine {
     pub(crate) node: Node,
     pub(crate) failure_detector: FailureDetector,
     pub(crate) endpoints: BTreeSet<EndpointId>,
     pub(crate) incarnation: u64,
     pub(crate) is_up: bool,
-    /// It has left, or was put out.
+    /// Whether it has left or was evicted.
     pub(crate) is_gone: bool,
     standstill: (Instant, u32),
 }
@@ -50,28 +50,28 @@ struct Flight {
     bytes: Vec<u8>,
 }
 
-/// All of it.
+/// The nodes, and the network between them.
 pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) machines: Vec<Machine>,
-    /// Datagrams that were sent some time.
+    /// Some datagrams that were sent before.
     pub(crate) samples: Vec<Vec<u8>>,
-    /// So many of the next datagrams are lost.
+    /// The number of the next datagrams that are lost.
     pub(crate) to_lose: u32,
-    /// Datagrams that came.
+    /// The number of datagrams that have arrived.
     pub(crate) arrived: u64,
-    /// The part of the network that each node is in.
+    /// The component of the network that each node is in.
     pub(crate) sides: Vec<u8>,
-    /// Whether datagrams are only lost from lower parts to higher ones.
+    /// Whether only datagrams from lower components to higher ones are lost.
     pub(crate) is_cut_one_way: bool,
-    /// What is promised of views, where it must hold.
+    /// The checks of the promises about views.
     pub(crate) promises: Promises,
     mode: Mode,
     flights: BTreeMap<(Instant, u64), Flight>,
     flight_number: u64,
 }
 
-/// The address of the node in this place; others than the first ones are strangers.
+/// The address of the node in this place. Places behind the last node are strangers.
 pub(crate) fn address(place: usize) -> PeerAddress {
     let octets = [10, 0, (place >> 8) as u8, place as u8 + 1];
     PeerAddress::from_socket_address(std::net::SocketAddr::from((octets, 5407)))
@@ -79,7 +79,7 @@ pub(crate) fn address(place: usize) -> PeerAddress {
 
 fn machine(place: usize, incarnation: u64, now: Instant, mode: Mode) -> Machine {
     let identity = Identity {
-        node: NodeId::new(place as u16 + 1).expect("not zero"),
+        node: NodeId::new(place as u16 + 1).expect("the number is not zero"),
         incarnation: Incarnation(incarnation),
     };
     let peers: Vec<_> = (0..mode.nodes()).map(address).collect();
@@ -135,25 +135,25 @@ impl Cluster {
         cluster
     }
 
-    /// The last place of a node.
+    /// The place of the last node.
     pub(crate) fn last(&self) -> usize {
         self.machines.len() - 1
     }
 
-    /// The lineage that datagrams to the node in this place have to show.
+    /// The lineage that datagrams to the node in this place must carry.
     pub(crate) fn lineage_of(&self, place: usize) -> u16 {
         let view = self.machines[place].node.view();
         let view = view.filter(|_| self.mode.is_partitionable);
         view.map_or(0, |view| view.lineage())
     }
 
-    /// All faults end, and all nodes are there: they must come to share one primary view.
+    /// End all faults, start nodes that are down, and require that all nodes come into one primary view.
     pub(crate) fn come_together(&mut self) {
         self.to_lose = 0;
         self.sides.fill(0);
         for _ in 0..ROUNDS_TO_AGREE {
             for place in 0..self.machines.len() {
-                // One that was asked to leave may still be about to.
+                // A node that was asked to leave may only leave now, so this is checked each time.
                 if !self.machines[place].is_up || self.machines[place].is_gone {
                     self.restart(place);
                 }
@@ -170,7 +170,10 @@ impl Cluster {
             };
             view.map(|view| (view.name(), view.is_primary, members(view)))
         });
-        panic!("L1: no view of all: {:?}", views.collect::<Vec<_>>());
+        panic!(
+            "L1: the nodes are not in one primary view: {:?}",
+            views.collect::<Vec<_>>()
+        );
     }
 
     fn is_together(&self) -> bool {
@@ -188,20 +191,20 @@ impl Cluster {
         view.map_or(ViewNumber::default(), |view| view.number)
     }
 
-    /// The node starts anew under its next incarnation.
+    /// Start the next incarnation of the node.
     pub(crate) fn restart(&mut self, place: usize) {
         let last = self.machines[place].incarnation;
         let own = self.machines[place].node.identity().incarnation.0;
-        // Forged answers may have driven it to the last one there is.
+        // Forged answers may have driven it to the largest incarnation.
         let Some(next) = last.max(own).checked_add(1) else {
             return;
         };
         self.machines[place] = machine(place, next, self.now, self.mode);
         self.promises.note_restart();
-        self.settle(place);
+        self.drain(place);
     }
 
-    /// Lets some time go by.
+    /// Run for `span`.
     pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now.after(span);
         while self.step(end) {}
@@ -237,23 +240,26 @@ impl Cluster {
         true
     }
 
-    /// The node's deadline, or that of its failure detector, has come.
+    /// Handle the deadline of the node or of its failure detector.
     fn wake(&mut self, place: usize) {
         let now = self.now;
         let machine = &mut self.machines[place];
         if machine.standstill.0 == now {
             machine.standstill.1 += 1;
             let (count, next) = (machine.standstill.1, machine.node.next_deadline());
-            assert!(count < STANDSTILL_MAX, "a deadline does not move: {next:?}");
+            assert!(
+                count < STANDSTILL_MAX,
+                "a deadline does not advance: {next:?}"
+            );
         } else {
             machine.standstill = (now, 0);
         }
         machine.failure_detector.handle_timer(now);
         machine.node.handle_deadline(now);
-        self.settle(place);
+        self.drain(place);
     }
 
-    /// A datagram comes to the node in this place.
+    /// Deliver a datagram to the node in this place.
     pub(crate) fn arrive(&mut self, from: PeerAddress, place: usize, bytes: &[u8]) {
         let now = self.now;
         let machine = &mut self.machines[place];
@@ -268,14 +274,14 @@ impl Cluster {
         {
             machine.node.handle_datagram(now, from, bytes);
         }
-        self.settle(place);
+        self.drain(place);
     }
 
-    /// Polls all outputs of a node and looks at them.
-    pub(crate) fn settle(&mut self, place: usize) {
+    /// Poll all outputs of a node and check them.
+    pub(crate) fn drain(&mut self, place: usize) {
         let now = self.now;
         let mut sent = Vec::new();
-        let mut told = 0;
+        let mut events = 0;
         let machine = &mut self.machines[place];
         let (mut buffer, mut heartbeat) = ([0; DATAGRAM_BYTES_MAX], [0; DETECTOR_BYTES_MAX]);
         loop {
@@ -302,8 +308,8 @@ impl Cluster {
             }
             while let Some(event) = machine.node.poll_event() {
                 is_quiet = false;
-                told += 1;
-                assert!(told < OUTPUTS_MAX, "events without end");
+                events += 1;
+                assert!(events < OUTPUTS_MAX, "events without end");
                 hear(&mut machine.endpoints, &event);
                 machine.is_gone |= matches!(event, Event::Left | Event::Evicted { .. });
                 if self.mode.is_honest() {
@@ -348,7 +354,7 @@ impl Cluster {
     }
 }
 
-/// An event for an endpoint must be for one that is there.
+/// Require that an event for an endpoint is for one that exists.
 fn hear(endpoints: &mut BTreeSet<EndpointId>, event: &Event) {
     match event {
         Event::GroupView { endpoint, .. }

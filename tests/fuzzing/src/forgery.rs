@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams that nobody sent: bytes as they come, a sound header before any body, and changed copies of
-//! datagrams that were sent.
+//! Forged datagrams: any bytes, a correct header before any body, and changed copies of datagrams that were sent.
 
 use arbitrary::{Result, Unstructured};
 use kcgcs_protocol::protocol::identity::{
@@ -12,12 +11,12 @@ use kcgcs_protocol::protocol::wire::{write_datagram, Header, Kind};
 
 use crate::cluster::{address, Cluster, NAME};
 
-/// Bytes of the header that are worth changing: kind, sender, incarnation, view, counter.
+/// The bytes of the header that are changed: kind, sender, incarnation, view, counter.
 const HEADER_FIELDS: [usize; 5] = [3, 9, 23, 31, 39];
-/// Length of the body, in the header.
+/// The place of the body's length in the header.
 const BODY_LENGTH: std::ops::Range<usize> = 12..14;
 
-/// Forges a datagram and brings it to a node, from the address of a member or a stranger.
+/// Forge a datagram and deliver it to a node, from the address of a member or a stranger.
 pub(crate) fn forge(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()> {
     let to = bytes.int_in_range(0..=cluster.last())?;
     let from = address(bytes.int_in_range(0..=cluster.machines.len())?);
@@ -105,7 +104,7 @@ fn changed_copy(cluster: &Cluster, bytes: &mut Unstructured<'_>) -> Result<Vec<u
                 copy[place] ^= 1 << bytes.int_in_range(0..=7)?;
             }
             _ => {
-                // Longer or shorter by a few bytes, the header's length with it.
+                // The body gets a few bytes longer or shorter, and the length in the header with it.
                 let length = copy.len() + 8 - bytes.int_in_range(0..=16)?.min(copy.len());
                 copy.resize(length.min(DATAGRAM_BYTES_MAX), bytes.arbitrary()?);
                 let body = (copy.len() as u16).saturating_sub(56);
@@ -116,7 +115,7 @@ fn changed_copy(cluster: &Cluster, bytes: &mut Unstructured<'_>) -> Result<Vec<u
         }
     }
     if bytes.ratio(3, 4)? && copy.len() >= 40 {
-        // A number that did not come before.
+        // A number that was not used before.
         copy[34] = copy[34].wrapping_add(1);
     }
     Ok(copy)

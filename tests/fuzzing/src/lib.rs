@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the fuzzers do with their bytes: a few whole nodes with their heartbeats get what the bytes say.
+//! The fuzz targets: the bytes of an input decide what happens to a few whole nodes with their failure detectors.
 //!
-//! A panic, a broken invariant, an event for an endpoint that is not there, outputs without end and a
-//! deadline that never moves are failures. The targets for libFuzzer are in the folder `fuzz`; the test
-//! of this package replays the inputs that were kept.
+//! Failures are a panic, a broken invariant, an event for an endpoint that does not exist, outputs without end, and a
+//! deadline that never advances. The entry points for libFuzzer are in the folder `fuzz`. The test of this package
+//! replays the inputs that were kept.
 
 mod cluster;
 mod datagrams;

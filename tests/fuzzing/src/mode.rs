@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an input is about beyond its operations: its last byte says so, if it is one of a few letters. Inputs
-//! that were kept before there were modes mean what they meant.
+//! The mode of an input: its last byte chooses the failure detector, administrators and the kind of cluster, if it is
+//! one of a few letters. Inputs without such a letter, which were kept before there were modes, have the default mode.
 
 use kcgcs_protocol::protocol::configuration::{Configuration, DetectorKind};
 
-/// How nodes are set, and what is asked of them.
+/// The settings of nodes, and the operations of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode {
-    /// How silence is found out.
+    /// The failure detector.
     pub(crate) detector: DetectorKind,
     /// Whether nodes are evicted, views pinned, and failed nodes fenced.
     pub(crate) is_administered: bool,
-    /// Whether there are five nodes, whose network falls into parts that go on by themselves.
+    /// Whether there are five nodes of a partitionable cluster, whose network splits into components.
     pub(crate) is_partitionable: bool,
 }
 
@@ -38,12 +38,12 @@ impl Mode {
         (rest, mode)
     }
 
-    /// Whether nothing is forged and nothing put out, so that what is promised must hold.
+    /// Whether nothing is forged and no node evicted, so that all promises must hold.
     pub(crate) fn is_honest(&self) -> bool {
         self.is_partitionable && !self.is_administered
     }
 
-    /// How many nodes there are.
+    /// The number of nodes.
     pub(crate) fn nodes(&self) -> usize {
         if self.is_partitionable {
             5
@@ -52,7 +52,7 @@ impl Mode {
         }
     }
 
-    /// How they are set. Parts come about and meet soon, so that an input is not over before.
+    /// The settings of all nodes. Components form and merge soon, so that an input reaches that before it ends.
     pub(crate) fn settings(&self) -> Configuration {
         let settings = Configuration {
             detector: self.detector,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything that can happen to nodes, in any order: commands, reports of the failure detector, deadlines before
-//! their time, crashes, losses, forged datagrams, and time that goes by.
+//! The target `operations`: everything that can happen to nodes, in any order. That is commands, reports of the failure
+//! detector, deadlines before their time, crashes, losses, forged datagrams, and time that passes.
 
 use arbitrary::{Result, Unstructured};
 use kcgcs_protocol::platform::BoundedVec;
@@ -17,13 +17,13 @@ use crate::cluster::{address, Cluster};
 use crate::forgery::forge;
 use crate::mode::Mode;
 
-/// Operations of one input at most.
+/// The most operations of one input.
 const ITEMS_MAX: usize = 64;
 const NAMES: [&[u8]; 3] = [b"a", b"b", b"another group"];
 const ORDERS: [Order; 3] = [Order::Fifo, Order::Causal, Order::Agreed];
 
-/// What the target `operations` does. Whether parts of a partitionable cluster have gone on by themselves, in an
-/// input whose mode looks at what is promised.
+/// Run an input of the target `operations`. Returns whether its mode checks the promises and there was a view that is
+/// not primary.
 pub fn operations(data: &[u8]) -> bool {
     let (data, mode) = Mode::of(data);
     let mut bytes = Unstructured::new(data);
@@ -31,16 +31,16 @@ pub fn operations(data: &[u8]) -> bool {
         Ok(true) => Cluster::new(mode),
         _ => Cluster::formed(mode),
     };
-    // Where the bytes end is where it ends.
-    let _ = go_through(&mut cluster, &mut bytes, mode);
+    // The run ends where the bytes of the input end.
+    let _ = run_items(&mut cluster, &mut bytes, mode);
     cluster.run_for(Duration::from_milliseconds(500));
     if mode.is_honest() {
         cluster.come_together();
     }
-    cluster.promises.has_parts()
+    cluster.promises.has_components()
 }
 
-fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>, mode: Mode) -> Result<()> {
+fn run_items(cluster: &mut Cluster, bytes: &mut Unstructured<'_>, mode: Mode) -> Result<()> {
     for _ in 0..ITEMS_MAX {
         if bytes.is_empty() {
             break;
@@ -76,7 +76,7 @@ fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>, mode: Mode) -
             }
         }
         if cluster.machines[place].is_up {
-            cluster.settle(place);
+            cluster.drain(place);
         }
     }
     Ok(())
@@ -84,18 +84,19 @@ fn go_through(cluster: &mut Cluster, bytes: &mut Unstructured<'_>, mode: Mode) -
 
 fn join(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
     let now = cluster.now;
-    let name = GroupName::new(NAMES[bytes.choose_index(NAMES.len())?]).expect("they are names");
+    let name =
+        GroupName::new(NAMES[bytes.choose_index(NAMES.len())?]).expect("the names are valid");
     let machine = &mut cluster.machines[place];
     if let Ok(endpoint) = machine.node.join_group(now, name) {
         assert!(
             machine.endpoints.insert(endpoint),
-            "an endpoint comes again"
+            "an endpoint is used again"
         );
     }
     Ok(())
 }
 
-/// One of the node's endpoints; now and then one that may not be there.
+/// One of the node's endpoints, or now and then one that may not exist.
 fn endpoint(cluster: &Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<EndpointId> {
     let endpoints = &cluster.machines[place].endpoints;
     if endpoints.is_empty() || bytes.ratio(1, 8)? {
@@ -130,11 +131,11 @@ fn multicast(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) 
     Ok(())
 }
 
-/// What administrators ask for, and what fence handlers say.
+/// Carry out a command of an administrator, or an answer of a fence handler.
 fn administer(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
     let now = cluster.now;
     let other = bytes.int_in_range(0..=cluster.machines.len())?;
-    let number = NodeId::new(other as u16 + 1).expect("not zero");
+    let number = NodeId::new(other as u16 + 1).expect("the number is not zero");
     let subject = match cluster.machines.get(other) {
         Some(machine) => machine.node.identity(),
         None => Identity {
@@ -168,14 +169,14 @@ fn administer(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>)
     Ok(())
 }
 
-/// The network falls into parts, or heals.
+/// Split the network into components, or heal it.
 fn cut(cluster: &mut Cluster, bytes: &mut Unstructured<'_>) -> Result<()> {
     cluster.is_cut_one_way = bytes.ratio(1, 8)?;
-    let parts: u16 = bytes.arbitrary()?;
-    let is_healed = parts % 4 == 0;
+    let choice: u16 = bytes.arbitrary()?;
+    let is_healed = choice % 4 == 0;
     for (place, side) in cluster.sides.iter_mut().enumerate() {
-        // Three parts at most, two more often.
-        let bits = parts >> (2 + 2 * place) & 3;
+        // There are three components at most, and two more often.
+        let bits = choice >> (2 + 2 * place) & 3;
         *side = if is_healed {
             0
         } else {
@@ -196,12 +197,12 @@ fn report(
     let subject = match cluster.machines.get(other) {
         Some(machine) if mode.is_honest() || bytes.ratio(7, 8)? => machine.node.identity(),
         _ => Identity {
-            node: NodeId::new(other as u16 + 1).expect("not zero"),
+            node: NodeId::new(other as u16 + 1).expect("the number is not zero"),
             incarnation: Incarnation(bytes.int_in_range(0..=3)?),
         },
     };
     if mode.is_honest() && other == place {
-        // Nobody watches itself.
+        // No node monitors itself.
         return Ok(());
     }
     let silence_ms = bytes.arbitrary::<u16>()?.into();
@@ -215,7 +216,7 @@ fn report(
             silence_ms,
         },
         3 => DetectorReport::Heard { subject },
-        // Nobody shows a view that it does not have.
+        // No honest node shows a view that it does not have.
         _ if mode.is_honest() => return Ok(()),
         _ => DetectorReport::OtherView {
             sender: subject,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is promised of the views of an honest cluster, all of whose nodes follow the protocol: the membership
-//! part of `docs/guarantees.md`, as it is for partitionable clusters.
+//! The promises about views in an honest cluster, all of whose nodes follow the protocol: the membership section of
+//! `docs/guarantees.md` for partitionable clusters.
 
 use std::collections::BTreeMap;
 
@@ -9,41 +9,41 @@ use kcgcs_protocol::protocol::identity::{Identity, ViewName, ViewNumber};
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Event;
 
-/// A view as somebody has installed it.
+/// A view that a node has installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Installed {
     is_primary: bool,
     members: Vec<Identity>,
 }
 
-/// The views that were installed.
+/// The views installed so far.
 #[derive(Default)]
 pub(crate) struct Promises {
     views: BTreeMap<ViewName, Installed>,
     last: BTreeMap<Identity, ViewNumber>,
-    /// A node was started anew. It remembers no view and has no vote in the last primary one any more: nodes like it
-    /// may begin anew, and its views are compared with nobody's.
+    /// Whether a node has restarted. It remembers no view and has no vote in the last primary one, so restarted nodes
+    /// may form a cluster anew, and views are no longer compared.
     has_forgotten: bool,
 }
 
 impl Promises {
-    /// A node has lost its memory.
+    /// Note that a node has restarted and lost its memory.
     pub(crate) fn note_restart(&mut self) {
         self.has_forgotten = true;
     }
 
     /// Whether there was a view that is not primary.
-    pub(crate) fn has_parts(&self) -> bool {
+    pub(crate) fn has_components(&self) -> bool {
         self.views.values().any(|view| !view.is_primary)
     }
 
-    /// A node has told something.
+    /// Check an event that a node has reported.
     pub(crate) fn hear(&mut self, node: &Node, event: &Event) {
         let Event::ClusterView { number } = event else {
             return;
         };
         let Some(view) = node.view().filter(|view| view.number == *number) else {
-            panic!("view {number:?} was told and is not there");
+            panic!("view {number:?} was reported, but the node does not have it");
         };
         let own = node.identity();
         assert!(view.has(own), "M1: {own:?} is not in its view {number:?}");
@@ -62,13 +62,13 @@ impl Promises {
             return;
         }
         let name = view.name();
-        assert_eq!(*known, installed, "M4: two views are {name:?}");
+        assert_eq!(*known, installed, "M4: two views are named {name:?}");
         if view.is_primary {
             self.check_chain();
         }
     }
 
-    /// Primary views form one chain.
+    /// Check that the primary views form one chain.
     fn check_chain(&self) {
         let mut before: Option<(&ViewName, &Installed)> = None;
         for (name, view) in self.views.iter().filter(|(_, view)| view.is_primary) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The inputs that the fuzzers have kept, on the ordinary toolchain.
+//! Replay the inputs that the fuzzers have kept, on the ordinary toolchain.
 
 use std::path::Path;
 
-/// Gives each kept input of a target to what the target does; says what came of each.
+/// Run a target on each of its kept inputs, and return the results.
 fn replay<T>(target: &str, run: fn(&[u8]) -> T) -> Vec<T> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let mut files: Vec<_> = std::fs::read_dir(folder.join(target))
-        .expect("the corpus is there")
+        .expect("the corpus exists")
         .map(|entry| entry.expect("its files can be listed").path())
         .collect();
     files.sort();
@@ -21,12 +21,15 @@ fn replay<T>(target: &str, run: fn(&[u8]) -> T) -> Vec<T> {
 }
 
 #[test]
-fn datagrams_that_were_kept_do_no_harm() {
+fn kept_datagrams_break_no_promise() {
     assert!(!replay("datagrams", protocol_fuzzing::datagrams).is_empty());
 }
 
 #[test]
-fn operations_that_were_kept_do_no_harm() {
-    let have_parts = replay("operations", protocol_fuzzing::operations);
-    assert!(have_parts.contains(&true), "parts go on by themselves");
+fn kept_operations_break_no_promise() {
+    let have_components = replay("operations", protocol_fuzzing::operations);
+    assert!(
+        have_components.contains(&true),
+        "no input has a view that is not primary"
+    );
 }

@@ -1,179 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything that the properties look up, gathered in one pass over a sorted trace.
+//! Everything that the properties look up, collected in one pass over a sorted trace.
 //!
-//! A *process* is one member incarnation in one scope: a node in the cluster (scope 0), or a handle
-//! in a group. What a process did stands in the order in which its node wrote it.
+//! A *scope* is the cluster (scope 0) or a group. A *process* is one incarnation of a member in one scope: of a node in
+//! the cluster, or of a handle in a group. The index keeps what a process did in the order in which its node wrote it.
+
+mod records;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::trace::{EventKind, GroupScope, Member, MessageEvent, TraceEvent, ViewEvent, ViewId};
-use crate::Options;
+use crate::options::Options;
+use crate::trace::{
+    EventKind, Expectation, GroupScope, Member, MessageEvent, TraceEvent, ViewEvent, ViewId,
+};
+pub use records::{Action, ActionKind, Incarnation, Install, Message, Phase, Process, ViewRecord};
 
 /// The scope of cluster views.
 pub const CLUSTER: usize = 0;
 
-/// Where a process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It has not installed a view yet.
-    NoViewYet,
-    /// It is in the view of its last install.
-    InView,
-    /// It was told that it is out.
-    Out,
-    /// Leaving has returned.
-    Left,
-}
-
-/// A view installed by a process.
-#[derive(Clone, Copy, Debug)]
-pub struct Install {
-    /// The event.
-    pub event: usize,
-    /// The view, as a number in [`Index::views`].
-    pub view: usize,
-    /// The view that the process held before.
-    pub previous: Option<usize>,
-}
-
-/// What a process did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// Installed a view: a number in [`Process::installs`].
-    Install(usize),
-    /// Was told that it is out.
-    Out,
-    /// Sent a message: a number in [`Index::messages`].
-    Send(usize),
-    /// Got a message: a number in [`Index::messages`].
-    Deliver(usize),
-    /// Was told that a view change has begun.
-    Block,
-}
-
-/// One thing that a process did.
-#[derive(Clone, Copy, Debug)]
-pub struct Action {
-    /// The event.
-    pub event: usize,
-    /// What it did.
-    pub what: What,
-    /// Where it stood just before.
-    pub phase: Phase,
-    /// Its last install just before, as a number in [`Process::installs`].
-    pub install: Option<usize>,
-}
-
-/// One member incarnation in one scope.
-#[derive(Debug)]
-pub struct Process {
-    /// A number in [`Index::scopes`].
-    pub scope: usize,
-    /// The node.
-    pub node: u16,
-    /// Its incarnation.
-    pub incarnation: u64,
-    /// The handle, if the trace names it. Always `Some(0)` in the cluster.
-    pub endpoint: Option<u32>,
-    /// The process of the same handle in an earlier incarnation of the node, from whose last view it came to its first:
-    /// so it is if others came along, which a transitional set tells.
-    pub continues: Option<usize>,
-    /// The views that it installed.
-    pub installs: Vec<Install>,
-    /// All that it did.
-    pub actions: Vec<Action>,
-    /// Where it stands at the end.
-    pub phase: Phase,
-    /// The event that it asked to leave with.
-    pub asked_to_leave: Option<usize>,
-    /// The event that says that leaving has returned.
-    pub left: Option<usize>,
-}
-
-impl Process {
-    /// Whether `member` is this process.
-    pub fn is(&self, member: &Member) -> bool {
-        self.node == member.node
-            && self.incarnation == member.incarnation
-            && self.endpoint.is_none_or(|own| own == member.endpoint)
-    }
-
-    /// Whether `members` has this process.
-    pub fn is_in(&self, members: &[Member]) -> bool {
-        match self.endpoint {
-            Some(endpoint) => members
-                .binary_search(&Member {
-                    node: self.node,
-                    endpoint,
-                    incarnation: self.incarnation,
-                })
-                .is_ok(),
-            None => members.iter().any(|member| self.is(member)),
-        }
-    }
-}
-
-/// One view, as the first process that installed it wrote it.
-#[derive(Debug)]
-pub struct ViewRecord {
-    /// A number in [`Index::scopes`].
-    pub scope: usize,
-    /// Its name.
-    pub id: ViewId,
-    /// Who installed it: process and number of the install, in the order of time.
-    pub installs: Vec<(usize, usize)>,
-}
-
-/// One message.
-#[derive(Debug)]
-pub struct Message {
-    /// A number in [`Index::scopes`].
-    pub scope: usize,
-    /// Who sent it.
-    pub sender: Member,
-    /// The sender's number of it.
-    pub sequence: u64,
-    /// The sending: event and process.
-    pub send: Option<(usize, usize)>,
-    /// Deliveries: process and number of the action, in the order of time.
-    pub deliveries: Vec<(usize, usize)>,
-}
-
-/// What is known of one incarnation of one node; all are numbers of events.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Incarnation {
-    /// Its start.
-    pub start: Option<usize>,
-    /// It crashed.
-    pub crash: Option<usize>,
-    /// It stopped in order.
-    pub stop: Option<usize>,
-    /// It was told that an administrator has put it out.
-    pub evicted: Option<usize>,
-    /// The node asked to leave the cluster.
-    pub asked_to_leave: Option<usize>,
-    /// The node has left the cluster.
-    pub left: Option<usize>,
-}
-
-impl Incarnation {
-    /// The first event that ended it.
-    pub fn end(&self) -> Option<usize> {
-        [self.crash, self.stop, self.left]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-}
-
-/// A trace and what was gathered from it.
+/// A trace and what it says of processes, views, messages and incarnations.
 pub struct Index<'t> {
     /// The trace, sorted by time.
     pub events: &'t [TraceEvent],
-    /// How strictly it is judged.
+    /// How strictly to judge it.
     pub options: Options,
-    /// Names of groups; the first stands for the cluster.
+    /// The names of the groups. The first entry stands for the cluster.
     pub scopes: Vec<&'t str>,
     /// All processes, in the order of their first event.
     pub processes: Vec<Process>,
@@ -181,7 +32,7 @@ pub struct Index<'t> {
     pub views: Vec<ViewRecord>,
     /// All messages.
     pub messages: Vec<Message>,
-    /// All incarnations of all nodes.
+    /// All incarnations of all nodes, by node and incarnation.
     pub incarnations: BTreeMap<(u16, u64), Incarnation>,
     scope_numbers: HashMap<&'t str, usize>,
     view_numbers: HashMap<(usize, ViewId), usize>,
@@ -190,7 +41,7 @@ pub struct Index<'t> {
 }
 
 impl<'t> Index<'t> {
-    /// Reads the whole trace once.
+    /// Index the events, which are sorted by time.
     pub fn new(events: &'t [TraceEvent], options: Options) -> Self {
         let mut index = Self {
             events,
@@ -211,6 +62,7 @@ impl<'t> Index<'t> {
         index
     }
 
+    /// Add event `number` to the records.
     fn take(&mut self, number: usize) {
         let event = &self.events[number];
         match &event.kind {
@@ -232,7 +84,7 @@ impl<'t> Index<'t> {
             EventKind::Leave { scope, done } => self.take_leave(number, scope.as_ref(), *done),
             EventKind::Block { scope } => {
                 let process = self.process(event, scope.as_ref(), false);
-                self.act(process, number, What::Block);
+                self.act(process, number, ActionKind::Block);
             }
             EventKind::Safe(_)
             | EventKind::Suspect { .. }
@@ -273,9 +125,9 @@ impl<'t> Index<'t> {
     fn take_view(&mut self, number: usize, event: &'t ViewEvent) {
         let process = self.process(&self.events[number], event.scope.as_ref(), true);
         if event.members.is_empty() {
-            self.act(process, number, What::Out);
+            self.act(process, number, ActionKind::Excluded);
             if self.processes[process].phase != Phase::Left {
-                self.processes[process].phase = Phase::Out;
+                self.processes[process].phase = Phase::Excluded;
             }
             return;
         }
@@ -293,21 +145,13 @@ impl<'t> Index<'t> {
                 views.len() - 1
             });
         let place = self.processes[process].installs.len();
-        if place == 0
-            && event
-                .transitional
-                .as_ref()
-                .is_some_and(|set| !set.is_empty())
-        {
+        let transitional = event.transitional.as_deref().unwrap_or_default();
+        if place == 0 && !transitional.is_empty() {
             self.processes[process].continues = self.earlier_incarnation(process);
         }
-        let before = match (place, self.processes[process].continues) {
-            (0, Some(earlier)) => earlier,
-            _ => process,
-        };
-        let installs = &self.processes[before].installs;
+        let installs = &self.processes[self.origin(process, place)].installs;
         let previous = installs.last().map(|install| install.view);
-        self.act(process, number, What::Install(place));
+        self.act(process, number, ActionKind::Install(place));
         self.views[view].installs.push((process, place));
         let process = &mut self.processes[process];
         process.installs.push(Install {
@@ -340,18 +184,19 @@ impl<'t> Index<'t> {
         let action = self.processes[process].actions.len();
         if sent {
             self.messages[message].send.get_or_insert((number, process));
-            self.act(process, number, What::Send(message));
+            self.act(process, number, ActionKind::Send(message));
         } else {
             self.messages[message].deliveries.push((process, action));
-            self.act(process, number, What::Deliver(message));
+            self.act(process, number, ActionKind::Deliver(message));
         }
     }
 
-    fn act(&mut self, process: usize, event: usize, what: What) {
+    /// Add an action to those of the process.
+    fn act(&mut self, process: usize, event: usize, kind: ActionKind) {
         let process = &mut self.processes[process];
         process.actions.push(Action {
             event,
-            what,
+            kind,
             phase: process.phase,
             install: process.installs.len().checked_sub(1),
         });
@@ -369,8 +214,8 @@ impl<'t> Index<'t> {
             })
     }
 
-    /// The process that wrote `event`. One that was out begins anew with a view, and so does one that
-    /// has left if the trace does not tell its handles apart.
+    /// The process that wrote `event`, added if it is new. With a view an excluded process begins anew, as a new
+    /// process. So does one that left, if the trace does not tell its handles apart.
     fn process(
         &mut self,
         event: &TraceEvent,
@@ -382,7 +227,7 @@ impl<'t> Index<'t> {
         let key = (scope, event.node, event.incarnation, endpoint);
         if let Some(&known) = self.process_numbers.get(&key) {
             let begins_anew = match self.processes[known].phase {
-                Phase::Out => true,
+                Phase::Excluded => true,
                 Phase::Left => endpoint.is_none(),
                 Phase::NoViewYet | Phase::InView => false,
             };
@@ -406,7 +251,7 @@ impl<'t> Index<'t> {
         self.processes.len() - 1
     }
 
-    /// The last earlier incarnation of a handle, if it was never told that it is out.
+    /// The last earlier incarnation of a handle, if it was never excluded and did not leave.
     fn earlier_incarnation(&self, process: usize) -> Option<usize> {
         let own = &self.processes[process];
         let is_same = |other: &&Process| {
@@ -422,7 +267,7 @@ impl<'t> Index<'t> {
 
     // ---- lookups ------------------------------------------------------------------------------
 
-    /// The view that was written in event `number`.
+    /// The view in event `number`.
     pub fn view_event(&self, number: usize) -> &'t ViewEvent {
         match &self.events[number].kind {
             EventKind::View(view) => view,
@@ -430,12 +275,48 @@ impl<'t> Index<'t> {
         }
     }
 
-    /// The message that was written in event `number`.
+    /// The message in event `number`.
     pub fn message_event(&self, number: usize) -> &'t MessageEvent {
         match &self.events[number].kind {
             EventKind::Send(message) | EventKind::Deliver(message) => message,
             other => unreachable!("event {number} was indexed as a message and is {other:?}"),
         }
+    }
+
+    /// The event in which the first process installed a view. Every view has one.
+    pub fn first_install(&self, view: usize) -> usize {
+        let (process, place) = self.views[view].installs[0];
+        self.processes[process].installs[place].event
+    }
+
+    /// The event of a delivery.
+    pub fn delivery(&self, (process, action): (usize, usize)) -> usize {
+        self.processes[process].actions[action].event
+    }
+
+    /// What the tests require: the number of the event, the event, and the expectation.
+    pub fn expectations(&self) -> impl Iterator<Item = (usize, &'t TraceEvent, &'t Expectation)> {
+        let events = self.events.iter().enumerate();
+        events.filter_map(|(number, event)| match &event.kind {
+            EventKind::Expect(expectation) => Some((number, event, expectation)),
+            _ => None,
+        })
+    }
+
+    /// The processes of the cluster: incarnations of nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Process> {
+        let processes = self.processes.iter();
+        processes.filter(|process| process.scope == CLUSTER)
+    }
+
+    /// The scope of the group, if the trace has the group.
+    pub fn group_scope(&self, name: &str) -> Option<usize> {
+        self.scope_numbers.get(name).copied()
+    }
+
+    /// The first event that ended an incarnation of a node, if one did.
+    pub fn end_of(&self, node: u16, incarnation: u64) -> Option<usize> {
+        self.incarnations.get(&(node, incarnation))?.end()
     }
 
     /// The view that `process` was in when it did `action`, if it was in one.
@@ -446,23 +327,17 @@ impl<'t> Index<'t> {
         action.install.map(|install| process.installs[install].view)
     }
 
-    /// The view of this name.
+    /// The view with this identity.
     pub fn view_named(&self, scope: usize, id: ViewId) -> Option<usize> {
         self.view_numbers.get(&(scope, id)).copied()
     }
 
-    /// The members of a view, as the first who installed it wrote them.
+    /// The members of a view, as the first process that installed it wrote them.
     pub fn members(&self, view: usize) -> &'t [Member] {
-        match self.views[view].installs.first() {
-            Some(&(process, install)) => {
-                let event = self.processes[process].installs[install].event;
-                &self.view_event(event).members
-            }
-            None => &[],
-        }
+        &self.view_event(self.first_install(view)).members
     }
 
-    /// "group g", or "the cluster".
+    /// The scope in words: `group "g"`, or `the cluster`.
     pub fn scope_name(&self, scope: usize) -> String {
         if scope == CLUSTER {
             "the cluster".to_owned()
@@ -471,8 +346,8 @@ impl<'t> Index<'t> {
         }
     }
 
-    /// Whether the process ended before the trace did: crashed, stopped, left, was put out, or went
-    /// on under another incarnation.
+    /// Whether the process ended before the trace did: it crashed, stopped, left, was excluded, or went on under
+    /// another incarnation.
     pub fn ended(&self, process: &Process) -> bool {
         let key = (process.node, process.incarnation);
         let incarnation_ended = self.incarnations.get(&key).is_some_and(|incarnation| {
@@ -486,10 +361,11 @@ impl<'t> Index<'t> {
         incarnation_ended
             || (later_incarnation && process.incarnation != u64::MAX)
             || process.asked_to_leave.is_some()
-            || matches!(process.phase, Phase::Out | Phase::Left)
+            || matches!(process.phase, Phase::Excluded | Phase::Left)
     }
 
-    /// Processes by the transition that they made: `(from, to) -> [(process, install of to)]`.
+    /// The processes by the transition that they made: from view and to view, and for each the process and the number of
+    /// its install of the second.
     pub fn transitions(&self) -> BTreeMap<(usize, usize), Vec<(usize, usize)>> {
         let mut transitions: BTreeMap<(usize, usize), Vec<(usize, usize)>> = BTreeMap::new();
         for (number, process) in self.processes.iter().enumerate() {
@@ -505,21 +381,20 @@ impl<'t> Index<'t> {
         transitions
     }
 
-    /// The process that was in the view before this install.
-    pub fn mover(&self, process: usize, place: usize) -> usize {
+    /// The process that was in the view before the install at `place`: `process` itself, or the one that it continues.
+    pub fn origin(&self, process: usize, place: usize) -> usize {
         let earlier = self.processes[process].continues;
         earlier.filter(|_| place == 0).unwrap_or(process)
     }
 
-    /// What each process delivered in each of its views: `(view, process, messages in order)`,
-    /// sorted by view.
+    /// What each process delivered in each of its views: by view, the processes with their messages in order.
     pub fn deliveries_by_view(&self) -> BTreeMap<usize, Vec<(usize, Vec<usize>)>> {
         let mut by_view: BTreeMap<usize, Vec<(usize, Vec<usize>)>> = BTreeMap::new();
         for (number, process) in self.processes.iter().enumerate() {
             let mut lists: Vec<Vec<usize>> = vec![Vec::new(); process.installs.len()];
             for action in &process.actions {
-                if let (What::Deliver(message), Phase::InView, Some(install)) =
-                    (action.what, action.phase, action.install)
+                if let (ActionKind::Deliver(message), Phase::InView, Some(install)) =
+                    (action.kind, action.phase, action.install)
                 {
                     lists[install].push(message);
                 }

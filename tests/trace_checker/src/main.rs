@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `trace-checker [--crashes-lose-lines] [--every-order-is-agreed] [--partitionable] FILE...`: merges the traces and
-//! checks them; `-` reads standard input. Exits with 1 if a promise was broken, 2 if a trace cannot be read.
+//! `trace-checker`: merges the traces of several files and checks them.
 
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io::{stdin, BufReader};
+use std::io::{stdin, BufRead, BufReader};
 use std::process::ExitCode;
 
 use trace_checker::line::Reader;
+use trace_checker::trace::TraceEvent;
 use trace_checker::{check, Options};
 
-const USAGE: &str = "usage: trace-checker [--crashes-lose-lines] [--every-order-is-agreed] [--partitionable] FILE...";
+const USAGE: &str = "\
+usage: trace-checker [OPTION]... FILE...
+Merges the traces in FILEs (`-`: standard input) and checks them.
+
+  --crashes-lose-lines     a crashed node may have lost its last lines
+  --every-order-is-agreed  check messages of every order as agreed ones
+  --partitionable          the cluster is partitionable
+
+Exit code: 0 if every property holds, 1 if one is violated, 2 if the command line or a trace cannot be read.";
 
 fn main() -> ExitCode {
     let mut options = Options::default();
@@ -26,15 +34,15 @@ fn main() -> ExitCode {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
             }
-            flag if flag.starts_with("--") => {
-                eprintln!("unknown option {flag}\n{USAGE}");
+            unknown if unknown.starts_with("--") => {
+                eprintln!("unknown option {unknown}\n{USAGE}");
                 return ExitCode::from(2);
             }
             _ => files.push(argument),
         }
     }
     if files.is_empty() {
-        eprintln!("{USAGE}");
+        eprintln!("no FILE given\n{USAGE}");
         return ExitCode::from(2);
     }
     run(&files, options)
@@ -44,19 +52,7 @@ fn run(files: &[String], options: Options) -> ExitCode {
     let mut reader = Reader::default();
     let mut events = Vec::new();
     for file in files {
-        let result = if file == "-" {
-            reader
-                .read(stdin().lock(), &mut events)
-                .map_err(|e| e.to_string())
-        } else {
-            match File::open(file) {
-                Ok(open) => reader
-                    .read(BufReader::new(open), &mut events)
-                    .map_err(|e| e.to_string()),
-                Err(e) => Err(e.to_string()),
-            }
-        };
-        if let Err(reason) = result {
+        if let Err(reason) = read(&mut reader, file, &mut events) {
             eprintln!("{file}: {reason}");
             return ExitCode::from(2);
         }
@@ -66,10 +62,19 @@ fn run(files: &[String], options: Options) -> ExitCode {
         println!("{violation}");
     }
     if violations.is_empty() {
-        println!("{} events hold every property", events.len());
+        println!("{} events, every property holds", events.len());
         ExitCode::SUCCESS
     } else {
         println!("{} violations in {} events", violations.len(), events.len());
         ExitCode::FAILURE
     }
+}
+
+fn read(reader: &mut Reader, file: &str, events: &mut Vec<TraceEvent>) -> Result<(), String> {
+    let input: Box<dyn BufRead> = if file == "-" {
+        Box::new(stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(file).map_err(|e| e.to_string())?))
+    };
+    reader.read(input, events).map_err(|bad| bad.to_string())
 }

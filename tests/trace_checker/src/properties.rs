@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The promises, one file each. Their names are those of the project's list of guarantees. What is not here:
-//! O3 to O5 follow from O7, as every order is carried out as the agreed one; S1 to S3 and L4 speak of SAFE
-//! messages, which are refused.
+//! The properties that a trace must have, one file each. Their names are those of `docs/guarantees.md`.
+//!
+//! O3 to O5 have no check of their own: they follow from O7, because every order is delivered as the agreed one. S1 to
+//! S3 and L4 are about safe messages, which the protocol refuses.
 
 use crate::index::Index;
 use crate::violation::Violations;
 
-/// One promise.
+/// One property.
 #[derive(Clone, Copy)]
 pub struct Property {
-    /// Its short and its long name.
+    /// The short and the long name.
     pub name: (&'static str, &'static str),
-    /// Adds what breaks it to the violations.
+    /// Add each place of the trace that violates the property.
     pub check: fn(&Index<'_>, &mut Violations),
 }
+
+mod primary_views;
 
 macro_rules! properties {
     ($($module:ident,)*) => {
         $(pub mod $module;)*
 
-        /// All promises that are checked.
+        /// All properties.
         pub const ALL: &[Property] = &[
             $(Property { name: $module::NAME, check: $module::check },)*
         ];

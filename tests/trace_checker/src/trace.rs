@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The events of a trace, typed. How they look as JSON is in `line.rs`.
+//! The events of a trace as Rust types. [`crate::line`] has their form in JSON.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A member incarnation. At cluster level the endpoint is 0.
+/// One incarnation of a member. Members of the cluster have endpoint 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {
     /// The node.
     pub node: u16,
-    /// The handle on that node; 0 for the node itself.
+    /// The handle on that node, or 0 for the node itself.
     pub endpoint: u32,
     /// The incarnation of the node.
     pub incarnation: u64,
@@ -26,12 +26,12 @@ impl fmt::Debug for Member {
     }
 }
 
-/// The name of a view within its group, or within the cluster.
+/// The identity of a view within its group or within the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewId {
-    /// Grows with each view.
+    /// The number, which grows with each view.
     pub number: u64,
-    /// The node that issued it.
+    /// The node that issued the view.
     pub coordinator: u16,
 }
 
@@ -41,18 +41,18 @@ impl fmt::Debug for ViewId {
     }
 }
 
-/// Why somebody came or went.
+/// Why a member joined or left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Asked to come in.
+    /// It asked to join.
     Join,
-    /// Said good-bye.
+    /// It asked to leave.
     Leave,
-    /// Was not heard any more.
+    /// The failure detector found it failed.
     Failed,
-    /// Was put out by an administrator.
+    /// An administrator evicted it.
     Evicted,
-    /// Came with another component.
+    /// It came with another component of the cluster.
     Merged,
 }
 
@@ -68,7 +68,7 @@ impl Reason {
         }
     }
 
-    /// The reason that `word` stands for.
+    /// The reason that `word` stands for, if there is one.
     pub fn from_word(word: &str) -> Option<Self> {
         [
             Reason::Join,
@@ -82,25 +82,25 @@ impl Reason {
     }
 }
 
-/// Somebody who came or went; the reason may not have been written.
+/// A member that joined or left. The line may lack the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Who.
+    /// The member.
     pub member: Member,
-    /// Why.
+    /// Why it joined or left.
     pub reason: Option<Reason>,
 }
 
-/// The order that a message was sent with.
+/// The delivery order that the sender asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Per sender.
+    /// FIFO: the messages of one sender in the order of sending.
     Fifo,
-    /// After all that the sender had seen.
+    /// Causal: a message after all messages that its sender had sent or delivered before it.
     Causal,
-    /// One order for all.
+    /// Agreed: all members deliver in one total order.
     Agreed,
-    /// Agreed, and only when everybody has it.
+    /// Safe: agreed, and delivered only when every member has the message.
     Safe,
 }
 
@@ -115,7 +115,7 @@ impl Order {
         }
     }
 
-    /// The order that `word` stands for, in whatever case.
+    /// The order that `word` stands for, if there is one. Upper and lower case are the same.
     pub fn from_word(word: &str) -> Option<Self> {
         [Order::Fifo, Order::Causal, Order::Agreed, Order::Safe]
             .into_iter()
@@ -123,197 +123,198 @@ impl Order {
     }
 }
 
-/// Which handle of which group an event belongs to.
+/// The group and the handle that an event belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupScope {
     /// The group's name.
     pub group: Arc<str>,
-    /// The handle on the node that wrote the event, if it was written. Without it a node is taken to
-    /// have one handle in the group at a time.
+    /// The handle on the node that wrote the event. If the line lacks it, the checker assumes that the node has one
+    /// handle in the group at a time.
     pub endpoint: Option<u32>,
 }
 
 /// An installed view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewEvent {
-    /// The group; `None` for the cluster view.
+    /// The group, or `None` for a cluster view.
     pub scope: Option<GroupScope>,
-    /// Its name.
+    /// The view's identity.
     pub view: ViewId,
-    /// Whether it has a quorum.
+    /// Whether the view has a quorum.
     pub primary: bool,
-    /// Who is in it, sorted; writers of long traces share it. Nobody: the handle is out.
+    /// The members, sorted. An empty list tells the handle that it is excluded. Events of a long trace share lists.
     pub members: Arc<[Member]>,
-    /// Who came along from the same previous view, sorted, if it was written.
+    /// The transitional set: members that came from the same previous view, sorted. The line may lack it.
     pub transitional: Option<Vec<Member>>,
-    /// Who is new.
+    /// Members that are new in this view. The line may lack them.
     pub joined: Option<Vec<Change>>,
-    /// Who is gone.
+    /// Members of the previous view that are no longer in this one. The line may lack them.
     pub left: Option<Vec<Change>>,
 }
 
 /// A message that was sent or delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageEvent {
-    /// The group and the handle that sent, or received.
+    /// The group, and the handle that sent or received the message.
     pub scope: GroupScope,
-    /// The view that it was sent or delivered in; a `send` may lack it.
+    /// The view in which the message was sent or delivered. A `send` may lack it.
     pub view: Option<ViewId>,
-    /// Who sent it.
+    /// The sender.
     pub sender: Member,
-    /// The sender's number of it.
+    /// The number that the sender gave the message.
     pub sequence: u64,
-    /// The order it was sent with.
+    /// The delivery order.
     pub order: Order,
-    /// Bytes of payload.
+    /// The length of the payload in bytes.
     pub length: u64,
-    /// FNV-1a of the payload.
+    /// The FNV-1a hash of the payload.
     pub hash: u64,
 }
 
-/// A fact that the author of a test adds: what must have happened.
+/// What a test requires to have happened. The test adds it to the trace; no node writes it.
+///
+/// `since` is a time of the trace, and `bound` a span after it; both are in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// L1: from `since + bound` until the time of this event all `members` hold one view with
-    /// exactly these members, in the group or, without one, in the cluster.
+    /// L1: all `members` share one view with exactly these members, from `since + bound` to the time of this event.
     Together {
-        /// The group; `None` for the cluster.
+        /// The group, or `None` for the cluster.
         group: Option<Arc<str>>,
-        /// Who must be together.
+        /// The members that must share the view.
         members: Vec<Member>,
-        /// When the disturbance ended.
+        /// When the last disturbance ended.
         since: u64,
-        /// Nanoseconds allowed.
+        /// The time allowed.
         bound: u64,
     },
-    /// L5: nobody who is alive at `since + bound` still has one of `members` in its cluster view.
+    /// L5: no node that is alive at `since + bound` still has one of `members` in its cluster view.
     Gone {
-        /// Who crashed at `since`, all at once.
+        /// The members that crashed.
         members: Vec<Member>,
         /// When they crashed.
         since: u64,
-        /// Nanoseconds allowed.
+        /// The time allowed.
         bound: u64,
-        /// Whether they must all be missing in the same view for the first time.
+        /// Whether one view change must remove all of them.
         at_once: bool,
     },
-    /// L6: none of `members` was put out of a cluster view, or began a new incarnation, since then.
+    /// L6: since then no cluster view excluded one of `members`, and none of them began a new incarnation.
     Kept {
-        /// Who was up and connected to all but a few.
+        /// The members that were up and connected to all but a few nodes.
         members: Vec<Member>,
-        /// Since when.
+        /// The beginning of that time.
         since: u64,
     },
-    /// L7: the node accused none of `members` from `since` to `since + bound`.
+    /// L7: node `by` accused none of `members` from `since` to `since + bound`.
     Unaccused {
-        /// The node that had stood still until `since`.
+        /// The node that had been stalled until `since`.
         by: u16,
-        /// Who was up and connected to it.
+        /// The members that were up and connected to it.
         members: Vec<Member>,
-        /// When it went on.
+        /// When the node went on.
         since: u64,
-        /// Nanoseconds in which it would conclude from what it missed.
+        /// The time in which it might still take its own stall for the silence of others.
         bound: u64,
     },
     /// L8: each of `members` sent a message between `since` and `since + bound`.
     Sending {
         /// The group.
         group: Arc<str>,
-        /// Who had something to send, in a settled view.
+        /// The members that had something to send, in a settled view.
         members: Vec<Member>,
-        /// Since when.
+        /// The beginning of that time.
         since: u64,
-        /// Nanoseconds allowed.
+        /// The time allowed.
         bound: u64,
     },
-    /// A1: each of `members` was told by `since + bound` that an administrator has put it out.
+    /// A1: by `since + bound` each of `members` learned that an administrator had evicted it.
     Out {
-        /// Who was evicted at `since`.
+        /// The evicted members.
         members: Vec<Member>,
-        /// When that was asked for.
+        /// When the administrator asked for the eviction.
         since: u64,
-        /// Nanoseconds allowed.
+        /// The time allowed.
         bound: u64,
     },
-    /// L9: so many different cluster views were installed since then, and no more.
+    /// L9: nodes installed at most `views` different cluster views since then.
     Steady {
-        /// Since when.
+        /// The beginning of that time.
         since: u64,
-        /// How many views a steady fault may cost.
+        /// The number of views that a steady fault may cost.
         views: u64,
     },
 }
 
-/// What happened.
+/// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// A node starts, or goes on under a new incarnation.
+    /// The node starts, or goes on under a new incarnation.
     Start,
-    /// A view was installed.
+    /// The node or the handle installed a view.
     View(ViewEvent),
-    /// A message became part of a view.
+    /// The handle sent a message, which became part of a view.
     Send(MessageEvent),
-    /// A message was given to a member.
+    /// The handle received a message.
     Deliver(MessageEvent),
-    /// A message is known to be at every member.
+    /// The handle learned that every member has the message.
     Safe(MessageEvent),
-    /// A watched node is silent.
+    /// The node suspects a node that it monitors.
     Suspect {
-        /// Which.
+        /// The other node.
         subject: u16,
     },
-    /// A silent node was reported to the coordinators.
+    /// The node reports a suspected node to the coordinators.
     Accuse {
-        /// Which.
+        /// The other node.
         subject: u16,
     },
-    /// A view change has begun.
+    /// A view change begins.
     Block {
-        /// For which handle; `None`: the cluster.
+        /// The group and the handle, or `None` for the cluster.
         scope: Option<GroupScope>,
     },
-    /// A node or a handle leaves.
+    /// The node or the handle leaves.
     Leave {
-        /// Which handle; `None`: the whole node.
+        /// The group and the handle, or `None` if the node leaves the cluster.
         scope: Option<GroupScope>,
-        /// `false`: it has asked to; `true`: leaving has returned, nothing may follow.
+        /// `false` when it asks to leave, `true` when leaving has returned. Nothing may follow then.
         done: bool,
     },
-    /// The node was asked to put a member out, and has not refused.
+    /// An administrator asked the node to evict a member, and the node accepted.
     Evict {
-        /// Which.
+        /// The other member.
         subject: Member,
     },
-    /// The node was told that an administrator has put it out.
+    /// The node learned that an administrator evicted it.
     Evicted,
-    /// The node was told that views are pinned.
+    /// The node learned that views are pinned.
     Pin,
-    /// The node was told that views are not pinned any more.
+    /// The node learned that views are no longer pinned.
     Unpin,
-    /// A handler on this node is to fence failed nodes from now on.
+    /// A fence handler was registered on this node: from now on it fences failed nodes.
     Guard,
-    /// The handler on this node has fenced a failed node, or its time is over.
+    /// The fence handler on this node fenced a failed node, or its time ran out.
     Fenced {
-        /// Which.
+        /// The other member.
         subject: Member,
     },
-    /// This incarnation of the node ends in order.
+    /// This incarnation of the node ends in an orderly way.
     Stop,
-    /// This incarnation of the node ends without a word.
+    /// This incarnation of the node crashes.
     Crash,
-    /// Not something that happened, but that must have.
+    /// What a test requires.
     Expect(Expectation),
 }
 
 /// One line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceEvent {
-    /// Nanoseconds of one monotonic clock.
+    /// The time in nanoseconds. All nodes of a trace share one monotonic clock.
     pub t: u64,
-    /// The node that wrote it; 0 for expectations.
+    /// The node that wrote the line, or 0 for an expectation.
     pub node: u16,
-    /// Its incarnation.
+    /// The incarnation of that node.
     pub incarnation: u64,
-    /// What happened.
+    /// What the event says.
     pub kind: EventKind,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a check found: which promise was broken, when, where, and the lines that show it.
+//! Violations: which property does not hold, when, at which node, and the lines of the trace that show it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,23 +8,23 @@ use std::fmt;
 use crate::line::to_json;
 use crate::trace::TraceEvent;
 
-/// Violations of one property that are kept; more of the same tell nothing new.
+/// The number of violations kept for one property. More of the same tell nothing new.
 const KEPT_PER_PROPERTY_MAX: usize = 20;
-/// Characters of one event that are shown.
+/// The number of characters shown of one event.
 const SHOWN_CHARACTERS_MAX: usize = 300;
 
-/// A broken promise.
+/// A property that does not hold.
 #[derive(Clone, Debug)]
 pub struct Violation {
     /// The property's short name, such as `D2`.
     pub property: &'static str,
     /// The property's long name.
     pub title: &'static str,
-    /// When it was broken, in nanoseconds of the trace.
+    /// The time of the last event of the evidence, in nanoseconds of the trace.
     pub t: u64,
-    /// The node at which it was broken.
+    /// The node that wrote that event.
     pub node: u16,
-    /// What happened, in words.
+    /// What happened, at which process and in which view.
     pub text: String,
     /// The lines of the trace that show it.
     pub evidence: Vec<String>,
@@ -49,7 +49,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Collects violations, a bounded number for each property.
+/// The violations found so far: a bounded number for each property.
 #[derive(Debug, Default)]
 pub struct Violations {
     found: Vec<Violation>,
@@ -57,12 +57,12 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// None yet.
+    /// Return an empty collection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one, shown by `events`; the last of them says when and where.
+    /// Add a violation that `events` show. The last of them gives its time and its node.
     pub fn add(
         &mut self,
         (property, title): (&'static str, &'static str),
@@ -85,7 +85,7 @@ impl Violations {
         });
     }
 
-    /// All, by time.
+    /// All violations, in the order of time.
     pub fn into_sorted(mut self) -> Vec<Violation> {
         self.found
             .sort_by(|a, b| (a.t, a.property, a.node).cmp(&(b.t, b.property, b.node)));

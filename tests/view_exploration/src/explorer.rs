@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Goes through every run of a few nodes within given bounds, over the protocol's own code.
+//! Model checking of the view agreement: explore every run of a few nodes within given bounds, with the protocol's own
+//! code.
 //!
 //! ```text
 //!  scenario --> search: breadth first, each state once --> report
 //!                 |            |                |
 //!                 v            v                v
 //!               world:       properties:      settling:
-//!               one node,    what must hold   what must come
-//!               one input    in each state    when faults end
+//!               the step of  what must hold   all nodes agree
+//!               one node     in each state    when faults end
 //! ```
 //!
-//! Nodes share nothing but datagrams, and each has a clock of its own that only its own deadlines
-//! move: a deadline may come before or after any datagram, as if timers and networks were as slow
-//! as they like. So what one node does with one input depends on that node alone, is worked out
-//! once ([`world`]) and looked up for every state of the whole that it is part of ([`search`]).
+//! Nodes share nothing but datagrams, and each has a clock of its own that only its own deadlines advance. A deadline
+//! may come before or after any datagram, as if timers and networks were arbitrarily slow. The effect of an input on a
+//! node therefore depends on that node alone. It is computed once ([`world`]), and looked up for every global state of
+//! which the node is part ([`search`]).
 
 pub mod fingerprint;
 pub mod local;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hash of 128 bits by which states are told apart. Moments count from the node's own clock, so that
-//! a node that is as it was some time ago is the same node.
+//! A 128-bit hash by which states are distinguished. Times are hashed relative to the node's own clock, so that a node
+//! that has returned to an earlier state has the same fingerprint.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::protocol::random::mix;
 use crate::protocol::time::Instant;
 
-/// No setting of an explored node is longer: moments that lie back by more are alike.
+/// A time in nanoseconds that is longer than all settings of explored nodes. Times further back are all alike.
 const LONG_AGO: i128 = 8_000_000_000;
 
-/// Hashes into two words that have different beginnings.
+/// A hasher with two words that begin differently.
 pub struct Fingerprint {
     first: u64,
     second: u64,
@@ -19,7 +19,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of `value`, whose moments count from `now`.
+    /// The fingerprint of `value`, with times relative to `now`.
     pub fn of(value: &impl Hash, now: Instant) -> u128 {
         let mut fingerprint = Self {
             first: 0x243F_6A88_85A3_08D3,
@@ -61,7 +61,7 @@ impl Hasher for Fingerprint {
         self.write_u64(value as u64);
     }
 
-    /// A moment, the only value of this size.
+    /// Hash a time, the only value of this size.
     fn write_u128(&mut self, moment: u128) {
         let from_now = (moment as i128 - self.now).max(-LONG_AGO);
         self.write_u64(from_now as u64);
@@ -72,7 +72,7 @@ impl Hasher for Fingerprint {
     }
 }
 
-/// A set or map of fingerprints needs no further hash.
+/// The hasher for sets and maps of fingerprints, which need no further hash.
 #[derive(Default)]
 pub struct Same(u64);
 
@@ -88,5 +88,5 @@ impl Hasher for Same {
     }
 }
 
-/// Makes [`Same`].
+/// Builds [`Same`].
 pub type BuildSame = BuildHasherDefault<Same>;

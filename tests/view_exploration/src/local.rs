@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One node with what surrounds it: its clock, whom its failure detector watches, the number of its last view.
+//! A node with its clock, the members that its failure detector monitors, and the number of its last view.
 
 use std::hash::{Hash, Hasher};
 
@@ -14,49 +14,49 @@ use crate::protocol::outputs::Event;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
 
-/// Where the number of a datagram stands in its header.
+/// The place of a datagram's number in its header.
 const COUNTER: std::ops::Range<usize> = 32..40;
-/// A node that sends or tells more than this after one input goes on for ever.
+/// The most datagrams, or events, after one input. A node with more of them would not stop.
 const OUTPUTS_MAX: usize = 200;
 
-/// What a node is given.
+/// An input of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input<'a> {
     /// A datagram from that node.
     Datagram(u16, &'a [u8]),
-    /// Its next deadline has come.
+    /// Its next deadline.
     Deadline,
-    /// It is asked to leave.
+    /// The command to leave.
     Leave,
-    /// It is asked to put this node out.
+    /// The command to evict this node.
     Evict(u16),
-    /// Its failure detector has found this node dead.
+    /// The report of its failure detector that this node is dead.
     Dead(u16),
     /// A heartbeat of this incarnation, in that view.
     Heartbeat(Identity, ViewMark),
 }
 
-/// What a node does with an input.
+/// The outputs of a node after an input.
 #[derive(Default)]
 pub struct Outputs {
-    /// Datagrams without their numbers, and to whom.
+    /// The datagrams without their numbers, and their receivers.
     pub sent: Vec<(u16, Vec<u8>)>,
-    /// Views that were installed.
+    /// The views installed.
     pub views: Vec<Installed>,
-    /// A promise that was broken by this node alone.
+    /// A promise that this node has broken by itself.
     pub wrong: Option<String>,
 }
 
-/// A view as a node has installed it.
+/// A view that a node has installed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Installed {
     /// Its number.
     pub number: u64,
-    /// Who issued it.
+    /// Its issuer.
     pub issuer: u16,
     /// Whether it is primary.
     pub is_primary: bool,
-    /// Members, their slots with them.
+    /// Its members, with their slots.
     pub members: Vec<(Identity, u16)>,
 }
 
@@ -66,9 +66,9 @@ pub struct Local {
     node: Node,
     clock: Instant,
     assignment: DetectorAssignment,
-    /// One bit for each node that the failure detector has reported in this view.
+    /// A bit for each node that the failure detector has reported in this view.
     reported: u8,
-    /// Datagrams so far: the next one's number.
+    /// The number of the next datagram that arrives.
     delivered: u64,
     last_view: u64,
     incarnation: Incarnation,
@@ -89,7 +89,7 @@ pub fn address(number: u16) -> PeerAddress {
     PeerAddress::from_socket_address(std::net::SocketAddr::from(([10, 0, high, low], 5407)))
 }
 
-/// The incarnation in which node `number` is started first.
+/// The first incarnation of node `number`.
 pub fn first_incarnation(number: u16) -> Identity {
     Identity {
         node: NodeId::new(number).expect("nodes are numbered from 1"),
@@ -102,14 +102,11 @@ fn number_of(address: PeerAddress) -> u16 {
 }
 
 impl Local {
-    /// An incarnation of a node that begins to look for its cluster, whose `peers` are all nodes from 1 on.
+    /// An incarnation of a node that looks for its cluster, with nodes 1 to `peers` in its list of peers.
     pub fn new(number: u16, incarnation: u64, peers: u16, settings: Configuration) -> Self {
         let node = NodeId::new(number).expect("nodes are numbered from 1");
         let incarnation = Incarnation(incarnation);
-        let identity = Identity {
-            node,
-            incarnation: incarnation,
-        };
+        let identity = Identity { node, incarnation };
         let own = address(number);
         let peers: Vec<_> = (1..=peers).map(address).collect();
         let is_partitionable = settings.partitionable == 1;
@@ -135,17 +132,17 @@ impl Local {
         self.clock
     }
 
-    /// When it wants to be woken.
+    /// Its next deadline.
     pub fn deadline(&self) -> Option<Instant> {
         self.node.next_deadline().map(|(at, _)| at)
     }
 
-    /// Lets time go by.
+    /// Advance its clock.
     pub fn wait(&mut self, span: Duration) {
         self.clock = self.clock.after(span);
     }
 
-    /// Who it is.
+    /// Its identity.
     pub fn identity(&self) -> Identity {
         self.node.identity()
     }
@@ -155,7 +152,7 @@ impl Local {
         self.node.view()
     }
 
-    /// Its view as heartbeats show it; none without a view.
+    /// Its view as heartbeats show it, if it has one.
     pub fn mark(&self) -> Option<ViewMark> {
         self.view().map(|view| ViewMark {
             number: view.number,
@@ -167,7 +164,7 @@ impl Local {
         })
     }
 
-    /// Its view as one that was installed.
+    /// Its view as an installed one, if it has one.
     pub fn installed(&self) -> Option<Installed> {
         self.view().map(|view| Installed {
             number: view.number.0,
@@ -181,35 +178,35 @@ impl Local {
         })
     }
 
-    /// Whether it has left or was put out.
+    /// Whether it has left or was evicted.
     pub fn is_gone(&self) -> bool {
         self.is_gone
     }
 
-    /// Whether it watches the node and has not reported it in this view.
+    /// Whether it monitors this node and has not reported it in this view.
     pub fn may_report(&self, number: u16) -> bool {
         self.reported & 1 << number == 0
             && self
                 .assignment
-                .sources
+                .monitored
                 .iter()
                 .flatten()
                 .any(|peer| peer.identity.node.number() == number)
     }
 
-    /// Whom it watches.
-    pub fn watched(&self) -> Vec<Identity> {
-        let sources = self.assignment.sources.iter().flatten();
+    /// The members that it monitors.
+    pub fn monitored(&self) -> Vec<Identity> {
+        let sources = self.assignment.monitored.iter().flatten();
         sources.map(|peer| peer.identity).collect()
     }
 
-    /// Whether it sends heartbeats to the node.
+    /// Whether it sends heartbeats to this node.
     pub fn beats_for(&self, number: u16) -> bool {
         let mut targets = self.assignment.targets.iter().flatten();
         targets.any(|peer| peer.identity.node.number() == number)
     }
 
-    /// Gives it an input. What it was told to do comes out.
+    /// Give it an input, and return its outputs.
     pub fn take(&mut self, input: Input<'_>) -> Outputs {
         let before = (
             self.deadline(),
@@ -230,7 +227,7 @@ impl Local {
             Input::Leave => self.node.leave_cluster(self.clock),
             Input::Evict(number) => {
                 let node = NodeId::new(number).expect("nodes are numbered from 1");
-                // It may have no quorum that could let it go.
+                // The command may fail, if the node has no quorum that could exclude the other one.
                 let _ = self.node.evict(self.clock, node);
             }
             Input::Dead(number) => self.report_dead(number),
@@ -250,14 +247,14 @@ impl Local {
             Fingerprint::of(self, self.clock),
         );
         if input == Input::Deadline && outputs.sent.is_empty() && after == before {
-            outputs.wrong = Some("a deadline does not move".to_owned());
+            outputs.wrong = Some("the deadline does not advance".to_owned());
         }
         outputs
     }
 
     fn report_dead(&mut self, number: u16) {
         self.reported |= 1 << number;
-        let sources = self.assignment.sources.iter().flatten();
+        let sources = self.assignment.monitored.iter().flatten();
         let Some(subject) = sources
             .map(|peer| peer.identity)
             .find(|identity| identity.node.number() == number)
@@ -306,11 +303,15 @@ impl Local {
         match event {
             Event::ClusterView { number } => {
                 let Some(view) = self.node.view().filter(|view| view.number == *number) else {
-                    outputs.wrong = Some(format!("view {number:?} was told and is not there"));
+                    outputs.wrong = Some(format!(
+                        "view {number:?} was reported, but the node does not have it"
+                    ));
                     return;
                 };
                 if !view.has(self.node.identity()) {
-                    outputs.wrong = Some(format!("M1: view {number:?} does not have its node"));
+                    outputs.wrong = Some(format!(
+                        "M1: the node is not a member of its view {number:?}"
+                    ));
                 }
                 if number.0 <= self.last_view {
                     let last = self.last_view;
@@ -321,7 +322,7 @@ impl Local {
             }
             Event::Excluded { incarnation, .. } => {
                 if *incarnation <= self.incarnation.0 {
-                    outputs.wrong = Some(format!("M7: incarnation {incarnation} comes again"));
+                    outputs.wrong = Some(format!("M7: incarnation {incarnation} is used again"));
                 }
                 self.incarnation = Incarnation(*incarnation);
                 self.last_view = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Explores scenarios of the view agreement.
+//! `explore`: explore scenarios of the view agreement.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,27 +10,27 @@ use view_exploration::explorer::scenarios::{Scenario, SCENARIOS};
 use view_exploration::explorer::search::{explore, Limits};
 use view_exploration::seeded_faults::{seed, Fault};
 
-/// Goes through all runs of the view agreement of a few nodes.
+/// Explore all runs of the view agreement of a few nodes.
 #[derive(Parser)]
 struct Arguments {
-    /// Scenarios by name; all unless given.
+    /// Names of scenarios; all unless given.
     scenarios: Vec<String>,
-    /// How often the deadlines of each node come, instead of what the scenario says.
+    /// Number of deadlines of each node, instead of the scenario's.
     #[arg(long)]
     deadlines: Option<u8>,
-    /// Heartbeats between nodes of different views, instead of what the scenario says.
+    /// Number of heartbeats between nodes of different views, instead of the scenario's.
     #[arg(long)]
     heartbeats: Option<u8>,
-    /// States of each scenario at most.
+    /// Most states of each scenario.
     #[arg(long, default_value_t = 50_000_000)]
     states: usize,
-    /// Seconds for each scenario at most.
+    /// Most seconds for each scenario.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
-    /// Of so many states one is let settle, besides those in which nothing can happen any more.
+    /// Let one of so many states settle, besides those in which nothing can happen any more.
     #[arg(long, default_value_t = 100)]
     settle_one_of: u64,
-    /// Seeds a fault into all nodes: its number from 1 in the file seeded_faults.rs.
+    /// Seed a fault into all nodes: its number, from 1, in the file seeded_faults.rs.
     #[arg(long)]
     fault: Option<usize>,
 }

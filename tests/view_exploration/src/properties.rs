@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must hold of all views that were installed anywhere, on nodes that crashed too. (That a view
-//! has its node and that numbers grow at each node is looked at where a node tells of its view.)
+//! The properties of all views that were installed anywhere, also on nodes that crashed. (M1 and M2, which concern a
+//! single node, are checked where a node reports its view.)
 
 use super::local::Installed;
 use super::world::World;
 use crate::protocol::identity::Identity;
 
-/// Looks at all views. `Err` says which promise is broken.
+/// Check all views.
 ///
-/// In a partitionable cluster there is one chain of primary views, in which consecutive ones share a node, in
-/// whatever lives; and a view that is not primary is the only one of its number and issuer.
+/// In a partitionable cluster the primary views are a chain in which consecutive ones share a node, in any of its
+/// incarnations, and a view that is not primary is the only one of its number and issuer.
+///
+/// # Errors
+///
+/// The broken promise.
 pub fn check(world: &World, views: &[u32], is_partitionable: bool) -> Result<(), String> {
     let mut views: Vec<&Installed> = views.iter().map(|view| world.view(*view)).collect();
     views.sort_by_key(|view| (view.number, view.issuer));
@@ -32,17 +36,17 @@ pub fn check(world: &World, views: &[u32], is_partitionable: bool) -> Result<(),
     for (place, view) in views.iter().enumerate() {
         let (before, _) = views.split_at(place);
         for (member, _) in &view.members {
-            nobody_comes_back(before, *member)?;
+            no_incarnation_returns(before, *member)?;
         }
     }
     Ok(())
 }
 
-/// Two views that must not have the same number, if they are `of_one` issuer or chain.
+/// Check that two views `of_one` issuer or chain do not have the same number.
 fn different(one: &Installed, other: &Installed, of_one: bool) -> Result<(), String> {
     if of_one && one.number == other.number {
         return Err(format!(
-            "M4, M5: two views of one number: {one:?} and {other:?}"
+            "M4, M5: two views with the same number: {one:?} and {other:?}"
         ));
     }
     Ok(())
@@ -57,8 +61,9 @@ fn has(view: &Installed, identity: Identity) -> bool {
     view.members.iter().any(|(member, _)| *member == identity)
 }
 
-/// Of an incarnation that is a member now: once in, it was in ever since, and no later incarnation was.
-fn nobody_comes_back(before: &[&Installed], member: Identity) -> Result<(), String> {
+/// Check that an incarnation that is a member now was never excluded after it was admitted, and that no later one was
+/// in.
+fn no_incarnation_returns(before: &[&Installed], member: Identity) -> Result<(), String> {
     let mut was_in = false;
     for view in before {
         let is_in = has(view, member);
@@ -67,7 +72,7 @@ fn nobody_comes_back(before: &[&Installed], member: Identity) -> Result<(), Stri
             .iter()
             .any(|(other, _)| other.node == member.node && *other > member);
         if is_later_in || (was_in && !is_in) {
-            return Err(format!("M7: {member:?} comes back after {view:?}"));
+            return Err(format!("M7: {member:?} is a member again after {view:?}"));
         }
         was_in |= is_in;
     }

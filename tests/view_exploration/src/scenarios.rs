@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens in an exploration, and within which bounds. Never so much goes wrong at once that no
-//! quorum of the last view is left.
+//! The scenarios of the exploration: the events that may happen, and their bounds. Faults always leave a quorum of the
+//! last view, unless a crash comes beside another change.
 
 use super::local::{Installed, Local};
 use super::settling::Settling;
@@ -9,65 +9,65 @@ use super::state::{number_at, State, DOWN, NODES};
 use super::world::World;
 use crate::protocol::configuration::Configuration;
 
-/// What happens, and how much of it.
+/// A scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// Its description.
     pub about: &'static str,
-    /// Nodes that have formed a view.
+    /// The nodes that have formed a view.
     pub members: &'static [u16],
-    /// Whether parts of the cluster go on by themselves.
+    /// Whether the cluster is partitionable.
     pub is_partitionable: bool,
-    /// Questions to each member when somebody is accused.
+    /// The questions to each member in a roll call, which follows an accusation.
     pub questions: u32,
-    /// What has happened to the members since they formed their view.
+    /// The stages that the members go through after they have formed their view.
     pub stages: &'static [Stage],
-    /// Nodes that look for the cluster.
+    /// The nodes that look for the cluster.
     pub joining: &'static [u16],
-    /// Of these, nodes that have heard each other for as long as makes them form a view without others.
+    /// Of these, the nodes that have heard each other for so long that they form a view without others.
     pub waiting: &'static [u16],
-    /// Members that are asked to leave.
+    /// The members that are asked to leave.
     pub leaving: &'static [u16],
-    /// A member that is asked to put another one out, and which one.
+    /// The member that is asked to evict another one, and that one.
     pub eviction: Option<(u16, u16)>,
-    /// Nodes of which some may crash.
+    /// The nodes of which some may crash.
     pub crashing: &'static [u16],
-    /// How many of them.
+    /// The number of crashes.
     pub crashes: u8,
-    /// How many may start again.
+    /// The number of restarts.
     pub restarts: u8,
-    /// How many heartbeats show that a view is old.
+    /// The number of heartbeats that show that a view is old.
     pub heartbeats: u8,
-    /// How often a member that is well is accused.
+    /// The number of accusations of members that are well.
     pub accusations: u8,
-    /// How often the deadlines of each node come. One that comes to the cluster asks for it once at the
-    /// beginning, and no more.
+    /// The number of deadlines of each node. A joining node asks for the cluster once, at the beginning, and has no
+    /// deadlines.
     pub deadlines: u8,
 }
 
-/// Networks that are in parts for a while.
+/// A network that is split for a while.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage {
-    /// The parts. A node that is in none of them stands still.
-    pub parts: &'static [&'static [u16]],
-    /// Whether nobody is told what was decided.
-    pub is_untold: bool,
-    /// How long that lasts.
+    /// The components. A node that is in none of them is frozen.
+    pub components: &'static [&'static [u16]],
+    /// Whether no node learns of another node's decisions.
+    pub is_unannounced: bool,
+    /// The end of the stage.
     pub until: Until,
 }
 
 /// The end of a stage.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// So many intervals between two heartbeats have gone by.
+    /// After so many heartbeat intervals.
     Ticks(u32),
-    /// These nodes have no view any more.
+    /// When these nodes have no view any more.
     NoView(&'static [u16]),
-    /// These nodes have a view that is not primary.
-    Part(&'static [u16]),
-    /// The node has a view without the other one.
+    /// When these nodes have a view that is not primary.
+    NotPrimary(&'static [u16]),
+    /// When the first node has a view without the second one.
     Without(u16, u16),
 }
 
@@ -81,7 +81,7 @@ impl Until {
         match self {
             Self::Ticks(wanted) => ticks >= wanted,
             Self::NoView(nodes) => nodes.iter().all(|node| view(*node).is_none()),
-            Self::Part(nodes) => {
+            Self::NotPrimary(nodes) => {
                 let is_part = |node: &u16| view(*node).is_some_and(|view| !view.is_primary);
                 nodes.iter().all(is_part)
             }
@@ -93,15 +93,15 @@ impl Until {
     }
 }
 
-/// Ticks of a stage at most.
+/// The most ticks of a stage.
 const STAGE_TICKS_MAX: u32 = 200;
-/// Until members have nothing to do any more.
+/// The ticks until members have nothing to do any more.
 const REST_TICKS: u32 = 10;
-/// Three rounds of looking for a cluster.
+/// The ticks of three rounds of looking for a cluster.
 const ROUNDS_TICKS: u32 = 4;
 
-/// With two coordinators, and one accuser, there are fewer reports on their way: what is of interest here
-/// is what follows from them.
+/// The settings of all scenarios. With two coordinators, and one confirmation, fewer reports are on their way, which
+/// keeps the number of states small. The exploration is about what follows from the reports.
 const SETTINGS: Configuration = Configuration {
     coordinators: 2,
     confirmations: 1,
@@ -131,13 +131,13 @@ const QUIET: Scenario = Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "leave",
-        about: "one of three leaves, two coordinators propose at once",
+        about: "three members: one leaves, and two coordinators propose at once",
         leaving: &[3],
         ..QUIET
     },
     Scenario {
         name: "leave-and-crash",
-        about: "of three, one leaves while another one crashes",
+        about: "three members: one leaves while another one crashes",
         leaving: &[3],
         crashing: &[2],
         crashes: 1,
@@ -145,7 +145,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "eviction-and-crash",
-        about: "of three, one is put out while another one crashes",
+        about: "three members: one is evicted while another one crashes",
         eviction: Some((1, 3)),
         crashing: &[2],
         crashes: 1,
@@ -153,7 +153,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "coordinator-evicted",
-        about: "of three, the coordinator is put out while another one crashes",
+        about: "three members: the coordinator is evicted while another one crashes",
         eviction: Some((2, 1)),
         crashing: &[3],
         crashes: 1,
@@ -161,7 +161,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "leave-and-join",
-        about: "one of two leaves while a third node joins",
+        about: "two members: one leaves while a third node joins",
         members: &[1, 2],
         joining: &[3],
         leaving: &[2],
@@ -169,7 +169,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "lowest-leaves",
-        about: "of two, the lowest leaves, without which the other one is no quorum",
+        about: "two members: the lowest leaves, without which the other one is no quorum",
         members: &[1, 2],
         leaving: &[1],
         deadlines: 4,
@@ -177,7 +177,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "crash-and-join",
-        about: "one of two crashes while a third node joins",
+        about: "two members: one crashes while a third node joins",
         members: &[1, 2],
         joining: &[3],
         crashing: &[2],
@@ -186,7 +186,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "crash-and-return",
-        about: "one of three crashes and comes back under its next incarnation",
+        about: "three members: one crashes and joins again as its next incarnation",
         crashing: &[3],
         crashes: 1,
         restarts: 1,
@@ -194,7 +194,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "coordinator-crash",
-        about: "one of three leaves, and the coordinator that proposes that crashes",
+        about: "three members: one leaves, and the coordinator that proposes that crashes",
         leaving: &[3],
         crashing: &[1],
         crashes: 1,
@@ -202,7 +202,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "false-accusation",
-        about: "one of three is accused though it is well, while another one leaves",
+        about: "three members: one is accused although it is well, while another one leaves",
         leaving: &[3],
         accusations: 1,
         heartbeats: 1,
@@ -210,7 +210,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "roll-call",
-        about: "one of three leaves while another one crashes, and all are asked whether they are there",
+        about: "three members: one leaves while another one crashes, with a roll call",
         questions: 1,
         leaving: &[3],
         crashing: &[2],
@@ -220,114 +220,123 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "first-view",
-        about: "three nodes look for each other, two propose a first view at once",
+        about: "three nodes look for each other, and two propose a first view at once",
         members: &[],
         joining: &[1, 2, 3],
         waiting: &[2, 3],
         ..QUIET
     },
     Scenario {
-        name: "parts-meet",
-        about: "a part of one and a primary view of two, which hear each other again",
+        name: "components-merge",
+        about: "a component of one and a primary view of two reach each other again",
         is_partitionable: true,
-        stages: &[PARTED],
+        stages: &[SPLIT],
         ..QUIET
     },
     Scenario {
-        name: "parts-meet-and-crash",
-        about: "the same, and one of the two crashes",
+        name: "components-merge-and-crash",
+        about: "as components-merge, and one of the two crashes",
         is_partitionable: true,
-        stages: &[PARTED],
+        stages: &[SPLIT],
         crashing: &[2],
         crashes: 1,
         ..QUIET
     },
     Scenario {
-        name: "votes-apart",
-        about: "three nodes without a quorum have left their view and hear each other again",
+        name: "scattered-nodes-merge",
+        about: "three nodes without a quorum have given up their view and reach each other again",
         is_partitionable: true,
         stages: &[Stage {
-            parts: &[&[1], &[2], &[3]],
-            is_untold: false,
+            components: &[&[1], &[2], &[3]],
+            is_unannounced: false,
             until: Until::NoView(&[1, 2, 3]),
         }],
         deadlines: 3,
         ..QUIET
     },
     Scenario {
-        name: "decision-untold",
-        about: "one of three has decided on a view of two, alone; the other ones have left theirs and meet",
+        name: "unannounced-decision",
+        about: "one of three has decided a view of two, alone; the others have given up theirs and reach each other",
         is_partitionable: true,
-        stages: UNTOLD,
+        stages: UNANNOUNCED,
         ..QUIET
     },
     Scenario {
-        name: "decision-untold-longer",
-        about: "the same, until there are parts",
+        name: "unannounced-decision-longer",
+        about: "as unannounced-decision, with enough deadlines for views that are not primary",
         is_partitionable: true,
-        stages: UNTOLD,
+        stages: UNANNOUNCED,
         deadlines: 3,
         ..QUIET
     },
 ];
 
-/// A part of one has formed, beside a primary view of two.
-const PARTED: Stage = Stage {
-    parts: &[&[1, 2], &[3]],
-    is_untold: false,
-    until: Until::Part(&[3]),
+/// A component of one has formed beside a primary view of two.
+const SPLIT: Stage = Stage {
+    components: &[&[1, 2], &[3]],
+    is_unannounced: false,
+    until: Until::NotPrimary(&[3]),
 };
 
-/// Node 1 has the view of nodes 1 and 2 that both have accepted, and goes on alone; nodes 2 and 3 have lost their
-/// first view, and hear each other.
-const UNTOLD: &[Stage] = &[
+/// Node 1 has the view of nodes 1 and 2 that both have accepted, and goes on alone. Nodes 2 and 3 have given up their
+/// first view, and reach each other.
+const UNANNOUNCED: &[Stage] = &[
     Stage {
-        parts: &[&[1, 2]],
-        is_untold: true,
+        components: &[&[1, 2]],
+        is_unannounced: true,
         until: Until::Without(1, 3),
     },
     Stage {
-        parts: &[&[1], &[2], &[3]],
-        is_untold: false,
+        components: &[&[1], &[2], &[3]],
+        is_unannounced: false,
         until: Until::NoView(&[2, 3]),
     },
     Stage {
-        parts: &[&[1], &[2, 3]],
-        is_untold: false,
+        components: &[&[1], &[2, 3]],
+        is_unannounced: false,
         until: Until::Ticks(2),
     },
 ];
 
 impl Stage {
-    /// Members after the stage. The views that they install go to `installed`.
+    /// Run the stage, and return the members after it. Views that they install are added to `installed`.
     fn go_through(
         &self,
         members: Vec<Local>,
         installed: &mut Vec<Installed>,
     ) -> Result<Vec<Local>, String> {
         let mut idle = Vec::new();
-        let mut parts: Vec<Vec<Local>> = self.parts.iter().map(|_| Vec::new()).collect();
+        let mut components: Vec<Vec<Local>> = self.components.iter().map(|_| Vec::new()).collect();
         for member in members {
             let number = member.identity().node.number();
-            let place = self.parts.iter().position(|part| part.contains(&number));
+            let place = self
+                .components
+                .iter()
+                .position(|component| component.contains(&number));
             match place {
-                Some(place) => parts[place].push(member),
+                Some(place) => components[place].push(member),
                 None => idle.push(member),
             }
         }
-        let mut parts: Vec<_> = parts.into_iter().map(Settling::new).collect();
+        let mut components: Vec<_> = components.into_iter().map(Settling::new).collect();
         for ticks in 0..STAGE_TICKS_MAX {
-            let locals = parts.iter().flat_map(|part| part.locals().iter().cloned());
+            let locals = components
+                .iter()
+                .flat_map(|component| component.locals().iter().cloned());
             if self.until.is_over(ticks, &locals.collect::<Vec<_>>()) {
-                installed.extend(parts.iter().flat_map(|part| part.views().iter().cloned()));
-                let parts = parts.into_iter().flat_map(Settling::into_locals);
-                let mut members: Vec<_> = parts.chain(idle).collect();
+                installed.extend(
+                    components
+                        .iter()
+                        .flat_map(|component| component.views().iter().cloned()),
+                );
+                let components = components.into_iter().flat_map(Settling::into_locals);
+                let mut members: Vec<_> = components.chain(idle).collect();
                 members.sort_by_key(Local::identity);
                 return Ok(members);
             }
-            for part in &mut parts {
-                part.set_untold(self.is_untold);
-                part.run_for(1)?;
+            for component in &mut components {
+                component.set_unannounced(self.is_unannounced);
+                component.run_for(1)?;
             }
         }
         Err(format!("the stage does not end: {:?}", self.until))
@@ -335,7 +344,7 @@ impl Stage {
 }
 
 impl Scenario {
-    /// The scenario of this name.
+    /// The scenario with this name.
     pub fn named(name: &str) -> Option<Scenario> {
         SCENARIOS
             .iter()
@@ -350,7 +359,7 @@ impl Scenario {
 
     /// An incarnation of a node that looks for the cluster.
     pub fn local(&self, number: u16, incarnation: u64) -> Local {
-        // Who comes to members knows one of them: what the others would answer brings nothing new.
+        // A node that joins members knows only one of them, since the answers of the others would add nothing new.
         let asks_one =
             !self.members.is_empty() && (incarnation > 1 || self.joining.contains(&number));
         let count = self.members.len() + self.joining.len();
@@ -363,7 +372,7 @@ impl Scenario {
         Local::new(number, incarnation, peers, settings)
     }
 
-    /// The state that everything begins in.
+    /// The initial state.
     pub fn beginning(&self, world: &mut World) -> Result<State, String> {
         let members = self.members.iter();
         let locals = members.map(|number| self.local(*number, 1)).collect();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Goes through all states, those first that take the fewest steps, each once.
+//! Breadth-first search through all states, each once.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,45 +14,45 @@ use super::state::{describe, Action, State, DOWN};
 use super::world::World;
 use crate::protocol::time::Instant;
 
-/// How much is gone through.
+/// The bounds of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// States at most.
+    /// The most states.
     pub states: usize,
-    /// Time at most.
+    /// The longest time.
     pub time: Duration,
-    /// Of so many states one is let settle; where nothing can happen any more all are.
+    /// One of so many states is let settle, and all in which nothing can happen any more.
     pub settle_one_of: u64,
 }
 
-/// What was found.
+/// The result of a search.
 pub struct Report {
-    /// Of which scenario.
+    /// The scenario.
     pub scenario: Scenario,
-    /// Different states.
+    /// The number of different states.
     pub states: usize,
-    /// Steps from one to another.
+    /// The number of steps between states.
     pub steps: u64,
-    /// Steps to the farthest state.
+    /// The number of steps to the farthest state.
     pub depth: usize,
-    /// Whether there are no others within the scenario's bounds.
+    /// Whether these are all states within the scenario's bounds.
     pub is_exhausted: bool,
-    /// States in which nothing can happen any more.
+    /// The number of states in which nothing can happen any more.
     pub last_states: u64,
-    /// States that were let settle, with and without what was on its way.
+    /// The number of times a state was let settle, with or without the datagrams on their way.
     pub settled: u64,
     /// Of these, how often crashes had left no quorum.
     pub without_quorum: u64,
-    /// Different nodes, datagrams and steps of single nodes.
+    /// The numbers of different nodes, datagrams and steps of single nodes.
     pub counts: (usize, usize, usize),
-    /// States after a part of a partitionable cluster was formed, and of these, states after all nodes have come
-    /// together again in a primary view.
-    pub parts: (u64, u64),
-    /// How many views were installed in the most eventful states.
+    /// The number of states after a view that is not primary was formed, and of these, of states after all nodes have
+    /// merged into a primary view.
+    pub components: (u64, u64),
+    /// The largest number of views installed in a state.
     pub views: usize,
-    /// The time it took.
+    /// The duration of the search.
     pub time: Duration,
-    /// A broken promise, and the steps to it.
+    /// A broken promise, and the steps that lead to it.
     pub violation: Option<(String, Vec<String>)>,
 }
 
@@ -81,8 +81,11 @@ impl fmt::Display for Report {
             self.time.as_secs_f64(),
         )?;
         if scenario.is_partitionable {
-            let (formed, merged) = self.parts;
-            write!(f, "; {formed} with parts, {merged} after they have merged")?;
+            let (formed, merged) = self.components;
+            write!(
+                f,
+                "; {formed} with components, {merged} after these have merged"
+            )?;
         }
         if let Some((what, path)) = &self.violation {
             write!(f, "\n  BROKEN: {what}")?;
@@ -98,18 +101,18 @@ struct Search {
     world: World,
     scenario: Scenario,
     seen: HashSet<u128, BuildSame>,
-    /// How each state was come to: from which, and by what.
+    /// The step that led to each state: the state before it, and the action.
     ways: Vec<(u32, Action)>,
     settled: Settled,
     settled_count: u64,
     without_quorum: u64,
     last_states: u64,
-    parts: (u64, u64),
+    components: (u64, u64),
     views: usize,
     steps: u64,
 }
 
-/// Explores a scenario.
+/// Explore a scenario.
 pub fn explore(scenario: Scenario, limits: Limits) -> Result<Report, String> {
     let began = Time::now();
     let mut world = World::default();
@@ -123,7 +126,7 @@ pub fn explore(scenario: Scenario, limits: Limits) -> Result<Report, String> {
         settled_count: 0,
         without_quorum: 0,
         last_states: 0,
-        parts: (0, 0),
+        components: (0, 0),
         views: 0,
         steps: 0,
     };
@@ -160,7 +163,7 @@ pub fn explore(scenario: Scenario, limits: Limits) -> Result<Report, String> {
         settled: search.settled_count,
         without_quorum: search.without_quorum,
         counts: search.world.counts(),
-        parts: search.parts,
+        components: search.components,
         views: search.views,
         time: began.elapsed(),
         violation,
@@ -182,7 +185,7 @@ impl Search {
         next: &mut Vec<(u32, State)>,
     ) -> Result<(), Violation> {
         self.views = self.views.max(state.views.len());
-        self.count_parts(state);
+        self.count_components(state);
         let actions = state.actions(&self.world, &self.scenario);
         let is_last = actions.is_empty();
         self.last_states += u64::from(is_last);
@@ -211,24 +214,24 @@ impl Search {
         Ok(())
     }
 
-    fn count_parts(&mut self, state: &State) {
+    fn count_components(&mut self, state: &State) {
         if !self.scenario.is_partitionable {
             return;
         }
         let views = || state.views.iter().map(|view| self.world.view(*view));
-        let part = views().find(|view| !view.is_primary);
-        if let Some(part) = part {
+        let component = views().find(|view| !view.is_primary);
+        if let Some(component) = component {
             let all = self.scenario.members.len();
             let is_merged = |view: &Installed| {
-                view.is_primary && view.number > part.number && view.members.len() == all
+                view.is_primary && view.number > component.number && view.members.len() == all
             };
             let has_merged = views().any(is_merged);
-            self.parts.0 += 1;
-            self.parts.1 += u64::from(has_merged);
+            self.components.0 += 1;
+            self.components.1 += u64::from(has_merged);
         }
     }
 
-    /// From here on without faults: once with all that is on its way, once without any of it.
+    /// End all faults in this state and let it settle, once with and once without the datagrams on their way.
     fn settle(&mut self, state: &State) -> Result<(), Violation> {
         let crashed = state.crashes < self.scenario.crashes;
         for is_lost in [true, false] {
@@ -249,13 +252,13 @@ impl Search {
                 settling.after_crashes(views.max_by_key(|view| view.number).cloned());
             }
             if let Some((by, subject)) = self.scenario.eviction.filter(|_| !state.may_evict) {
-                // Whose incarnation ends or began later has forgotten it, or is another one.
+                // The eviction concerns these two incarnations only: a later one of either does not know of it.
                 settling.after_eviction(first_incarnation(by), first_incarnation(subject));
             }
             self.settled_count += 1;
             let lost = if is_lost { "lost" } else { "delivered" };
             let settlement = settling.settle(&mut self.settled).map_err(|wrong| {
-                let what = format!("{wrong}(what was on its way was {lost})");
+                let what = format!("{wrong}(the datagrams on their way were {lost})");
                 (what, settling.history().collect())
             })?;
             self.without_quorum += u64::from(settlement == Settlement::WithoutQuorum);

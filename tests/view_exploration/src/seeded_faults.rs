@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faults in the protocol that are there only when the exploration asks for them, to show that it
-//! finds them.
+//! Faults that the exploration can seed into the protocol, to show that it finds them.
 
 use std::cell::Cell;
 
-/// One thing that a node does wrong.
+/// A fault of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A voter answers every ballot as if it had promised none.
     ForgottenPromise,
-    /// One vote too few is enough.
+    /// A proposer is content with one vote too few.
     SmallQuorum,
-    /// A proposer takes no notice of what may have been decided already.
+    /// A proposer ignores a value that may have been decided already.
     IgnoredValue,
-    /// A proposer that is not in the view it has decided on goes at once and tells nobody.
+    /// A proposer that is not in the view it has decided leaves at once, without announcing the decision.
     HastyLeave,
-    /// In a partitionable cluster, a node that leaves a primary view forgets what it has accepted about the next one.
+    /// A node of a partitionable cluster that gives up a primary view forgets what it has accepted about the next one.
     ForgottenSeat,
 }
 
@@ -35,7 +34,7 @@ thread_local! {
     static SEEDED: Cell<Option<Fault>> = const { Cell::new(None) };
 }
 
-/// Seeds a fault into all nodes of this thread, or none any more.
+/// Seed a fault into all nodes of this thread, or remove it with `None`.
 pub fn seed(fault: Option<Fault>) {
     SEEDED.set(fault);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of all faults: datagrams come at once, deadlines in the order of their times, heartbeats
-//! again and again, and nodes that are down are noticed. In bounded time all nodes must share one view.
+//! Settling after the end of all faults: datagrams arrive at once, deadlines come in the order of their times,
+//! heartbeats come regularly, and nodes that are down are detected. In bounded time all nodes must be in one view.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -12,51 +12,52 @@ use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::is_quorum;
 use crate::protocol::wire::Kind;
 
-/// Between two heartbeats; a node is found dead after two.
+/// The interval between two heartbeats. A node is declared dead after two.
 const TICK: Duration = Duration::from_milliseconds(160);
-/// Ticks within which all must agree: two timeouts of blocked nodes and some seconds.
+/// The ticks within which all must agree: two timeouts of blocked nodes and some seconds.
 const TICKS_MAX: u32 = 100;
-/// The same where parts go on by themselves, find each other, and their nodes wait before they come again.
-const TICKS_MAX_OF_PARTS: u32 = 200;
-/// Inputs between two ticks: more are a storm.
+/// The same for partitionable clusters, whose components must also find each other, and whose nodes wait before they
+/// rejoin.
+const PARTITIONABLE_TICKS_MAX: u32 = 200;
+/// The most inputs between two ticks. More are a storm.
 const INPUTS_MAX: u32 = 5_000;
-/// Of so many inputs it can be told what they were.
+/// The number of inputs that are remembered.
 const HISTORY_MAX: usize = 200;
 
-/// States from which all have come to agree.
+/// The states from which all nodes have come to agree.
 pub type Settled = HashSet<u128, BuildSame>;
 
-/// Nodes without faults.
+/// The nodes, after the end of all faults.
 pub struct Settling {
     locals: Vec<Local>,
     network: VecDeque<(u16, u16, Vec<u8>)>,
     to_tick: Duration,
     history: VecDeque<Happened>,
-    /// Views that were installed.
+    /// The views installed.
     views: Vec<Installed>,
-    /// Nobody is told of what was decided.
-    is_untold: bool,
-    /// Parts of the cluster go on by themselves.
+    /// Whether no node learns of another node's decisions.
+    is_unannounced: bool,
+    /// Whether the cluster is partitionable.
     is_partitionable: bool,
-    /// The latest view that was installed anywhere, if nodes have crashed.
+    /// The latest view installed anywhere, if nodes have crashed.
     latest: Option<Installed>,
-    /// Who was asked to put whom out.
+    /// The node that was asked to evict another one, and that one.
     eviction: Option<(Identity, Identity)>,
 }
 
-/// How it ended.
+/// The result of settling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// All share one view.
+    /// All nodes are in one view.
     Agreed,
-    /// After crashes, and perhaps somebody's leave, no quorum of the last view was left.
+    /// Crashes, and perhaps a leave, have left no quorum of the last view.
     WithoutQuorum,
 }
 
-/// At which node, by its own clock, what.
+/// The node, the time by its own clock, and the input.
 type Happened = (Identity, Instant, What);
 
-/// An input in short.
+/// An input, abridged.
 #[derive(Clone, Copy, Debug)]
 enum What {
     Datagram(u16, Option<Kind>),
@@ -67,7 +68,7 @@ enum What {
 }
 
 impl Settling {
-    /// These nodes, and nothing on its way.
+    /// These nodes, with no datagrams on their way.
     pub fn new(locals: Vec<Local>) -> Self {
         Self {
             locals: locals
@@ -78,45 +79,45 @@ impl Settling {
             to_tick: TICK,
             history: VecDeque::new(),
             views: Vec::new(),
-            is_untold: false,
+            is_unannounced: false,
             is_partitionable: false,
             latest: None,
             eviction: None,
         }
     }
 
-    /// Nobody hears of a decision of somebody else's from now on, or does again.
-    pub fn set_untold(&mut self, is_untold: bool) {
-        self.is_untold = is_untold;
+    /// Set whether no node learns of another node's decisions from now on.
+    pub fn set_unannounced(&mut self, is_unannounced: bool) {
+        self.is_unannounced = is_unannounced;
     }
 
-    /// Parts of this cluster go on by themselves, and must come together in a primary view; or in any if nodes
-    /// have crashed.
+    /// Make the cluster partitionable: its components must merge into a primary view, or into any view if nodes have
+    /// crashed.
     pub fn set_partitionable(&mut self) {
         self.is_partitionable = true;
     }
 
-    /// The views that were installed.
+    /// The views installed.
     pub fn views(&self) -> &[Installed] {
         &self.views
     }
 
-    /// The nodes, as they are.
+    /// The nodes.
     pub fn locals(&self) -> &[Local] {
         &self.locals
     }
 
-    /// Nodes have crashed, and this is the latest view that was installed.
+    /// Note that nodes have crashed, and the latest view that was installed.
     pub fn after_crashes(&mut self, latest: Option<Installed>) {
         self.latest = latest;
     }
 
-    /// The first incarnation was asked to put the second one out, and has not refused.
+    /// Note that the first incarnation was asked to evict the second one, and has accepted that.
     pub fn after_eviction(&mut self, by: Identity, subject: Identity) {
         self.eviction = Some((by, subject));
     }
 
-    /// Puts a datagram on its way.
+    /// Send a datagram.
     pub fn send(&mut self, from: u16, to: u16, bytes: Vec<u8>) {
         self.network.push_back((from, to, bytes));
     }
@@ -126,11 +127,11 @@ impl Settling {
         self.locals.into_iter()
     }
 
-    /// Lets time go by until all agree. What was `settled` before is not gone through again.
+    /// Run until all nodes agree. States that are in `settled` are not run again.
     pub fn settle(&mut self, settled: &mut Settled) -> Result<Settlement, String> {
         let mut met = Vec::new();
         let ticks = match self.is_partitionable {
-            true => TICKS_MAX_OF_PARTS,
+            true => PARTITIONABLE_TICKS_MAX,
             false => TICKS_MAX,
         };
         for _ in 0..ticks {
@@ -151,10 +152,13 @@ impl Settling {
             met.push(together);
             self.tick()?;
         }
-        Err(format!("L1: no common view: {}", self.describe()))
+        Err(format!(
+            "L1: the nodes are not in one view: {}",
+            self.describe()
+        ))
     }
 
-    /// Lets some time go by.
+    /// Run for some ticks.
     pub fn run_for(&mut self, ticks: u32) -> Result<(), String> {
         for _ in 0..ticks {
             self.run_to_tick()?;
@@ -163,7 +167,7 @@ impl Settling {
         Ok(())
     }
 
-    /// Whether all that have not left are in one view, and nobody else is.
+    /// Whether all nodes that have not left are in one view, and it has no other members.
     fn agree(&self) -> bool {
         let present = || self.locals.iter().filter(|local| !local.is_gone());
         let mut views = present().map(Local::installed);
@@ -182,7 +186,7 @@ impl Settling {
             && !self.is_to_go_on()
     }
 
-    /// Whether somebody is still there who was to be put out by one that is there too.
+    /// Whether a node that was to be evicted is still there, and the one that was asked for that too.
     fn is_to_go_on(&self) -> bool {
         let is_there = |incarnation: Identity| {
             let mut locals = self.locals.iter();
@@ -192,8 +196,7 @@ impl Settling {
         eviction.any(|(by, subject)| is_there(*by) && is_there(*subject))
     }
 
-    /// Whether a quorum of the latest view is there, if any of its members has crashed: of the latest one
-    /// that somebody still knows.
+    /// Whether a quorum is left of the latest view that a node still knows, if any of its members has crashed.
     fn has_quorum(&self) -> bool {
         if self.latest.is_none() || self.is_partitionable {
             return true;
@@ -219,7 +222,7 @@ impl Settling {
         for _ in 0..INPUTS_MAX {
             if let Some((from, to, bytes)) = self.network.pop_front() {
                 let kind = bytes.get(3).copied().and_then(Kind::from_number);
-                if self.is_untold && matches!(kind, Some(Kind::Commit | Kind::ViewPart)) {
+                if self.is_unannounced && matches!(kind, Some(Kind::Commit | Kind::ViewPart)) {
                     continue;
                 }
                 let receiver = |local: &Local| local.identity().node.number() == to;
@@ -245,7 +248,7 @@ impl Settling {
             }
         }
         Err(format!(
-            "no end of work without faults: {}",
+            "the nodes do not come to rest although there are no faults: {}",
             self.describe()
         ))
     }
@@ -259,22 +262,22 @@ impl Settling {
         self.to_tick = Duration::from_nanoseconds(left);
     }
 
-    /// Heartbeats, and silence where one should have come.
+    /// Deliver heartbeats, and report nodes dead whose heartbeats are missing.
     fn tick(&mut self) -> Result<(), String> {
         for place in 0..self.locals.len() {
-            for watched in self.locals[place].watched() {
+            for monitored in self.locals[place].monitored() {
                 let own = self.locals[place].mark();
                 let lineage = own.map(|mark| mark.lineage);
-                // Who is in another part counts as silent.
-                let beating = self.beating(watched);
+                // A node in another component counts as silent.
+                let beating = self.beating(monitored);
                 match beating.filter(|mark| Some(mark.lineage) == lineage) {
                     Some(mark) => {
                         if own != Some(mark) {
-                            self.give(place, Input::Heartbeat(watched, mark))?;
+                            self.give(place, Input::Heartbeat(monitored, mark))?;
                         }
                     }
-                    None if self.locals[place].may_report(watched.node.number()) => {
-                        self.give(place, Input::Dead(watched.node.number()))?;
+                    None if self.locals[place].may_report(monitored.node.number()) => {
+                        self.give(place, Input::Dead(monitored.node.number()))?;
                     }
                     None => {}
                 }
@@ -283,9 +286,9 @@ impl Settling {
         Ok(())
     }
 
-    /// The view in which this incarnation sends heartbeats.
-    fn beating(&self, watched: Identity) -> Option<ViewMark> {
-        let local = self.locals.iter().find(|l| l.identity() == watched)?;
+    /// The view that the heartbeats of this incarnation show, if it sends any.
+    fn beating(&self, monitored: Identity) -> Option<ViewMark> {
+        let local = self.locals.iter().find(|l| l.identity() == monitored)?;
         local.mark()
     }
 
@@ -331,14 +334,14 @@ impl Settling {
             .push_back((local.identity(), local.clock(), what));
     }
 
-    /// The latest inputs, one a line.
+    /// The latest inputs, a line for each.
     pub fn history(&self) -> impl Iterator<Item = String> + '_ {
         self.history.iter().map(|(node, clock, what)| {
             let what = match what {
                 What::Datagram(from, kind) => format!("{kind:?} from {from}"),
                 What::Deadline => "deadline".to_owned(),
-                What::Evict(number) => format!("is asked to put {number} out"),
-                What::Dead(number) => format!("finds {number} dead"),
+                What::Evict(number) => format!("is asked to evict {number}"),
+                What::Dead(number) => format!("declares {number} dead"),
                 What::Heartbeat(number) => format!("heartbeat of {number}"),
             };
             format!("  {node:?} at {clock:?}: {what}")

@@ -1,61 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A state of the whole: its nodes, what is on its way, what was installed, what may still go wrong;
-//! and what can happen next.
+//! A global state: the nodes, the datagrams on their way, the views installed so far, and the faults that may still
+//! happen; and the actions that are possible in it.
 
 use super::scenarios::Scenario;
 use super::world::{Message, Stimulus, World};
 
-/// Nodes of a scenario at most.
+/// The most nodes of a scenario.
 pub const NODES: usize = 4;
-/// In the place of a node that is down.
+/// The number in the place of a node that is down.
 pub const DOWN: u32 = u32::MAX;
 
-/// A state of the whole. Datagrams are a set: of two that are the same one is as good as lost.
+/// A global state. Datagrams are a set: a second one that is equal counts as lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// Each node by its number in the world.
+    /// The number in the world of each node.
     pub nodes: [u32; NODES],
-    /// How often each node's deadlines have come.
+    /// The number of deadlines that each node has had.
     pub fired: [u8; NODES],
-    /// The incarnation in which each node was started last.
+    /// The last incarnation of each node.
     pub incarnations: [u8; NODES],
-    /// Which nodes are still to be asked to leave, as bits.
+    /// The nodes that are still to be asked to leave, as bits.
     pub to_leave: u8,
-    /// Whether a member is still to be asked to put another one out.
+    /// Whether a member is still to be asked to evict another one.
     pub may_evict: bool,
-    /// Crashes that may still happen.
+    /// The crashes that may still happen.
     pub crashes: u8,
-    /// Restarts that may still happen.
+    /// The restarts that may still happen.
     pub restarts: u8,
-    /// Heartbeats that may still show that a view is old.
+    /// The heartbeats that may still show that a view is old.
     pub heartbeats: u8,
-    /// Nodes that are well and may still be accused.
+    /// The accusations of nodes that are well that may still happen.
     pub accusations: u8,
-    /// Datagrams on their way, sorted.
+    /// The datagrams on their way, sorted.
     pub network: Vec<u32>,
-    /// Views that were installed somewhere, sorted.
+    /// The views installed anywhere, sorted.
     pub views: Vec<u32>,
 }
 
-/// Something that happens.
+/// A step from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A datagram comes.
+    /// A datagram arrives.
     Deliver(u32),
     /// The node's next deadline comes.
     Fire(u8),
-    /// The first node finds the second one dead.
+    /// The first node's failure detector declares the second one dead.
     Accuse(u8, u8),
     /// The node is asked to leave.
     Leave(u8),
-    /// The node is asked to put the other one out.
+    /// The first node is asked to evict the second one.
     Evict(u8, u8),
-    /// The node stops without a word.
+    /// The node crashes.
     Crash(u8),
     /// The node starts again.
     Restart(u8),
-    /// The first node's heartbeat comes to the second one.
+    /// A heartbeat of the first node arrives at the second one.
     Heartbeat(u8, u8),
 }
 
@@ -69,7 +69,7 @@ fn place_of(number: u16) -> usize {
 }
 
 impl State {
-    /// Everything that can happen now.
+    /// The actions that are possible now.
     pub fn actions(&self, world: &World, scenario: &Scenario) -> Vec<Action> {
         let mut actions: Vec<_> = self.network.iter().map(|m| Action::Deliver(*m)).collect();
         for place in 0..NODES {
@@ -108,17 +108,17 @@ impl State {
         actions
     }
 
-    fn may_accuse(&self, world: &World, watcher: usize, subject: usize) -> bool {
+    fn may_accuse(&self, world: &World, monitor: usize, subject: usize) -> bool {
         let node = self.nodes[subject];
-        node == DOWN || !self.beats_in_lineage(world, watcher, node) || self.accusations > 0
+        node == DOWN || !self.beats_in_lineage(world, monitor, node) || self.accusations > 0
     }
 
-    /// Whether heartbeats of a node that is up are signs of life to the watcher: who is in another part of a
-    /// partitionable cluster counts as silent.
-    fn beats_in_lineage(&self, world: &World, watcher: usize, node: u32) -> bool {
+    /// Whether the heartbeats of a node that is up count as signs of life at its monitor. A node in another component
+    /// of a partitionable cluster counts as silent.
+    fn beats_in_lineage(&self, world: &World, monitor: usize, node: u32) -> bool {
         let lineage = |node| world.local(node).mark().map(|mark| mark.lineage);
         let theirs = lineage(node);
-        theirs.is_some() && theirs == lineage(self.nodes[watcher])
+        theirs.is_some() && theirs == lineage(self.nodes[monitor])
     }
 
     /// Whether a heartbeat from `place` shows `other` that one of them is behind.
@@ -134,8 +134,12 @@ impl State {
             && world.local(self.nodes[place]).beats_for(number_at(other))
     }
 
-    /// Carries out one of the actions, and says whether anything has changed by it: a datagram that
-    /// changes nothing need not be delivered at all. `Err` says which promise it breaks.
+    /// Carry out an action, and return whether it has changed anything. A datagram that changes nothing need not be
+    /// delivered at all.
+    ///
+    /// # Errors
+    ///
+    /// The promise that the action breaks.
     pub fn take(
         &mut self,
         world: &mut World,
@@ -153,13 +157,13 @@ impl State {
                 self.fired[place] += 1;
                 self.give(world, scenario, place, Stimulus::Deadline)
             }
-            Action::Accuse(watcher, subject) => {
+            Action::Accuse(monitor, subject) => {
                 let node = self.nodes[usize::from(subject)];
-                if node != DOWN && self.beats_in_lineage(world, watcher.into(), node) {
+                if node != DOWN && self.beats_in_lineage(world, monitor.into(), node) {
                     self.accusations -= 1;
                 }
                 let subject = number_at(subject.into());
-                self.give(world, scenario, watcher.into(), Stimulus::Dead(subject))
+                self.give(world, scenario, monitor.into(), Stimulus::Dead(subject))
             }
             Action::Leave(place) => {
                 self.to_leave &= !(1 << number_at(place.into()));
@@ -196,7 +200,7 @@ impl State {
         }
     }
 
-    /// A node that comes asks for the cluster once: no deadline of it comes any more.
+    /// Let a joining node ask for the cluster once. It has no more deadlines after that.
     pub fn set_out(
         &mut self,
         world: &mut World,
@@ -248,7 +252,7 @@ impl State {
     }
 }
 
-/// An action in words.
+/// Describe an action.
 pub fn describe(action: Action, world: &World) -> String {
     let node = |place: u8| number_at(place.into());
     match action {
@@ -257,12 +261,12 @@ pub fn describe(action: Action, world: &World) -> String {
             format!("{:?} from {from} to {to}", world.message(message).kind())
         }
         Action::Fire(place) => format!("deadline of {}", node(place)),
-        Action::Accuse(watcher, subject) => {
-            format!("{} finds {} dead", node(watcher), node(subject))
+        Action::Accuse(monitor, subject) => {
+            format!("{} declares {} dead", node(monitor), node(subject))
         }
         Action::Leave(place) => format!("{} is asked to leave", node(place)),
         Action::Evict(by, subject) => {
-            format!("{} is asked to put {} out", node(by), node(subject))
+            format!("{} is asked to evict {}", node(by), node(subject))
         }
         Action::Crash(place) => format!("{} crashes", node(place)),
         Action::Restart(place) => format!("{} starts again", node(place)),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All nodes, datagrams and views that were met, each once and with a number; and what each node does
-//! with each input, worked out once.
+//! All nodes, datagrams and views found so far, each once and with a number, and the effect of each input on each node,
+//! computed once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,39 +16,39 @@ use crate::protocol::wire::Kind;
 /// A datagram on its way.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Message {
-    /// From which node.
+    /// The sender.
     pub from: u16,
-    /// To which node.
+    /// The receiver.
     pub to: u16,
     /// Its bytes, without a number.
     pub bytes: Vec<u8>,
 }
 
 impl Message {
-    /// What it is about.
+    /// Its kind.
     pub fn kind(&self) -> Option<Kind> {
         self.bytes.get(3).copied().and_then(Kind::from_number)
     }
 }
 
-/// An input by numbers.
+/// An input, with its datagram by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stimulus {
     /// A datagram.
     Message(u32),
     /// A deadline.
     Deadline,
-    /// The wish to leave.
+    /// The command to leave.
     Leave,
-    /// The wish to put a node out.
+    /// The command to evict a node.
     Evict(u16),
-    /// A dead node.
+    /// The report that a node is dead.
     Dead(u16),
     /// A heartbeat.
     Heartbeat(Identity, ViewMark),
 }
 
-/// What becomes of a node.
+/// The effect of an input on a node.
 pub struct Outcome {
     /// The node afterwards.
     pub next: u32,
@@ -56,11 +56,11 @@ pub struct Outcome {
     pub sent: Vec<u32>,
     /// The views that it installs.
     pub views: Vec<u32>,
-    /// A promise that it broke.
+    /// A promise that it breaks.
     pub wrong: Option<String>,
 }
 
-/// Everything that was met.
+/// Everything found so far.
 #[derive(Default)]
 pub struct World {
     locals: Vec<Rc<Local>>,
@@ -73,27 +73,27 @@ pub struct World {
 }
 
 impl World {
-    /// How many different nodes, datagrams and steps of single nodes were met.
+    /// The numbers of different nodes, datagrams and steps of single nodes.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.locals.len(), self.messages.len(), self.outcomes.len())
     }
 
-    /// The node of this number.
+    /// The node with this number.
     pub fn local(&self, number: u32) -> &Rc<Local> {
         &self.locals[number as usize]
     }
 
-    /// The datagram of this number.
+    /// The datagram with this number.
     pub fn message(&self, number: u32) -> &Message {
         &self.messages[number as usize]
     }
 
-    /// The view of this number.
+    /// The view with this number.
     pub fn view(&self, number: u32) -> &Installed {
         &self.views[number as usize]
     }
 
-    /// The number of a node.
+    /// The number of a node, which is added if it is new.
     pub fn add_local(&mut self, local: Local) -> u32 {
         let fingerprint = Fingerprint::of(&local, local.clock());
         *self.local_numbers.entry(fingerprint).or_insert_with(|| {
@@ -102,27 +102,27 @@ impl World {
         })
     }
 
-    /// The number of a datagram.
+    /// The number of a datagram, which is added if it is new.
     pub fn add_message(&mut self, message: Message) -> u32 {
         number_of(&mut self.messages, &mut self.message_numbers, message)
     }
 
-    /// The number of a view.
+    /// The number of a view, which is added if it is new.
     pub fn add_view(&mut self, view: Installed) -> u32 {
         number_of(&mut self.views, &mut self.view_numbers, view)
     }
 
-    /// What the node does with the input.
+    /// The effect of an input on a node.
     pub fn step(&mut self, local: u32, stimulus: Stimulus) -> Rc<Outcome> {
         if let Some(outcome) = self.outcomes.get(&(local, stimulus)) {
             return Rc::clone(outcome);
         }
-        let outcome = Rc::new(self.work_out(local, stimulus));
+        let outcome = Rc::new(self.compute(local, stimulus));
         self.outcomes.insert((local, stimulus), Rc::clone(&outcome));
         outcome
     }
 
-    fn work_out(&mut self, number: u32, stimulus: Stimulus) -> Outcome {
+    fn compute(&mut self, number: u32, stimulus: Stimulus) -> Outcome {
         let mut local = Local::clone(self.local(number));
         let own = local.identity().node.number();
         let input = match stimulus {

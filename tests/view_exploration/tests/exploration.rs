@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The scenarios within bounds that take seconds, and that faults which are seeded are found.
+//! Explore the scenarios within bounds that take seconds, and show that seeded faults are found.
 
 use std::time::Duration;
 
@@ -8,14 +8,13 @@ use view_exploration::explorer::scenarios::Scenario;
 use view_exploration::explorer::search::{explore, Limits, Report};
 use view_exploration::seeded_faults::{seed, Fault};
 
-/// Of a scenario that is too large so many states are gone through, those first that take the fewest
-/// steps.
+/// The number of states that are explored of a scenario that is too large, nearest first.
 const STATES_MAX: usize = 1_000_000;
-/// More than the largest of the others has.
+/// A number larger than the states of any other scenario.
 const ALL: usize = 10_000_000;
 
 fn run(name: &str, states: usize, fault: Option<Fault>) -> Report {
-    let scenario = Scenario::named(name).expect("there is such a scenario");
+    let scenario = Scenario::named(name).expect("the scenario exists");
     let limits = Limits {
         states,
         time: Duration::from_secs(600),
@@ -29,14 +28,14 @@ fn run(name: &str, states: usize, fault: Option<Fault>) -> Report {
     report
 }
 
-/// Nothing is broken in any state that there is.
+/// Assert that no state breaks a promise.
 fn holds_everywhere(name: &str) {
     let report = run(name, ALL, None);
     assert!(report.violation.is_none(), "{report}");
     assert!(report.is_exhausted, "{report}");
 }
 
-/// Nothing is broken in the first of very many states.
+/// Assert that none of the nearest states breaks a promise.
 fn holds_at_first(name: &str) -> Report {
     let report = run(name, STATES_MAX, None);
     assert!(report.violation.is_none(), "{report}");
@@ -47,7 +46,7 @@ fn holds_at_first(name: &str) -> Report {
     report
 }
 
-/// The fault is found, as a break of that promise.
+/// Assert that the fault is found, as a violation of `promise`.
 fn is_found(fault: Fault, name: &str, promise: &str) {
     let report = run(name, ALL, Some(fault));
     let found = report.violation.as_ref().map(|(what, _)| what.as_str());
@@ -58,102 +57,102 @@ fn is_found(fault: Fault, name: &str, promise: &str) {
 }
 
 #[test]
-fn one_leaves_and_two_coordinators_propose_at_once() {
+fn a_leave_is_agreed_on_although_two_coordinators_propose_at_once() {
     holds_everywhere("leave");
 }
 
 #[test]
-fn one_leaves_while_another_one_crashes() {
+fn a_leave_is_agreed_on_while_another_member_crashes() {
     holds_everywhere("leave-and-crash");
 }
 
 #[test]
-fn one_leaves_while_the_coordinator_crashes() {
+fn a_leave_is_agreed_on_while_the_coordinator_crashes() {
     holds_everywhere("coordinator-crash");
 }
 
 #[test]
-fn of_two_the_lowest_leaves() {
+fn the_lowest_of_two_members_can_leave() {
     holds_everywhere("lowest-leaves");
 }
 
 #[test]
-fn one_is_put_out_while_another_one_crashes() {
+fn an_eviction_is_agreed_on_while_another_member_crashes() {
     holds_everywhere("eviction-and-crash");
 }
 
 #[test]
-fn the_coordinator_is_put_out_while_another_one_crashes() {
+fn the_coordinator_is_evicted_while_another_member_crashes() {
     holds_at_first("coordinator-evicted");
 }
 
 #[test]
-fn one_leaves_while_another_one_joins() {
+fn a_leave_is_agreed_on_while_another_node_joins() {
     holds_at_first("leave-and-join");
 }
 
 #[test]
-fn one_crashes_while_another_one_joins() {
+fn a_crashed_member_is_excluded_while_another_node_joins() {
     holds_everywhere("crash-and-join");
 }
 
 #[test]
-fn one_crashes_and_comes_back() {
+fn a_crashed_member_joins_again_as_its_next_incarnation() {
     holds_at_first("crash-and-return");
 }
 
 #[test]
-fn one_is_accused_though_it_is_well() {
+fn a_false_accusation_breaks_no_promise() {
     holds_at_first("false-accusation");
 }
 
 #[test]
-fn all_are_asked_whether_they_are_there() {
+fn a_roll_call_breaks_no_promise() {
     holds_at_first("roll-call");
 }
 
 #[test]
-fn two_propose_a_first_view_at_once() {
+fn nodes_agree_on_a_first_view_although_two_propose_one_at_once() {
     holds_at_first("first-view");
 }
 
 #[test]
-fn a_part_meets_a_primary_view() {
-    let (_, merged) = holds_at_first("parts-meet").parts;
+fn a_component_merges_with_a_primary_view() {
+    let (_, merged) = holds_at_first("components-merge").components;
     assert!(merged > 0);
 }
 
 #[test]
-fn a_part_meets_a_primary_view_while_a_node_crashes() {
-    let (_, merged) = holds_at_first("parts-meet-and-crash").parts;
+fn a_component_merges_with_a_primary_view_while_a_node_crashes() {
+    let (_, merged) = holds_at_first("components-merge-and-crash").components;
     assert!(merged > 0);
 }
 
 #[test]
-fn nodes_that_have_left_their_view_meet_and_form_parts_or_a_primary_one() {
-    let (formed, _) = holds_at_first("votes-apart").parts;
+fn nodes_that_have_given_up_their_view_form_components_or_a_primary_view() {
+    let (formed, _) = holds_at_first("scattered-nodes-merge").components;
     assert!(formed > 0);
 }
 
 #[test]
-fn what_one_has_decided_alone_binds_those_who_have_left() {
-    holds_everywhere("decision-untold");
+fn a_decision_known_to_one_node_binds_those_that_have_given_up_their_view() {
+    holds_everywhere("unannounced-decision");
 }
 
 #[test]
-fn those_who_have_left_form_a_part_and_merge_with_who_has_decided() {
-    let (formed, merged) = holds_at_first("decision-untold-longer").parts;
+fn nodes_that_have_given_up_their_view_merge_with_the_one_that_has_decided() {
+    let (formed, merged) = holds_at_first("unannounced-decision-longer").components;
     assert!(formed > 0 && merged > 0);
 }
 
 #[test]
 fn a_node_that_forgets_its_seat_is_found() {
-    is_found(Fault::ForgottenSeat, "decision-untold", "M5");
+    is_found(Fault::ForgottenSeat, "unannounced-decision", "M5");
 }
 
 #[test]
 fn a_proposer_without_a_view_that_ignores_what_may_be_decided_is_found() {
-    is_found(Fault::IgnoredValue, "decision-untold", "M5");
+    is_found(Fault::IgnoredValue, "unannounced-decision", "M5");
 }
 
 #[test]
@@ -162,7 +161,7 @@ fn a_voter_that_forgets_its_promise_is_found() {
 }
 
 #[test]
-fn a_quorum_of_one_too_few_is_found() {
+fn a_quorum_that_is_one_too_small_is_found() {
     is_found(Fault::SmallQuorum, "leave-and-crash", "M5");
 }
 
@@ -172,6 +171,6 @@ fn a_proposer_that_ignores_what_may_be_decided_is_found() {
 }
 
 #[test]
-fn a_leaver_that_takes_its_decision_with_it_is_found() {
+fn a_leaver_that_does_not_announce_its_decision_is_found() {
     is_found(Fault::HastyLeave, "lowest-leaves", "L1");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Members of groups that the bench drives: many in one kernel, one in each
- * network namespace, silent, and all their times from one clock.
+ * network namespace, with all times from one clock.  They log nothing.
  *
  * The files are in kcgcs_bench of debugfs, since parameters of a module can
  * only be written one at a time.  Each write acts in the writer's network
@@ -10,16 +10,16 @@
  *   echo GROUP >join		become a member
  *   echo >leave		end the membership
  *   echo COUNT BYTES >send	multicast as fast as the window allows; returns
- *				when the last message was taken
- *   echo BYTES >ping		multicast one message; returns when every member
- *				here was given it
+ *				when the last message was accepted
+ *   echo BYTES >ping		multicast one message; returns when it was
+ *				delivered to every member here
  *
  * and for all of them together:
  *
- *   echo >reset		forget what was counted
- *   cat status			members, what they were given, and when
- *   cat latency		of the last ping, in nanoseconds: until its
- *				sender was given it, and the last member
+ *   echo >reset		set the counters to zero
+ *   cat status			members, messages delivered to them, and when
+ *   cat latency		of the last ping, in nanoseconds: until it was
+ *				delivered to its sender, and to the last member
  *
  * A member must leave before its namespace goes.
  */
@@ -54,9 +54,9 @@
  * @list: in bench_members
  * @net: its namespace; compared, never followed
  * @group: the membership
- * @room: there may be room in the window again
- * @view_members: members of the view it was told last
- * @given: messages it was given since the last reset
+ * @room: completed when there may be room in the window again
+ * @view_members: number of members of its last view
+ * @given: number of messages delivered to it since the last reset
  */
 struct bench_member {
 	struct list_head list;
@@ -68,12 +68,12 @@ struct bench_member {
 };
 
 static LIST_HEAD(bench_members);
-/* Read: who looks at members or sends.  Write: who changes the list. */
+/* Held for reading to use the list or to send, for writing to change the list. */
 static DECLARE_RWSEM(bench_members_lock);
 static atomic64_t first_sent_ns;
 static atomic64_t last_given_ns;
 
-/* The one message that is on its way, for ping. */
+/* The message of the ping that is under way. */
 static DEFINE_MUTEX(ping_lock);
 static struct bench_member *ping_sender;
 static atomic_t ping_missing;
@@ -121,7 +121,7 @@ static const struct kcgcs_group_ops bench_ops = {
 	.writable = bench_writable,
 };
 
-/* Under bench_members_lock. */
+/* The caller holds bench_members_lock. */
 static struct bench_member *bench_member_here(void)
 {
 	struct bench_member *member;
@@ -171,7 +171,7 @@ static int bench_leave(const char *value)
 	return 0;
 }
 
-/* Waits for room where the window is full. */
+/* Waits while the window is full. */
 static int bench_multicast(struct bench_member *member, const void *data,
 			   unsigned int bytes)
 {
@@ -290,10 +290,10 @@ static int bench_latency(char *text)
 }
 
 /**
- * struct bench_file - a file and what it does
+ * struct bench_file - a file and its functions
  * @name: its name
- * @write: does what was written, which ends with a zero; 0 or an error
- * @read: writes what there is to read, at most TEXT_BYTES; its length
+ * @write: carries out a command, a string; returns 0 or an error
+ * @read: writes at most TEXT_BYTES of text; returns its length
  */
 struct bench_file {
 	const char *name;
@@ -359,7 +359,7 @@ static int __init bench_init(void)
 	return 0;
 }
 
-/* Runs only when there is no member any more. */
+/* Runs only after all members have left. */
 static void __exit bench_exit(void)
 {
 	debugfs_remove(bench_folder);

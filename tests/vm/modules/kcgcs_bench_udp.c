@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Bare datagrams of the kernel, to compare heartbeats with: what any sender of
- * UDP in the kernel pays, from a soft-interrupt timer to a receive hook.
+ * Plain UDP datagrams, to compare heartbeats with: the cost of any sender in the
+ * kernel, from a soft-interrupt timer to a receive hook.
  *
  * Each write to a parameter acts in the writer's network namespace:
  *
- *   echo PORT >.../parameters/receive               counts what comes in
- *   echo "IP PORT MICROSECONDS BYTES" >.../send     sends one in each interval
- *   echo 1 >.../parameters/stop                     ends both
+ *   echo PORT >.../parameters/receive               count received datagrams
+ *   echo "IP PORT MICROSECONDS BYTES" >.../send     send one in each interval
+ *   echo 1 >.../parameters/stop                     end both
  *
- * sent and received are the counts. Sockets hold no reference to a namespace:
- * stop before it goes.
+ * The parameters sent and received are the counts.  The sockets hold no
+ * reference to their namespace: stop before it goes away.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -176,7 +176,7 @@ static const struct kernel_param_ops stop_ops = { .set = stop_set };
 static const struct kernel_param_ops count_ops = { .get = count_get };
 
 module_param_cb(receive, &receive_ops, NULL, 0200);
-MODULE_PARM_DESC(receive, "PORT: count the datagrams that come to it");
+MODULE_PARM_DESC(receive, "PORT: count the datagrams that it receives");
 module_param_cb(send, &send_ops, NULL, 0200);
 MODULE_PARM_DESC(send, "\"IP PORT MICROSECONDS BYTES\": send one in each interval");
 module_param_cb(stop, &stop_ops, NULL, 0200);

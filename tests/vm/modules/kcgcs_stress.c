@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Uses the exported calls in ways that are hard on them, in the first network
- * namespace, whose node must be there:
+ * Puts the exported functions under stress, in the first network namespace, which
+ * must have a node:
  *
  *   insmod kcgcs_stress.ko rounds=50
  *
- * Several threads join, send from every context that is allowed, look at views
- * and leave; one registers and removes a notifier.  What must hold is checked:
- * no callback after kcgcs_leave(), error numbers of the table only, -EDEADLK
- * from inside of callbacks, the own address in every view.  The module stays
- * loaded if all of it held; otherwise loading fails with -EPROTO and the log
- * says what did not.
+ * Several threads join, send from every context that is allowed, read views and
+ * leave; one registers and removes a notifier.  They check that no callback
+ * comes after kcgcs_leave(), that only documented error numbers are returned,
+ * -EDEADLK from inside of callbacks, and that each member of a view has a slot.
+ * The module stays loaded if all of this held.  Otherwise loading fails with
+ * -EPROTO, and the log says what did not hold.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -40,7 +40,7 @@ static atomic_t mistakes;
 static atomic_t sent;
 static atomic_t refused;
 
-/* Says once for each place what did not hold. */
+/* Logs, once for each place, what did not hold. */
 #define must(condition, ...)						\
 	do {								\
 		if (!(condition)) {					\
@@ -52,9 +52,9 @@ static atomic_t refused;
 /**
  * struct stress_member - one membership at a time of one thread
  * @group: the handle, once kcgcs_join() has returned it
- * @joined: there was a view with members
- * @delivered: an own message came back
- * @self: the own address, once it is known
+ * @joined: completed by the first view with members
+ * @delivered: completed when an own message is delivered
+ * @self: the member's own address, once it is known
  * @is_over: kcgcs_leave() has returned
  * @timer: sends in soft interrupts
  * @lock: held, with interrupts off, while sending
@@ -66,7 +66,7 @@ struct stress_member {
 	struct kcgcs_member self;
 	bool is_over;
 	struct timer_list timer;
-	spinlock_t lock; /* nothing is guarded */
+	spinlock_t lock; /* guards nothing */
 };
 
 static const char payload[MESSAGE_BYTES];
@@ -169,7 +169,7 @@ static void stress_round(struct stress_member *member, unsigned int round)
 		if (round % 2)
 			must(wait_for_completion_timeout(&member->delivered,
 							 msecs_to_jiffies(WAIT_MS)),
-			     "own messages do not come back\n");
+			     "own messages are not delivered\n");
 	}
 	timer_delete_sync(&member->timer);
 	must(!kcgcs_leave(member->group), "leave was refused\n");

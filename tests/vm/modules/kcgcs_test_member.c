@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A member of a group that tests talk to: it logs each view and each message in
+ * A member of a group that tests control: it logs each view and each message in
  * one line, and multicasts on request.
  *
  *   insmod kcgcs_test_member.ko group=demo
  *   echo "20 hello" >/sys/module/kcgcs_test_member/parameters/say
  *
- * multicasts "hello 1" to "hello 20", waiting for room where the window is full.
- * A member cannot be unloaded: echo 0 >.../parameters/member leaves first.
+ * multicasts "hello 1" to "hello 20", and waits while the window is full.  The
+ * module cannot be unloaded while it is a member: first leave, by
+ * echo 0 >.../parameters/member.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -33,7 +34,7 @@ MODULE_PARM_DESC(group, "name of the group to join (test)");
 
 static bool keep_view;
 module_param(keep_view, bool, 0444);
-MODULE_PARM_DESC(keep_view, "on purpose never give a view back, to see that it is noticed (0)");
+MODULE_PARM_DESC(keep_view, "leak a view on purpose, to test that it is detected (0)");
 
 static DEFINE_MUTEX(membership_lock);
 static struct kcgcs_group *membership;
@@ -150,7 +151,7 @@ static int __init test_init(void)
 	return 0;
 }
 
-/* Runs only when there is no membership any more. */
+/* Runs only after the member has left. */
 static void __exit test_exit(void)
 {
 }

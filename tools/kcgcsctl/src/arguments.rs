@@ -4,149 +4,151 @@
 
 use clap::{Args, Parser, Subcommand};
 
-/// Starts, stops and shows the node of a network namespace, and joins groups.
+/// Start, stop and show the node of a network namespace, and join groups.
 #[derive(Debug, Parser)]
 #[command(name = "kcgcsctl", version, about)]
 pub struct Arguments {
-    /// Work in this network namespace (a name of `ip netns list`)
+    /// Work in this network namespace, a name that `ip netns list` shows
     #[arg(long, value_name = "NAME", global = true)]
     pub netns: Option<String>,
 
-    /// Write JSON, one object a line; events are in the trace format
+    /// Write JSON, one object a line. Events are in the trace format
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// What to do
+    /// The command
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a node
+    /// Start the node
     Up(Up),
     /// Leave the cluster and stop the node
     Down,
-    /// Show the node: identity, state, settings and counters
+    /// Show the node: identity, state, view, settings and counters
     Status,
-    /// Show the present cluster view
+    /// Show the current cluster view, one line for each member
     View,
-    /// Show how late the heartbeats of the node's neighbours come, and those to them are sent
+    /// Show how late heartbeats are: those from each neighbour of the node, and those to it
     Delays,
     /// Show the groups that the node knows
     Groups,
-    /// Be a member of a group: prints views and messages, multicasts the lines of standard input
+    /// Join a group: print its views and messages, and multicast each line of standard input
     Join(Join),
-    /// Print changes of the node's state and views as they come
+    /// Print changes of the node's state and view as they happen
     Watch(Watch),
-    /// Put a node out of the cluster: it stays out until it is started anew
+    /// Evict a node from the cluster, and wait for the view without it
     Evict(Evict),
-    /// Let no view be agreed on for a while, whatever goes silent or wants to come
+    /// Pin the view for a while: nobody joins, and a node that falls silent is not excluded
     Pin(Pin),
-    /// End what pin has begun, at this node or another one
+    /// End a pin, whichever node it was asked of
     Unpin,
 }
 
-/// Whom to put out.
+/// The arguments of `evict`.
 #[derive(Debug, Args)]
 pub struct Evict {
-    /// The node's number
+    /// The number of the node to evict. It stays out until it is stopped and started again
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub node: u16,
 
-    /// Fail if the view still has it after so many milliseconds
+    /// Fail if the view still has the node after this many milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     pub timeout_ms: u64,
 }
 
-/// For how long.
+/// The arguments of `pin`.
 #[derive(Debug, Args)]
 pub struct Pin {
-    /// Seconds after which views are agreed on again by themselves
+    /// Seconds after which the pin ends by itself
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub seconds: u32,
 }
 
-/// What a node starts with.
+/// The arguments of `up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// The cluster's name
+    /// The name of the cluster
     #[arg(long)]
     pub cluster: String,
 
-    /// The node's number, from 1
+    /// The number of this node, 1 or more
     #[arg(long)]
     pub node_id: u16,
 
-    /// The node's own address: IP, IP:port or [IP]:port
+    /// The address of this node: IP, IP:port or [IP]:port
     #[arg(long)]
     pub address: String,
 
-    /// Addresses of nodes to ask, comma separated
+    /// Addresses of nodes that may know the cluster, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS,...")]
     pub peers: Vec<String>,
 
-    /// How silence is found out: ring or gossip, the same on all nodes
+    /// The failure detector: ring or gossip, the same on all nodes
     #[arg(long, value_name = "NAME")]
     pub detector: Option<String>,
 
-    /// A setting other than its default; may be repeated
+    /// Change a setting from its default; may be repeated. `status` lists the settings
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, u64)>,
 }
 
-/// How to be a member.
+/// The arguments of `join`.
 #[derive(Debug, Args)]
 pub struct Join {
-    /// The group's name, at most 32 bytes
+    /// The name of the group, 1 to 32 bytes
     pub group: String,
 
-    /// Bytes that may wait to be read, 4096 to 67108864
+    /// Bytes of records that may wait to be read, 4096 to 67108864. Records beyond are lost
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub queue_bytes: u32,
 
-    /// Leave when standard input has ended and all of it was delivered here
+    /// Leave when standard input has ended and all of its lines were delivered here
     #[arg(long)]
     pub leave_at_end: bool,
 
-    /// Leave after this many messages
+    /// Leave when this many messages were delivered
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 
-    /// Fail if it has not ended by itself after so many milliseconds
+    /// Fail if the command has not ended by itself after this many milliseconds
     #[arg(long, value_name = "MS")]
     pub timeout_ms: Option<u64>,
 
-    /// With --json: write the messages' text too
+    /// With --json: write the text of messages too
     #[arg(long)]
     pub text: bool,
 }
 
-/// What to watch.
+/// The arguments of `watch`.
 #[derive(Debug, Args)]
 pub struct Watch {
-    /// Milliseconds between two looks
+    /// Milliseconds between two looks at the node
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub interval_ms: u64,
 
-    /// End when the node has a quorum in a view of this many members
+    /// End when the node is in a view of this many members that has a quorum
     #[arg(long, value_name = "N")]
     pub until_members: Option<usize>,
 
-    /// Fail if it has not ended by itself after so many milliseconds
+    /// Fail if the command has not ended by itself after this many milliseconds
     #[arg(long, value_name = "MS")]
     pub timeout_ms: Option<u64>,
 }
 
 fn parse_setting(text: &str) -> Result<(String, u64), String> {
-    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is needed")?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
     if name.is_empty() {
-        return Err("the name is missing".to_owned());
+        return Err(format!("{text:?} has no name before the `=`"));
     }
     let value = value
         .parse()
-        .map_err(|error| format!("{value:?} is no number: {error}"))?;
+        .map_err(|error| format!("the value {value:?} is not a whole number from 0: {error}"))?;
     Ok((name.to_owned(), value))
 }
 
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_start_is_read() {
+    fn all_arguments_of_up_are_read() {
         let arguments = Arguments::try_parse_from([
             "kcgcsctl",
             "up",
@@ -185,7 +187,7 @@ mod tests {
         .unwrap();
         assert_eq!(arguments.netns.as_deref(), Some("n3"));
         let Command::Up(up) = arguments.command else {
-            panic!("not a start");
+            panic!("the command is not up");
         };
         assert_eq!(up.node_id, 3);
         assert_eq!(up.detector.as_deref(), Some("gossip"));
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_need_a_name_and_a_number() {
+    fn a_setting_needs_a_name_and_a_number() {
         for text in ["rings", "=3", "rings=", "rings=-1", "rings=three"] {
             assert!(parse_setting(text).is_err(), "{text}");
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/dev/kcgcs`: one open file, one member of a group.
+//! `/dev/kcgcs`: an open file is a member of a group.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 
 use crate::failure::Failure;
 use crate::record::{self, Record};
+use crate::text::printable;
 
 const PATH: &str = "/dev/kcgcs";
 const NAME_BYTES_MAX: usize = 32;
@@ -28,68 +29,68 @@ mod raw {
     nix::ioctl_write_ptr!(join, 0xC6, 1, super::RawJoin);
 }
 
-/// What became of a message.
+/// What the kernel did with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// The kernel has it.
+    /// It accepted the message.
     Taken,
-    /// The window is full: again when the file is writable.
+    /// The window is full. Try again when the file is writable.
     Full,
-    /// There is no view, or none with a quorum: again later.
+    /// There is no view, or the view has no quorum. Try again later.
     NotConnected,
 }
 
-/// What a read gave.
+/// What a read returned.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Got {
-    /// Records, at least one.
+    /// One or more records.
     Records(Vec<Record>),
-    /// Nothing now.
+    /// No record is there now.
     Nothing,
-    /// Nothing any more: the node is gone.
+    /// No record will come any more: the node was stopped.
     End,
 }
 
-/// A membership. Closing it leaves the group.
+/// The membership of a group. Dropping it leaves the group.
 pub struct Device {
     file: File,
     buffer: Vec<u8>,
 }
 
 impl Device {
-    /// Joins a group in the present network namespace.
+    /// Join a group in the current network namespace.
     ///
     /// # Errors
     ///
-    /// No device, a name that is too long, or the kernel's refusal.
+    /// There is no device, the name is too long, or the kernel refuses.
     pub fn join(group: &str, queue_bytes: u32) -> Result<Self, Failure> {
         let request = join_request(group, queue_bytes)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         options.custom_flags(OFlag::O_NONBLOCK.bits());
         let file = options.open(PATH).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                Failure::Usage(format!("no {PATH}: is the module kcgcs_device loaded?"))
-            }
+            ErrorKind::NotFound => Failure::Usage(format!(
+                "there is no {PATH}: is the module kcgcs_device loaded?"
+            )),
             _ => Failure::call(PATH, error),
         })?;
-        // SAFETY: The descriptor is open, and the call reads one `struct kcgcs_device_join` from
-        // the pointer, which is a reference to a value with that layout.
+        // SAFETY: `file` keeps the descriptor open during the call. The kernel reads one `struct kcgcs_device_join` from
+        // the pointer, which comes from a reference to a value with the layout of that structure.
         let joined = unsafe { raw::join(file.as_raw_fd(), &request) };
         joined.map_err(|errno| join_failure(group, errno))?;
         let bytes = usize::try_from(queue_bytes).unwrap_or(usize::MAX);
         Ok(Self {
             file,
-            // No record can be longer than the queue that it waited in.
+            // A record cannot be longer than the queue that it waited in.
             buffer: vec![0; bytes],
         })
     }
 
-    /// Reads what is there.
+    /// Read the records that are there, without waiting.
     ///
     /// # Errors
     ///
-    /// The read failed, or gave no whole records.
+    /// The read fails, or returns something else than whole records.
     pub fn read(&mut self) -> Result<Got, Failure> {
         match self.file.read(&mut self.buffer) {
             Ok(0) => Ok(Got::End),
@@ -97,20 +98,20 @@ impl Device {
                 let bytes = self.buffer.get(..length).unwrap_or_default();
                 record::parse(bytes).map(Got::Records)
             }
-            Err(error) if is_for_later(&error) => Ok(Got::Nothing),
+            Err(error) if would_wait(&error) => Ok(Got::Nothing),
             Err(error) => Err(Failure::call(PATH, error)),
         }
     }
 
-    /// Multicasts one message.
+    /// Multicast one message, without waiting.
     ///
     /// # Errors
     ///
-    /// The kernel will never take this message.
+    /// The kernel will never accept this message: another try is useless.
     pub fn write(&mut self, message: &[u8]) -> io::Result<Written> {
         match self.file.write(message) {
             Ok(_) => Ok(Written::Taken),
-            Err(error) if is_for_later(&error) => Ok(Written::Full),
+            Err(error) if would_wait(&error) => Ok(Written::Full),
             Err(error) if error.raw_os_error() == Some(Errno::ENOTCONN as i32) => {
                 Ok(Written::NotConnected)
             }
@@ -125,7 +126,8 @@ impl AsFd for Device {
     }
 }
 
-fn is_for_later(error: &io::Error) -> bool {
+/// Whether the call had nothing to do now, or a signal interrupted it: another try later may succeed.
+pub(crate) fn would_wait(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
@@ -140,28 +142,28 @@ fn join_request(group: &str, queue_bytes: u32) -> Result<RawJoin, Failure> {
         Some(place) if !bytes.is_empty() => place.copy_from_slice(bytes),
         _ => {
             return Err(Failure::Usage(format!(
-                "a group's name has 1 to {NAME_BYTES_MAX} bytes, not {}",
+                "the name of a group has 1 to {NAME_BYTES_MAX} bytes, and this one has {}",
                 bytes.len()
             )));
         }
     }
-    // Not more than the length of the name's place.
+    // At most `NAME_BYTES_MAX`.
     request.length = u32::try_from(bytes.len()).unwrap_or(0);
     Ok(request)
 }
 
-/// The device has no words of its own: error numbers are those of `kcgcs_join()`.
+/// The refusal in words. The device gives only error numbers, those of `kcgcs_join()`.
 fn join_failure(group: &str, errno: Errno) -> Failure {
     let words = match errno {
         Errno::ENETDOWN => "no node in this network namespace",
-        Errno::ENOSPC => "the node has as many members or groups as it may",
+        Errno::ENOSPC => "the node has its maximum of members or groups",
         Errno::ESHUTDOWN => "the node is stopping",
-        Errno::EINVAL => "the name or the length of the queue is not allowed",
+        Errno::EINVAL => "the name or the queue is not allowed: --queue-bytes is 4096 to 67108864",
         other => other.desc(),
     };
     Failure::Refused {
         errno,
-        message: Some(format!("group {}: {words}", crate::show::printable(group))),
+        message: Some(format!("group {}: {words}", printable(group))),
     }
 }
 
@@ -171,14 +173,14 @@ mod tests {
     use std::mem::{offset_of, size_of};
 
     #[test]
-    fn request_has_the_layout_of_the_header_file() {
+    fn the_request_has_the_layout_of_the_header_file() {
         assert_eq!(size_of::<RawJoin>(), 40);
         assert_eq!(offset_of!(RawJoin, queue_bytes), 4);
         assert_eq!(offset_of!(RawJoin, name), 8);
     }
 
     #[test]
-    fn names_are_bounded() {
+    fn a_name_has_1_to_32_bytes() {
         let request = join_request(&"x".repeat(32), 4096).unwrap();
         assert_eq!((request.length, request.queue_bytes), (32, 4096));
         assert_eq!(request.name, [b'x'; 32]);
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_words() {
+    fn a_refusal_is_shown_in_words() {
         let failure = join_failure("locks", Errno::ENETDOWN);
         assert_eq!(
             failure.to_string(),

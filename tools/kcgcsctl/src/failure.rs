@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a command failed, as one line for the operator.
+//! Why a command failed, in one line for the operator, and the exit code.
 
 use std::fmt;
 use std::io;
@@ -10,36 +10,36 @@ use nix::errno::Errno;
 /// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The kernel refused, with its own words if it had some.
+    /// The kernel refused the request.
     Refused {
         /// The error number.
         errno: Errno,
-        /// The kernel's words.
+        /// The kernel's own words, if it gave any.
         message: Option<String>,
     },
     /// A system call failed.
     Call {
-        /// What was tried.
+        /// The file, or what the call was for.
         what: String,
         /// The error.
         error: io::Error,
     },
-    /// The kernel's answer makes no sense to this version of the tool.
+    /// This version of the tool does not understand the kernel's answer.
     BadAnswer(String),
-    /// What the operator wants cannot be.
+    /// The operator's request cannot be carried out.
     Usage(String),
-    /// What was waited for did not come in time.
+    /// The awaited event did not happen in time.
     TimedOut(String),
-    /// The node was stopped while it was needed.
+    /// The node was stopped while the command needed it.
     NodeGone,
-    /// So many records were lost to a reader that was too slow.
+    /// The tool read records too slowly and lost this many.
     Lost(u64),
-    /// Nobody reads the output any more.
+    /// The reader of the output is gone.
     OutputClosed,
 }
 
 impl Failure {
-    /// A failed system call; `what` was tried.
+    /// A failed system call. `what` is the file, or what the call was for.
     pub fn call(what: impl Into<String>, error: impl Into<io::Error>) -> Self {
         Self::Call {
             what: what.into(),
@@ -56,10 +56,10 @@ impl Failure {
         }
     }
 
-    /// What the tool ends with; `docs/kcgcsctl.md` lists these. A wrong command line is 2.
+    /// The exit code of the tool. `docs/kcgcsctl.md` lists all; a wrong command line has code 2.
     pub fn exit_code(&self) -> u8 {
         match self {
-            // Whoever read the output has gone, as `head` does: nobody is left to tell.
+            // The reader has all that it wanted, as `head` does.
             Self::OutputClosed => 0,
             Self::Refused { .. } | Self::Call { .. } | Self::BadAnswer(_) | Self::Usage(_) => 1,
             Self::TimedOut(_) => 3,
@@ -68,7 +68,7 @@ impl Failure {
         }
     }
 
-    /// Whether the kernel said that the namespace has no node.
+    /// Whether the kernel refused because the namespace has no node.
     pub fn is_no_node(&self) -> bool {
         matches!(self, Self::Refused { errno, .. } if *errno == Errno::ENODEV)
     }
@@ -83,13 +83,16 @@ impl fmt::Display for Failure {
             } => f.write_str(&one_line(message)),
             Self::Refused { errno, .. } => write!(f, "the kernel refused: {}", errno.desc()),
             Self::Call { what, error } => write!(f, "{what}: {error}"),
-            Self::BadAnswer(what) => write!(f, "unexpected answer of the kernel: {what}"),
+            Self::BadAnswer(what) => write!(f, "the kernel gave an unexpected answer: {what}"),
             Self::Usage(what) | Self::TimedOut(what) => f.write_str(what),
             Self::NodeGone => f.write_str("the node was stopped"),
             Self::Lost(records) => {
-                write!(f, "{records} records were lost: they were read too slowly")
+                write!(
+                    f,
+                    "{records} records were lost, because they were read too slowly: give a larger --queue-bytes"
+                )
             }
-            Self::OutputClosed => f.write_str("nobody reads the output"),
+            Self::OutputClosed => f.write_str("the reader of the output is gone"),
         }
     }
 }
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_words_are_one_line() {
+    fn the_words_of_the_kernel_become_one_line() {
         let failure = Failure::Refused {
             errno: Errno::EINVAL,
             message: Some("rings=99: 1 to 8\nis allowed\n".to_owned()),
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn without_words_the_error_number_is_told() {
+    fn a_refusal_without_words_shows_the_error_number_in_words() {
         let failure = Failure::Refused {
             errno: Errno::EPERM,
             message: None,

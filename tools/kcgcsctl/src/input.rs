@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lines of standard input, taken apart without ever waiting for a whole one.
+//! Lines of standard input, split without waiting for a whole line.
 
 use std::collections::VecDeque;
 
-/// Bytes of a line that are kept. More than a message may have, so that the kernel refuses what was
-/// cut, and an endless line does not fill the memory.
+/// The number of bytes kept of a line, so that an endless line does not fill the memory. A message may not be that long,
+/// so the kernel refuses a line that was cut.
 const LINE_BYTES_KEPT: usize = 64 * 1024;
 
-/// Bytes that came, as lines.
+/// The lines of the bytes read so far.
 #[derive(Debug, Default)]
 pub struct Lines {
     whole: VecDeque<Vec<u8>>,
@@ -16,35 +16,35 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes bytes that came. Empty lines are left out: they say nothing.
+    /// Add bytes that were read. Empty lines are skipped.
     pub fn take(&mut self, bytes: &[u8]) {
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match part.strip_suffix(b"\n") {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
                 Some(last) => {
                     self.extend_line(last);
                     self.end_line();
                 }
-                None => self.extend_line(part),
+                None => self.extend_line(piece),
             }
         }
     }
 
-    /// No more bytes will come: what was begun is a line.
+    /// Note the end of the input, which ends the last line.
     pub fn end(&mut self) {
         self.end_line();
     }
 
-    /// The line that is next.
+    /// The first whole line.
     pub fn first(&self) -> Option<&[u8]> {
         self.whole.front().map(Vec::as_slice)
     }
 
-    /// The first line is done with.
+    /// Drop the first whole line.
     pub fn drop_first(&mut self) {
         self.whole.pop_front();
     }
 
-    /// Whether no whole line waits.
+    /// Whether there is no whole line.
     pub fn is_empty(&self) -> bool {
         self.whole.is_empty()
     }
@@ -75,11 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_the_bytes_were_cut() {
+    fn lines_are_whole_however_the_bytes_are_cut() {
         let text = b"one\ntwo\n\n\xff\xfe three\nfour";
         for cut in 1..text.len() {
             let mut lines = Lines::default();
-            text.chunks(cut).for_each(|part| lines.take(part));
+            text.chunks(cut).for_each(|piece| lines.take(piece));
             let wanted = [b"one".as_slice(), b"two", b"\xff\xfe three"];
             assert_eq!(drain(&mut lines), wanted, "{cut}");
             lines.end();

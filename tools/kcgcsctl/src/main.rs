@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kcgcsctl`: reads its arguments, runs one command, tells in one line why it failed.
+//! `kcgcsctl`: parses its arguments, runs one command, and says in one line why it failed.
 
 use std::process::ExitCode;
 

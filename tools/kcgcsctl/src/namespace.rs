@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entering a network namespace by the name that `ip netns` gave it.
+//! Entering a network namespace by its name in `ip netns`.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use crate::failure::Failure;
 
 const FOLDER: &str = "/run/netns";
 
-/// Moves this thread, the only one of the tool, into the namespace called `name`.
+/// Move this thread, the only one of the tool, into the network namespace `name`.
 ///
 /// # Errors
 ///
-/// No such name, or no permission to enter.
+/// There is no such namespace, or the caller may not enter it.
 pub fn enter(name: &str) -> Result<(), Failure> {
     let path = path_of(name)?;
-    let shown = path.display().to_string();
+    let shown = format!("network namespace {}", path.display());
     let file = File::open(&path).map_err(|error| Failure::call(shown.clone(), error))?;
     setns(file, CloneFlags::CLONE_NEWNET).map_err(|errno| Failure::call(shown, errno))
 }
@@ -26,7 +26,7 @@ pub fn enter(name: &str) -> Result<(), Failure> {
 fn path_of(name: &str) -> Result<PathBuf, Failure> {
     if name.is_empty() || name == "." || name == ".." || name.contains('/') {
         return Err(Failure::Usage(format!(
-            "{name:?} is no name of a network namespace (see: ip netns list)"
+            "{name:?} is not the name of a network namespace: `ip netns list` lists them"
         )));
     }
     Ok(PathBuf::from(FOLDER).join(name))
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_in_the_folder() {
+    fn a_name_cannot_leave_the_folder() {
         for name in ["", ".", "..", "a/b", "/etc/passwd"] {
             assert!(path_of(name).is_err(), "{name}");
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The generic netlink family "kcgcs", as `include/uapi/kcgcs_netlink.h` describes it.
+//! The generic netlink family `kcgcs`, as described in `include/uapi/kcgcs_netlink.h`.
 
 mod answers;
 mod attributes;

@@ -1,132 +1,132 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The records that `/dev/kcgcs` gives, as `include/uapi/kcgcs_device.h` describes them.
+//! The records that reads of `/dev/kcgcs` return, as described in `include/uapi/kcgcs_device.h`.
 
 use crate::failure::Failure;
 
-/// The address of a member.
+/// The address of a member of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Member {
-    /// Its node's incarnation.
+    /// The incarnation of its node.
     pub incarnation: u64,
-    /// Which handle on that node.
+    /// The handle on that node.
     pub endpoint: u32,
-    /// The node; 0 where there is no member.
+    /// The node, or 0 if there is no member.
     pub node: u16,
-    /// Its slot in the group.
+    /// The slot of the member in the group.
     pub slot: u16,
 }
 
 /// `enum kcgcs_reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It asked to come in.
+    /// The member asked to join.
     Join,
-    /// It said good-bye.
+    /// The member asked to leave.
     Leave,
-    /// Its node was found dead or cut off.
+    /// The cluster found its node failed or unreachable.
     Failed,
-    /// An administrator has put its node out.
+    /// An administrator evicted its node.
     Evicted,
 }
 
 /// `enum kcgcs_order`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Messages of one sender as they were sent.
+    /// The messages of one sender in the order of sending.
     Fifo,
-    /// A message after what its sender had seen.
+    /// A message after all messages that its sender had sent or delivered before it.
     Causal,
-    /// The same order for all.
+    /// One total order at all members.
     Agreed,
-    /// As agreed, and when every member has it.
+    /// Agreed, and delivered only when every member has the message.
     Safe,
 }
 
 /// A view of the group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    /// Its number.
+    /// The view's number.
     pub number: u64,
     /// The number of the cluster view that it belongs to.
     pub cluster_view: u64,
-    /// The node that issued it.
+    /// The node that issued the view.
     pub coordinator: u16,
     /// Whether the cluster view has a quorum.
     pub primary: bool,
-    /// The reader itself, if it is a member.
+    /// The reader's own address, if it is a member of the view.
     pub own: Option<Member>,
     /// All members.
     pub members: Vec<Member>,
-    /// Who is new.
+    /// Members that are new in this view.
     pub joined: Vec<Member>,
-    /// Who is no longer in it, and why.
+    /// Members of the previous view that are no longer in this one, with the reasons.
     pub left: Vec<(Member, Reason)>,
-    /// Who came along from the reader's previous view.
+    /// The transitional set: members that came from the reader's previous view.
     pub transitional: Vec<Member>,
 }
 
 /// A delivered message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who sent it.
+    /// The sender.
     pub sender: Member,
-    /// The sender's number of it.
+    /// The number that the sender gave the message.
     pub sequence: u64,
     /// The number of the group's view.
     pub view: u64,
-    /// Its order.
+    /// The delivery order.
     pub order: Order,
-    /// What it says.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
-/// What a record tells.
+/// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// A view.
+    /// A view was installed.
     View(View),
-    /// A message.
+    /// A message was delivered.
     Message(Message),
-    /// The view is about to change.
+    /// A view change begins.
     Block,
-    /// There is room again to send.
+    /// There is room for another message.
     Writable,
     /// Records are missing here.
     Overflow {
-        /// How many.
+        /// The number of lost records.
         records: u64,
-        /// How many of them were views.
+        /// The number of views among them.
         views: u64,
     },
-    /// A kind that this tool does not know.
+    /// A record of a kind that this tool does not know.
     Other(u32),
 }
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// When it came about: nanoseconds of the monotonic clock.
+    /// The time of the monotonic clock in nanoseconds.
     pub t: u64,
-    /// What it tells.
+    /// What the record says.
     pub body: Body,
 }
 
 const HEADER_BYTES: usize = 16;
 const ALIGNMENT: usize = 8;
 
-/// All records that one read gave.
+/// All records that one read returned.
 ///
 /// # Errors
 ///
-/// The bytes are not whole records.
+/// The bytes are not a sequence of whole records.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
         let (record, taken) = first(rest).ok_or_else(|| {
             let place = bytes.len() - rest.len();
-            Failure::BadAnswer(format!("a record that makes no sense, at byte {place}"))
+            Failure::BadAnswer(format!("the record at byte {place} cannot be decoded"))
         })?;
         records.push(record);
         rest = rest.get(taken..).unwrap_or_default();
@@ -134,7 +134,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Record>, Failure> {
     Ok(records)
 }
 
-/// The first record, and how many bytes it takes with what fills it up.
+/// The first record, and the number of bytes that it takes, padding included.
 fn first(bytes: &[u8]) -> Option<(Record, usize)> {
     let mut header = Fields(bytes.get(..HEADER_BYTES)?);
     let length = usize::try_from(header.u32()?).ok()?;
@@ -159,7 +159,7 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
             Body::Other(other)
         }
     };
-    // A byte too many means that this tool misreads the rest.
+    // Bytes left over mean that this tool misread the others.
     fields.0.is_empty().then_some((Record { t, body }, taken))
 }
 
@@ -235,7 +235,7 @@ fn list<'a, T>(
     (0..count).map(|_| entry(fields)).collect()
 }
 
-/// Numbers of the machine's byte order, one after the other.
+/// The fields of a record, one after the other, in the byte order of the machine.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -263,7 +263,7 @@ impl<'a> Fields<'a> {
 }
 
 impl Reason {
-    /// The word for people.
+    /// The word for the operator.
     pub fn word(self) -> &'static str {
         match self {
             Self::Join => "join",
@@ -273,7 +273,8 @@ impl Reason {
         }
     }
 
-    /// The word in the trace, which knows of those only that go by themselves and those that are put out.
+    /// The word in a trace of one member, where an evicted member counts as failed: such a trace does not show that an
+    /// administrator asked for it, which the trace checker would require.
     pub fn trace_word(self) -> &'static str {
         match self {
             Self::Evicted => "failed",
@@ -283,7 +284,7 @@ impl Reason {
 }
 
 impl Order {
-    /// The word in the trace.
+    /// The word in a trace.
     pub fn word(self) -> &'static str {
         match self {
             Self::Fifo => "fifo",

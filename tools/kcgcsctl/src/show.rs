@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables, sentences and JSON objects for what the kernel told.
+//! The answers of the kernel as tables, sentences and JSON objects.
 
 mod delays;
+mod table;
 
 pub use delays::{delays_json, delays_text};
 
 use std::io::{self, Write};
 
-use comfy_table::{presets, CellAlignment, Row, Table};
+use comfy_table::{CellAlignment, Row};
 use serde::Serialize;
 use serde_json::{json, Map, Value};
 
 use crate::failure::Failure;
 use crate::netlink::{GroupStatus, MemberStatus, NodeStatus, ViewStatus};
+use crate::text::printable;
 use crate::trace::{Event, Line, Triple, ViewEvent};
+use table::{table, text_of};
 
-/// Writes `text` as it is, at once.
+/// Write `text` to standard output as it is, and flush.
 ///
 /// # Errors
 ///
@@ -29,7 +32,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .map_err(Failure::output)
 }
 
-/// Writes one line.
+/// Write one line to standard output.
 ///
 /// # Errors
 ///
@@ -38,7 +41,7 @@ pub fn print_line(text: &str) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
-/// Writes one object as a line of JSON.
+/// Write one object to standard output, as a line of JSON.
 ///
 /// # Errors
 ///
@@ -57,22 +60,6 @@ fn yes_or_no(value: bool) -> &'static str {
     }
 }
 
-fn table(heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(heads.to_vec());
-    table
-}
-
-/// Without blanks at the ends of lines.
-fn text_of(mut table: Table) -> String {
-    if let Some(first) = table.column_mut(0) {
-        first.set_padding((0, 1));
-    }
-    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
-    lines.collect()
-}
-
 fn pairs(title: &str, list: &[(String, u64)]) -> String {
     let mut table = table(&[title, "VALUE"]);
     for (name, value) in list {
@@ -84,14 +71,14 @@ fn pairs(title: &str, list: &[(String, u64)]) -> String {
     text_of(table)
 }
 
-/// A view in words: who issued it, its quorum and its size.
+/// A view in words: number, issuer, quorum and size.
 pub fn view_sentence(number: u64, issuer: u16, primary: bool, members: usize) -> String {
     let quorum = if primary { "primary" } else { "not primary" };
     let plural = if members == 1 { "" } else { "s" };
     format!("view {number} of coordinator {issuer}, {quorum}, {members} member{plural}")
 }
 
-/// What `status` shows.
+/// The node, as `status` shows it.
 pub fn node_text(node: &NodeStatus) -> String {
     let view = match node.view {
         Some((number, issuer)) => {
@@ -119,7 +106,7 @@ pub fn node_text(node: &NodeStatus) -> String {
     )
 }
 
-/// What `status --json` shows.
+/// The node, as `status --json` shows it.
 pub fn node_json(node: &NodeStatus) -> Value {
     let object = |list: &[(String, u64)]| -> Map<String, Value> {
         let fields = list.iter();
@@ -146,7 +133,7 @@ pub fn node_json(node: &NodeStatus) -> Value {
     })
 }
 
-/// What `view` shows.
+/// The cluster view, as `view` shows it.
 pub fn view_text(view: &ViewStatus) -> String {
     let mut table = table(&["NODE", "INCARNATION", "ADDRESS", "SLOT", "COORDINATOR"]);
     for member in &view.members {
@@ -166,7 +153,7 @@ fn triple(member: &MemberStatus) -> Triple {
     (member.node, 0, member.incarnation)
 }
 
-/// A cluster view as an event of the node that was asked.
+/// The cluster view as an event of the node, as `view --json` shows it.
 pub fn view_line(t: u64, node: &NodeStatus, view: &ViewStatus) -> Line {
     Line {
         t,
@@ -182,7 +169,7 @@ pub fn view_line(t: u64, node: &NodeStatus, view: &ViewStatus) -> Line {
     }
 }
 
-/// What `groups` shows.
+/// The groups, as `groups` shows them.
 pub fn groups_text(groups: &[GroupStatus]) -> String {
     let heads = ["GROUP", "VIEW", "COORDINATOR", "MEMBERS", "LOCAL", "LOG"];
     let mut table = table(&heads);
@@ -197,19 +184,6 @@ pub fn groups_text(groups: &[GroupStatus]) -> String {
         ]));
     }
     text_of(table)
-}
-
-/// A text with everything escaped that could mislead a terminal.
-pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && character != '\t' {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -237,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_shown_whole_and_harmless() {
+    fn a_node_is_shown_with_all_fields_and_without_control_characters() {
         let text = node_text(&node());
         assert!(text.contains("view         view 7 of coordinator 1, primary, 5 members\n"));
         assert!(text.contains("cluster      demo\\u{1b}[2J\n"));
@@ -249,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_a_view_says_so() {
+    fn a_node_without_a_view_has_none_in_the_place_of_view_and_slot() {
         let mut node = node();
         node.view = None;
         node.slot = None;
@@ -261,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_views_are_pinned_is_shown_in_seconds() {
+    fn the_time_until_a_pin_ends_is_shown_in_seconds() {
         let mut node = node();
         node.pinned = Some((4_001, 2));
         assert!(node_text(&node).contains("pinned       for 5 s more, by node 2\n"));
@@ -273,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn json_of_a_node_has_names_for_numbers() {
+    fn the_json_of_a_node_has_settings_and_counters_by_name() {
         let json = node_json(&node());
         assert_eq!(json["counters"]["bytes_sent"], 12345);
         assert_eq!(json["view"], json!([7, 1]));
@@ -282,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_is_a_row_for_each_member() {
+    fn a_view_has_a_row_for_each_member() {
         let member = |node| MemberStatus {
             node,
             incarnation: 60 + u64::from(node),

@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Events in the trace format, JSON Lines that the trace checker reads.
+//! Events in the trace format: JSON Lines that the trace checker reads.
 
 use serde::Serialize;
 
-/// Node, endpoint and incarnation of a member.
+/// A member: node, endpoint and incarnation.
 pub type Triple = (u16, u32, u64);
 
-/// A member that came or went, and why.
+/// A member that joined or left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Change {
     /// With a reason.
     Reasoned(u16, u32, u64, &'static str),
-    /// Nobody said why.
+    /// Without a reason.
     Plain(u16, u32, u64),
 }
 
 /// A view of the cluster or of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ViewEvent {
-    /// Number and issuer.
+    /// The view's number and its issuer.
     pub view: (u64, u16),
-    /// Whether it has a quorum.
+    /// Whether the view has a quorum.
     pub primary: bool,
-    /// Its members.
+    /// The members.
     pub members: Vec<Triple>,
-    /// Who came along from the same previous view.
+    /// The transitional set: members that came from the same previous view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transitional: Option<Vec<Triple>>,
-    /// Who is new.
+    /// Members that are new in this view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joined: Option<Vec<Change>>,
-    /// Who is no longer in it.
+    /// Members of the previous view that are no longer in this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<Vec<Change>>,
 }
@@ -40,52 +40,52 @@ pub struct ViewEvent {
 /// A message that was sent or delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MessageEvent {
-    /// Number and issuer of the group's view, where it is known.
+    /// The number and the issuer of the group's view, if they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub view: Option<(u64, u16)>,
-    /// Who sent it.
+    /// The sender.
     pub sender: Triple,
-    /// The sender's number of it.
+    /// The number that the sender gave the message.
     pub sequence: u64,
-    /// Its order, in a word.
+    /// The word for the delivery order.
     pub order: &'static str,
-    /// Bytes of its payload.
+    /// The length of the payload in bytes.
     pub length: u64,
-    /// FNV-1a of its payload, 64 bits in hexadecimal digits.
+    /// The 64 bits of the payload's FNV-1a hash, in hexadecimal digits.
     pub hash: String,
-    /// The payload, if it was asked for.
+    /// The payload as text, if the operator asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// What happened.
+/// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
-    /// An incarnation of the node began.
+    /// The incarnation of the node began.
     Start,
-    /// It ended.
+    /// The incarnation of the node ended.
     Stop,
-    /// A view was installed.
+    /// The node or the member installed a view.
     View(ViewEvent),
-    /// A message was handed to the kernel.
+    /// The kernel accepted a message.
     Send(MessageEvent),
-    /// A message came.
+    /// A message was delivered.
     Deliver(MessageEvent),
-    /// The view is about to change.
+    /// A view change begins.
     Block,
     /// The member has left.
     Leave,
-    /// Records are missing here. The trace checker refuses a trace with such a hole.
+    /// Records are missing here. The trace checker refuses such a trace.
     Overflow {
-        /// How many records.
+        /// The number of lost records.
         records: u64,
-        /// How many of them were views.
+        /// The number of views among them.
         views: u64,
     },
 }
 
-/// Which member of which group an event belongs to.
+/// The group and the member that an event belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Scope {
     /// The group's name.
@@ -97,28 +97,28 @@ pub struct Scope {
 /// One line of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Nanoseconds of the monotonic clock.
+    /// The time of the monotonic clock in nanoseconds.
     pub t: u64,
     /// The node.
     pub node: u16,
-    /// Its incarnation.
+    /// The incarnation of the node.
     pub incarnation: u64,
-    /// What happened.
+    /// What the event says.
     #[serde(flatten)]
     pub event: Event,
-    /// For events of a group.
+    /// The group and the member, for events of a group.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
 }
 
-/// 64 bits of FNV-1a.
+/// The 64-bit FNV-1a hash.
 pub fn fnv1a_64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// The hash of a payload as it stands in traces.
+/// The hash of a payload as traces write it.
 pub fn hash_of(payload: &[u8]) -> String {
     format!("{:016x}", fnv1a_64(payload))
 }
@@ -129,7 +129,7 @@ mod tests {
     use serde_json::{json, to_value};
 
     #[test]
-    fn hash_is_that_of_the_protocol() {
+    fn the_hash_is_that_of_the_protocol() {
         for payload in [b"".as_slice(), b"a", b"foobar", &[255; 300]] {
             let wanted = kcgcs_protocol::protocol::identity::fnv1a_64(payload);
             assert_eq!(fnv1a_64(payload), wanted);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_has_the_fields_of_the_format() {
+    fn a_view_has_the_fields_of_the_trace_format() {
         let line = Line {
             t: 5,
             node: 3,

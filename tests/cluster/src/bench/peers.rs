@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is measured of one contender: KCGCS, TIPC or Corosync, all in the same network.
+//! The results of one contender: KCGCS, TIPC or Corosync, all in the same network.
 
 use serde::{Deserialize, Serialize};
 
 use super::Spread;
 
-/// One contender with so many nodes. What is absent was not measured; [`Self::problem`] says why.
+/// The results of one contender with one number of nodes. [`Self::problem`] says why results are absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its name and settings.
@@ -15,18 +15,18 @@ pub struct Peer {
     pub nodes: u16,
     /// Milliseconds from the start of the first node until every node knew every other one.
     pub formed_ms: Option<f64>,
-    /// While nothing happens.
+    /// The results of the idle cluster.
     pub idle: Option<PeerIdle>,
-    /// After silent cuts.
+    /// The results of silent cuts.
     pub cuts: Option<PeerCuts>,
-    /// While packets are lost.
+    /// The results under packet loss.
     pub losses: Option<PeerLosses>,
-    /// What kept the rest from being measured.
+    /// The reason why the rest was not measured.
     pub problem: Option<String>,
 }
 
 impl Peer {
-    /// One of which nothing is known yet.
+    /// A contender without results, and the reason for that.
     pub fn unmeasured(contender: &str, nodes: u16, why: &str) -> Self {
         Self {
             contender: contender.to_string(),
@@ -40,49 +40,49 @@ impl Peer {
     }
 }
 
-/// What a node sends and costs while nothing happens, per second.
+/// The traffic and the cost of a node of an idle cluster, per second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerIdle {
-    /// Seconds that packets were counted.
+    /// The duration of the measurement, in seconds.
     pub seconds: f64,
     /// Packets that a node's interface sent.
     pub packets: f64,
-    /// Bytes that it sent, Ethernet headers included.
+    /// Bytes that it sent, including Ethernet headers.
     pub bytes: f64,
-    /// Instructions that the machine spent for one node, network and bridge included.
+    /// Instructions that the machine spent for one node, including network and bridge.
     pub instructions: f64,
-    /// Healthy nodes that someone was told to be gone, while another program kept the processor busy.
+    /// Reports that a healthy node was gone, while another program kept the processor busy.
     pub told_gone: u64,
 }
 
-/// What survivors were told after nodes had been cut off.
+/// The reports to survivors after nodes had been cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerCuts {
-    /// From a cut until the first survivor knew.
+    /// The time from a cut until the first survivor knew of it.
     pub first: Spread,
-    /// Until the last survivor knew.
+    /// The time until the last survivor knew of it.
     pub last: Spread,
-    /// Between these two.
+    /// The time between these two.
     pub between: Spread,
-    /// From the end of a cut until every node knew every other one again.
+    /// The time from the end of a cut until every node knew every other one again.
     pub back: Spread,
-    /// Views or notifications that a survivor was given for one cut, in the mean.
+    /// The mean number of views or notifications that a survivor got for one cut.
     pub told: f64,
-    /// How often a survivor was told that a node other than the victim is gone.
+    /// Reports to a survivor that a node other than the victim was gone.
     pub others_told_gone: u64,
 }
 
-/// What nodes were told while packets were lost and nobody was cut off.
+/// The reports to nodes while packets were lost and no node was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerLosses {
-    /// How long.
+    /// The duration of the measurement.
     pub seconds: f64,
-    /// Percent of the packets to every node.
+    /// The packets lost on the way to every node, in percent.
     pub percent: u32,
-    /// How often a node was told that another one, which was healthy, is gone.
+    /// Reports to a node that another one, which was healthy, was gone.
     pub told_gone: u64,
-    /// Nodes that somebody was told to be gone.
+    /// The nodes that were reported to be gone.
     pub nodes_gone: u64,
-    /// Whether at the end every node knew every other one.
+    /// Whether every node knew every other one at the end.
     pub is_whole: bool,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The report: what the machine's console says, as tables for people and as JSON for programs.
+//! The report: the results on the machine's console as tables for people and as JSON for programs.
 
 mod peers;
 
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use super::peers::Peer;
 use super::{DatagramCost, Line, Setting, Spread, LINE_MARK};
 
-/// All that was measured in one run.
+/// All results of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// How to read the times.
+    /// The meaning of the times.
     pub clock: String,
     /// The machine and the settings.
     #[serde(flatten)]
     pub setting: Setting,
-    /// Whether all was measured that was asked for.
+    /// Whether all measurements that were asked for were made.
     pub is_whole: bool,
-    /// What was measured.
+    /// The results.
     pub results: Vec<Line>,
 }
 
@@ -29,7 +29,7 @@ const CLOCK: &str =
     "one processor that executes 10^9 instructions per second: 1 ns is one instruction";
 
 impl Report {
-    /// From the text of a machine's console. A machine that was stopped leaves what it had measured by then.
+    /// Parse the text of a machine's console. If the machine was stopped early, the report has the results until then.
     pub fn of_console(console: &str) -> Result<Self, String> {
         let mut setting = None;
         let mut results = Vec::new();
@@ -41,7 +41,7 @@ impl Report {
             };
             let line = match serde_json::from_str(text) {
                 Ok(line) => line,
-                // Where the machine was stopped in the middle of a line.
+                // The machine was stopped in the middle of this line.
                 Err(_) if rest.peek().is_none() => break,
                 Err(error) => return Err(format!("{text}: {error}")),
             };
@@ -54,13 +54,13 @@ impl Report {
         }
         Ok(Self {
             clock: CLOCK.to_string(),
-            setting: setting.ok_or("the machine does not say what it is")?,
+            setting: setting.ok_or("the console has no line about the machine and its settings")?,
             is_whole,
             results,
         })
     }
 
-    /// As tables.
+    /// The report as tables.
     pub fn tables(&self) -> String {
         let parameters: Vec<String> = self
             .setting
@@ -76,9 +76,7 @@ impl Report {
             parameters.join(" ")
         );
         if !self.is_whole {
-            text.push_str(
-                "The machine was stopped before it had measured all that was asked for.\n",
-            );
+            text.push_str("The machine was stopped before all measurements were made.\n");
         }
         let tables = [
             ("Idle: sent by one node in a second", self.idle()),
@@ -92,7 +90,7 @@ impl Report {
             ),
             ("Multicast with a full window, AGREED", self.throughput()),
             (
-                "Multicast with one message on its way, AGREED, ms (median / p99 / max)",
+                "Multicast with one message at a time, AGREED, ms (median / p99 / max)",
                 self.latency(),
             ),
         ];
@@ -104,7 +102,7 @@ impl Report {
         text
     }
 
-    /// Those with as many nodes stand together.
+    /// The contenders, ordered by the number of nodes.
     fn peers(&self) -> Vec<&Peer> {
         let peers = self.results.iter().filter_map(|result| match result {
             Line::Peer(peer) => Some(peer.as_ref()),
@@ -248,8 +246,7 @@ impl Report {
     }
 }
 
-/// What is told of a contender replaces what was told of it before: the machine tells it once more after
-/// each step.
+/// Add the results of a contender, in the place of earlier ones: the machine writes them again after each step.
 fn take_peer(results: &mut Vec<Line>, peer: Box<Peer>) {
     let is_of_same = |result: &&mut Line| match result {
         Line::Peer(before) => (&before.contender, before.nodes) == (&peer.contender, peer.nodes),
@@ -271,7 +268,7 @@ fn spread(spread: &Spread, digits: usize) -> String {
     format!("{median_ms:.digits$} / {p99_ms:.digits$} / {max_ms:.digits$}")
 }
 
-/// All columns but texts stand to the right.
+/// An empty table with this header. Columns of numbers are aligned to the right.
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_stopped_reports_what_it_has_and_says_so() {
+    fn the_report_of_a_stopped_run_has_its_results_and_says_so() {
         for end in ["", "KCGCS-BENCH {\"part\":"] {
             let report = Report::of_console(&format!("{SETTING}\n{LATENCY}\n{end}"));
             let report = report.expect("a report");
@@ -319,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_about_a_contender_counts_and_the_small_clusters_come_first() {
+    fn the_last_results_of_a_contender_count_and_small_clusters_come_first() {
         let line = |nodes, why: &str| {
             let peer = Peer::unmeasured("TIPC", nodes, why);
             let text = serde_json::to_string(&Line::Peer(Box::new(peer))).expect("text");
@@ -338,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_say_of_which_machine_it_is_or_is_garbled_is_no_report() {
+    fn a_console_without_a_setting_or_with_garbled_lines_is_refused() {
         for console in [
             format!("{LATENCY}\n{END}\n"),
             format!("{SETTING}\nKCGCS-BENCH {{\"part\":\n{END}\n"),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The bench: `kcgcs-bench measure` inside of a machine on the instruction-counting clock,
-//! `kcgcs-bench report` outside, on what that has written to the console.
+//! The bench: `kcgcs-bench measure` runs inside a machine with the instruction-counting clock, and `kcgcs-bench report`
+//! outside, on the console of that machine.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use kcgcs_cluster_tests::bench::report::Report;
 use kcgcs_cluster_tests::guest::bench::{measure, Wishes};
 
-/// Measures clusters of real kernels
+/// Measure clusters of real kernels
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -20,13 +20,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure, inside of a machine
+    /// Measure, inside a machine
     Measure(Wishes),
-    /// Print what was measured as tables
+    /// Print the results as tables
     Report {
         /// The machine's console
         console: PathBuf,
-        /// Where to write it as JSON
+        /// The file for the results as JSON
         json: PathBuf,
     },
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tests' program inside a virtual machine: `kcgcs-cluster-test run SUITE...` prints KTAP and exits
-//! with 0 if every test passed.
+//! The test program inside a virtual machine: `kcgcs-cluster-test run SUITE...` prints KTAP and exits with 0 if every
+//! test passed.
 
 use std::process::ExitCode;
 

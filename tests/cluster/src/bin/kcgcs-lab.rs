@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tests' program outside of the machines.
+//! The test program outside the machines.
 //!
-//! `kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER --acceleration kvm|tcg [--parameters "A=1 B=2"] [--results FILE]`
-//! runs the demo and exits with 0 only if all of it was seen on every machine.
-//! `kcgcs-lab count FILE` reads KTAP and prints `PASSED FAILED`, then the names of what failed.
+//! `kcgcs-lab demo --kernel FILE --initramfs FILE --logs FOLDER --acceleration kvm|tcg [--parameters "A=1 B=2"]
+//! [--results FILE]` runs the demo and exits with 0 only if every step was seen on every machine.
+//! `kcgcs-lab count FILE` reads KTAP and prints `PASSED FAILED`, then the names of the tests that failed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,10 +69,10 @@ fn run_demo(arguments: &[String]) -> Result<bool, String> {
     );
     println!("Every line with \"node N |\" is from the kernel log of that machine.");
     println!(
-        "Machines that share few processors run late, so the timing is slower than the defaults:"
+        "Machines that share few processors run late, so these parameters are slower than the defaults:"
     );
     println!("    {}", model.parameters);
-    println!("Consoles are kept in {}", logs.display());
+    println!("The machines' consoles are kept in {}", logs.display());
     let results = demo::run(model);
     let mut text = format!("KTAP version 1\n1..{}\n", results.len());
     let mut missing = 0;
@@ -105,7 +105,7 @@ fn run_demo(arguments: &[String]) -> Result<bool, String> {
     Ok(false)
 }
 
-/// A UDP port that nobody uses now, so that runs do not mix.
+/// A free UDP port, so that runs do not mix.
 fn free_port() -> Result<u16, String> {
     std::net::UdpSocket::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The bench inside of the machine. It reports and judges nothing. The machine's clock must count
-//! instructions: times are then the cluster's own, however busy the host is.
+//! The bench inside the machine. It reports figures and judges nothing. The machine's clock must count instructions, so
+//! that times do not depend on how busy the host is.
 
 mod detection;
 mod function_graph;
@@ -23,14 +23,14 @@ use super::modules;
 use super::network::run_command;
 use crate::bench::{Line, Setting, LINE_MARK, PROGRESS_MARK};
 
-/// How long anything may take that must happen at all.
+/// The longest time that is waited for anything.
 const LIMIT: Duration = Duration::from_secs(120);
-/// A cluster that has its view is left alone for so long before it is measured.
+/// The time for which a formed cluster is left alone before it is measured.
 const SETTLING: Duration = Duration::from_secs(3);
-/// How often the bench looks at a cluster. A look costs time of the cluster's only processor.
+/// The pause between two looks at a cluster. A look costs time of the cluster's only processor.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What can be measured.
+/// A measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// Packets and bytes of an idle cluster
@@ -45,24 +45,24 @@ pub enum Part {
     Peers,
 }
 
-/// What is to be measured.
+/// The measurements that are asked for.
 #[derive(Args, Debug)]
 pub struct Wishes {
-    /// What to measure; all but peers unless given
+    /// The measurements; all but peers unless given
     pub parts: Vec<Part>,
-    /// Nodes of the clusters that are idle or lose nodes
+    /// Sizes of the clusters that are idle or lose nodes
     #[arg(long, value_delimiter = ',', default_value = "4,8,16,32,64", value_parser = clap::value_parser!(u16).range(3..=256))]
     pub sizes: Vec<u16>,
     /// Crashes for each size
     #[arg(long, default_value_t = 24, value_parser = at_least_one)]
     pub crashes: usize,
-    /// Seconds that an idle cluster is watched
+    /// Seconds for which an idle cluster is observed
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub idle_seconds: u64,
-    /// Where the times of crashes come from
+    /// Seed of the random times of crashes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What the part peers does
+    /// Options of the part peers
     #[command(flatten)]
     pub peers: PeerWishes,
     /// Only check these arguments
@@ -84,7 +84,7 @@ impl Wishes {
     }
 }
 
-/// Measures, and writes what was found to the console.
+/// Measure, and write the results to the console.
 pub fn measure(wishes: &Wishes) -> Result<(), String> {
     if wishes.check {
         return Ok(());
@@ -125,8 +125,8 @@ pub fn measure(wishes: &Wishes) -> Result<(), String> {
     emit(&Line::End)
 }
 
-/// A machine that has just started has no good random numbers yet, and until it has, each one costs
-/// many times as many instructions; the IP layer draws them for its packets. Waits until there are.
+/// Wait until the kernel's random numbers are seeded. Before that, each number costs many times as many instructions,
+/// and the IP layer draws one for each packet.
 fn seed_random_numbers() -> Result<(), String> {
     const PATH: &str = "/dev/random";
     tell_progress("waiting for random numbers");
@@ -145,7 +145,7 @@ fn tell_progress(text: &str) {
     println!("{PROGRESS_MARK}{text}");
 }
 
-/// Kernel and parameters, as a node of its own says them.
+/// The kernel and the parameters, as a node started for that reports them.
 fn setting(seed: u64) -> Result<Setting, String> {
     let kernel = nix::sys::utsname::uname().map_err(|errno| format!("uname: {errno}"))?;
     let mut cluster = form(Plan::of(1))?;
@@ -158,7 +158,7 @@ fn setting(seed: u64) -> Result<Setting, String> {
     })
 }
 
-/// A cluster whose nodes all run and have settled in one view.
+/// Form a cluster, and let its nodes settle in one view.
 fn form(plan: Plan) -> Result<Cluster, String> {
     tell_progress(&format!("{} nodes: forming a cluster", plan.count));
     let mut cluster = Cluster::new(plan, LIMIT)?;
@@ -171,7 +171,7 @@ fn form(plan: Plan) -> Result<Cluster, String> {
     Ok(cluster)
 }
 
-/// Loads a module with those that it needs.
+/// Load a module with its dependencies.
 fn load(module: &str) -> Result<(), String> {
     run_command("modprobe", &[module])
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A cluster of namespaces: nodes that are started, stopped and cut off, members that send, and waits
-//! for what must become true. All that is seen goes into one trace.
+//! A cluster of namespaces: start, stop and cut off nodes, multicast from members, and wait for conditions. All
+//! observations go into one trace.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -19,29 +19,29 @@ use super::network::{address4, address6, Network};
 use super::trace::Trace;
 use super::wait::wait_for_every;
 
-/// How often a waiting test looks at the cluster. A look costs time of the cluster's only processor.
+/// The pause between two looks of a waiting test. A look costs time of the cluster's only processor.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The group that members join unless a test says otherwise.
 const GROUP: &str = "demo";
-/// Bytes of messages, in turn: within one fragment, at its edges, several, and the most there may be.
+/// The lengths of messages, in turn: within a fragment, at its bounds, and of several fragments.
 const MESSAGE_BYTES: [usize; 8] = [40, 64, 1199, 1200, 1201, 300, 5000, 100];
 /// The largest message.
 pub const MESSAGE_BYTES_MAX: usize = 60 * 1024;
 
-/// What kind of cluster.
+/// The parameters of a cluster.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Nodes, with the numbers 1 to this.
+    /// The number of nodes, which are numbered from 1.
     pub count: u16,
-    /// Ports of the network that no node uses.
+    /// The number of additional ports of the network, which no node uses.
     pub more_ports: u16,
     /// Whether it speaks IPv6.
     pub ipv6: bool,
-    /// Percent of the packets to each node that are lost, from the beginning.
+    /// The packets to each node that are lost, in percent, from the beginning.
     pub loss: Option<u32>,
     /// Settings other than the defaults.
     pub settings: Vec<(String, u64)>,
-    /// How silence is found out, if not in the default way.
+    /// The failure detector, if not the default one.
     pub detector: Option<String>,
 }
 
@@ -59,29 +59,28 @@ impl Plan {
     }
 }
 
-/// A node that runs.
+/// A running node.
 struct Node {
     connection: Connection,
 }
 
-/// Nodes of namespaces, and what is known of them.
+/// A cluster whose nodes are namespaces, and what was observed of it.
 pub struct Cluster {
     plan: Plan,
-    /// The wires.
+    /// The network.
     pub network: Network,
     nodes: BTreeMap<u16, Node>,
     members: BTreeMap<u16, Member>,
     group: Arc<str>,
     trace: Trace,
     messages: usize,
-    /// Of each sender the words of the last message that was not waited for yet.
+    /// The text of the last message of each sender for whose delivery no test has waited yet.
     awaited: BTreeMap<u16, String>,
     limit: Duration,
 }
 
 impl Cluster {
-    /// The network of a cluster whose nodes are all down. `limit` is how long a test waits for
-    /// something that must happen.
+    /// The network of a cluster whose nodes are all down. `limit` is the longest time that a test waits for something.
     pub fn new(plan: Plan, limit: Duration) -> Result<Self, String> {
         let network = Network::new(plan.count + plan.more_ports)?;
         if let Some(percent) = plan.loss {
@@ -126,7 +125,7 @@ impl Cluster {
         }
     }
 
-    /// What a node is started with.
+    /// The request that starts a node.
     pub fn start_request(&self, node: u16) -> StartRequest {
         StartRequest {
             cluster: format!("{}-nodes", self.plan.count),
@@ -140,7 +139,7 @@ impl Cluster {
 
     // ---- nodes --------------------------------------------------------------------------------
 
-    /// Starts a node.
+    /// Start a node.
     pub fn start(&mut self, node: u16) -> Result<(), String> {
         let request = self.start_request(node);
         let t = monotonic_ns();
@@ -157,7 +156,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops a node: it leaves the cluster in order.
+    /// Stop a node, which leaves the cluster in order.
     pub fn stop(&mut self, node: u16) -> Result<(), String> {
         self.pump()?;
         let incarnation = self.status(node)?.incarnation;
@@ -174,20 +173,26 @@ impl Cluster {
             .connection
             .stop()
             .map_err(|failure| format!("stop of node {node}: {failure}"))?;
-        // What its member was told until the end comes before the end.
+        // The records of its member come before the one that says that the node has stopped.
         if let Some(mut member) = self.members.remove(&node) {
-            self.wait("the member is told that its node has stopped", |cluster| {
-                cluster.trace.add(member.pump()?);
-                if member.is_gone {
-                    Ok(())
-                } else {
-                    Err(format!("the member on node {node} was not told"))
-                }
-            })?;
+            self.wait_until_gone(&mut member)?;
         }
         self.trace
             .of_node(monotonic_ns(), node, incarnation, EventKind::Stop);
         Ok(())
+    }
+
+    /// Wait until a member has the record that its node is gone.
+    fn wait_until_gone(&mut self, member: &mut Member) -> Result<(), String> {
+        let node = member.address().node;
+        self.wait("the member learns that its node is gone", |cluster| {
+            cluster.trace.add(member.pump()?);
+            if member.is_gone {
+                Ok(())
+            } else {
+                Err(format!("the member on node {node} has no such record"))
+            }
+        })
     }
 
     fn node(&mut self, node: u16) -> Result<&mut Connection, String> {
@@ -197,7 +202,7 @@ impl Cluster {
             .ok_or_else(|| format!("node {node} does not run"))
     }
 
-    /// What a node says of itself.
+    /// The status that a node reports.
     pub fn status(&mut self, node: u16) -> Result<NodeStatus, String> {
         let status = self.node(node)?.node();
         status.map_err(|failure| format!("node {node}: {failure}"))
@@ -213,7 +218,7 @@ impl Cluster {
             .ok_or_else(|| format!("there is no counter {name}"))
     }
 
-    /// A node's cluster view, which goes into the trace.
+    /// A node's cluster view, which is also added to the trace.
     pub fn view(&mut self, node: u16) -> Result<ViewStatus, String> {
         let incarnation = self.status(node)?.incarnation;
         let view = self
@@ -236,7 +241,7 @@ impl Cluster {
 
     // ---- members ------------------------------------------------------------------------------
 
-    /// A member of the group on a node.
+    /// Create a member of the group on a node.
     pub fn join(&mut self, node: u16) -> Result<(), String> {
         let namespace = self.network.namespace(node)?;
         let member = Member::join(namespace, node, &self.group)?;
@@ -244,7 +249,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The member of a node leaves the group.
+    /// Have the member on a node leave the group.
     pub fn leave(&mut self, node: u16) -> Result<(), String> {
         let member = self
             .members
@@ -261,7 +266,7 @@ impl Cluster {
             .ok_or_else(|| format!("node {node} has no member"))
     }
 
-    /// Reads what all members were told.
+    /// Read the records of all members.
     pub fn pump(&mut self) -> Result<(), String> {
         for member in self.members.values_mut() {
             self.trace.add(member.pump()?);
@@ -269,13 +274,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// A member sends the next message of its kind; `None` if the kernel does not take it now.
+    /// Multicast the next message from the member on a node. `None` if the kernel does not accept it now.
     pub fn send(&mut self, node: u16) -> Result<Option<String>, String> {
         let bytes = MESSAGE_BYTES[self.messages % MESSAGE_BYTES.len()];
         self.send_bytes(node, bytes)
     }
 
-    /// A member sends a message of this length; gives the words that it begins with.
+    /// Multicast a message of this length, and return the text that it begins with.
     pub fn send_bytes(&mut self, node: u16, bytes: usize) -> Result<Option<String>, String> {
         let words = format!("message {} of node {node}", self.messages + 1);
         let mut payload = format!("{words}|").into_bytes();
@@ -284,7 +289,7 @@ impl Cluster {
             .members
             .get_mut(&node)
             .ok_or_else(|| format!("node {node} has no member"))?;
-        // A message is numbered in the incarnation that the member knows of, so it must know of the last one.
+        // Messages are numbered in the incarnation that the member knows, so it must know the present one.
         self.trace.add(member.pump()?);
         if member.send(&payload)? != Written::Taken {
             return Ok(None);
@@ -294,12 +299,12 @@ impl Cluster {
         Ok(Some(words))
     }
 
-    /// How many messages the kernels have taken.
+    /// The number of messages that the kernels have accepted.
     pub fn messages_sent(&self) -> usize {
         self.messages
     }
 
-    /// Members of `senders` send `rounds` messages each, by turns, each as soon as the kernel takes it.
+    /// Multicast `rounds` messages from each member of `senders`, by turns, each as soon as the kernel accepts it.
     pub fn send_all(&mut self, senders: &[u16], rounds: usize) -> Result<(), String> {
         for _ in 0..rounds {
             for &sender in senders {
@@ -312,7 +317,7 @@ impl Cluster {
                         self.pump()?;
                         match self.send(sender)? {
                             Some(_) => Ok(()),
-                            None => Err("the kernel does not take it".to_string()),
+                            None => Err("the kernel does not accept it".to_string()),
                         }
                     },
                 )?;
@@ -323,7 +328,7 @@ impl Cluster {
 
     // ---- waiting ------------------------------------------------------------------------------
 
-    /// Waits until `look` is content. Members are read meanwhile.
+    /// Wait until `look` succeeds, and read the members' records meanwhile.
     pub fn wait<T>(
         &mut self,
         what: &str,
@@ -337,7 +342,7 @@ impl Cluster {
         .map_err(|reason| format!("{reason}\n{}", self.describe()))
     }
 
-    /// Waits until all of `nodes` have one cluster view of exactly these nodes in their present lives.
+    /// Wait until all of `nodes` have one cluster view of exactly these nodes in their present incarnations.
     pub fn wait_for_view(&mut self, nodes: &[u16]) -> Result<ViewStatus, String> {
         let nodes = nodes.to_vec();
         self.wait("one view of all", |cluster| cluster.common_view(&nodes))
@@ -381,7 +386,7 @@ impl Cluster {
         shared.ok_or_else(|| "no nodes".to_string())
     }
 
-    /// Waits until the members on `nodes` have one view of their group with exactly these nodes.
+    /// Wait until the members on `nodes` have one view of their group with exactly these nodes.
     pub fn wait_for_group(&mut self, nodes: &[u16]) -> Result<(), String> {
         let nodes = nodes.to_vec();
         self.wait("one view of the group", |cluster| {
@@ -410,8 +415,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until the members on `nodes` have been given all that any of them has sent since the last
-    /// such wait. All of them must have been members meanwhile.
+    /// Wait until the members on `nodes` have delivered all messages that any of them has sent since the last such
+    /// wait. All of them must have been members meanwhile.
     pub fn wait_for_delivery(&mut self, nodes: &[u16]) -> Result<(), String> {
         let mut awaited = std::mem::take(&mut self.awaited);
         awaited.retain(|sender, _| nodes.contains(sender));
@@ -420,7 +425,7 @@ impl Cluster {
             for &receiver in &nodes {
                 let texts = cluster.member(receiver)?.texts();
                 for words in awaited.values() {
-                    // What is awaited came lately.
+                    // The awaited message is among the latest.
                     if !texts.iter().rev().any(|text| text == words) {
                         return Err(format!("node {receiver} lacks {words:?}"));
                     }
@@ -430,7 +435,7 @@ impl Cluster {
         })
     }
 
-    /// Where every node stands, for the text of a failure.
+    /// The state of every node, for the message of a failure.
     pub fn describe(&mut self) -> String {
         let running: Vec<u16> = self.nodes.keys().copied().collect();
         let mut text = String::new();
@@ -451,10 +456,9 @@ impl Cluster {
         text
     }
 
-    // ---- namespaces that go away -------------------------------------------------------------
+    // ---- namespaces that are deleted ---------------------------------------------------------
 
-    /// Gives up a node's namespace while the node runs: nobody else holds it. Gives its member, which
-    /// lives on.
+    /// Delete a node's namespace, which nothing else holds, while the node runs. Returns its member, which remains.
     pub fn delete_namespace(&mut self, node: u16) -> Result<Member, String> {
         self.pump()?;
         let incarnation = self.status(node)?.incarnation;
@@ -463,7 +467,7 @@ impl Cluster {
             done: false,
         };
         self.trace.of_node(monotonic_ns(), node, incarnation, leave);
-        // Its netlink socket would hold the namespace.
+        // The node's netlink socket would hold the namespace.
         self.nodes.remove(&node);
         let member = self
             .members
@@ -473,19 +477,12 @@ impl Cluster {
         Ok(member)
     }
 
-    /// Waits until the member of a deleted namespace was told that its node has gone, and refuses to
-    /// send; then it leaves.
-    pub fn orphan_is_told(&mut self, mut orphan: Member) -> Result<(), String> {
+    /// Wait until the member of a deleted namespace has the record that its node is gone and refuses to send, and have
+    /// it leave.
+    pub fn end_orphan(&mut self, mut orphan: Member) -> Result<(), String> {
         let node = orphan.address().node;
         let incarnation = orphan.address().incarnation;
-        self.wait("the member is told that its node has gone", |cluster| {
-            cluster.trace.add(orphan.pump()?);
-            if orphan.is_gone {
-                Ok(())
-            } else {
-                Err(format!("the member on node {node} was not told"))
-            }
-        })?;
+        self.wait_until_gone(&mut orphan)?;
         orphan.is_refused(Errno::ESHUTDOWN)?;
         self.trace.add(orphan.leave()?);
         self.trace
@@ -493,7 +490,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A new namespace in the place of a deleted one.
+    /// Create a new namespace in the place of a deleted one.
     pub fn restore(&mut self, node: u16) -> Result<(), String> {
         self.wait("the old namespace is gone", |cluster| {
             cluster.network.restore_namespace(node)
@@ -502,7 +499,7 @@ impl Cluster {
 
     // ---- the end ------------------------------------------------------------------------------
 
-    /// Members leave, nodes stop, namespaces go. Gives the trace.
+    /// Have all members leave, stop all nodes, delete the namespaces, and return the trace.
     pub fn end(mut self) -> Result<Trace, String> {
         self.pump()?;
         let members: Vec<u16> = self.members.keys().copied().collect();

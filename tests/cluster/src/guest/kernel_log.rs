@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log through `/dev/kmsg`: read from a point on, and marked with lines of our own, whose
-//! times come from the same clock.
+//! The kernel's log through `/dev/kmsg`: read it from a point on, and add lines to it, which get times of the same
+//! clock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-/// One line of the kernel's log.
+/// A line of the kernel's log.
 #[derive(Clone, Debug)]
 pub struct LogLine {
     /// Microseconds of the kernel's log clock.
@@ -20,7 +20,7 @@ pub struct LogLine {
 pub struct KernelLog(File);
 
 impl KernelLog {
-    /// Opens the log behind its last line.
+    /// Open the log behind its last line.
     pub fn from_now() -> Result<Self, String> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -32,7 +32,7 @@ impl KernelLog {
         Ok(Self(file))
     }
 
-    /// All lines that have come since the last call. Lines lost to a full buffer are an error.
+    /// All lines since the last call. It is an error if lines were lost because the buffer was full.
     pub fn read_new(&mut self) -> Result<Vec<LogLine>, String> {
         let mut lines = Vec::new();
         let mut record = vec![0; 8192];
@@ -47,7 +47,7 @@ impl KernelLog {
     }
 }
 
-/// `6,339,5140900,-;text`, continued by lines that start with a space (which are left out).
+/// Parse `6,339,5140900,-;text`. Continuation lines, which start with a space, are ignored.
 fn parse(record: &str) -> Option<LogLine> {
     let (head, text) = record.lines().next()?.split_once(';')?;
     Some(LogLine {
@@ -56,7 +56,7 @@ fn parse(record: &str) -> Option<LogLine> {
     })
 }
 
-/// Writes a line into the kernel's log (level notice).
+/// Write a line into the kernel's log (level notice).
 pub fn mark(text: &str) -> Result<(), String> {
     OpenOptions::new()
         .write(true)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A member of a group: one open `/dev/kcgcs` in a node's namespace, and all that it was told.
+//! A member of a group: an open `/dev/kcgcs` in a node's namespace, and all records read from it.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use trace_checker::trace::{TraceEvent, ViewId};
 use super::network::Namespace;
 use super::trace::Writer;
 
-/// Bound of what waits to be read: no test is to lose records.
+/// The bound of unread records, which is so large that no test loses any.
 const QUEUE_BYTES: u32 = 8 * 1024 * 1024;
 
-/// A delivered message, by who sent it and the sender's number of it.
+/// A delivered message, by its sender and the sender's number for it.
 pub type Delivery = (u16, u32, u64, u64);
 
 /// A member.
@@ -26,12 +26,12 @@ pub struct Member {
     /// The last view, unless it had no members.
     view: Option<View>,
     views: Vec<View>,
-    /// The place among them of the first one in the present incarnation of the node.
+    /// The place among them of the first view in the present incarnation of the node.
     first_view: usize,
     deliveries: Vec<Delivery>,
     texts: Vec<String>,
     last_sequence: u64,
-    /// Views without members that it was told.
+    /// The number of views without members that it got, which say that it is out.
     pub times_out: usize,
     /// Whether the node has gone away.
     pub is_gone: bool,
@@ -39,7 +39,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// Joins a group at a node.
+    /// Join a group at a node.
     pub fn join(namespace: &Namespace, node: u16, group: &Arc<str>) -> Result<Self, String> {
         let device = namespace.run(|| {
             Device::join(group, QUEUE_BYTES).map_err(|failure| format!("node {node}: {failure}"))
@@ -64,12 +64,12 @@ impl Member {
         })
     }
 
-    /// The present view, if it is a member.
+    /// The present view, if it is in one.
     pub fn view(&self) -> Option<&View> {
         self.view.as_ref()
     }
 
-    /// All views that it was told and that had members.
+    /// All its views that had members.
     pub fn views(&self) -> &[View] {
         &self.views
     }
@@ -79,17 +79,17 @@ impl Member {
         self.views.get(self.first_view)
     }
 
-    /// What was delivered, in order.
+    /// The messages delivered, in order.
     pub fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
     }
 
-    /// The first words of what was delivered, in order.
+    /// The beginnings of the messages delivered, in order.
     pub fn texts(&self) -> &[String] {
         &self.texts
     }
 
-    /// Its address.
+    /// Its identity as a member.
     pub fn address(&self) -> trace_checker::trace::Member {
         trace_checker::trace::Member {
             node: self.writer.node,
@@ -106,7 +106,7 @@ impl Member {
         nodes
     }
 
-    /// Reads all that waits, and gives the events that it makes.
+    /// Read all waiting records, and return them as events of the trace.
     pub fn pump(&mut self) -> Result<Vec<TraceEvent>, String> {
         loop {
             match self.device.read().map_err(|failure| failure.to_string())? {
@@ -136,7 +136,7 @@ impl Member {
                 });
                 if view.map(|view| view.number) != Some(message.view) {
                     return Err(format!(
-                        "node {node} was given a message of view {} in view {view:?}",
+                        "node {node} delivered a message of view {} in view {view:?}",
                         message.view
                     ));
                 }
@@ -176,12 +176,12 @@ impl Member {
         }
         let own = self.own_in(view).ok_or_else(|| {
             format!(
-                "node {} was told a view without itself: {view:?}",
+                "node {} was given a view without itself: {view:?}",
                 self.writer.node
             )
         })?;
         if own.incarnation != self.writer.incarnation {
-            // A new incarnation numbers its messages anew.
+            // A new incarnation numbers its messages from the beginning.
             self.last_sequence = 0;
             self.first_view = self.views.len();
         }
@@ -193,8 +193,8 @@ impl Member {
         Ok(())
     }
 
-    /// The kernel names the reader in a view; where the reader is slower than a change of incarnation, its
-    /// handle tells.
+    /// The member's own identity in a view. The kernel names the reader in the view; if the reader is slower than a
+    /// change of incarnation, it is found by its handle.
     fn own_in(&self, view: &View) -> Option<Address> {
         let (node, endpoint) = (self.writer.node, self.writer.endpoint);
         view.own.or_else(|| {
@@ -205,7 +205,7 @@ impl Member {
         })
     }
 
-    /// Multicasts, if the kernel takes it now.
+    /// Multicast a message, if the kernel accepts it now.
     pub fn send(&mut self, payload: &[u8]) -> Result<Written, String> {
         if self.view.is_none() {
             return Ok(Written::NotConnected);
@@ -223,7 +223,7 @@ impl Member {
         Ok(written)
     }
 
-    /// Sending must fail with `wanted`.
+    /// Require that sending fails with `wanted`.
     pub fn is_refused(&mut self, wanted: Errno) -> Result<(), String> {
         match self.device.write(b"refuse me") {
             Err(error) if error.raw_os_error() == Some(wanted as i32) => Ok(()),
@@ -234,7 +234,7 @@ impl Member {
         }
     }
 
-    /// Leaves the group; gives the last events.
+    /// Leave the group, and return the last events.
     pub fn leave(mut self) -> Result<Vec<TraceEvent>, String> {
         let mut events = self.pump()?;
         let asked = monotonic_ns();
@@ -248,7 +248,7 @@ impl Member {
     }
 }
 
-/// Who left with a view, and why.
+/// The nodes whose members left with a view, and the reasons.
 pub fn departures(view: &View) -> Vec<(u16, Reason)> {
     view.left
         .iter()

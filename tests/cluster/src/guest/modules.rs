@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Loading and unloading the modules under test, and what they say of themselves in sysfs.
+//! Load and unload the modules under test, and read what they show in sysfs.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -12,12 +12,12 @@ use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags}
 
 use super::wait::wait_for;
 
-/// Where the machine has our modules.
+/// The folder of our modules in the machine.
 const FOLDER: &str = "/modules";
-/// How long the last objects may take to go.
+/// The longest time until the last objects are released.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Loads a module with parameters, as `insmod` does.
+/// Load a module with parameters, as `insmod` does.
 pub fn load(name: &str, parameters: &str) -> Result<(), Errno> {
     let path = format!("{FOLDER}/{name}.ko");
     let file = File::open(path).map_err(|error| {
@@ -29,7 +29,7 @@ pub fn load(name: &str, parameters: &str) -> Result<(), Errno> {
     finit_module(&file, &parameters, ModuleInitFlags::empty())
 }
 
-/// Unloads a module, as `rmmod` does: at once, or not at all.
+/// Unload a module, as `rmmod` does: at once, or not at all.
 pub fn unload(name: &str) -> Result<(), Errno> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     delete_module(&name, DeleteModuleFlags::O_NONBLOCK)
@@ -40,13 +40,13 @@ pub fn is_loaded(name: &str) -> bool {
     std::path::Path::new("/sys/module").join(name).exists()
 }
 
-/// Loads what a cluster needs: the module itself and the device.
+/// Load the modules that a cluster needs: kcgcs.ko and kcgcs_device.ko.
 pub fn load_both() -> Result<(), String> {
     load("kcgcs", "").map_err(|errno| format!("kcgcs.ko: {errno}"))?;
     load("kcgcs_device", "").map_err(|errno| format!("kcgcs_device.ko: {errno}"))
 }
 
-/// Unloads both, after the last object of theirs has gone.
+/// Unload both, after their last object has been released.
 pub fn unload_both() -> Result<(), String> {
     wait_until_nothing_is_left()?;
     unload("kcgcs_device").map_err(|errno| format!("unload kcgcs_device: {errno}"))?;
@@ -61,7 +61,7 @@ pub fn parameter(name: &str) -> Result<String, String> {
         .map_err(|error| format!("{path}: {error}"))
 }
 
-/// How many objects of each kind kcgcs.ko has now.
+/// The number of objects of each kind that kcgcs.ko has now.
 pub fn live_objects() -> Result<BTreeMap<String, i64>, String> {
     let text = parameter("live_objects")?;
     text.split_whitespace()
@@ -77,9 +77,9 @@ pub fn live_objects() -> Result<BTreeMap<String, i64>, String> {
         .collect()
 }
 
-/// Waits until kcgcs.ko has no objects.
+/// Wait until kcgcs.ko has no objects.
 pub fn wait_until_nothing_is_left() -> Result<(), String> {
-    wait_for("nothing is left", GONE_LIMIT, || {
+    wait_for("kcgcs.ko has no objects", GONE_LIMIT, || {
         let objects = live_objects()?;
         if !objects.is_empty() && objects.values().all(|count| *count == 0) {
             Ok(())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A local network inside one machine: a bridge in a namespace of its own, and one namespace with one
-//! port on it for each node. Everything goes away with the value.
+//! A local network inside one machine: a bridge in a namespace of its own, and for each node a namespace with a port on
+//! the bridge. All of it is deleted when the value is dropped.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +18,7 @@ use super::wait::wait_for;
 
 /// The filter that all ports share.
 const FILTER: u32 = 1;
-/// How long a port may take to run.
+/// The longest time until a port is running.
 const UP_LIMIT: Duration = Duration::from_secs(20);
 
 /// A network namespace. It lives for as long as this value or anything opened in it.
@@ -27,7 +27,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new, empty one.
+    /// Create an empty namespace.
     pub fn new() -> Result<Self, String> {
         on_own_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("unshare: {error}"))?;
@@ -37,7 +37,7 @@ impl Namespace {
         })
     }
 
-    /// Runs `work` inside the namespace, on a thread of its own. What it opens stays in there.
+    /// Run `work` on a thread of its own inside the namespace. Files that it opens stay there.
     pub fn run<T: Send>(
         &self,
         work: impl FnOnce() -> Result<T, String> + Send,
@@ -49,13 +49,13 @@ impl Namespace {
         })
     }
 
-    /// Runs a program inside the namespace and fails with what it wrote if it fails.
+    /// Run a program inside the namespace. The error is what it wrote.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
         self.run(|| run_command(program, arguments))
     }
 }
 
-/// Runs a program and fails with what it wrote if it fails.
+/// Run a program. The error is what it wrote.
 pub fn run_command(program: &str, arguments: &[&str]) -> Result<(), String> {
     let what = || format!("{program} {}", arguments.join(" "));
     let output = Command::new(program)
@@ -93,7 +93,7 @@ pub struct Network {
 impl Network {
     const BRIDGE: &'static str = "bridge0";
 
-    /// A bridge with `count` ports and namespaces, all up.
+    /// Create a bridge with `count` ports and namespaces, all up.
     pub fn new(count: u16) -> Result<Self, String> {
         raise_neighbour_limits();
         let bridge = Namespace::new()?;
@@ -115,7 +115,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Until a port is running it drops what it is given.
+    /// Wait until all ports are running. Before that a port drops its packets.
     fn wait_until_up(&self) -> Result<(), String> {
         for number in 1..=self.nodes.len() as u16 {
             self.wait_until_port_is_up(number)?;
@@ -136,7 +136,7 @@ impl Network {
         })
     }
 
-    /// Adds the next port and returns its number.
+    /// Add the next port and return its number.
     pub fn add_port(&mut self) -> Result<u16, String> {
         let number = u16::try_from(self.nodes.len() + 1).map_err(|error| error.to_string())?;
         let namespace = self.connect(number)?;
@@ -175,22 +175,22 @@ impl Network {
             .ok_or_else(|| format!("there is no namespace {number}"))
     }
 
-    /// Takes a port out of the bridge: silence in both directions, and no sign of it at either end.
+    /// Take a port out of the bridge: nothing passes in either direction, and neither end notices.
     pub fn cut(&self, number: u16) -> Result<(), String> {
         self.route.set_master(&port_name(number), 0)
     }
 
-    /// Puts the port back.
+    /// Put a port back into the bridge.
     pub fn heal(&self, number: u16) -> Result<(), String> {
         self.route.set_master(&port_name(number), self.bridge_index)
     }
 
-    /// What `from` sends to `to` is lost from now on; the other direction works.
+    /// Drop what `from` sends to `to` from now on. The other direction works.
     pub fn block(&self, from: u16, to: u16) -> Result<(), String> {
         self.change_blackhole(from, to, "add")
     }
 
-    /// Ends what [`Self::block`] began.
+    /// End what [`Self::block`] began.
     pub fn unblock(&self, from: u16, to: u16) -> Result<(), String> {
         self.change_blackhole(from, to, "del")
     }
@@ -201,10 +201,11 @@ impl Network {
         self.namespace(from)?.command("ip", &arguments)
     }
 
-    /// The network falls into parts, each with a bridge of its own; none: it is whole again.
-    pub fn part(&self, parts: &[&[u16]]) -> Result<(), String> {
+    /// Split the network into components, each with a bridge of its own. With no components it is whole again.
+    pub fn split(&self, components: &[&[u16]]) -> Result<(), String> {
         for number in 1..=self.nodes.len() as u16 {
-            let place = parts.iter().position(|part| part.contains(&number));
+            let has_node = |component: &&[u16]| component.contains(&number);
+            let place = components.iter().position(has_node);
             let bridge = match place {
                 None | Some(0) => self.bridge_index,
                 Some(place) => self.more_bridge(place)?,
@@ -214,7 +215,7 @@ impl Network {
         Ok(())
     }
 
-    /// The index of one more bridge, which is made when it is first needed.
+    /// The index of an additional bridge, which is created when it is first needed.
     fn more_bridge(&self, number: usize) -> Result<u32, String> {
         let name = format!("bridge{number}");
         self.bridge.run(|| {
@@ -225,7 +226,7 @@ impl Network {
         })
     }
 
-    /// Lets every port lose `percent` of what goes to its node.
+    /// Let every port lose `percent` of the packets to its node.
     pub fn lose(&self, percent: u32, seed: u32) -> Result<(), String> {
         for number in 1..=self.nodes.len() as u16 {
             self.bridge.command(
@@ -249,7 +250,7 @@ impl Network {
         Ok(())
     }
 
-    /// What nodes send goes through one filter from now on, for [`Self::lose_kind`].
+    /// Pass what nodes send through one filter from now on, which [`Self::lose_kind`] needs.
     pub fn filter_kinds(&self) -> Result<(), String> {
         for number in 1..=self.nodes.len() as u16 {
             let port = port_name(number);
@@ -259,9 +260,9 @@ impl Network {
         Ok(())
     }
 
-    /// Datagrams of this kind, no matter who sends them, are lost from now on.
+    /// Drop datagrams of this kind from all nodes from now on.
     pub fn lose_kind(&self, kind: u8) -> Result<(), String> {
-        // Counted from the IPv4 header, which has no options: the port it comes from, and the kind.
+        // The places of the source port and of the kind, from the beginning of the IPv4 header, which has no options.
         let port = IPV4_BYTES;
         let place = IPV4_BYTES + UDP_BYTES + fields::KIND;
         self.tc(&format!(
@@ -270,7 +271,7 @@ impl Network {
         ))
     }
 
-    /// Ends what [`Self::lose_kind`] began.
+    /// End what [`Self::lose_kind`] began.
     pub fn pass_kind(&self, kind: u8) -> Result<(), String> {
         self.tc(&format!("filter del block {FILTER} pref {kind}"))
     }
@@ -280,8 +281,7 @@ impl Network {
         self.bridge.command("tc", &words)
     }
 
-    /// Gives up a namespace: the kernel tears it down if nothing else holds it. The port in the bridge
-    /// goes with its peer.
+    /// Delete a namespace, which the kernel tears down if nothing else holds it, and with it the port in the bridge.
     pub fn delete_namespace(&mut self, number: u16) -> Result<(), String> {
         let place = self
             .nodes
@@ -291,8 +291,8 @@ impl Network {
         Ok(())
     }
 
-    /// A new namespace in the place of a deleted one. Until the kernel has torn the old one down, the
-    /// port's name is taken; the caller waits.
+    /// Create a namespace in the place of a deleted one. Fails until the kernel has torn the old one down, since the
+    /// port's name is taken for so long.
     pub fn restore_namespace(&mut self, number: u16) -> Result<(), String> {
         let namespace = self.connect(number)?;
         let place = self
@@ -338,9 +338,8 @@ fn is_running(name: &str) -> Result<bool, String> {
     }))
 }
 
-/// The table of neighbours is one for all namespaces, and its default limit is too low for 64 nodes.
-/// Who asked for a neighbour's hardware address while that was cut off asks again after a second, and
-/// until then nothing goes there: the cut would last a second longer than the test wants.
+/// Shorten the retry interval of neighbour discovery. A node that has asked for the hardware address of a neighbour
+/// that was cut off would send nothing to it for a second after the cut.
 fn ask_for_neighbours_often() -> Result<(), String> {
     for (family, is_needed) in [("ipv4", true), ("ipv6", false)] {
         let file = format!("/proc/sys/net/{family}/neigh/eth0/retrans_time_ms");
@@ -353,6 +352,7 @@ fn ask_for_neighbours_often() -> Result<(), String> {
     Ok(())
 }
 
+/// Raise the limits of the neighbour table, which all namespaces share, and whose default is too small for 64 nodes.
 fn raise_neighbour_limits() {
     for family in ["ipv4", "ipv6"] {
         for (name, value) in [

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What number a message has. A member counts the messages that the kernel takes from it, anew in each incarnation
-//! of its node. But of each member one message may wait in the kernel, because its window is full or there is
-//! no quorum; if the node is excluded meanwhile, that message goes with the next incarnation and is the first one in
-//! it. Every test message has other words, so what was delivered tells which number each had.
+//! The numbers of messages. A member counts the messages that the kernel accepts from it, anew in each incarnation of
+//! its node. But one message of each member may wait in the kernel, because the window is full or there is no quorum.
+//! If the node is excluded meanwhile, that message is the first one of the next incarnation. Every test message has
+//! another text, so the deliveries show the number of each.
 
 use std::collections::BTreeMap;
 
 use trace_checker::trace::{EventKind, Member, MessageEvent, TraceEvent};
 
-/// A message by its sender's node, its length and its hash.
+/// A message, identified by its sender's node, its length and its hash.
 type Words = (u16, u64, u64);
 
 fn words(message: &MessageEvent) -> Words {
     (message.sender.node, message.length, message.hash)
 }
 
-/// Gives each message that was sent the number under which it was delivered, and the messages after it the
-/// numbers that follow. Fails if one was delivered under two numbers.
+/// Give each message that was sent the number under which it was delivered, and the messages after it the following
+/// numbers. Fails if a message was delivered under two numbers.
 pub fn correct(events: &mut [TraceEvent]) -> Result<(), String> {
     let mut delivered: BTreeMap<Words, (Member, u64)> = BTreeMap::new();
     let mut begins: BTreeMap<Member, u64> = BTreeMap::new();
@@ -54,7 +54,7 @@ pub fn correct(events: &mut [TraceEvent]) -> Result<(), String> {
         };
         if let Some(&(sender, sequence)) = delivered.get(&words(message)) {
             if sender.incarnation != message.sender.incarnation {
-                // In that incarnation it was sent as soon as the member was in.
+                // It was sent in that incarnation as soon as the member was admitted.
                 event.t = event
                     .t
                     .max(begins.get(&sender).map_or(0, |begin| begin + 1));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_under_two_numbers_is_an_error() {
+    fn a_message_that_was_delivered_under_two_numbers_is_an_error() {
         let mut events = vec![sent(1, 1, 71), delivered(1, 1, 71), delivered(2, 1, 71)];
         assert!(correct(&mut events).is_err());
     }

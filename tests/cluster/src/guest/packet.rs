@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whole Ethernet frames with UDP over IPv4 in them, received and sent as they are: to record what
-//! nodes say, and to say it again in somebody else's name.
+//! Whole Ethernet frames with UDP over IPv4, received and sent unchanged, to record the datagrams of nodes and to
+//! replay them in another node's name.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -16,9 +16,9 @@ use super::network::{address4, hardware_address};
 /// The port of all nodes.
 pub const PORT: u16 = 5407;
 const ETHERNET_BYTES: usize = 14;
-/// Bytes of an IPv4 header without options, and of a UDP header.
+/// Bytes of an IPv4 header without options.
 pub const IPV4_BYTES: usize = 20;
-/// See [`IPV4_BYTES`].
+/// Bytes of a UDP header.
 pub const UDP_BYTES: usize = 8;
 const UDP: u8 = 17;
 const FRAME_BYTES_MAX: usize = 2048;
@@ -27,7 +27,7 @@ const FRAME_BYTES_MAX: usize = 2048;
 pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// Opens it in the calling thread's namespace.
+    /// Open a socket in the calling thread's namespace.
     pub fn open() -> Result<Self, String> {
         let what = |errno: Errno| format!("packet socket: {errno}");
         let file = socket(
@@ -41,7 +41,7 @@ impl PacketSocket {
         Ok(Self(file))
     }
 
-    /// The next frame that waits, if there is one.
+    /// Receive the next waiting frame, if there is one.
     pub fn receive(&self) -> Result<Option<Vec<u8>>, String> {
         let mut frame = vec![0; FRAME_BYTES_MAX];
         match recv(self.0.as_raw_fd(), &mut frame, MsgFlags::empty()) {
@@ -54,12 +54,12 @@ impl PacketSocket {
         }
     }
 
-    /// Sends a frame as it is.
+    /// Send a frame as it is.
     pub fn send(&self, frame: &[u8]) -> Result<(), String> {
         loop {
             match send(self.0.as_raw_fd(), frame, MsgFlags::empty()) {
                 Ok(_) => return Ok(()),
-                // The interface's queue is full: it empties by itself.
+                // The interface's queue is full. It drains by itself.
                 Err(Errno::ENOBUFS | Errno::EAGAIN) => std::thread::yield_now(),
                 Err(errno) => return Err(format!("packet socket: {errno}")),
             }
@@ -79,13 +79,13 @@ fn interface() -> Result<LinkAddr, String> {
         .ok_or_else(|| "there is no eth0".to_string())
 }
 
-/// The node that a frame's datagram claims to come from, and its payload, if it is one of nodes for `node`.
+/// The claimed sender and the payload of a frame's datagram, if it is one between nodes and goes to `node`.
 pub fn datagram_to(node: u16, frame: &[u8]) -> Option<(u16, &[u8])> {
     let (from, to, payload) = datagram(frame)?;
     (to == node).then_some((from, payload))
 }
 
-/// The node that a frame's datagram claims to come from, the one it goes to, and its payload, if it is one of nodes.
+/// The claimed sender, the receiver and the payload of a frame's datagram, if it is one between nodes.
 pub fn datagram(frame: &[u8]) -> Option<(u16, u16, &[u8])> {
     let ip = frame.get(ETHERNET_BYTES..)?;
     let header = ip.get(..IPV4_BYTES)?;
@@ -120,20 +120,21 @@ pub fn frame(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
 
     let mut frame = Vec::with_capacity(ETHERNET_BYTES + usize::from(length));
     frame.extend(hardware_address(to));
-    // From an address of its own: the bridge shall not learn a wrong way to the node in whose name it is.
+    // The frame has a hardware address of its own, so that the bridge learns no wrong port for the node in whose name
+    // it is.
     frame.extend([2, 0x66, 0, 0, 0, 1]);
     frame.extend([8, 0]);
     frame.extend(header);
     frame.extend(PORT.to_be_bytes());
     frame.extend(PORT.to_be_bytes());
     frame.extend((UDP_BYTES as u16 + payload.len() as u16).to_be_bytes());
-    // No checksum, which IPv4 allows.
+    // There is no UDP checksum, which IPv4 allows.
     frame.extend([0, 0]);
     frame.extend(payload);
     frame
 }
 
-/// The checksum of an IPv4 header whose own field is zero.
+/// The checksum of an IPv4 header whose checksum field is zero.
 fn checksum(header: &[u8]) -> u16 {
     let words = header.chunks(2).map(|pair| match pair {
         [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_read_as_it_was_made() {
+    fn a_frame_is_parsed_as_it_was_built() {
         let made = frame(2, 1, b"hello");
         assert_eq!(datagram_to(1, &made), Some((2, &b"hello"[..])));
         assert_eq!(datagram_to(3, &made), None);
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_its_checksum_sums_to_nothing() {
+    fn a_header_with_its_checksum_sums_to_zero() {
         let made = frame(2, 1, b"x");
         assert_eq!(
             checksum(&made[ETHERNET_BYTES..ETHERNET_BYTES + IPV4_BYTES]),

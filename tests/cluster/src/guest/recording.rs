@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams that nodes have sent, and where the fields of their header stand.
+//! Recorded datagrams of nodes, and the places of the fields in their header.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 56;
-/// Samples of one kind and sender that are kept: the first ones and the last one.
+/// The number of samples kept of each kind and sender: the first ones and the last one.
 const KEPT_OF_A_KIND: usize = 24;
 
 /// Places of the header's fields.
@@ -23,7 +23,7 @@ pub mod fields {
     pub const SENDER: usize = 8;
     /// Two bytes.
     pub const KEY: usize = 10;
-    /// Two bytes: of the body.
+    /// Two bytes, the length of the body.
     pub const LENGTH: usize = 12;
     /// Eight bytes.
     pub const INCARNATION: usize = 16;
@@ -33,7 +33,7 @@ pub mod fields {
     pub const COUNTER: usize = 32;
 }
 
-/// A datagram that was heard.
+/// A recorded datagram.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// The node that sent it.
@@ -52,7 +52,7 @@ impl Sample {
         })
     }
 
-    /// What it is about.
+    /// Its kind.
     pub fn kind(&self) -> u8 {
         self.payload.get(fields::KIND).copied().unwrap_or(0)
     }
@@ -62,23 +62,23 @@ impl Sample {
         self.number(fields::INCARNATION)
     }
 
-    /// The sender's number of it.
+    /// Its number.
     pub fn counter(&self) -> u64 {
         self.number(fields::COUNTER)
     }
 }
 
-/// What was heard.
+/// The recorded datagrams.
 #[derive(Debug, Default)]
 pub struct Recording {
     samples: BTreeMap<(u8, u16), Vec<Sample>>,
     count: usize,
-    /// Of each node: its last incarnation, and its highest number of a datagram that is no heartbeat or probe.
+    /// The last incarnation of each node, and its highest number of a datagram that is no heartbeat or probe.
     counters: BTreeMap<u16, (u64, u64)>,
 }
 
 impl Recording {
-    /// Adds a datagram.
+    /// Add a datagram.
     pub fn add(&mut self, from: u16, payload: &[u8]) {
         if payload.len() < HEADER_BYTES {
             return;
@@ -97,17 +97,17 @@ impl Recording {
         kept.push(sample);
     }
 
-    /// How many were heard.
+    /// The number of datagrams that were recorded.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The kinds that were heard.
+    /// The kinds that were recorded.
     pub fn kinds(&self) -> BTreeSet<u8> {
         self.samples.keys().map(|(kind, _)| *kind).collect()
     }
 
-    /// All that were kept of some kinds.
+    /// All samples of the wanted kinds.
     pub fn all(&self, wanted: impl Fn(u8) -> bool) -> Vec<Sample> {
         self.samples
             .iter()
@@ -117,7 +117,7 @@ impl Recording {
             .collect()
     }
 
-    /// The last one of a node's last incarnation.
+    /// The last sample of a node's last incarnation and a wanted kind.
     pub fn latest(&self, from: u16, wanted: impl Fn(u8) -> bool) -> Option<Sample> {
         let samples = self.samples.iter();
         samples
@@ -133,7 +133,7 @@ impl Recording {
             .cloned()
     }
 
-    /// Of each kind the shortest that has a body.
+    /// The shortest sample of each kind that has a body.
     pub fn shortest_of_each_kind(&self) -> Vec<Sample> {
         let mut shortest: BTreeMap<u8, &Sample> = BTreeMap::new();
         for sample in self.samples.values().flatten() {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_is_of_the_last_incarnation() {
+    fn the_latest_sample_is_of_the_last_incarnation() {
         let mut recording = Recording::default();
         recording.add(2, &datagram(34, 1, 9, 4));
         recording.add(2, &datagram(34, 2, 3, 4));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_has_a_body() {
+    fn the_shortest_sample_has_a_body() {
         let mut recording = Recording::default();
         for body in [0, 7, 3, 5] {
             recording.add(2, &datagram(34, 1, 1, body));

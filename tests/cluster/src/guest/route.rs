@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The few requests to the kernel's network configuration (rtnetlink) that a cluster of namespaces
-//! needs, without starting a program for each: bridges, veth pairs, addresses, ports in and out.
+//! The few rtnetlink requests that a cluster of namespaces needs, without starting a program for each: bridges, veth
+//! pairs, addresses, and putting ports into a bridge and out of it.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -73,11 +73,11 @@ impl Message {
     }
 }
 
-/// A socket that configures the namespace it was opened in.
+/// An rtnetlink socket, which configures the namespace in which it was opened.
 pub struct Route(OwnedFd);
 
 impl Route {
-    /// Opens it in the calling thread's namespace.
+    /// Open a socket in the calling thread's namespace.
     pub fn open() -> Result<Self, String> {
         socket(
             AddressFamily::Netlink,
@@ -116,7 +116,7 @@ impl Route {
         }
     }
 
-    /// A bridge that is up.
+    /// Create a bridge, and set it up.
     pub fn add_bridge(&self, name: &str) -> Result<(), String> {
         let info = Message::nested(|message| message.name(IFLA_INFO_KIND, "bridge"));
         let message = Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
@@ -126,7 +126,7 @@ impl Route {
         self.request(&format!("bridge {name}"), message)
     }
 
-    /// A veth pair: `name` here, and `peer_name` with hardware address `peer_address` in `peer_namespace`.
+    /// Create a veth pair: `name` here, and `peer_name` with hardware address `peer_address` in `peer_namespace`.
     pub fn add_veth(
         &self,
         name: &str,
@@ -154,7 +154,7 @@ impl Route {
         self.request(&format!("veth {name}"), message)
     }
 
-    /// Removes an interface.
+    /// Remove an interface.
     pub fn delete(&self, name: &str) -> Result<(), String> {
         let message = Message::new(RTM_DELLINK, 0)
             .link(0, 0, 0)
@@ -162,7 +162,7 @@ impl Route {
         self.request(&format!("delete {name}"), message)
     }
 
-    /// Sets an interface up.
+    /// Set an interface up.
     pub fn set_up(&self, name: &str) -> Result<(), String> {
         let message = Message::new(RTM_SETLINK, 0)
             .link(0, IFF_UP, IFF_UP)
@@ -170,8 +170,8 @@ impl Route {
         self.request(&format!("set {name} up"), message)
     }
 
-    /// Puts an interface into a bridge (by its index), or takes it out of its bridge (index 0), which
-    /// changes no carrier: nobody is told.
+    /// Put an interface into a bridge (by its index), or take it out of its bridge (index 0). The carrier does not
+    /// change, so neither end notices.
     pub fn set_master(&self, name: &str, bridge_index: u32) -> Result<(), String> {
         let message = Message::new(RTM_SETLINK, 0)
             .link(0, 0, 0)
@@ -180,7 +180,7 @@ impl Route {
         self.request(&format!("set master of {name}"), message)
     }
 
-    /// Gives an interface an IPv4 address.
+    /// Give an interface an IPv4 address.
     pub fn add_address(&self, index: u32, address: [u8; 4], prefix: u8) -> Result<(), String> {
         const AF_INET: u8 = 2;
         let mut message = Message::new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
@@ -192,7 +192,7 @@ impl Route {
         self.request("IPv4 address", message)
     }
 
-    /// Gives an interface an IPv6 address that is usable at once.
+    /// Give an interface an IPv6 address that is usable at once.
     pub fn add_address6(&self, index: u32, address: [u8; 16], prefix: u8) -> Result<(), String> {
         const AF_INET6: u8 = 10;
         let mut message = Message::new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tests, by suite. A suite is a list of tests that run one after another in one machine; a test is
-//! a name that says what must hold, and a function that says what was wrong.
+//! The suites. A suite is a list of tests that run one after another in one machine. The name of a test says what must
+//! hold, and its function returns what was wrong.
 
+mod cpu_starvation;
 mod crashes;
 mod fence;
 mod flapping;
 mod formed;
 mod frozen;
-mod hogs;
 mod hostile;
+mod lifecycle;
 mod lifetimes;
 mod links;
 pub mod network;
 mod parameters;
+mod partitionable;
 mod partitions;
-mod parts;
 mod refusals;
 mod samples;
-mod story;
 mod tool;
 
 use std::time::{Duration, Instant};
@@ -28,15 +28,15 @@ use crate::guest::modules;
 use crate::ktap::Report;
 use crate::RELAXED;
 
-/// What a test may depend on.
+/// The properties of the machine that tests depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings {
-    /// The kernel carries lock, memory and object checking and is many times slower.
+    /// Whether this is the debug kernel, which checks locks, memory and objects, and is many times slower.
     pub debug_kernel: bool,
 }
 
 impl Surroundings {
-    /// Looks at the running kernel.
+    /// Examine the running kernel.
     pub fn detect() -> Self {
         Self {
             debug_kernel: std::path::Path::new("/proc/lockdep_stats").exists(),
@@ -62,19 +62,19 @@ impl Surroundings {
     }
 }
 
-/// What finds out whether a test's claim holds. Remarks go to the list.
+/// The check of a test. It adds remarks to the list.
 type Check = Box<dyn FnOnce(&mut Vec<String>) -> Result<(), String>>;
 
 /// One test.
 pub struct Test {
     /// What must hold.
     pub name: String,
-    /// Finds out.
+    /// Its check.
     pub run: Check,
 }
 
 impl Test {
-    /// A test.
+    /// A test with this name and check.
     pub fn new(
         name: impl Into<String>,
         run: impl FnOnce(&mut Vec<String>) -> Result<(), String> + 'static,
@@ -88,13 +88,13 @@ impl Test {
 
 /// The tests of a suite, or `None` if there is no such suite.
 pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
-    let story = |mut plan: Plan| {
-        // Many nodes under the defaults, or some that lose packets, are more than the only processor of
-        // a machine with the debug kernel can do.
+    let lifecycle = |mut plan: Plan| {
+        // With the default timing, many nodes, or a few that lose packets, are too much for the only processor of a
+        // machine with the debug kernel.
         if surroundings.debug_kernel && (plan.count > 3 || plan.loss.is_some()) {
             plan.settings = relaxed();
         }
-        story::tests(name, plan, surroundings)
+        lifecycle::tests(name, plan, surroundings)
     };
     Some(match name {
         "network" => network::tests(),
@@ -112,19 +112,19 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
         "crashes-64" => crashes::of_sixty_four(surroundings),
         "restarts-64" => crashes::restarts_of_sixty_four(surroundings),
         "partitions" => partitions::tests(surroundings),
-        "parts" => parts::tests(surroundings),
+        "partitionable" => partitionable::tests(surroundings),
         "flapping" => flapping::tests(surroundings),
-        "hogs" => hogs::tests(surroundings),
+        "cpu-starvation" => cpu_starvation::tests(surroundings),
         "links" => links::tests(surroundings),
-        "3-nodes" => story(Plan::of(3)),
-        "8-nodes" => story(Plan {
+        "3-nodes" => lifecycle(Plan::of(3)),
+        "8-nodes" => lifecycle(Plan {
             ipv6: true,
             ..Plan::of(8)
         }),
-        "3-nodes-gossip" => story(gossiping(3)),
-        "8-nodes-gossip" => story(gossiping(8)),
-        "32-nodes" => story(Plan::of(32)),
-        "lossy" => story(Plan {
+        "3-nodes-gossip" => lifecycle(gossiping(3)),
+        "8-nodes-gossip" => lifecycle(gossiping(8)),
+        "32-nodes" => lifecycle(Plan::of(32)),
+        "lossy" => lifecycle(Plan {
             loss: Some(10),
             ..Plan::of(surroundings.pick((8, 3)))
         }),
@@ -132,7 +132,7 @@ pub fn suite(name: &str, surroundings: Surroundings) -> Option<Vec<Test>> {
     })
 }
 
-/// So many nodes that find silence out by gossip.
+/// A cluster of so many nodes with the gossip failure detector.
 fn gossiping(count: u16) -> Plan {
     Plan {
         detector: Some("gossip".to_string()),
@@ -140,7 +140,7 @@ fn gossiping(count: u16) -> Plan {
     }
 }
 
-/// The timing for machines that run late.
+/// The settings for machines that run late.
 fn relaxed() -> Vec<(String, u64)> {
     let settings = RELAXED.split_whitespace();
     let pairs = settings.filter_map(|setting| setting.split_once('='));
@@ -149,7 +149,7 @@ fn relaxed() -> Vec<(String, u64)> {
         .collect()
 }
 
-/// Runs the suites and reports. Returns whether all passed.
+/// Run the suites and report their results. Returns whether all tests passed.
 pub fn run_suites(names: &[String]) -> Result<bool, String> {
     let surroundings = Surroundings::detect();
     let mut tests = Vec::new();
@@ -162,7 +162,7 @@ pub fn run_suites(names: &[String]) -> Result<bool, String> {
         let mut remarks = Vec::new();
         let outcome = (test.run)(&mut remarks);
         if outcome.is_err() {
-            // The next suite shall find the machine clean. Refused where members are still needed.
+            // The next suite needs a clean machine. The modules refuse to be unloaded while members need them.
             let _ = modules::unload("kcgcs_device").and_then(|()| modules::unload("kcgcs"));
         }
         for remark in remarks {

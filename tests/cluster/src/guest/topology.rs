@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The topology service of TIPC, which tells a program of its namespace which nodes can be reached.
+//! The topology service of TIPC, which reports to programs which nodes can be reached from their namespace.
 #![expect(
     unsafe_code,
     reason = "nix knows no addresses of TIPC, so one system call is made by hand"
@@ -22,12 +22,12 @@ const TIPC_WITHDRAWN: u32 = 2;
 /// `struct tipc_event`.
 const EVENT_BYTES: usize = 48;
 
-/// What the topology service says of a node, by the node's TIPC address.
+/// An event of the topology service about a node, by the node's TIPC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeEvent {
-    /// It can be reached.
+    /// The node can be reached.
     Up(u32),
-    /// It can no longer be reached.
+    /// The node can no longer be reached.
     Down(u32),
 }
 
@@ -36,7 +36,7 @@ pub fn address(number: u16) -> u32 {
     (1 << 24) | (1 << 12) | u32::from(number)
 }
 
-/// The node that has this address.
+/// The number of the node with this address.
 pub fn number(address: u32) -> u16 {
     (address & 0xfff) as u16
 }
@@ -45,7 +45,7 @@ pub fn number(address: u32) -> u16 {
 pub struct Topology(OwnedFd);
 
 impl Topology {
-    /// Subscribes in the calling thread's namespace.
+    /// Subscribe in the calling thread's namespace.
     pub fn subscribe() -> Result<Self, String> {
         let file = socket(
             AddressFamily::Tipc,
@@ -63,7 +63,7 @@ impl Topology {
             u32::MAX,
             TIPC_WAIT_FOREVER,
             TIPC_SUB_PORTS,
-            // The handle, which comes back with each event.
+            // The handle, which is returned with each event.
             0,
             0,
         ] {
@@ -74,7 +74,7 @@ impl Topology {
         Ok(Self(file))
     }
 
-    /// The next event that waits, if there is one.
+    /// Receive the next waiting event, if there is one.
     pub fn next(&self) -> Result<Option<NodeEvent>, String> {
         let mut event = [0; EVENT_BYTES];
         loop {
@@ -111,7 +111,7 @@ fn parse(event: &[u8; EVENT_BYTES]) -> Option<NodeEvent> {
     }
 }
 
-/// `connect` to a service wherever it is.
+/// Connect to a service on any node.
 fn connect_to_service(file: &OwnedFd, kind: u32, instance: u32) -> Result<(), Errno> {
     // `struct sockaddr_tipc`: family, kind of address, scope, type, instance, domain.
     let mut address = [0_u8; 16];
@@ -120,7 +120,7 @@ fn connect_to_service(file: &OwnedFd, kind: u32, instance: u32) -> Result<(), Er
     address[4..8].copy_from_slice(&kind.to_ne_bytes());
     address[8..12].copy_from_slice(&instance.to_ne_bytes());
     let length = address.len() as libc::socklen_t;
-    // SAFETY: The descriptor is open, and the kernel reads `length` bytes, without any alignment, from
+    // SAFETY: The descriptor is open, and the kernel reads `length` bytes, without alignment requirements, from
     // the pointer, which is an array of that length.
     let result = unsafe { libc::connect(file.as_raw_fd(), address.as_ptr().cast(), length) };
     Errno::result(result).map(drop)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernels of a cluster did, as a trace that the checker of the simulator reads: records of
-//! `/dev/kcgcs` for the groups, looks through netlink for the cluster.
+//! The trace of a cluster of real kernels, which the trace checker reads: records of `/dev/kcgcs` for the groups, and
+//! looks through netlink for the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use trace_checker::Options;
 
 use super::numbering;
 
-/// Broken promises that a failure shows.
+/// The most broken promises that a failure shows.
 const SHOWN_VIOLATIONS: usize = 3;
 
-/// Which handle of which group wrote an event.
+/// The handle of a group that writes events.
 #[derive(Clone, Debug)]
 pub struct Writer {
     /// The node.
@@ -55,7 +55,7 @@ impl Writer {
         }
     }
 
-    /// A view of the group was installed; one without members says that the handle is out.
+    /// A view of the group was installed. A view without members says that the handle is out.
     pub fn view(&self, t: u64, view: &View) -> TraceEvent {
         let joined = view.joined.iter().map(|subject| Change {
             member: member(subject),
@@ -106,7 +106,7 @@ impl Writer {
         })
     }
 
-    /// The kernel has taken a message; the view is decided later.
+    /// The kernel has accepted a message. Its view is decided later.
     pub fn send(&self, t: u64, sequence: u64, payload: &[u8]) -> TraceEvent {
         self.event(t, |scope| {
             EventKind::Send(MessageEvent {
@@ -148,24 +148,24 @@ fn reason(reason: Reason) -> events::Reason {
     match reason {
         Reason::Join => events::Reason::Join,
         Reason::Leave => events::Reason::Leave,
-        // Who asked for an eviction is not in the trace of a kernel.
+        // The trace of a kernel does not have the node that was asked for an eviction.
         Reason::Failed | Reason::Evicted => events::Reason::Failed,
     }
 }
 
-/// A trace that grows.
+/// A growing trace.
 #[derive(Debug, Default)]
 pub struct Trace {
     events: Vec<TraceEvent>,
     incarnations: BTreeSet<(u16, u64)>,
-    /// The cluster view that each incarnation was seen in last.
+    /// The last cluster view in which each incarnation was observed.
     seen: BTreeMap<(u16, u64), ViewId>,
-    /// How it is judged.
+    /// The options of the checker.
     options: Options,
 }
 
 impl Trace {
-    /// An empty one, to be judged in this way.
+    /// An empty trace, to be checked with these options.
     pub fn of(options: Options) -> Self {
         Self {
             options,
@@ -173,7 +173,7 @@ impl Trace {
         }
     }
 
-    /// Adds events of groups. An incarnation of a node that was not known begins with its first event.
+    /// Add events of groups. A new incarnation of a node begins with its first event.
     pub fn add(&mut self, events: impl IntoIterator<Item = TraceEvent>) {
         for event in events {
             self.incarnation(event.t, event.node, event.incarnation);
@@ -181,14 +181,14 @@ impl Trace {
         }
     }
 
-    /// A node runs in this incarnation.
+    /// Note that a node runs in this incarnation.
     pub fn incarnation(&mut self, t: u64, node: u16, incarnation: u64) {
         if incarnation != 0 && self.incarnations.insert((node, incarnation)) {
             self.of_node(t, node, incarnation, EventKind::Start);
         }
     }
 
-    /// Something that the whole node did.
+    /// Add an event of a whole node.
     pub fn of_node(&mut self, t: u64, node: u16, incarnation: u64, kind: EventKind) {
         self.events.push(TraceEvent {
             t,
@@ -198,7 +198,7 @@ impl Trace {
         });
     }
 
-    /// A node was seen to have this cluster view, maybe not for the first time.
+    /// Note that a node was observed in this cluster view, perhaps not for the first time.
     pub fn cluster_view(&mut self, t: u64, node: u16, incarnation: u64, view: &ViewStatus) {
         let id = ViewId {
             number: view.number,
@@ -217,7 +217,7 @@ impl Trace {
             view: id,
             primary: view.primary,
             members: sorted(members).into(),
-            // Looks may miss views in between.
+            // Views between two looks may be missing.
             transitional: None,
             joined: None,
             left: None,
@@ -226,8 +226,8 @@ impl Trace {
         self.of_node(t, node, incarnation, EventKind::View(event));
     }
 
-    /// All handles of `members` must by now share one view of the group with exactly these members,
-    /// since `since` at the latest.
+    /// Add the expectation that all handles of `members` share one view of the group with exactly these members, since
+    /// `since` at the latest.
     pub fn expect_together(&mut self, t: u64, group: &Arc<str>, members: Vec<Member>, since: u64) {
         let expectation = Expectation::Together {
             group: Some(Arc::clone(group)),
@@ -238,7 +238,7 @@ impl Trace {
         self.of_node(t, 0, 0, EventKind::Expect(expectation));
     }
 
-    /// Checks all promises. Returns how many events of each of the main kinds there were.
+    /// Check all promises. Returns the numbers of events of the main kinds.
     pub fn check(mut self) -> Result<Totals, String> {
         let count = |wanted: fn(&EventKind) -> bool| {
             self.events
@@ -256,14 +256,14 @@ impl Trace {
         if violations.is_empty() {
             return Ok(totals);
         }
-        let mut text = format!("{} promises broken, the first:", violations.len());
+        let mut text = format!("{} broken promises, the first ones:", violations.len());
         for violation in violations.iter().take(SHOWN_VIOLATIONS) {
             text.push_str(&format!("\n{violation}"));
         }
         Err(text)
     }
 
-    /// The trace as JSON Lines, for whoever wants to look into it.
+    /// The trace as JSON Lines.
     pub fn to_lines(&self) -> String {
         let mut text = String::new();
         for event in &self.events {
@@ -274,12 +274,12 @@ impl Trace {
     }
 }
 
-/// What a trace consisted of.
+/// The numbers of events of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
     /// Installed views.
     pub views: usize,
-    /// Messages taken by the kernel.
+    /// Messages accepted by the kernel.
     pub sends: usize,
     /// Messages delivered.
     pub deliveries: usize,

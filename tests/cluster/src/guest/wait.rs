@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Waiting for something to become true, with a limit that is part of the failure's text.
+//! Wait for a condition, with a limit that is part of the failure's message.
 
 use std::time::{Duration, Instant};
 
-/// How often a condition that nothing announces is looked at.
+/// The shortest pause between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// A pause is so many times as long as the look before it took, so that on a slow kernel the observer
-/// does not keep the cluster from its work.
+/// The pause as a multiple of the time of the look before it, so that on a slow kernel the observer does not delay the
+/// cluster.
 const PAUSE_FACTOR: u32 = 4;
 
-/// Calls `look` until it gives a value. `Err` of `look` says what is still missing; it is what the
-/// failure shows when `limit` has passed.
+/// Call `look` until it succeeds, and return its value. Its error says what is still missing, which the failure shows
+/// when `limit` has passed.
 pub fn wait_for<T>(
     what: &str,
     limit: Duration,
@@ -20,7 +20,7 @@ pub fn wait_for<T>(
     wait_for_every(LOOK_EVERY, what, limit, look)
 }
 
-/// As [`wait_for`], with a pause of `pause` between two looks: for looks that cost much.
+/// As [`wait_for`], with a pause of `pause` between two looks, for expensive ones.
 pub fn wait_for_every<T>(
     pause: Duration,
     what: &str,
@@ -43,7 +43,7 @@ pub fn wait_for_every<T>(
     }
 }
 
-/// Calls `look` for the whole of `length` and fails as soon as it does.
+/// Call `look` for the whole of `length`, and fail as soon as it does.
 pub fn holds_for(
     what: &str,
     length: Duration,
@@ -54,7 +54,7 @@ pub fn holds_for(
         let looked = Instant::now();
         look().map_err(|reason| {
             format!(
-                "{what}: held only for {} of {} ms: {reason}",
+                "{what}: true only for {} of {} ms: {reason}",
                 start.elapsed().as_millis(),
                 length.as_millis()
             )

@@ -1,54 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The machines of a run, and what each of their kernels has said so far.
+//! The machines of a run, and what each of their kernels has logged so far.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use super::console::{told, Told};
+use super::console::{parse, Line};
 use super::machine::{ConsoleLine, Machine, Model};
 use super::narrator::Narrator;
 
-/// A cluster view as a kernel logged it.
+/// A cluster view that a kernel has logged.
 #[derive(Clone, Debug)]
 pub struct LoggedView {
     /// Its number.
     pub number: u64,
     /// Its nodes.
     pub members: Vec<u16>,
-    /// Those of them that coordinate.
+    /// The coordinators among them.
     pub coordinators: Vec<u16>,
-    /// When the line arrived.
+    /// The time at which the line arrived.
     pub at: Instant,
 }
 
-/// What a machine's kernel has said in its present boot.
+/// What a machine's kernel has logged in its present boot.
 #[derive(Clone, Debug, Default)]
 pub struct NodeState {
-    /// Which boot it is, from 1.
+    /// The number of the boot, from 1.
     pub boot: u32,
     /// The kernel's release, once the machine is up.
     pub release: Option<String>,
     /// The node's incarnation, once it has started.
     pub incarnation: Option<u64>,
-    /// How often it has heard of a later view without itself.
+    /// How often it has learnt that it was excluded.
     pub times_excluded: usize,
-    /// How often the member was told that it is in no view of its group.
+    /// How often the member was reported to be out of its group.
     pub times_out: usize,
     /// The last cluster view.
     pub view: Option<LoggedView>,
-    /// How many cluster views there were.
+    /// The number of cluster views so far.
     pub views_seen: usize,
-    /// Nodes that it has suspected.
+    /// The nodes that it has suspected.
     pub suspected: Vec<u16>,
-    /// The last view of the group: number and nodes.
+    /// The last view of the group: its number and nodes.
     pub group_view: Option<(u64, Vec<u16>)>,
-    /// Messages it was given: sender, sequence, text.
+    /// The messages that it has delivered: sender, sequence, text.
     pub messages: Vec<(u16, u64, String)>,
-    /// How the machine ended.
+    /// The result of the machine, after its end.
     pub end: Option<u32>,
-    /// A line that no healthy machine has.
+    /// A line that a healthy machine does not log.
     pub complaint: Option<String>,
 }
 
@@ -59,9 +59,9 @@ pub struct Cluster {
     nodes: BTreeMap<u16, NodeState>,
     lines: Receiver<ConsoleLine>,
     sender: Sender<ConsoleLine>,
-    /// Who tells what happens.
+    /// The narrator of the run.
     pub narrator: Narrator,
-    /// Whether the lines of single messages are left out of the story.
+    /// Whether the lines of single messages are not shown.
     pub quiet_messages: bool,
 }
 
@@ -93,17 +93,17 @@ impl Cluster {
         self.machines.keys().copied().collect()
     }
 
-    /// What machine `number` has said. Numbers come from [`Self::all`].
+    /// The state of machine `number`, which is one of [`Self::all`].
     pub fn node(&self, number: u16) -> &NodeState {
         &self.nodes[&number]
     }
 
-    /// As [`Self::node`], to be changed.
+    /// As [`Self::node`], but mutable.
     pub fn node_mut(&mut self, number: u16) -> &mut NodeState {
         self.nodes.entry(number).or_default()
     }
 
-    /// Switches a machine on; it forgets all that an earlier boot said.
+    /// Start a machine, and forget the state of its earlier boot.
     pub fn start(&mut self, number: u16) -> Result<(), String> {
         let boot = self.node(number).boot + 1;
         let machine = Machine::start(&self.model, number, boot, self.sender.clone())?;
@@ -115,25 +115,25 @@ impl Cluster {
         Ok(())
     }
 
-    /// Gives a machine's shell a line.
+    /// Send a line to a machine's shell.
     pub fn order(&mut self, number: u16, line: &str) -> Result<(), String> {
         self.machine(number)?.order(line)
     }
 
-    /// Kills a machine and says when.
+    /// Kill a machine, and return the time at which it was killed.
     pub fn kill(&mut self, number: u16) -> Instant {
         let at = Instant::now();
         drop(self.machines.remove(&number));
         at
     }
 
-    /// Lets a machine stand still: it computes nothing, and none of its clocks goes on.
+    /// Stop a machine with all its clocks, and return the time at which it was stopped.
     pub fn stop(&mut self, number: u16) -> Result<Instant, String> {
         self.machine(number)?.stop()?;
         Ok(Instant::now())
     }
 
-    /// Lets it go on.
+    /// Continue a machine that was stopped.
     pub fn go_on(&mut self, number: u16) -> Result<(), String> {
         self.machine(number)?.go_on()
     }
@@ -144,7 +144,7 @@ impl Cluster {
             .ok_or_else(|| format!("machine {number} is off"))
     }
 
-    /// Follows the consoles for a while.
+    /// Follow the consoles for a while.
     pub fn listen_for(&mut self, what: &str, length: Duration) -> Result<(), String> {
         let begin = Instant::now();
         self.listen(what, length * 2, |_| {
@@ -156,19 +156,19 @@ impl Cluster {
         })
     }
 
-    /// Milliseconds or a number of kcgcs.ko that the machines have: the last one given, or `default`.
+    /// The value of a numeric parameter of kcgcs.ko: the last one given to the machines, or `default`.
     pub fn parameter(&self, name: &str, default: u64) -> u64 {
         let settings = self.model.parameters.split_whitespace();
         let values = settings.filter_map(|setting| setting.split_once('='));
         values
             .filter(|(known, _)| *known == name)
             .filter_map(|(_, value)| value.parse().ok())
-            .last()
+            .next_back()
             .unwrap_or(default)
     }
 
-    /// Follows the consoles until `complete`, which says what is missing; fails after `limit`, or as soon
-    /// as a machine complains or ends by itself.
+    /// Follow the consoles until `complete` succeeds, whose error says what is missing. Fails after `limit`, or as soon
+    /// as a machine logs a complaint or ends by itself.
     pub fn listen(
         &mut self,
         what: &str,
@@ -191,9 +191,11 @@ impl Cluster {
             match self.lines.recv_timeout(Duration::from_millis(500)) {
                 Ok(line) => self.take(&line),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err("no machine speaks".to_string()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("all consoles are closed".to_string())
+                }
             }
-            // What has arrived together is judged together.
+            // Lines that have arrived together are evaluated together.
             while let Ok(line) = self.lines.try_recv() {
                 self.take(&line);
             }
@@ -209,9 +211,9 @@ impl Cluster {
         if line.boot != self.node(line.machine).boot || !self.machines.contains_key(&line.machine) {
             return;
         }
-        let told = told(&line.text);
-        let is_message = matches!(told, Some(Told::Message { .. }));
-        // The kernel names us in lines of its own too, as in its command line.
+        let parsed = parse(&line.text);
+        let is_message = matches!(parsed, Some(Line::Message { .. }));
+        // The kernel's own lines contain our names too, for instance its command line.
         let is_ours = line.text.starts_with('[')
             && ["] kcgcs: node ", "] kcgcs_test_member: "]
                 .iter()
@@ -231,14 +233,14 @@ impl Cluster {
                 node.complaint = Some(line.text.clone());
             }
         }
-        match told {
-            Some(Told::Ready { release }) => node.release = Some(release),
-            Some(Told::Started { incarnation }) => node.incarnation = Some(incarnation),
-            Some(Told::Excluded { incarnation }) => {
+        match parsed {
+            Some(Line::Ready { release }) => node.release = Some(release),
+            Some(Line::Started { incarnation }) => node.incarnation = Some(incarnation),
+            Some(Line::Excluded { incarnation }) => {
                 node.times_excluded += 1;
                 node.incarnation = Some(incarnation);
             }
-            Some(Told::ClusterView {
+            Some(Line::ClusterView {
                 number,
                 members,
                 coordinators,
@@ -251,22 +253,22 @@ impl Cluster {
                     at: line.at,
                 });
             }
-            Some(Told::Suspects { node: subject }) => node.suspected.push(subject),
-            Some(Told::GroupView { number, members }) => {
+            Some(Line::Suspects { node: subject }) => node.suspected.push(subject),
+            Some(Line::GroupView { number, members }) => {
                 node.times_out += usize::from(members.is_empty());
                 node.group_view = Some((number, members));
             }
-            Some(Told::Message {
+            Some(Line::Message {
                 sequence,
                 sender,
                 text,
             }) => node.messages.push((sender, sequence, text)),
-            Some(Told::End { code }) => node.end = Some(code),
+            Some(Line::End { code }) => node.end = Some(code),
             None => {}
         }
     }
 
-    /// Whether `holds` for all of `numbers`; else names those that it does not hold for.
+    /// Require that `holds` for all of `numbers`. The error names those for which it does not.
     pub fn each(
         &self,
         numbers: &[u16],
@@ -285,7 +287,7 @@ impl Cluster {
         }
     }
 
-    /// Whether the last view of each of `numbers` is the same and has exactly them.
+    /// Require that the last view of each of `numbers` is the same and has exactly them.
     pub fn one_view_of(&self, numbers: &[u16]) -> Result<(), String> {
         self.each(
             numbers,
@@ -305,7 +307,7 @@ impl Cluster {
         )
     }
 
-    /// Whether the last group view of each of `numbers` is the same and has one member on each.
+    /// Require that the last group view of each of `numbers` is the same and has one member on each.
     pub fn one_group_view_of(&self, numbers: &[u16]) -> Result<(), String> {
         let reference = self.node(numbers[0]).group_view.clone();
         self.each(
@@ -325,7 +327,7 @@ impl Cluster {
     }
 }
 
-/// `1, 2 and 3`.
+/// The numbers as `1, 2 and 3`.
 pub fn describe(numbers: &[u16]) -> String {
     let words: Vec<String> = numbers.iter().map(u16::to_string).collect();
     match words.split_last() {

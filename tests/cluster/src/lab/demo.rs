@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The demo: machines form a ring, talk in one order, lose a machine and a coordinator, and get both
-//! back. Each step is checked on every machine, from what the machine's own kernel log says; the same
-//! steps are the tests of whole machines.
+//! The demo: machines form a cluster, multicast in one order, lose a machine and a coordinator, get both back, and have
+//! one machine stopped for a while. Each step is checked on every machine by its kernel log, and is also a test.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -10,62 +9,61 @@ use std::time::{Duration, Instant};
 use super::cluster::{describe, Cluster};
 use super::machine::Model;
 
-/// Limits of the steps. They only end a run that would not come to an end by itself.
+/// The limits of the steps. They only end a run that would not end by itself.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 const FORM_LIMIT: Duration = Duration::from_secs(180);
 const TALK_LIMIT: Duration = Duration::from_secs(120);
 const CRASH_LIMIT: Duration = Duration::from_secs(120);
 const END_LIMIT: Duration = Duration::from_secs(180);
 
-/// How long the machines are watched where nothing is to happen.
+/// The time for which the machines are observed where nothing must happen.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Messages that each speaker multicasts.
+/// The number of messages that each speaker multicasts.
 const MESSAGES_EACH: usize = 8;
 
-/// A step: the name of the test that it is, and what carries it out.
-type Step = (&'static str, fn(&mut Story) -> Result<String, String>);
+/// A step: its name as a test, and the function that carries it out.
+type Step = (&'static str, fn(&mut Demo) -> Result<String, String>);
 
 /// The steps, in order.
 pub const STEPS: [Step; 10] = [
     ("all_machines_boot_the_stock_kernel", boot),
-    ("the_nodes_form_one_view_and_say_who_coordinates", form),
+    ("the_nodes_form_one_view_and_log_its_coordinators", form),
     ("a_kernel_consumer_on_each_machine_joins_the_group", join),
     (
-        "messages_of_several_members_arrive_in_one_order_at_all",
+        "all_members_deliver_messages_of_several_members_in_one_order",
         talk,
     ),
     (
-        "a_killed_machine_is_detected_and_one_view_goes_on_without_it",
+        "a_killed_machine_is_detected_and_excluded_in_one_view",
         kill_member,
     ),
     (
         "membership_and_messages_go_on_after_a_coordinator_is_killed",
         kill_coordinator,
     ),
-    ("both_machines_come_back_under_new_incarnations", come_back),
+    ("both_machines_rejoin_as_new_incarnations", come_back),
     (
-        "a_machine_that_stands_still_for_less_than_a_detection_stays",
-        stand_still_shortly,
+        "a_machine_that_is_stopped_for_less_than_a_detection_is_not_excluded",
+        stop_shortly,
     ),
     (
-        "a_machine_that_stands_still_for_longer_finds_out_and_comes_back",
-        stand_still_for_long,
+        "a_machine_that_is_stopped_for_longer_learns_of_its_exclusion_and_rejoins",
+        stop_for_long,
     ),
     ("all_kernels_are_healthy_at_the_end", end),
 ];
 
-/// The cluster, and what the steps tell each other.
-pub struct Story {
+/// The cluster, and the state that the steps share.
+pub struct Demo {
     cluster: Cluster,
-    /// Machines that were killed, with the incarnation they had.
+    /// The machines that were killed, with their incarnations.
     killed: Vec<(u16, u64)>,
 }
 
-/// Runs the demo. Returns the result of each step, by name, in order: a step that was not reached has
-/// failed.
+/// Run the demo. Returns the result of each step in order. A step that was not reached has failed.
 pub fn run(model: Model) -> Vec<(&'static str, Result<(), String>)> {
-    let mut story = Story {
+    let mut demo = Demo {
         cluster: Cluster::new(model),
         killed: Vec::new(),
     };
@@ -76,12 +74,12 @@ pub fn run(model: Model) -> Vec<(&'static str, Result<(), String>)> {
             Some(earlier) => Err(format!("not reached: {earlier} failed")),
             None => {
                 let heading = format!("{}. {}", number + 1, name.replace('_', " "));
-                story.cluster.narrator.heading(&heading);
-                step(&mut story).map(|conclusion| story.cluster.narrator.conclusion(&conclusion))
+                demo.cluster.narrator.heading(&heading);
+                step(&mut demo).map(|conclusion| demo.cluster.narrator.conclusion(&conclusion))
             }
         };
         if let (Err(reason), None) = (&outcome, stopped_by) {
-            story.cluster.narrator.say(&format!("  MISSING: {reason}"));
+            demo.cluster.narrator.say(&format!("  MISSING: {reason}"));
             stopped_by = Some(*name);
         }
         results.push((*name, outcome));
@@ -89,8 +87,8 @@ pub fn run(model: Model) -> Vec<(&'static str, Result<(), String>)> {
     results
 }
 
-fn boot(story: &mut Story) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+fn boot(demo: &mut Demo) -> Result<String, String> {
+    let cluster = &mut demo.cluster;
     for number in cluster.all() {
         cluster.start(number)?;
     }
@@ -104,8 +102,8 @@ fn boot(story: &mut Story) -> Result<String, String> {
     ))
 }
 
-fn form(story: &mut Story) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+fn form(demo: &mut Demo) -> Result<String, String> {
+    let cluster = &mut demo.cluster;
     let all = cluster.all();
     let begin = Instant::now();
     for &number in &all {
@@ -127,8 +125,8 @@ fn form(story: &mut Story) -> Result<String, String> {
     ))
 }
 
-fn join(story: &mut Story) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+fn join(demo: &mut Demo) -> Result<String, String> {
+    let cluster = &mut demo.cluster;
     let all = cluster.all();
     for &number in &all {
         cluster.order(number, "join")?;
@@ -142,25 +140,25 @@ fn join(story: &mut Story) -> Result<String, String> {
     ))
 }
 
-fn talk(story: &mut Story) -> Result<String, String> {
-    let all = story.cluster.all();
+fn talk(demo: &mut Demo) -> Result<String, String> {
+    let all = demo.cluster.all();
     let speakers: Vec<u16> = all.iter().copied().step_by(2).collect();
-    speak(story, &speakers, &all, "hello")
+    speak(demo, &speakers, &all, "hello")
 }
 
-/// Lets `speakers` multicast at once, and checks that all `listeners` were given the same messages in
+/// Let `speakers` multicast at once, and check that all `listeners` delivered the same messages in
 /// the same order.
 fn speak(
-    story: &mut Story,
+    demo: &mut Demo,
     speakers: &[u16],
     listeners: &[u16],
     text: &str,
 ) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+    let cluster = &mut demo.cluster;
     for &listener in listeners {
         cluster.node_mut(listener).messages.clear();
     }
-    // Only some machines' lines are shown: all have the same.
+    // Only some machines' lines are shown, since all are the same.
     cluster.quiet_messages = true;
     for &speaker in speakers {
         cluster.order(
@@ -173,7 +171,7 @@ fn speak(
         cluster.each(
             listeners,
             |node| node.messages.len() >= wanted,
-            &format!("has not been given all {wanted} messages"),
+            &format!("has not delivered all {wanted} messages"),
         )
     })?;
     cluster.quiet_messages = false;
@@ -196,44 +194,44 @@ fn speak(
         let said = (1..=MESSAGES_EACH).map(|number| format!("{text}-from-{speaker} {number}"));
         if !own.iter().map(|(_, _, text)| text.clone()).eq(said) {
             return Err(format!(
-                "the messages of node {speaker} are not all there, once, in the order they were sent"
+                "the messages of node {speaker} were not delivered once each, in the order they were sent"
             ));
         }
     }
     for &listener in listeners {
         if cluster.node(listener).messages != reference {
             return Err(format!(
-                "nodes {} and {listener} were given messages in different orders",
+                "nodes {} and {listener} delivered messages in different orders",
                 listeners[0]
             ));
         }
     }
     Ok(format!(
-        "{wanted} messages of nodes {} came in one order at nodes {}",
+        "{wanted} messages of nodes {} were delivered in one order at nodes {}",
         describe(speakers),
         describe(listeners)
     ))
 }
 
-/// Kills the machine of `victim` and waits for the one view without it.
-fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+/// Kill the machine of `victim`, and wait for the one view without it.
+fn kill(demo: &mut Demo, victim: u16) -> Result<String, String> {
+    let cluster = &mut demo.cluster;
     let survivors: Vec<u16> = cluster
         .alive()
         .into_iter()
         .filter(|&n| n != victim)
         .collect();
     let incarnation = cluster.node(victim).incarnation.unwrap_or(0);
-    story.killed.push((victim, incarnation));
+    demo.killed.push((victim, incarnation));
     let views_before: Vec<usize> = survivors
         .iter()
         .map(|&number| cluster.node(number).views_seen)
         .collect();
     let killed_at = cluster.kill(victim);
     cluster.narrator.say(&format!(
-        "    the QEMU process of node {victim} is killed, with no farewell"
+        "    the QEMU process of node {victim} is killed; the node sends nothing more"
     ));
-    cluster.listen("the view without the dead", CRASH_LIMIT, |cluster| {
+    cluster.listen("the view without the dead node", CRASH_LIMIT, |cluster| {
         cluster.one_view_of(&survivors)?;
         cluster.one_group_view_of(&survivors)
     })?;
@@ -243,7 +241,7 @@ fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
         let view = node.view.as_ref().ok_or("a survivor has no view")?;
         if node.views_seen != before + 1 {
             return Err(format!(
-                "node {number} installed {} views where one was to be expected",
+                "node {number} installed {} views instead of one",
                 node.views_seen - before
             ));
         }
@@ -265,37 +263,36 @@ fn kill(story: &mut Story, victim: u16) -> Result<String, String> {
         ));
     }
     Ok(format!(
-        "noticed by node {}; from kill to view: {times}",
+        "suspected by node {}; from kill to view: {times}",
         describe(&suspecting)
     ))
 }
 
-fn kill_member(story: &mut Story) -> Result<String, String> {
-    let victim = plain_member(&story.cluster)?;
-    kill(story, victim)
+fn kill_member(demo: &mut Demo) -> Result<String, String> {
+    let victim = plain_member(&demo.cluster)?;
+    kill(demo, victim)
 }
 
-fn kill_coordinator(story: &mut Story) -> Result<String, String> {
-    let alive = story.cluster.alive();
-    let view = story
+fn kill_coordinator(demo: &mut Demo) -> Result<String, String> {
+    let alive = demo.cluster.alive();
+    let view = demo
         .cluster
         .node(alive[0])
         .view
         .clone()
         .ok_or("there is no view")?;
     let victim = *view.coordinators.first().ok_or("there is no coordinator")?;
-    let times = kill(story, victim)?;
-    story
-        .cluster
+    let times = kill(demo, victim)?;
+    demo.cluster
         .narrator
         .conclusion(&format!("coordinator {victim} was {times}"));
-    let alive = story.cluster.alive();
-    speak(story, &alive[..2], &alive, "still-here")
+    let alive = demo.cluster.alive();
+    speak(demo, &alive[..2], &alive, "still-here")
 }
 
-fn come_back(story: &mut Story) -> Result<String, String> {
-    let killed = story.killed.clone();
-    let cluster = &mut story.cluster;
+fn come_back(demo: &mut Demo) -> Result<String, String> {
+    let killed = demo.killed.clone();
+    let cluster = &mut demo.cluster;
     for &(number, _) in &killed {
         cluster.start(number)?;
     }
@@ -311,23 +308,26 @@ fn come_back(story: &mut Story) -> Result<String, String> {
         cluster.one_view_of(&all)?;
         cluster.one_group_view_of(&all)
     })?;
-    let mut told = String::new();
+    let mut incarnations = String::new();
     for (number, before) in killed {
         let now = cluster.node(number).incarnation.unwrap_or(0);
         if now <= before {
             return Err(format!(
-                "node {number} came back as incarnation {now}, after {before}"
+                "node {number} rejoined as incarnation {now}, which is not later than {before}"
             ));
         }
-        let _ = write!(told, "; node {number} was incarnation {before}, is {now}");
+        let _ = write!(
+            incarnations,
+            "; node {number} was incarnation {before}, is {now}"
+        );
     }
     Ok(format!(
-        "all {} nodes are in one view again{told}",
+        "all {} nodes are in one view again{incarnations}",
         all.len()
     ))
 }
 
-/// A member that does not coordinate, if there is one.
+/// A node that is no coordinator, if there is one.
 fn plain_member(cluster: &Cluster) -> Result<u16, String> {
     let view = cluster.node(1).view.clone().ok_or("there is no view")?;
     let plain = view
@@ -341,9 +341,9 @@ fn plain_member(cluster: &Cluster) -> Result<u16, String> {
         .ok_or_else(|| "the view is empty".to_string())
 }
 
-/// For a part of the time that it takes to accuse somebody.
-fn stand_still_shortly(story: &mut Story) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+/// Stop a machine for a fraction of the time that an accusation takes.
+fn stop_shortly(demo: &mut Demo) -> Result<String, String> {
+    let cluster = &mut demo.cluster;
     let all = cluster.all();
     let subject = plain_member(cluster)?;
     let detection_ms = cluster.parameter("heartbeat_interval_ms", 160)
@@ -356,15 +356,15 @@ fn stand_still_shortly(story: &mut Story) -> Result<String, String> {
     cluster.go_on(subject)?;
     let stood_ms = stopped_at.elapsed().as_millis();
     cluster.narrator.say(&format!(
-        "    machine {subject} stood still for {stood_ms} ms; to accuse it would take {detection_ms} ms"
+        "    machine {subject} was stopped for {stood_ms} ms; accusing it would take {detection_ms} ms"
     ));
-    cluster.listen_for("whether anything comes of it", QUIET)?;
+    cluster.listen_for("the view does not change", QUIET)?;
     for (&number, views) in all.iter().zip(views_before) {
         if cluster.node(number).views_seen != views {
             return Err(format!("node {number} has another view"));
         }
     }
-    speak(story, &[subject], &all, "never-away").map(|spoken| {
+    speak(demo, &[subject], &all, "never-away").map(|spoken| {
         format!(
             "view {} is still that of all nodes; {spoken}",
             before.number
@@ -372,16 +372,16 @@ fn stand_still_shortly(story: &mut Story) -> Result<String, String> {
     })
 }
 
-/// Until the others have gone on without it.
-fn stand_still_for_long(story: &mut Story) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+/// Stop a machine until the others have excluded its node.
+fn stop_for_long(demo: &mut Demo) -> Result<String, String> {
+    let cluster = &mut demo.cluster;
     let all = cluster.all();
     let subject = plain_member(cluster)?;
     let others: Vec<u16> = all.iter().copied().filter(|&n| n != subject).collect();
     let old = cluster.node(subject).clone();
     let stopped_at = cluster.stop(subject)?;
     cluster.narrator.say(&format!(
-        "    machine {subject} stands still, and its clocks do"
+        "    machine {subject} is stopped, with its clocks"
     ));
     cluster.listen("the view without it", CRASH_LIMIT, |cluster| {
         cluster.one_view_of(&others)?;
@@ -390,7 +390,7 @@ fn stand_still_for_long(story: &mut Story) -> Result<String, String> {
     let stood_ms = stopped_at.elapsed().as_millis();
     cluster.go_on(subject)?;
     cluster.narrator.say(&format!(
-        "    machine {subject} goes on after {stood_ms} ms"
+        "    machine {subject} continues after {stood_ms} ms"
     ));
     cluster.listen("the view of all nodes", FORM_LIMIT, |cluster| {
         cluster.one_view_of(&all)?;
@@ -399,29 +399,29 @@ fn stand_still_for_long(story: &mut Story) -> Result<String, String> {
     let node = cluster.node(subject);
     if node.times_excluded != old.times_excluded + 1 {
         return Err(format!(
-            "node {subject} has found out {} times that it is out",
+            "node {subject} has learnt {} times, not once, that it was excluded",
             node.times_excluded - old.times_excluded
         ));
     }
     if node.times_out == old.times_out {
         return Err(format!(
-            "the consumer on node {subject} was not told that it is out"
+            "the consumer on node {subject} was not reported to be out"
         ));
     }
     if node.incarnation <= old.incarnation {
-        return Err(format!("node {subject} is still the old incarnation"));
+        return Err(format!("node {subject} still has its old incarnation"));
     }
-    let told = format!(
-        "node {subject} found out that it was out, told its consumer and came back, \
+    let conclusion = format!(
+        "node {subject} learnt that it was excluded, reported that to its consumer and rejoined, \
          incarnation {} after {}",
         node.incarnation.unwrap_or(0),
         old.incarnation.unwrap_or(0)
     );
-    speak(story, &[subject], &all, "back").map(|spoken| format!("{told}; {spoken}"))
+    speak(demo, &[subject], &all, "back").map(|spoken| format!("{conclusion}; {spoken}"))
 }
 
-fn end(story: &mut Story) -> Result<String, String> {
-    let cluster = &mut story.cluster;
+fn end(demo: &mut Demo) -> Result<String, String> {
+    let cluster = &mut demo.cluster;
     let all = cluster.all();
     for &number in &all {
         cluster.order(number, "unload; exit $?")?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One emulated machine: a QEMU process whose serial console is followed line by line as it speaks, and
-//! takes orders (lines for its shell).
+//! An emulated machine: a QEMU process whose serial console is followed line by line, and which accepts orders (lines
+//! for its shell).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -11,49 +11,49 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// How long QEMU may take to do what its monitor is told.
+/// The longest time for a command of QEMU's monitor.
 const MONITOR_LIMIT: Duration = Duration::from_secs(20);
 
-/// A line of a console, with the moment it arrived here.
+/// A line of a console.
 #[derive(Clone, Debug)]
 pub struct ConsoleLine {
     /// The machine's number.
     pub machine: u16,
-    /// Which of the machine's boots it is from, counted from 1.
+    /// The machine's boot that it is from, counted from 1.
     pub boot: u32,
-    /// When it arrived.
+    /// The time at which it arrived here.
     pub at: Instant,
     /// The line.
     pub text: String,
 }
 
-/// What QEMU runs machines on.
+/// The way in which QEMU runs machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceleration {
-    /// The processor's own virtual machines.
+    /// The processor's virtualisation.
     Kvm,
     /// Emulation.
     Tcg,
 }
 
-/// What all machines of a run have in common.
+/// The parameters that all machines of a run have in common.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// The kernel.
     pub kernel: PathBuf,
     /// Its file system.
     pub initramfs: PathBuf,
-    /// Where consoles are written.
+    /// The folder for consoles.
     pub logs: PathBuf,
-    /// The UDP port of the segment that joins the machines; another run has another.
+    /// The UDP port of the network segment that connects the machines, a different one for each run.
     pub segment_port: u16,
-    /// What QEMU runs the machines on.
+    /// The way in which QEMU runs the machines.
     pub acceleration: Acceleration,
     /// Megabytes of memory.
     pub memory_mb: u32,
-    /// Milliseconds and numbers for kcgcs.ko: `name=value`, separated by spaces.
+    /// Parameters for kcgcs.ko: `name=value`, separated by spaces.
     pub parameters: String,
-    /// How many machines there are.
+    /// The number of machines.
     pub count: u16,
 }
 
@@ -63,12 +63,12 @@ pub struct Machine {
     orders: ChildStdin,
     /// The socket that QEMU's monitor (QMP) listens on.
     monitor: PathBuf,
-    /// Where its console is written.
+    /// The file of its console.
     pub log: PathBuf,
 }
 
 impl Machine {
-    /// Starts a machine. Its console lines go to `lines` and to its log.
+    /// Start a machine. Its console lines go to `lines` and to its log.
     pub fn start(
         model: &Model,
         number: u16,
@@ -77,7 +77,7 @@ impl Machine {
     ) -> Result<Self, String> {
         let log = model.logs.join(format!("node{number}-boot{boot}.log"));
         let mut file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        // The path of a socket must be short.
+        // The path of a socket must be short, so it is not in the folder of the logs.
         let monitor = format!("kcgcs-lab-{}-{number}-{boot}", std::process::id());
         let monitor = std::env::temp_dir().join(monitor);
         let mut process = command(model, number)
@@ -95,7 +95,7 @@ impl Machine {
             let mut bytes = Vec::new();
             while matches!(console.read_until(b'\n', &mut bytes), Ok(length) if length > 0) {
                 let at = Instant::now();
-                // A full disk must not end the run: the line itself goes on.
+                // A full disk must not end the run: the line is passed on anyway.
                 let _ = file.write_all(&bytes);
                 let text = String::from_utf8_lossy(&bytes);
                 let text = text.trim_end_matches(['\r', '\n']).to_string();
@@ -119,7 +119,7 @@ impl Machine {
         })
     }
 
-    /// A line for the machine's shell.
+    /// Send a line to the machine's shell.
     pub fn order(&mut self, line: &str) -> Result<(), String> {
         self.orders
             .write_all(format!("{line}\n").as_bytes())
@@ -127,17 +127,17 @@ impl Machine {
             .map_err(|error| format!("the machine takes no orders: {error}"))
     }
 
-    /// Lets the machine stand still, its clocks too.
+    /// Stop the machine with its clocks.
     pub fn stop(&mut self) -> Result<(), String> {
         self.tell_monitor("stop")
     }
 
-    /// Lets it go on.
+    /// Continue the machine.
     pub fn go_on(&mut self) -> Result<(), String> {
         self.tell_monitor("cont")
     }
 
-    /// Has QEMU carry out one command. Its monitor takes one conversation at a time.
+    /// Have QEMU carry out a command. Its monitor accepts one connection at a time.
     fn tell_monitor(&self, command: &str) -> Result<(), String> {
         let what = |error: std::io::Error| format!("the monitor, told to {command}: {error}");
         let mut monitor = UnixStream::connect(&self.monitor).map_err(what)?;
@@ -148,7 +148,7 @@ impl Machine {
         for command in ["qmp_capabilities", command] {
             let line = format!("{{\"execute\": \"{command}\"}}\n");
             monitor.write_all(line.as_bytes()).map_err(what)?;
-            // The greeting and what QEMU tells unasked come before the answer.
+            // A greeting and asynchronous events may come before the answer.
             loop {
                 let mut answer = String::new();
                 if answers.read_line(&mut answer).map_err(what)? == 0 {
@@ -165,9 +165,9 @@ impl Machine {
         Ok(())
     }
 
-    /// Ends the machine without a word to anybody, as a power failure does.
+    /// Kill the machine, as a power failure does.
     pub fn kill(&mut self) {
-        // An error says that it has ended already.
+        // An error means that it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = std::fs::remove_file(&self.monitor);
@@ -180,14 +180,14 @@ impl Drop for Machine {
     }
 }
 
-/// QEMU, tied to the life of this program.
+/// The QEMU command. QEMU is killed when this program ends.
 fn command(model: &Model, number: u16) -> Command {
     let order = format!(
         "exec demo-machine {number} {} {}",
         model.count, model.parameters
     );
-    // On a busy host an emulated kernel finds its timers late and its processor's counter slow, and would take the first for
-    // broken and live by a clock that is several times too fast.
+    // On a busy host an emulated kernel sees late timers and a slow time stamp counter. It would take the timers for
+    // broken, and use a clock that is several times too fast.
     let (accelerator, processor, clock) = match model.acceleration {
         Acceleration::Kvm => ("kvm", "max", ""),
         Acceleration::Tcg => ("tcg", "max,-la57", "no_timer_check tsc=unstable"),

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tells the story on the terminal: headings, lines of the machines' kernel logs, and a note of what is
-//! being waited for during long steps.
+//! Output on the terminal: headings, lines of the machines' kernel logs, and a note of what is being waited for during
+//! long steps.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How often a wait says that it goes on where the output is not a terminal.
+/// The interval of notes about a wait where the output is not a terminal.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 
-/// The teller.
+/// Writes the output.
 pub struct Narrator {
     start: Instant,
     is_terminal: bool,
@@ -18,7 +18,7 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    /// Begins.
+    /// Begin the output, from whose time headings count.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self {
@@ -36,33 +36,33 @@ impl Narrator {
         }
     }
 
-    /// Plain text.
+    /// Write plain text.
     pub fn say(&mut self, text: &str) {
         self.clear_note();
         println!("{text}");
-        // A reader that went away is noticed when the machines are told to end.
+        // An error means that the reader is gone. The run ends in order all the same.
         let _ = std::io::stdout().flush();
     }
 
-    /// A step of the story.
+    /// Write the heading of a step.
     pub fn heading(&mut self, text: &str) {
         let seconds = self.start.elapsed().as_secs_f64();
         self.say(&format!("\n[{seconds:5.1} s] {text}"));
         self.last_note = Instant::now();
     }
 
-    /// A line of a machine's kernel log.
+    /// Write a line of a machine's kernel log.
     pub fn kernel_line(&mut self, machine: u16, text: &str) {
         self.say(&format!("    node {machine} | {text}"));
         self.last_note = Instant::now();
     }
 
-    /// What the step has shown.
+    /// Write the result of a step.
     pub fn conclusion(&mut self, text: &str) {
         self.say(&format!("  => {text}"));
     }
 
-    /// What is being waited for; called often.
+    /// Note what is being waited for. This is called often.
     pub fn waiting(&mut self, text: &str) {
         let seconds = self.start.elapsed().as_secs();
         if self.is_terminal {

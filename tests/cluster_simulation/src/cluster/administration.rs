@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What administrators and consumers do to a cluster beyond groups: put nodes out, pin views, and fence failed
-//! nodes, sooner or later or never.
+//! Administrators and fence handlers of a simulated cluster: evict nodes, pin views, and fence failed nodes, sooner
+//! or later or never.
 
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::identity::{Identity, NodeId};
@@ -14,24 +14,24 @@ use crate::recorder::node_member;
 use crate::sabotage::Sabotage;
 use crate::timing::{aftermath_ns, MS};
 
-/// By how much too long a node with this bug waits for its handler.
+/// The factor by which a node with the bug [`Sabotage::FenceForEver`] waits too long for its handler.
 const FENCE_FOR_EVER_FACTOR: u64 = 50;
 
-/// The handler of a fence gate.
+/// The behaviour of a fence handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceHandler {
-    /// How long it may take.
+    /// The timeout given to the node.
     pub timeout_ms: u64,
-    /// The longest time for which it is busy with something else, and the longest that it works.
+    /// The longest time before it begins its work, and the longest time that the work takes.
     pub work_max_ms: u64,
-    /// How often it fails, of a thousand calls.
+    /// The calls that fail, of a thousand.
     pub fails_per_mille: u64,
-    /// How often it never answers, of a thousand calls.
+    /// The calls that it never answers, of a thousand.
     pub silent_per_mille: u64,
 }
 
 impl Cluster {
-    /// An administrator wants the node on `subject` out and says so on `by`. Says whether that was taken on.
+    /// Evict the node on `subject` by a command on `by`. Returns whether the command was accepted.
     pub fn evict(&mut self, by: usize, subject: usize) -> bool {
         let now = self.instant(by);
         let (Some(node), false) = (NodeId::new(self.hosts[subject].id), self.is_frozen(by)) else {
@@ -49,11 +49,9 @@ impl Cluster {
             return false;
         }
         let asked = (by, alive.identity.incarnation.0);
-        let subject_incarnation = self.hosts[subject].alive.as_mut();
-        if let Some(incarnation) =
-            subject_incarnation.filter(|incarnation| incarnation.identity == member)
-        {
-            incarnation.evicted_by.push(asked);
+        let evicted = self.hosts[subject].alive.as_mut();
+        if let Some(evicted) = evicted.filter(|evicted| evicted.identity == member) {
+            evicted.evicted_by.push(asked);
         }
         let subject = node_member(member);
         self.write(by, EventKind::Evict { subject });
@@ -61,8 +59,8 @@ impl Cluster {
         true
     }
 
-    /// An administrator on `by` wants no views for `span_ms` from now on; zero: wants them again. Says whether
-    /// the node agrees.
+    /// Pin the view for `span_ms`, or unpin it if that is 0, by a command on `by`. Returns whether the command was
+    /// accepted.
     pub fn pin(&mut self, by: usize, span_ms: u64) -> bool {
         if self.hosts[by].alive.is_none() || self.is_frozen(by) {
             return false;
@@ -73,18 +71,18 @@ impl Cluster {
         if result.is_err() {
             return false;
         }
-        // Who asked to be let in is remembered for as much longer.
+        // Members remember join requests for as much longer.
         let now = self.now;
         for host in &mut self.hosts {
-            if host.ghost_until > now {
-                host.ghost_until += span_ms * MS;
+            if host.stale_join_until > now {
+                host.stale_join_until += span_ms * MS;
             }
         }
         true
     }
 
-    /// Until when views may be pinned, as nodes have told so far; now if they are not. Clocks are wrong by one
-    /// in a hundred at most.
+    /// The latest time at which a pin reported so far ends, or now if none is. Clocks are wrong by at most one in a
+    /// hundred.
     pub fn pins_end(&self) -> u64 {
         let alive = self.hosts.iter().filter_map(|host| host.alive.as_ref());
         let latest = alive.filter_map(|alive| alive.pinned_until).max();
@@ -94,7 +92,7 @@ impl Cluster {
         })
     }
 
-    /// For how long fence handlers may hold a view up.
+    /// The longest time for which fence handlers may delay a view.
     pub fn fence_ns(&self) -> u64 {
         let handler = self.options.fence;
         handler.map_or(0, |handler| handler.timeout_ms * MS * 51 / 50)
@@ -106,7 +104,7 @@ impl Cluster {
 
     // ---- the fence gate -----------------------------------------------------------------------
 
-    /// Registers the handler of a node that has just started.
+    /// Register the handler of a node that has just started.
     pub(super) fn guard(&mut self, host: usize) {
         let Some(handler) = self.options.fence else {
             return;
@@ -123,10 +121,13 @@ impl Cluster {
         }
     }
 
-    /// The node wants its handler to fence `subject`.
+    /// Call the handler of a node that wants `subject` fenced.
     pub(super) fn fence_wanted(&mut self, host: usize, subject: Identity) {
         let Some(handler) = self.options.fence else {
-            self.fault(host, "a handler is wanted that is not there");
+            self.fault(
+                host,
+                "the node calls a fence handler that is not registered",
+            );
             return;
         };
         self.fence_calls += 1;
@@ -145,34 +146,34 @@ impl Cluster {
             false => 0,
         };
         let is_silent = self.handlers.happens(handler.silent_per_mille);
-        let incarnation = self.hosts[host].incarnations;
+        let start = self.hosts[host].starts;
         if !is_silent {
             let call = Occurrence::FenceCall {
                 host,
-                incarnation,
+                start,
                 subject,
             };
             self.queue.push(self.now + busy_ms * MS, call);
         }
     }
 
-    pub(super) fn fence_call(&mut self, host: usize, incarnation: u64, subject: Identity) {
+    pub(super) fn fence_call(&mut self, host: usize, start: u64, subject: Identity) {
         let (Some(handler), Some(alive)) = (self.options.fence, self.hosts[host].alive.as_ref())
         else {
             return;
         };
-        if alive.incarnation != incarnation {
+        if alive.start != start {
             return;
         }
         if !alive.node.wants_fence(subject) {
-            self.fence_answer(host, incarnation, subject, false);
+            self.fence_answer(host, start, subject, false);
             return;
         }
         let is_fenced = !self.handlers.happens(handler.fails_per_mille);
         let work_ms = self.handlers.between(0, handler.work_max_ms);
         let answer = Occurrence::FenceAnswer {
             host,
-            incarnation,
+            start,
             subject,
             is_fenced,
         };
@@ -182,12 +183,12 @@ impl Cluster {
     pub(super) fn fence_answer(
         &mut self,
         host: usize,
-        incarnation: u64,
+        start: u64,
         subject: Identity,
         is_fenced: bool,
     ) {
         let alive = self.hosts[host].alive.as_ref();
-        if alive.is_none_or(|alive| alive.incarnation != incarnation) {
+        if alive.is_none_or(|alive| alive.start != start) {
             return;
         }
         if is_fenced {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What scenarios do to a cluster: start and crash machines, and command their nodes.
+//! The commands of scenarios: start and crash machines, impair the network, and use nodes and groups.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::sabotage::Sabotage;
 use crate::timing::aftermath_ns;
 
 impl Cluster {
-    /// Starts the node of a machine that is down, under a new incarnation.
+    /// Start a new incarnation of a node whose machine is down.
     pub fn start(&mut self, host: usize) {
         let now = self.instant(host);
         let seed = self.chance.number();
@@ -33,7 +33,7 @@ impl Cluster {
         let machine = &mut self.hosts[host];
         assert!(machine.alive.is_none(), "node {} runs already", machine.id);
         let incarnation = match options.sabotage {
-            Some(Sabotage::SameIncarnation) if machine.incarnations > 0 => machine.last_incarnation,
+            Some(Sabotage::SameIncarnation) if machine.starts > 0 => machine.last_incarnation,
             _ => (machine.last_incarnation + 1).max(
                 options
                     .incarnation_base
@@ -61,13 +61,13 @@ impl Cluster {
             panic!("no memory for a node");
         };
         machine.last_incarnation = incarnation;
-        machine.incarnations += 1;
+        machine.starts += 1;
         machine.frozen_until = 0;
         machine.fenced_until = 0;
         machine.alive = Some(Box::new(Alive {
             node,
             failure_detector,
-            incarnation: machine.incarnations,
+            start: machine.starts,
             identity,
             queue: VecDeque::new(),
             engine_is_due: false,
@@ -89,20 +89,20 @@ impl Cluster {
         self.drain_node(host);
     }
 
-    /// Stops a machine without a word. Nothing happens if it is down.
+    /// Crash a machine. Does nothing if it is down.
     pub fn crash(&mut self, host: usize) {
         if self.hosts[host].alive.is_some() {
             self.write(host, EventKind::Crash);
-            self.note_ghost(host);
+            self.note_stale_join(host);
             self.hosts[host].alive = None;
             self.hosts[host].frozen_until = 0;
         }
     }
 
-    /// An incarnation is about to end; if it had no view, one may still be made with it: for a while those who let
-    /// nodes in may still try.
-    fn note_ghost(&mut self, host: usize) {
-        // While no view is agreed on they remember who asked them.
+    /// Note that an incarnation ends. If it had no view yet, members that have its join request may still admit it for
+    /// a while.
+    fn note_stale_join(&mut self, host: usize) {
+        // Members remember join requests for as long as pins and fence handlers delay the next view.
         let since = self.pins_end() + 2 * self.fence_ns();
         let machine = &mut self.hosts[host];
         if machine
@@ -110,52 +110,52 @@ impl Cluster {
             .as_ref()
             .is_some_and(|alive| alive.members.is_empty())
         {
-            machine.ghost_until = since + aftermath_ns(&self.options.configuration);
+            machine.stale_join_until = since + aftermath_ns(&self.options.configuration);
         }
     }
 
-    /// Lets a machine do nothing at all until `time`.
+    /// Freeze a machine until `time`.
     pub fn freeze(&mut self, host: usize, time: u64) {
         self.hosts[host].frozen_until = time;
-        self.hosts[host].hindered_until = time;
+        self.hosts[host].disturbed_until = time;
         self.hosts[host].loses_one = self.options.sabotage == Some(Sabotage::LossAfterFreeze);
     }
 
-    /// Something is wrong in the network from now on; [`Cluster::mend`] ends it.
+    /// Impair the network from now on, and return a number with which [`Cluster::mend`] ends that.
     pub fn impair(&mut self, impairment: Impairment) -> u64 {
-        self.note_hindered();
+        self.note_disturbed();
         self.network.impair(impairment)
     }
 
-    /// Ends what began under this number.
+    /// End the impairment with this number.
     pub fn mend(&mut self, number: u64) {
-        self.note_hindered();
+        self.note_disturbed();
         self.network.mend(number);
     }
 
-    /// Ends all that is wrong between some nodes only.
+    /// End all impairments between nodes.
     pub fn reconnect(&mut self) {
-        self.note_hindered();
+        self.note_disturbed();
         self.network.reconnect();
     }
 
-    /// Something may change for the better: who was hindered until now may still be put out for it.
-    fn note_hindered(&mut self) {
+    /// Note, before the network improves, which nodes were disturbed until now and may still be excluded for that.
+    fn note_disturbed(&mut self) {
         for (number, host) in self.hosts.iter_mut().enumerate() {
-            if self.network.is_hindered(number) {
-                host.hindered_until = self.now;
+            if self.network.is_disturbed(number) {
+                host.disturbed_until = self.now;
             }
         }
     }
 
-    /// Tells a node to leave the cluster.
+    /// Have a node leave the cluster.
     pub fn leave(&mut self, host: usize) {
         if let Some(alive) = self.hosts[host].alive.as_mut() {
             if alive.is_leaving {
                 return;
             }
             alive.is_leaving = true;
-            self.note_ghost(host);
+            self.note_stale_join(host);
             self.write(
                 host,
                 EventKind::Leave {
@@ -167,7 +167,7 @@ impl Cluster {
         }
     }
 
-    /// Makes a member of the group on the node; `None` if it is down or refuses.
+    /// Create a member of `group` on a node. `None` if the node is down or refuses.
     pub fn join_group(&mut self, host: usize, group: &Arc<str>) -> Option<EndpointId> {
         let name = GroupName::new(group.as_bytes())?;
         let now = self.instant(host);
@@ -198,7 +198,7 @@ impl Cluster {
         Some(endpoint)
     }
 
-    /// Ends a membership.
+    /// Have a member leave its group.
     pub fn leave_group(&mut self, host: usize, endpoint: EndpointId) {
         let Some(alive) = self.hosts[host].alive.as_mut() else {
             return;
@@ -223,7 +223,7 @@ impl Cluster {
         }
     }
 
-    /// Sends `length` drawn bytes; says what became of it.
+    /// Multicast `length` random bytes, and return the node's answer.
     pub fn multicast(
         &mut self,
         host: usize,
@@ -260,7 +260,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Adds something that must not have happened.
+    /// Record that something happened which must not happen.
     pub fn fault(&mut self, host: usize, what: &str) {
         if self.faults.len() < 20 {
             let text = format!(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the shell in the kernel does around a node: hands it what comes in, sends and tells what
-//! comes out, and keeps its timers.
+//! The shell around a node, as in the kernel module: it passes datagrams, reports and deadlines to the node, sends
+//! and records its outputs, and keeps its timers.
 
 use std::rc::Rc;
 
@@ -62,9 +62,9 @@ impl Cluster {
         self.drain_detector(to);
     }
 
-    pub(super) fn detector_timer(&mut self, host: usize, incarnation: u64) {
+    pub(super) fn detector_timer(&mut self, host: usize, start: u64) {
         let (now, instant) = (self.now, self.instant(host));
-        let Some(alive) = self.alive(host, incarnation) else {
+        let Some(alive) = self.alive(host, start) else {
             return;
         };
         if alive.detector_timer.is_none_or(|due| due > now) {
@@ -76,16 +76,16 @@ impl Cluster {
             alive.detector_timer = Some(u64::MAX);
             self.fault(
                 host,
-                "the failure_detector wants to be woken again and again",
+                "the failure detector asks to be woken again and again",
             );
             return;
         }
         self.drain_detector(host);
     }
 
-    pub(super) fn engine_timer(&mut self, host: usize, incarnation: u64) {
+    pub(super) fn engine_timer(&mut self, host: usize, start: u64) {
         let now = self.now;
-        let Some(alive) = self.alive(host, incarnation) else {
+        let Some(alive) = self.alive(host, start) else {
             return;
         };
         if alive.engine_timer.is_none_or(|due| due > now) {
@@ -96,16 +96,16 @@ impl Cluster {
         self.schedule_engine(host);
     }
 
-    pub(super) fn engine_run(&mut self, host: usize, incarnation: u64) {
+    pub(super) fn engine_run(&mut self, host: usize, start: u64) {
         let now = self.now;
         let instant = self.instant(host);
-        let Some(alive) = self.alive(host, incarnation) else {
+        let Some(alive) = self.alive(host, start) else {
             return;
         };
         alive.engine_is_due = false;
-        // What comes while this runs waits for the next run.
+        // Inputs that arrive during this run wait for the next one.
         for _ in 0..alive.queue.len() {
-            let Some(alive) = self.alive(host, incarnation) else {
+            let Some(alive) = self.alive(host, start) else {
                 return;
             };
             match alive.queue.pop_front() {
@@ -122,7 +122,7 @@ impl Cluster {
                         alive.engine_timer = Some(u64::MAX);
                         let reason = alive.node.next_deadline();
                         let what =
-                            format!("the engine wants to be woken again and again: {reason:?}");
+                            format!("the engine asks to be woken again and again: {reason:?}");
                         self.fault(host, &what);
                         return;
                     }
@@ -132,11 +132,11 @@ impl Cluster {
         }
     }
 
-    fn alive(&mut self, host: usize, incarnation: u64) -> Option<&mut Alive> {
+    fn alive(&mut self, host: usize, start: u64) -> Option<&mut Alive> {
         self.hosts[host]
             .alive
             .as_deref_mut()
-            .filter(|alive| alive.incarnation == incarnation)
+            .filter(|alive| alive.start == start)
     }
 
     fn send(&mut self, host: usize, to: PeerAddress, bytes: &[u8]) {
@@ -146,7 +146,7 @@ impl Cluster {
         if target >= self.hosts.len() {
             self.fault(
                 host,
-                &format!("a datagram was sent to {to:?}, which is nobody"),
+                &format!("a datagram was sent to {to:?}, which is no host"),
             );
             return;
         }
@@ -175,7 +175,7 @@ impl Cluster {
         }
     }
 
-    /// The bytes come to their receiver at that time, as if their sender had sent them.
+    /// Deliver a datagram at its time, as if its sender had sent it.
     pub fn put_on_wire(&mut self, what: OnWire) {
         let from = self.hosts[what.from].address;
         let (to, bytes) = (what.to, what.bytes);
@@ -183,12 +183,12 @@ impl Cluster {
             .push(what.time, Occurrence::Datagram { to, from, bytes });
     }
 
-    /// What the machine's clock shows.
+    /// The reading of the machine's clock.
     pub(super) fn instant(&self, host: usize) -> Instant {
         Instant::from_nanoseconds(self.hosts[host].clock.reading(self.now))
     }
 
-    /// All that the failure detector has to say, and its timer.
+    /// Poll all outputs of the failure detector, and set its timer.
     fn drain_detector(&mut self, host: usize) {
         let now = self.instant(host);
         let mut buffer = [0_u8; DETECTOR_BYTES_MAX];
@@ -212,7 +212,7 @@ impl Cluster {
             .failure_detector
             .next_deadline()
             .map(|due| clock.time_of(due.as_nanoseconds()));
-        let incarnation = alive.incarnation;
+        let start = alive.start;
         if alive.detector_timer != due && alive.detector_timer != Some(u64::MAX) {
             alive.detector_timer = due;
             if let Some(due) = due {
@@ -221,7 +221,7 @@ impl Cluster {
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
-                    Occurrence::DetectorTimer { host, incarnation },
+                    Occurrence::DetectorTimer { host, start },
                 );
             }
         }
@@ -236,14 +236,14 @@ impl Cluster {
         };
         if !alive.queue.is_empty() && !alive.engine_is_due {
             alive.engine_is_due = true;
-            let incarnation = alive.incarnation;
+            let start = alive.start;
             let late = self.lateness.exponential(engine_delay_mean_us * 1_000);
             self.queue
-                .push(self.now + late, Occurrence::EngineRun { host, incarnation });
+                .push(self.now + late, Occurrence::EngineRun { host, start });
         }
     }
 
-    /// All that the node has to say, in the order of its contract, and its timer.
+    /// Poll all outputs of the node in the order of its contract, and set its timer.
     pub(super) fn drain_node(&mut self, host: usize) {
         let now = self.instant(host);
         let mut buffer = [0_u8; DATAGRAM_BYTES_MAX];
@@ -270,7 +270,7 @@ impl Cluster {
             .node
             .next_deadline()
             .map(|(due, _)| clock.time_of(due.as_nanoseconds()));
-        let incarnation = alive.incarnation;
+        let start = alive.start;
         if alive.engine_timer != due && alive.engine_timer != Some(u64::MAX) {
             alive.engine_timer = due;
             if let Some(due) = due {
@@ -279,7 +279,7 @@ impl Cluster {
                     .exponential(self.options.timer_delay_mean_us * 1_000);
                 self.queue.push(
                     due.max(self.now) + late,
-                    Occurrence::EngineTimer { host, incarnation },
+                    Occurrence::EngineTimer { host, start },
                 );
             }
         }
@@ -320,15 +320,15 @@ impl Cluster {
                 Some(Note::Prepare) => self.prepares += 1,
                 Some(Note::Excluded) => {
                     self.exclusions += 1;
-                    // It may learn late that it was put out.
+                    // The node may learn of its exclusion late.
                     let aftermath = aftermath_ns(&self.options.configuration);
                     let machine = &mut self.hosts[host];
-                    let hindered = self.network.is_hindered(host)
+                    let disturbed = self.network.is_disturbed(host)
                         || machine.engine_delay_mean_us > self.options.engine_delay_mean_us
-                        || machine.hindered_until + aftermath > self.now;
-                    self.false_exclusions += u64::from(!hindered);
+                        || machine.disturbed_until + aftermath > self.now;
+                    self.false_exclusions += u64::from(!disturbed);
                     if incarnation <= machine.last_incarnation {
-                        let what = format!("excluded, and goes on under {incarnation} again");
+                        let what = format!("excluded, and uses incarnation {incarnation} again");
                         self.fault(host, &what);
                     } else {
                         machine.last_incarnation = incarnation;
@@ -336,9 +336,9 @@ impl Cluster {
                     }
                     self.guard(host);
                 }
-                Some(Note::CameBack { companions }) => {
-                    self.comers_back += 1;
-                    self.comers_together += u64::from(companions > 1);
+                Some(Note::Moved { transitional }) => {
+                    self.moved += 1;
+                    self.moved_together += u64::from(transitional > 1);
                 }
                 Some(Note::Left) => alive.has_left = true,
                 Some(Note::Pinned) if sabotage == Some(Sabotage::PinForgotten) => {

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Damage that UDP's checksum did not find: bits that were turned over, or bytes of somebody else's.
+//! Damage that UDP's checksum did not find: flipped bits, or bytes of another sender.
 //!
-//! Nothing in a datagram proves that the rest of it is whole, until datagrams are authenticated: what is
-//! changed in the body of a sound header is taken as it is. So what is promised, and what comes here, is
-//! a header that cannot be right: other bits may be wrong as well.
+//! Datagrams are not authenticated, so a node takes a changed body behind a correct header as it is. Nodes promise to
+//! drop datagrams whose header cannot be right, so that is the damage made here: at least one such bit of the header is
+//! wrong, and other bits may be wrong too.
 
 use crate::chance::Chance;
 
-/// Bytes that a header is known by: magic, version, and the cluster.
-const TELLTALE: [usize; 7] = [0, 1, 2, 4, 5, 6, 7];
-/// Bits that are turned over at most, besides the one in the header.
+/// The bytes by which a header is recognised: magic, version, and the cluster.
+const RECOGNISED: [usize; 7] = [0, 1, 2, 4, 5, 6, 7];
+/// The most bits that are flipped besides the one in the header.
 const MORE_BITS_MAX: u64 = 8;
-/// The longest datagram of somebody else.
-const STRANGE_BYTES_MAX: u64 = 1_400;
+/// The longest datagram of another sender.
+const FOREIGN_BYTES_MAX: u64 = 1_400;
 
-/// What comes instead of `bytes`.
+/// The bytes that arrive instead of `bytes`.
 pub fn damaged(chance: &mut Chance, bytes: &[u8]) -> Vec<u8> {
     if chance.happens(250) {
-        return strange(chance);
+        return foreign(chance);
     }
     let mut changed = bytes.to_vec();
     for _ in 0..chance.between(0, MORE_BITS_MAX) {
         let place = chance.between(0, bytes.len().max(1) as u64 - 1) as usize;
         flip(chance, &mut changed, place);
     }
-    let place = chance.pick(&TELLTALE).copied().unwrap_or(0);
-    // What was turned over before must not be turned back.
+    let place = chance.pick(&RECOGNISED).copied().unwrap_or(0);
+    // This bit is flipped last, so that no other flip restores it.
     if let (Some(new), Some(old)) = (changed.get_mut(place), bytes.get(place)) {
         *new = *old;
     }
@@ -41,9 +41,9 @@ fn flip(chance: &mut Chance, bytes: &mut [u8], place: usize) {
     }
 }
 
-/// Bytes that are not ours.
-fn strange(chance: &mut Chance) -> Vec<u8> {
-    let length = chance.between(0, STRANGE_BYTES_MAX);
+/// A datagram of another sender.
+fn foreign(chance: &mut Chance) -> Vec<u8> {
+    let length = chance.between(0, FOREIGN_BYTES_MAX);
     let mut bytes: Vec<u8> = (0..length).map(|_| chance.number() as u8).collect();
     if let Some(first) = bytes.first_mut() {
         *first |= 0x80;

@@ -1,40 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is wrong between some of the nodes only. Several things may be wrong at the same time, each with
-//! an end of its own.
+//! Impairments between some nodes only. Several may hold at the same time, and each ends by itself.
 
 use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
 
-/// A thousand of a thousand.
+/// All datagrams, of a thousand.
 const ALL: u64 = 1000;
 
-/// How much worse one direction between two nodes is than the rest of the network.
+/// The quality of one direction between two nodes, against the rest of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkQuality {
-    /// Datagrams that are lost in addition, of a thousand.
+    /// Datagrams lost in addition, of a thousand.
     pub loss_per_mille: u64,
-    /// What is added to each delay.
+    /// The delay added to each datagram.
     pub delay_us: u64,
-    /// The mean of what is added at random.
+    /// The mean of the random delay added besides.
     pub jitter_mean_us: u64,
 }
 
 impl LinkQuality {
-    /// Not worse at all.
-    pub const AS_USUAL: LinkQuality = LinkQuality {
+    /// As good as the rest of the network.
+    pub const NORMAL: LinkQuality = LinkQuality {
         loss_per_mille: 0,
         delay_us: 0,
         jitter_mean_us: 0,
     };
-    /// Lets nothing through.
-    pub const NOTHING: LinkQuality = LinkQuality {
+    /// All datagrams are lost.
+    pub const BLOCKED: LinkQuality = LinkQuality {
         loss_per_mille: ALL,
-        ..LinkQuality::AS_USUAL
+        ..LinkQuality::NORMAL
     };
 
-    /// Whether nothing comes through.
+    /// Whether all datagrams are lost.
     pub fn blocks(&self) -> bool {
         self.loss_per_mille >= ALL
     }
@@ -48,14 +47,14 @@ impl LinkQuality {
     }
 }
 
-/// Bad for a while, good for a while, and so on.
+/// The times of an impairment that comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flapping {
-    /// When it was bad for the first time.
+    /// The beginning of the first bad time.
     pub since: u64,
-    /// How long it is bad.
+    /// The length of each bad time.
     pub bad_ns: u64,
-    /// How long it is good.
+    /// The length of each good time.
     pub good_ns: u64,
 }
 
@@ -66,20 +65,20 @@ impl Flapping {
     }
 }
 
-/// One thing that is wrong.
+/// An impairment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Impairment {
-    /// The network has fallen into parts: nodes with the same number reach each other.
-    Parts(Vec<u8>),
+    /// A split network: only nodes with the same number reach each other.
+    Components(Vec<u8>),
     /// All directions from some nodes to some others are worse.
     Between {
         /// The senders.
         from: Vec<usize>,
         /// The receivers.
         to: Vec<usize>,
-        /// How bad.
+        /// Their quality.
         quality: LinkQuality,
-        /// Whether it comes and goes.
+        /// The times at which they are bad, if not always.
         flapping: Option<Flapping>,
     },
 }
@@ -87,15 +86,17 @@ pub enum Impairment {
 impl Impairment {
     fn quality(&self, now: Option<u64>, from: usize, to: usize) -> LinkQuality {
         match self {
-            Impairment::Parts(sides) if sides.get(from) != sides.get(to) => LinkQuality::NOTHING,
-            Impairment::Parts(_) => LinkQuality::AS_USUAL,
+            Impairment::Components(sides) if sides.get(from) != sides.get(to) => {
+                LinkQuality::BLOCKED
+            }
+            Impairment::Components(_) => LinkQuality::NORMAL,
             Impairment::Between {
                 from: senders,
                 to: receivers,
                 quality,
                 flapping,
             } => {
-                // Without a time the worst counts.
+                // Without a time, the impairment counts as bad.
                 let is_bad = match (flapping, now) {
                     (Some(flapping), Some(now)) => flapping.is_bad(now),
                     _ => true,
@@ -103,7 +104,7 @@ impl Impairment {
                 if is_bad && from != to && senders.contains(&from) && receivers.contains(&to) {
                     *quality
                 } else {
-                    LinkQuality::AS_USUAL
+                    LinkQuality::NORMAL
                 }
             }
         }
@@ -111,7 +112,7 @@ impl Impairment {
 
     fn concerns(&self, node: usize) -> bool {
         match self {
-            Impairment::Parts(sides) => {
+            Impairment::Components(sides) => {
                 let own = sides.get(node);
                 let together = sides.iter().filter(|side| Some(*side) == own).count();
                 2 * together <= sides.len()
@@ -121,12 +122,12 @@ impl Impairment {
     }
 }
 
-/// All that is wrong.
+/// All present impairments.
 pub(super) struct Impairments {
     nodes: usize,
     list: Vec<(u64, Impairment)>,
     next: u64,
-    /// Who is cut off by it, once somebody has asked.
+    /// Which nodes are cut off, as far as it has been computed since the last change.
     cut_off: RefCell<Option<Vec<bool>>>,
 }
 
@@ -173,7 +174,7 @@ impl Impairments {
         self.list
             .iter()
             .map(|(_, one)| one.quality(now, from, to))
-            .fold(LinkQuality::AS_USUAL, LinkQuality::and)
+            .fold(LinkQuality::NORMAL, LinkQuality::and)
     }
 
     pub(super) fn is_cut_off(&self, node: usize) -> bool {
@@ -185,11 +186,11 @@ impl Impairments {
         known.get(node).copied().unwrap_or(false)
     }
 
-    /// Who is cut off, or would be with one thing more.
+    /// The nodes that are cut off, or would be with one more impairment.
     pub(super) fn cut_off_with(&self, more: Option<&Impairment>) -> Vec<bool> {
-        // A direction that loses half is none to vote over.
+        // A direction that loses half of the datagrams is too bad to vote over.
         let is_open = |from, to| {
-            let more = more.map_or(LinkQuality::AS_USUAL, |one| one.quality(None, from, to));
+            let more = more.map_or(LinkQuality::NORMAL, |one| one.quality(None, from, to));
             2 * self.worst(None, from, to).and(more).loss_per_mille < ALL
         };
         let reached = |node: usize| {

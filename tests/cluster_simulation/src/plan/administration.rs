@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a seed draws of administrators and consumers: in some of the runs nodes are evicted, views pinned, and
-//! failed nodes fenced. It is drawn for itself and added to the rest, which is the same without it.
+//! Draw the commands of administrators: in some runs nodes are evicted, views pinned and failed nodes fenced. They are
+//! drawn from a stream of their own, so that the rest of the plan is the same without them.
 
 use super::{Fault, Plan, PlannedFault, Trial};
 use crate::chance::Chance;
 use crate::cluster::FenceHandler;
 
-/// In so many of a thousand runs there is something of it.
+/// The runs with administrators, of a thousand.
 const RUNS_PER_MILLE: u64 = 300;
 
 impl Plan {
-    /// Adds what administrators do from `from_ms` until all faults end, in some runs or `always`.
+    /// Add commands of administrators from `from_ms` until all faults end, in some runs or `always`.
     pub(super) fn add_administration(&mut self, always: bool, from_ms: u64) {
         let mut chance = Chance::new(self.seed, 13);
         if !chance.happens(RUNS_PER_MILLE) && !always {
@@ -44,7 +44,7 @@ impl Plan {
     }
 }
 
-/// Two different hosts, if there are two.
+/// Draw two different hosts, if there are two.
 fn two(chance: &mut Chance, hosts: u64) -> (usize, usize) {
     let one = chance.between(0, hosts - 1);
     let other = (one + chance.between(1, (hosts - 1).max(1))) % hosts;
@@ -60,7 +60,7 @@ fn eviction(chance: &mut Chance, hosts: u64) -> Fault {
     }
 }
 
-/// Most pins end by themselves.
+/// Draw a pin, or now and then an unpin: most pins end by themselves.
 fn pin(chance: &mut Chance, hosts: u64) -> Fault {
     let (by, _) = two(chance, hosts);
     match chance.happens(800) {
@@ -72,7 +72,7 @@ fn pin(chance: &mut Chance, hosts: u64) -> Fault {
     }
 }
 
-/// Handlers that are good, bad, or never answer.
+/// Draw a handler: a good one, a bad one, or one that never answers.
 fn fence(chance: &mut Chance) -> FenceHandler {
     let mut per_mille = || *chance.pick(&[0, 0, 300, 1_000]).unwrap_or(&0);
     let (fails_per_mille, silent_per_mille) = (per_mille(), per_mille());

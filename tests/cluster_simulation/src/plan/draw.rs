@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a seed draws. It first draws which kinds of faults and of flaws there are at all, and only then
-//! how much of each: a little of everything in every run would hide what a lot of one thing brings to
-//! light (swarm testing, Groce et al. 2012).
+//! Draw a plan from a seed: first which kinds of faults and of network flaws it has at all, then how much of each. A
+//! little of everything in every run would hide the bugs that a lot of one kind finds (swarm testing, Groce et
+//! al. 2012).
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,24 +14,24 @@ use crate::chance::Chance;
 use crate::network::{LinkQuality, NetworkOptions};
 use crate::sabotage::Sabotage;
 
-/// What all runs have in common.
+/// The options that all drawn plans have in common.
 #[derive(Clone, Debug)]
 pub struct DrawOptions {
-    /// How many nodes a run may have.
+    /// The number of nodes, from and to.
     pub nodes: RangeInclusive<usize>,
     /// Whether consumers join groups and send.
     pub groups: bool,
     /// Whether every run has cuts of the network.
     pub cuts: bool,
-    /// Whether anything goes wrong before the measured crash.
+    /// Whether there are faults before the measured crash.
     pub faults: bool,
     /// Whether every run has evictions, pins and a fence handler.
     pub administration: bool,
-    /// Whether silence is found out by gossip.
+    /// Whether the failure detector is gossip instead of rings.
     pub gossip: bool,
-    /// Whether parts of the cluster go on by themselves.
+    /// Whether clusters are partitionable.
     pub partitionable: bool,
-    /// A bug that all nodes have.
+    /// A bug injected into all nodes.
     pub sabotage: Option<Sabotage>,
 }
 
@@ -53,33 +53,33 @@ impl Default for DrawOptions {
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// One machine stops without a word.
+    /// A machine crashes.
     Crash,
-    /// Several neighbours stop at once.
+    /// Several neighbours crash at once.
     CrashTogether,
-    /// A coordinator stops, in the middle of a view change or at any time.
+    /// A coordinator crashes, in the middle of a view change or at any time.
     CrashCoordinator,
-    /// A machine stops and is up again at once.
+    /// A machine crashes and starts again at once.
     Reboot,
-    /// A node says good-bye.
+    /// A node leaves the cluster.
     Leave,
-    /// A machine does nothing for a time that nobody needs to notice.
+    /// A machine is frozen for so short that others need not notice.
     FreezeShort,
-    /// A machine does nothing for so long that the others go on without it.
+    /// A machine is frozen for so long that the others exclude it.
     FreezeLong,
     /// A machine's work items run late while its soft interrupts do not.
     SlowEngine,
     /// The network is much worse for a while.
     Storm,
-    /// Single directions lose much, or are slow.
+    /// A direction loses much, or is slow.
     BadLink,
-    /// Single directions come and go.
+    /// A direction is bad and good by turns.
     FlappingLink,
     /// A minority is cut off from the rest.
     Partition,
-    /// The network falls into parts of any sizes, perhaps none with a quorum.
-    Parts,
-    /// Some do not hear some others, or are not heard by them.
+    /// The network splits into components of any sizes, perhaps none with a quorum.
+    Components,
+    /// Some nodes do not receive what some others send.
     OneWay,
 }
 
@@ -97,13 +97,17 @@ const KINDS: [FaultKind; 14] = [
     FaultKind::BadLink,
     FaultKind::FlappingLink,
     FaultKind::Partition,
-    FaultKind::Parts,
+    FaultKind::Components,
     FaultKind::OneWay,
 ];
-const CUTS: [FaultKind; 3] = [FaultKind::Partition, FaultKind::Parts, FaultKind::OneWay];
+const CUTS: [FaultKind; 3] = [
+    FaultKind::Partition,
+    FaultKind::Components,
+    FaultKind::OneWay,
+];
 
 impl Plan {
-    /// The run of this seed.
+    /// Draw the plan of this seed.
     pub fn draw(seed: u64, options: &DrawOptions) -> Self {
         let mut chance = Chance::new(seed, 10);
         let (low, high) = (*options.nodes.start() as u64, *options.nodes.end() as u64);
@@ -149,7 +153,7 @@ impl Plan {
             let kinds = draws.kinds(options.cuts);
             plan.faults = draws.faults(&kinds, spread_ms, healing_at_ms);
             if options.partitionable {
-                draws.give_parts_time(&mut plan);
+                draws.give_components_time(&mut plan);
             }
             plan.add_administration(options.administration, spread_ms);
         } else {
@@ -202,7 +206,7 @@ fn draw_network(chance: &mut Chance) -> NetworkOptions {
     }
 }
 
-/// Quartz is wrong by up to 200 millionths or so; some clocks are much worse.
+/// Draw the errors of the clocks: up to some 200 millionths for quartz, much more for some.
 fn draw_clocks(chance: &mut Chance, hosts: usize) -> Vec<i32> {
     let most = *chance.pick(&[0, 200, 10_000]).unwrap_or(&0);
     if most == 0 {
@@ -231,7 +235,7 @@ fn draw_trial(chance: &mut Chance, hosts: u64) -> Option<Trial> {
     }
 }
 
-/// One machine in half of the cases, else up to all that may go, neighbours or anybody.
+/// Draw the machines of the measured crash: one in half of the cases, else up to all that may crash, neighbours or not.
 fn draw_victims(chance: &mut Chance, hosts: usize) -> Vec<usize> {
     let mut all: Vec<usize> = (0..hosts).collect();
     let most = (hosts.saturating_sub(1) / 2) as u64;
@@ -249,7 +253,7 @@ fn draw_victims(chance: &mut Chance, hosts: usize) -> Vec<usize> {
     all
 }
 
-/// Draws faults.
+/// The streams and bounds from which faults are drawn.
 struct FaultDraws {
     chance: Chance,
     hosts: usize,
@@ -257,7 +261,7 @@ struct FaultDraws {
 }
 
 impl FaultDraws {
-    /// Some of the kinds, few in some runs and most in others.
+    /// Draw the kinds of faults: few in some runs, most in others.
     fn kinds(&mut self, cuts: bool) -> Vec<FaultKind> {
         let share_per_mille = *self.chance.pick(&[150, 500, 850]).unwrap_or(&500);
         let mut kinds = KINDS.to_vec();
@@ -268,13 +272,13 @@ impl FaultDraws {
         kinds
     }
 
-    /// Nodes give up soon, and cuts take as long as parts need to go on and to meet again.
-    fn give_parts_time(&mut self, plan: &mut Plan) {
+    /// Let nodes give up soon, and splits last for as long as components need to go on and to merge again.
+    fn give_components_time(&mut self, plan: &mut Plan) {
         let mut set = |name: &str, value: u64| plan.settings.insert(name.to_owned(), value as u32);
         set("partitionable", 1);
         set("blocked_timeout_ms", self.chance.between(100, 2_000));
         for planned in &mut plan.faults {
-            if let Fault::Parts { for_ms, .. } = &mut planned.fault {
+            if let Fault::Components { for_ms, .. } = &mut planned.fault {
                 *for_ms = self.chance.between(50, 12_000);
             }
         }
@@ -300,7 +304,7 @@ impl FaultDraws {
             FaultKind::Crash => Fault::Crash(vec![self.victim()]),
             FaultKind::CrashTogether => self.crash_together(),
             FaultKind::CrashCoordinator => Fault::CrashCoordinator {
-                // Most often the first one, who has the right of way.
+                // Most often the first coordinator, which proposes before the others do.
                 rank: match self.chance.happens(600) {
                     true => 0,
                     false => self.chance.between(1, 8) as usize,
@@ -340,14 +344,14 @@ impl FaultDraws {
                 let sides = (0..self.hosts)
                     .map(|host| u8::from(away.contains(&host)))
                     .collect();
-                Fault::Parts {
+                Fault::Components {
                     sides,
                     for_ms: self.chance.between(50, 4_000),
                 }
             }
-            FaultKind::Parts => {
+            FaultKind::Components => {
                 let most = self.chance.between(1, 3);
-                Fault::Parts {
+                Fault::Components {
                     sides: (0..self.hosts)
                         .map(|_| self.chance.between(0, most) as u8)
                         .collect(),
@@ -362,7 +366,7 @@ impl FaultDraws {
         self.chance.between(0, self.hosts as u64 - 1) as usize
     }
 
-    /// From 1 to `most` hosts.
+    /// Draw from 1 to `most` hosts.
     fn some(&mut self, most: u64) -> Vec<usize> {
         let mut all: Vec<usize> = (0..self.hosts).collect();
         self.chance.shuffle(&mut all);
@@ -370,7 +374,7 @@ impl FaultDraws {
         all
     }
 
-    /// A machine that most often comes back after a while.
+    /// Draw a machine that goes down, and most often starts again after a while.
     fn victim(&mut self) -> Victim {
         Victim {
             host: self.host(),
@@ -382,7 +386,7 @@ impl FaultDraws {
         (self.chance.happens(800)).then(|| self.chance.between(50, 5_000))
     }
 
-    /// Neighbours by number, up to a third of the machines.
+    /// Draw neighbours by number that crash at once, up to a third of the machines.
     fn crash_together(&mut self) -> Fault {
         let wanted = self.chance.between(2, (self.hosts as u64 / 3).max(2)) as usize;
         let first = self.host();
@@ -407,7 +411,7 @@ impl FaultDraws {
         }
     }
 
-    /// The two ends of a direction, or one end of all directions from it or to it.
+    /// Draw the two ends of a direction, or one node and all directions from it or to it.
     fn ends(&mut self) -> (Vec<usize>, Vec<usize>) {
         let all: Vec<usize> = (0..self.hosts).collect();
         let (one, other) = (self.host(), self.host());
@@ -432,7 +436,7 @@ impl FaultDraws {
             from,
             to,
             quality: if is_flapping {
-                LinkQuality::NOTHING
+                LinkQuality::BLOCKED
             } else {
                 quality
             },
@@ -446,7 +450,7 @@ impl FaultDraws {
         }
     }
 
-    /// Some hear nothing of some others: one direction, a deaf or a mute node, or any two sets.
+    /// Draw nodes that do not receive what some others send: one direction, a deaf or a mute node, or any two sets.
     fn one_way(&mut self) -> Fault {
         let (from, to) = match self.chance.happens(600) {
             true => self.ends(),
@@ -455,7 +459,7 @@ impl FaultDraws {
         Fault::Between {
             from,
             to,
-            quality: LinkQuality::NOTHING,
+            quality: LinkQuality::BLOCKED,
             flapping_ms: None,
             for_ms: self.chance.between(100, 3_000),
         }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Plans that are a little simpler than a given one: without some hosts, without some faults, with one
-//! option at its plainest.
+//! Plans a little simpler than a given one: without some hosts, without some faults, or with one option at its plainest
+//! value.
 
 use super::{Fault, Plan, PlannedFault, Trial, Victim};
 use crate::cluster::FenceHandler;
 use crate::network::NetworkOptions;
 
 impl Plan {
-    /// The plan without these hosts; those that stay get new numbers. `None` if nobody would stay.
+    /// The plan without these hosts. The others get new numbers. `None` if there are no others.
     pub fn without_hosts(&self, gone: &[usize]) -> Option<Self> {
         let mut next = 0;
         let numbers: Vec<Option<usize>> = (0..self.hosts())
@@ -40,7 +40,7 @@ impl Plan {
         })
     }
 
-    /// The plan with only those faults whose places `is_kept`.
+    /// The plan with only those faults for whose places `is_kept` holds.
     pub fn with_faults(&self, is_kept: impl Fn(usize) -> bool) -> Self {
         let faults = self.faults.iter().enumerate();
         Self {
@@ -52,7 +52,7 @@ impl Plan {
         }
     }
 
-    /// Plans with one option made plainer, those that make most plainer first.
+    /// Plans with one option made plainer, the greatest simplification first.
     pub fn plainer_options(&self) -> Vec<Self> {
         let mut plans = Vec::new();
         let mut change = |change: &dyn Fn(&mut Self)| {
@@ -108,7 +108,7 @@ impl Plan {
         self.healing_at_ms = self.healing_at_ms.min(soon);
     }
 
-    /// Plans in which the fault at `place` is plainer.
+    /// Plans with the fault at `place` made plainer.
     pub fn plainer_fault(&self, place: usize) -> Vec<Self> {
         let Some(planned) = self.faults.get(place) else {
             return Vec::new();
@@ -164,7 +164,7 @@ fn renumbered(fault: &Fault, new: &impl Fn(usize) -> Option<usize>) -> Option<Fa
                 }
             }
         }
-        Fault::Parts { sides, .. } => {
+        Fault::Components { sides, .. } => {
             let stays = |host: &usize| new(*host).is_some();
             *sides = (0..sides.len())
                 .filter(stays)
@@ -260,7 +260,7 @@ fn plainer(fault: &Fault) -> Vec<Fault> {
     | Fault::SlowEngine { for_ms, .. }
     | Fault::Pin { for_ms, .. }
     | Fault::Storm { for_ms, .. }
-    | Fault::Parts { for_ms, .. }
+    | Fault::Components { for_ms, .. }
     | Fault::Between { for_ms, .. } = &mut shorter
     {
         if *for_ms > 1 {
@@ -284,11 +284,11 @@ mod tests {
     use super::Plan;
 
     #[test]
-    fn a_plan_without_some_hosts_names_only_those_that_are_left() {
+    fn a_plan_without_some_hosts_names_only_the_remaining_ones() {
         for seed in 1..=200 {
             let plan = Plan::draw(seed, &DrawOptions::default());
             let gone: Vec<usize> = (0..plan.hosts()).step_by(2).collect();
-            let smaller = plan.without_hosts(&gone).expect("somebody stays");
+            let smaller = plan.without_hosts(&gone).expect("hosts are left");
             assert_eq!(smaller.hosts(), plan.hosts() - gone.len(), "seed {seed}");
             let read = Plan::from_json(&smaller.to_json());
             assert_eq!(read, Ok(smaller), "seed {seed}");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn making_plainer_comes_to_an_end() {
+    fn a_plan_can_be_made_plainer_only_finitely_often() {
         for seed in 1..=20 {
             let mut plan = Plan::draw(seed, &DrawOptions::default());
             plan.faults.truncate(3);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must have happened, as lines: `"event":"expect"`, the `"property"` that is promised, `"since"`, and
+//! Expectations as lines: `"event":"expect"` with the `"property"` that a test requires, the time `"since"`, and
 //!
-//! - L1, L5: `"members"`, `"bound"`; for L5 also `"at_once"`, for L1 a `"group"` unless it is the cluster,
+//! - L1, L5: `"members"`, `"bound"`; for L5 also `"at_once"`, for L1 a `"group"` unless it is about the cluster,
 //! - A1: `"members"`, `"bound"`,
 //! - L6: `"members"`,
 //! - L7: `"members"`, `"bound"`, and as `"subject"` the node that must not accuse them,
@@ -11,10 +11,14 @@
 
 use std::borrow::Cow;
 
-use super::{needed, sorted_members, subject, triple, Line, SubjectField};
-use crate::trace::{Expectation, GroupScope, Member};
+use super::fields::{needed, sorted_members, subject_node, triples, Line, SubjectField};
+use crate::trace::{Expectation, GroupScope};
 
-/// What the line expects.
+/// The expectation of a line.
+///
+/// # Errors
+///
+/// The line lacks a field, or no expectation belongs to its property.
 pub(super) fn read(line: Line<'_>, scope: Option<GroupScope>) -> Result<Expectation, String> {
     let mut line = line;
     let since = needed(line.since, "since")?;
@@ -47,7 +51,7 @@ pub(super) fn read(line: Line<'_>, scope: Option<GroupScope>) -> Result<Expectat
             at_once: line.at_once.unwrap_or(false),
         }),
         "L7" => Ok(Expectation::Unaccused {
-            by: subject(line)?,
+            by: subject_node(line)?,
             members,
             since,
             bound,
@@ -58,13 +62,13 @@ pub(super) fn read(line: Line<'_>, scope: Option<GroupScope>) -> Result<Expectat
             since,
             bound,
         }),
-        other => Err(format!("nothing is expected for {other:?}")),
+        other => Err(format!("no expectation belongs to property {other:?}")),
     }
 }
 
-/// Writes the expectation into the line.
+/// Write the expectation into the line.
 pub(super) fn fill<'a>(line: &mut Line<'a>, expectation: &'a Expectation) {
-    let property = match expectation {
+    let (property, members, since, bound) = match expectation {
         Expectation::Together {
             group,
             members,
@@ -72,8 +76,7 @@ pub(super) fn fill<'a>(line: &mut Line<'a>, expectation: &'a Expectation) {
             bound,
         } => {
             line.group = group.as_deref().map(Cow::Borrowed);
-            fill_who_and_when(line, members, *since, Some(*bound));
-            "L1"
+            ("L1", Some(members), since, Some(*bound))
         }
         Expectation::Gone {
             members,
@@ -82,21 +85,14 @@ pub(super) fn fill<'a>(line: &mut Line<'a>, expectation: &'a Expectation) {
             at_once,
         } => {
             line.at_once = Some(*at_once);
-            fill_who_and_when(line, members, *since, Some(*bound));
-            "L5"
+            ("L5", Some(members), since, Some(*bound))
         }
         Expectation::Out {
             members,
             since,
             bound,
-        } => {
-            fill_who_and_when(line, members, *since, Some(*bound));
-            "A1"
-        }
-        Expectation::Kept { members, since } => {
-            fill_who_and_when(line, members, *since, None);
-            "L6"
-        }
+        } => ("A1", Some(members), since, Some(*bound)),
+        Expectation::Kept { members, since } => ("L6", Some(members), since, None),
         Expectation::Unaccused {
             by,
             members,
@@ -104,8 +100,7 @@ pub(super) fn fill<'a>(line: &mut Line<'a>, expectation: &'a Expectation) {
             bound,
         } => {
             line.subject = Some(SubjectField::Node(*by));
-            fill_who_and_when(line, members, *since, Some(*bound));
-            "L7"
+            ("L7", Some(members), since, Some(*bound))
         }
         Expectation::Sending {
             group,
@@ -114,20 +109,15 @@ pub(super) fn fill<'a>(line: &mut Line<'a>, expectation: &'a Expectation) {
             bound,
         } => {
             line.group = Some(Cow::Borrowed(group));
-            fill_who_and_when(line, members, *since, Some(*bound));
-            "L8"
+            ("L8", Some(members), since, Some(*bound))
         }
         Expectation::Steady { since, views } => {
-            line.since = Some(*since);
             line.views = Some(*views);
-            "L9"
+            ("L9", None, since, None)
         }
     };
     line.property = Some(Cow::Borrowed(property));
-}
-
-fn fill_who_and_when(line: &mut Line<'_>, members: &[Member], since: u64, bound: Option<u64>) {
-    line.members = Some(members.iter().map(triple).collect());
-    line.since = Some(since);
+    line.members = members.map(|members| triples(members));
+    line.since = Some(*since);
     line.bound = bound;
 }

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A2: while a quorum of a view is pinned its successor is not agreed on. Who had promised a ballot before it
-//! was pinned may still take part in it.
+//! A2: while a quorum of a view is pinned, the nodes do not agree on its successor. A node that promised a ballot before
+//! it was pinned may still vote in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::index::Index;
+use crate::index::{Index, CLUSTER};
 use crate::trace::{EventKind, Member, ViewEvent, ViewId};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("A2", "pinned views");
 
-/// What one incarnation of one node has told.
+/// What is known of one incarnation of one node.
 #[derive(Default)]
 struct Standing {
     view: Option<ViewId>,
     is_pinned: bool,
-    /// Whether it had promised a ballot in this view before it was pinned.
+    /// Whether it promised a ballot in this view before it was pinned.
     has_promised: bool,
 }
 
-/// Looks at the first that installs each view and comes from the one before.
+/// Check the first install of each view by a node that comes from the view before.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     let mut standings: BTreeMap<(u16, u64), Standing> = BTreeMap::new();
     let mut seen: BTreeSet<ViewId> = BTreeSet::new();
@@ -32,8 +32,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
         let key = (event.node, event.incarnation);
         match &event.kind {
             EventKind::Pin => standings.entry(key).or_default().is_pinned = true,
-            EventKind::Unpin => standings.entry(key).or_default().is_pinned = false,
-            EventKind::Crash | EventKind::Stop => {
+            EventKind::Unpin | EventKind::Crash | EventKind::Stop => {
                 standings.entry(key).or_default().is_pinned = false;
             }
             EventKind::Block { scope: None } => {
@@ -43,9 +42,9 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             EventKind::View(view) if view.scope.is_none() && !view.members.is_empty() => {
                 let before = standings.entry(key).or_default().view;
                 let before = before.filter(|before| before.number + 1 == view.view.number);
-                let members = before.and_then(|before| index.view_named(0, before));
-                if let Some(members) = members.filter(|_| seen.insert(view.view)) {
-                    if let Some(what) = wrong(index.members(members), &standings, view) {
+                let before = before.and_then(|before| index.view_named(CLUSTER, before));
+                if let Some(before) = before.filter(|_| seen.insert(view.view)) {
+                    if let Some(what) = wrong(index.members(before), &standings, view) {
                         found.add(NAME, &[event], what);
                     }
                 }
@@ -72,7 +71,7 @@ fn wrong(
     let is_quorum = 2 * voters > before.len() || 2 * voters == before.len() && has_lowest;
     (!is_quorum).then(|| {
         format!(
-            "view {:?} was agreed on while all but {voters} of {} members were pinned",
+            "view {:?} was agreed on although only {voters} of {} members were not pinned",
             view.view,
             before.len()
         )

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A3: where the issuer of a view had a fence handler when it came to the view before, nobody is left out as failed before the handler has
-//! fenced it, or its time was over. Who comes back in the same view with a later incarnation needs no fencing.
+//! A3: if the issuer of a view had a fence handler when it installed the view before, no failed member leaves before
+//! the handler has fenced it or run out of time. A node that is back in the same view, in a later incarnation, needs no
+//! fencing.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("A3", "fenced failures");
 
-/// Looks at each view once.
+/// Check each view once.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    // Since which event who has a handler.
+    // The incarnations that have a handler, and the event since which they have it.
     let mut guarded: BTreeMap<(u16, u64), usize> = BTreeMap::new();
-    // Who fenced whom, and in which events.
+    // The events in which an incarnation with a handler reported a member as fenced.
     let mut fenced: BTreeMap<((u16, u64), Member), Vec<usize>> = BTreeMap::new();
     for (number, event) in index.events.iter().enumerate() {
         let incarnation = (event.node, event.incarnation);
@@ -25,7 +26,8 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
                 guarded.entry(incarnation).or_insert(number);
             }
             EventKind::Fenced { subject } => {
-                fenced.entry((incarnation, subject)).or_default().push(number)
+                let times = fenced.entry((incarnation, subject)).or_default();
+                times.push(number);
             }
             _ => {}
         }
@@ -59,7 +61,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             let mut times = fenced.get(&key).into_iter().flatten();
             if !times.any(|at| since < *at && *at < install.event) {
                 let text = format!(
-                    "view {:?} leaves out {:?}, which the handler of {issuer:?} had not fenced",
+                    "view {:?} excludes {:?} as failed, which the fence handler of {issuer:?} had not fenced",
                     view.id, change.member
                 );
                 found.add(NAME, &[&index.events[install.event]], text);
@@ -70,8 +72,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
 
 /// The event in which the member installed the view.
 fn installed_at(index: &Index<'_>, member: &Member, view: usize) -> Option<usize> {
-    let mut processes = index.processes.iter();
-    let process = processes.find(|process| process.scope == CLUSTER && process.is(member))?;
+    let process = index.nodes().find(|process| process.is(member))?;
     let mut installs = process.installs.iter();
     let install = installs.find(|install| install.view == view)?;
     Some(install.event)

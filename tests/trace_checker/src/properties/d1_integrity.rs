@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! D1: what is delivered was sent, by that sender, with that length and hash.
+//! D1: a delivered message was sent by its sender, with the same length, hash and order.
 
 use crate::index::Index;
 use crate::violation::Violations;
@@ -8,15 +8,16 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("D1", "integrity");
 
-/// Compares each delivery with the sending.
+/// Compare each delivery with the sending.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for message in &index.messages {
-        for &(process, action) in &message.deliveries {
-            let event = index.processes[process].actions[action].event;
+        for &delivery in &message.deliveries {
+            let event = index.delivery(delivery);
+            let receiver = &index.processes[delivery.0];
             let delivered = index.message_event(event);
             let Some((sending, _)) = message.send else {
                 if !may_be_lost(index, message.sender.node, message.sender.incarnation) {
-                    let text = "a message was delivered that was never sent".to_owned();
+                    let text = format!("{receiver} delivered {message}, which was never sent");
                     found.add(NAME, &[&index.events[event]], text);
                 }
                 continue;
@@ -28,14 +29,15 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
                 (sent.order != delivered.order, "order"),
             ];
             if let Some((_, what)) = differs.iter().find(|(differs, _)| *differs) {
-                let text = format!("the {what} of a message is not the one it was sent with");
+                let text =
+                    format!("{receiver} delivered {message} with another {what} than it was sent with");
                 found.add(NAME, &[&index.events[sending], &index.events[event]], text);
             }
         }
     }
 }
 
-/// Whether the line that says that the message was sent may be missing.
+/// Whether the line of the sending may be missing, because the sender crashed or the trace ends before it did.
 fn may_be_lost(index: &Index<'_>, node: u16, incarnation: u64) -> bool {
     index.options.crashes_lose_lines
         && index

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! D2: a process gets a message at most once.
+//! D2: a process delivers a message at most once.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,15 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("D2", "no duplication");
 
-/// Looks at the deliveries of each message.
+/// Check the deliveries of each message.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     let mut seen: HashMap<usize, usize> = HashMap::new();
     for message in &index.messages {
         seen.clear();
-        for &(process, action) in &message.deliveries {
-            let event = index.processes[process].actions[action].event;
-            if let Some(first) = seen.insert(process, event) {
-                let text = format!(
-                    "message {} of {:?} was delivered twice",
-                    message.sequence, message.sender
-                );
+        for &delivery in &message.deliveries {
+            let event = index.delivery(delivery);
+            if let Some(first) = seen.insert(delivery.0, event) {
+                let text = format!("{} delivered {message} twice", index.processes[delivery.0]);
                 found.add(NAME, &[&index.events[first], &index.events[event]], text);
             }
         }

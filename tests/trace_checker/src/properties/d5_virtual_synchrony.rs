@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! D5: processes that go together from one view to the next delivered the same set in the first.
+//! D5: processes that go together from one view to the next delivered the same set of messages in the first.
 
 use std::collections::HashMap;
 
 use crate::index::{Index, CLUSTER};
+use crate::sorted::only_in;
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("D5", "virtual synchrony");
 
-/// Compares the deliveries of all who made a transition with those of the first.
+/// Compare the deliveries of all processes that made a transition with those of the first.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     let by_view = index.deliveries_by_view();
     for ((from, to), movers) in index.transitions() {
@@ -32,40 +33,31 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
         let Some((&(first, first_place), others)) = movers.split_first() else {
             continue;
         };
-        let reference = set_of(index.mover(first, first_place));
+        let reference = set_of(index.origin(first, first_place));
         for &(process, place) in others {
-            let own = set_of(index.mover(process, place));
-            if own == reference {
+            let own = set_of(index.origin(process, place));
+            let missing = only_in(&reference, &own).next();
+            let additional = only_in(&own, &reference).next();
+            let Some(message) = missing.or(additional) else {
                 continue;
-            }
-            let install = index.processes[process].installs[place].event;
-            let (missing, extra) = (only_in(&reference, &own), only_in(&own, &reference));
-            let (message, who) = match (missing, extra) {
-                (Some(message), _) => (message, "and not here"),
-                (None, Some(message)) => (message, "and not there"),
-                (None, None) => continue,
             };
-            let (deliverer, action) = index.messages[message].deliveries[0];
-            let evidence = [
-                &index.events[index.processes[deliverer].actions[action].event],
-                &index.events[install],
-            ];
+            let (with, without) = if missing.is_some() {
+                (first, process)
+            } else {
+                (process, first)
+            };
+            let install = index.processes[process].installs[place].event;
+            let delivery = index.delivery(index.messages[*message].deliveries[0]);
             let text = format!(
-                "{} went from view {:?} to {:?} of {} like node {}, but message {} of {:?} was delivered by one of them {who}",
-                index.processes[process].node,
+                "{} and {} went together from view {:?} to view {:?} of {}, but only the first delivered {}",
+                index.processes[with],
+                index.processes[without],
                 index.views[from].id,
                 index.views[to].id,
                 index.scope_name(index.views[from].scope),
-                index.processes[first].node,
-                index.messages[message].sequence,
-                index.messages[message].sender,
+                index.messages[*message],
             );
-            found.add(NAME, &evidence, text);
+            found.add(NAME, &[&index.events[delivery], &index.events[install]], text);
         }
     }
-}
-
-/// The first that sorted `a` has and sorted `b` lacks.
-fn only_in(a: &[usize], b: &[usize]) -> Option<usize> {
-    a.iter().find(|one| b.binary_search(one).is_err()).copied()
 }

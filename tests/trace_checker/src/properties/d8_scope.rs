@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! D8: messages come only from members of the view and go only to members of it.
+//! D8: only members of a view deliver messages in it, and only messages of its members.
 
-use crate::index::{Index, Phase, What};
+use crate::index::{Index, Phase};
+use crate::sorted::has;
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("D8", "scope");
 
-/// Looks at every delivery.
+/// Check every delivery.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for process in &index.processes {
         for action in &process.actions {
-            let What::Deliver(message) = action.what else {
+            let Some(message) = action.delivered() else {
                 continue;
             };
+            let message = &index.messages[message];
             let event = &index.events[action.event];
-            if action.phase == Phase::Out {
+            if action.phase == Phase::Excluded {
                 let text = format!(
-                    "delivered to who is out of {}",
+                    "{process} delivered {message}, although it is excluded from {}",
                     index.scope_name(process.scope)
                 );
                 found.add(NAME, &[event], text);
@@ -26,10 +28,9 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             let Some(view) = index.view_at(process, action) else {
                 continue;
             };
-            let sender = &index.messages[message].sender;
-            if index.members(view).binary_search(sender).is_err() {
+            if !has(index.members(view), &message.sender) {
                 let text = format!(
-                    "delivered in view {:?} of {}, which does not have the sender {sender:?}",
+                    "{process} delivered {message} in view {:?} of {}, of which the sender is no member",
                     index.views[view].id,
                     index.scope_name(process.scope)
                 );

@@ -1,113 +1,98 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! L1: members that are connected and undisturbed come together in one view with exactly these members
-//! within the bound, and stay in it. The trace says who, since when and with which bound.
+//! L1: members that are connected and undisturbed come together in one view with exactly these members within the bound,
+//! and stay in it. An expectation names the members, the time and the bound.
 
-use crate::index::{Index, Process};
-use crate::trace::{EventKind, Expectation, Member};
+use crate::index::{Index, Install, CLUSTER};
+use crate::sorted::only_in;
+use crate::trace::{Expectation, Member};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("L1", "precision");
 
-/// Looks at each expectation.
+/// Check each expectation.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    for event in index.events {
-        let EventKind::Expect(Expectation::Together {
+    for (_, event, expectation) in index.expectations() {
+        let Expectation::Together {
             group,
             members,
             since,
             bound,
-        }) = &event.kind
+        } = expectation
         else {
             continue;
         };
         let scope = match group {
-            None => Some(crate::index::CLUSTER),
-            Some(name) => index
-                .scopes
-                .iter()
-                .skip(1)
-                .position(|s| *s == name.as_ref())
-                .map(|n| n + 1),
+            None => Some(CLUSTER),
+            Some(name) => index.group_scope(name),
         };
+        let last = |member| last_install(index, scope, member, event.t);
         let deadline = since.saturating_add(*bound);
         for member in members {
-            if let Some(what) = wrong(index, scope, member, members, deadline, event.t) {
+            if let Some(what) = wrong(index, last(member), member, members, deadline) {
                 found.add(NAME, &[event], what);
             }
         }
-        if let Some(what) = different_views(index, scope, members, event.t) {
+        let views: Vec<usize> = members
+            .iter()
+            .map_while(|member| Some(last(member)?.view))
+            .collect();
+        if let Some(what) = different_views(index, members, &views) {
             found.add(NAME, &[event], what);
         }
     }
 }
 
-fn processes_of<'i>(
+/// The last install of the member until the time `end`.
+fn last_install<'i>(
     index: &'i Index<'_>,
     scope: Option<usize>,
-    member: &'i Member,
-) -> impl Iterator<Item = &'i Process> {
-    index
-        .processes
-        .iter()
-        .filter(move |process| Some(process.scope) == scope && process.is(member))
+    member: &Member,
+    end: u64,
+) -> Option<&'i Install> {
+    (index.processes.iter())
+        .filter(|process| Some(process.scope) == scope && process.is(member))
+        .flat_map(|process| &process.installs)
+        .filter(|install| index.events[install.event].t <= end)
+        .next_back()
 }
 
 fn wrong(
     index: &Index<'_>,
-    scope: Option<usize>,
+    last: Option<&Install>,
     member: &Member,
     members: &[Member],
     deadline: u64,
-    end: u64,
 ) -> Option<String> {
-    let installs = processes_of(index, scope, member).flat_map(|process| &process.installs);
-    let Some(last) = installs.filter(|i| index.events[i.event].t <= end).last() else {
-        return Some(format!("{member:?} never had a view"));
+    let Some(last) = last else {
+        return Some(format!("{member:?} never installed a view"));
     };
     let view = index.views[last.view].id;
     let t = index.events[last.event].t;
-    let got = &index.view_event(last.event).members;
-    if got[..] != *members {
-        let missing: Vec<_> = members
-            .iter()
-            .filter(|m| got.binary_search(m).is_err())
-            .collect();
-        let more: Vec<_> = got
-            .iter()
-            .filter(|m| members.binary_search(m).is_err())
-            .collect();
+    let own = &index.view_event(last.event).members;
+    if own[..] != *members {
+        let missing: Vec<&Member> = only_in(members, own).collect();
+        let additional: Vec<&Member> = only_in(own, members).collect();
         return Some(format!(
-            "the last view {view:?} of {member:?} lacks {missing:?} and has {more:?} too many"
+            "the last view {view:?} of {member:?} lacks {missing:?} and has {additional:?} in addition"
         ));
     }
     if t > deadline {
         return Some(format!(
-            "{member:?} came to the last view {view:?} {} ms after the bound",
+            "{member:?} installed its last view {view:?} {} ms after the bound",
             (t - deadline) / 1_000_000
         ));
     }
     None
 }
 
-fn different_views(
-    index: &Index<'_>,
-    scope: Option<usize>,
-    members: &[Member],
-    end: u64,
-) -> Option<String> {
-    let mut first = None;
-    for member in members {
-        let installs = processes_of(index, scope, member).flat_map(|process| &process.installs);
-        let last = installs.filter(|i| index.events[i.event].t <= end).last()?;
-        let (one, view) = *first.get_or_insert((member, last.view));
-        if view != last.view {
-            return Some(format!(
-                "{one:?} is in view {:?} and {member:?} in view {:?}",
-                index.views[view].id, index.views[last.view].id
-            ));
-        }
-    }
-    None
+/// Two members that are in different views, in words. `views` has the view of each member up to the first without one.
+fn different_views(index: &Index<'_>, members: &[Member], views: &[usize]) -> Option<String> {
+    let (first, view) = (members.first()?, views.first()?);
+    let other = views.iter().position(|other| other != view)?;
+    Some(format!(
+        "{first:?} is in view {:?} and {:?} in view {:?}",
+        index.views[*view].id, members[other], index.views[views[other]].id
+    ))
 }

@@ -1,32 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! L5: who crashed is out of the views of all survivors within the bound, and those who crashed at once
-//! are gone in one view change. The trace says who, when and with which bound.
+//! L5: a node that crashed leaves the views of all survivors within the bound, and nodes that crashed at once leave in
+//! one view change. An expectation names the nodes, the time and the bound.
 
-use crate::index::{Index, Process, CLUSTER};
-use crate::trace::{EventKind, Expectation, Member};
+use crate::index::{Index, Process};
+use crate::sorted::has;
+use crate::trace::{Expectation, Member};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("L5", "completeness");
 
-/// Looks at each expectation.
+/// Check each expectation.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    for event in index.events {
-        let EventKind::Expect(Expectation::Gone {
+    for (_, event, expectation) in index.expectations() {
+        let Expectation::Gone {
             members,
             since,
             bound,
             at_once,
-        }) = &event.kind
+        } = expectation
         else {
             continue;
         };
         let deadline = since.saturating_add(*bound);
-        for process in index.processes.iter().filter(|p| p.scope == CLUSTER) {
-            if lived_until(index, process) < deadline {
-                continue;
-            }
+        let survivors = index.nodes().filter(|node| {
+            let end = index.end_of(node.node, node.incarnation);
+            end.is_none_or(|end| index.events[end].t >= deadline)
+        });
+        for process in survivors {
             if let Some((install, what)) = wrong(index, process, members, deadline, *at_once) {
                 found.add(NAME, &[event, &index.events[install]], what);
             }
@@ -34,26 +36,18 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
     }
 }
 
-/// The time at which the process ended, if it did.
-fn lived_until(index: &Index<'_>, process: &Process) -> u64 {
-    index
-        .incarnations
-        .get(&(process.node, process.incarnation))
-        .and_then(|incarnation| incarnation.end())
-        .map_or(u64::MAX, |event| index.events[event].t)
-}
-
 fn wrong(
     index: &Index<'_>,
     process: &Process,
-    gone: &[Member],
+    crashed: &[Member],
     deadline: u64,
     at_once: bool,
 ) -> Option<(usize, String)> {
-    let has = |install: usize| {
+    let count = |install: usize| {
         let members = &index.view_event(process.installs[install].event).members;
-        gone.iter()
-            .filter(|m| members.binary_search(m).is_ok())
+        crashed
+            .iter()
+            .filter(|member| has(members, member))
             .count()
     };
     let until = process
@@ -61,21 +55,20 @@ fn wrong(
         .partition_point(|install| index.events[install.event].t <= deadline);
     let last = until.checked_sub(1)?;
     let event = process.installs[last].event;
-    if has(last) > 0 {
+    let left = count(last);
+    if left > 0 {
         let text = format!(
-            "{gone:?} crashed, and node {} still has {} of them in its view at the bound",
-            process.node,
-            has(last)
+            "{crashed:?} crashed, and at the bound view {:?} of {process} still has {left} of them",
+            index.view_event(event).view
         );
         return Some((event, text));
     }
     if at_once {
-        let counts: Vec<usize> = (0..until).map(has).collect();
+        let counts: Vec<usize> = (0..until).map(count).collect();
         let drops = counts.windows(2).filter(|pair| pair[1] < pair[0]).count();
         if drops > 1 {
             let text = format!(
-                "{gone:?} crashed at once, and node {} saw them go in {drops} view changes",
-                process.node
+                "{crashed:?} crashed at once, and left the views of {process} in {drops} view changes"
             );
             return Some((event, text));
         }

@@ -1,33 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! L6: a node that is up, and connected both ways to all but a few, is not put out. The trace says who was,
-//! and since when.
+//! L6: no view excludes a node that is up and connected in both directions to all but a few nodes. An expectation names
+//! the nodes and the time.
 
-use crate::index::{Index, Install, Process, CLUSTER};
-use crate::trace::{EventKind, Expectation, Member};
+use crate::index::{Index, Install, Process};
+use crate::sorted::has;
+use crate::trace::{Expectation, Member};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("L6", "accuracy");
 
-/// Looks at each expectation.
+/// Check each expectation.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    for (place, event) in index.events.iter().enumerate() {
-        let EventKind::Expect(Expectation::Kept { members, since }) = &event.kind else {
+    for (place, event, expectation) in index.expectations() {
+        let Expectation::Kept { members, since } = expectation else {
             continue;
         };
-        let is_between = |number: usize| *since < index.events[number].t && number < place;
-        for process in index.processes.iter().filter(|p| p.scope == CLUSTER) {
-            for install in process.installs.iter().filter(|i| is_between(i.event)) {
-                if let Some(member) = lost(index, process, install, members) {
-                    let text = format!("{member:?} was up and connected, and was put out");
+        let is_between = |number: &usize| *since < index.events[*number].t && *number < place;
+        for process in index.nodes() {
+            for install in process.installs.iter().filter(|i| is_between(&i.event)) {
+                if let Some(member) = excluded(index, process, install, members) {
+                    let text = format!(
+                        "view {:?} at {process} excludes {member:?}, which was up and connected",
+                        index.views[install.view].id
+                    );
                     found.add(NAME, &[event, &index.events[install.event]], text);
                 }
             }
         }
         for member in members {
-            let incarnation = index.incarnations.get(&(member.node, member.incarnation));
-            if let Some(end) = incarnation.and_then(|incarnation| incarnation.end()).filter(|e| is_between(*e)) {
+            let end = index.end_of(member.node, member.incarnation);
+            if let Some(end) = end.filter(is_between) {
                 let text = format!("{member:?} was up and connected, and its incarnation ended");
                 found.add(NAME, &[event, &index.events[end]], text);
             }
@@ -35,8 +39,8 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
     }
 }
 
-/// One of `members` that this install puts out.
-fn lost<'m>(
+/// One of `members` that was in the view of the process before this install and is no longer.
+fn excluded<'m>(
     index: &Index<'_>,
     process: &Process,
     install: &Install,
@@ -47,5 +51,5 @@ fn lost<'m>(
     members
         .iter()
         .filter(|member| !process.is(member))
-        .find(|m| before.binary_search(m).is_ok() && after.binary_search(m).is_err())
+        .find(|member| has(before, member) && !has(after, member))
 }

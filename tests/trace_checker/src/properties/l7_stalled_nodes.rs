@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! L7: a node that stood still, and goes on, accuses nobody of a silence that was its own. The trace says
-//! which node, when it went on, and who was up and connected to it all the time.
+//! L7: a node that was stalled and goes on does not accuse others because of its own silence. An expectation names the
+//! node, the time at which it went on, and the members that were up and connected to it all the time.
 
 use crate::index::Index;
 use crate::trace::{EventKind, Expectation};
@@ -10,15 +10,15 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("L7", "a stalled node accuses nobody");
 
-/// Looks at each expectation.
+/// Check each expectation.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    for event in index.events {
-        let EventKind::Expect(Expectation::Unaccused {
+    for (_, event, expectation) in index.expectations() {
+        let Expectation::Unaccused {
             by,
             members,
             since,
             bound,
-        }) = &event.kind
+        } = expectation
         else {
             continue;
         };
@@ -29,7 +29,9 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
                 continue;
             };
             if other.node == *by && members.iter().any(|member| member.node == subject) {
-                let text = format!("node {by} had stood still, and accuses node {subject}");
+                let text = format!(
+                    "node {by} was stalled, and then accused node {subject}, which was connected to it"
+                );
                 found.add(NAME, &[event, other], text);
             }
         }

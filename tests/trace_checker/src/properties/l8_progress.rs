@@ -1,39 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! L8: in a settled view a send that is refused is accepted again within the bound. The trace says who tried
-//! to send, since when, and with which bound; what was accepted is a send.
+//! L8: in a settled view a member whose send was refused can send again within the bound. An expectation names the
+//! members that tried to send, the time and the bound. A send that was accepted is in the trace.
 
-use crate::index::{Index, What};
-use crate::trace::{EventKind, Expectation};
+use crate::index::{Action, Index};
+use crate::trace::Expectation;
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("L8", "progress");
 
-/// Looks at each expectation.
+/// Check each expectation.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
-    for event in index.events {
-        let EventKind::Expect(Expectation::Sending {
+    for (_, event, expectation) in index.expectations() {
+        let Expectation::Sending {
             group,
             members,
             since,
             bound,
-        }) = &event.kind
+        } = expectation
         else {
             continue;
         };
-        let is_in_time = |number: usize| {
-            let t = index.events[number].t;
-            *since <= t && t <= since.saturating_add(*bound)
+        let allowed = *since..=since.saturating_add(*bound);
+        let is_send_in_time = |action: &Action| {
+            action.sent().is_some() && allowed.contains(&index.events[action.event].t)
         };
+        let scope = index.group_scope(group);
         for member in members {
             let has_sent = (index.processes.iter())
-                .filter(|process| index.scopes[process.scope] == group.as_ref())
-                .filter(|process| process.is(member))
+                .filter(|process| Some(process.scope) == scope && process.is(member))
                 .flat_map(|process| &process.actions)
-                .any(|action| matches!(action.what, What::Send(_)) && is_in_time(action.event));
+                .any(is_send_in_time);
             if !has_sent {
-                let text = format!("{member:?} of group {group:?} was not allowed to send");
+                let text = format!(
+                    "{member:?} of group {group:?} had something to send, and sent nothing in {} ms",
+                    bound / 1_000_000
+                );
                 found.add(NAME, &[event], text);
             }
         }

@@ -8,13 +8,15 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("M1", "self inclusion");
 
-/// Looks at every install.
+/// Check every install.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for process in &index.processes {
         for install in &process.installs {
-            if !process.is_in(&index.view_event(install.event).members) {
+            let event = index.view_event(install.event);
+            if !process.is_in(&event.members) {
                 let text = format!(
-                    "a view of {} does not have the process that installed it",
+                    "{process} installed view {:?} of {}, of which it is no member",
+                    event.view,
                     index.scope_name(process.scope)
                 );
                 found.add(NAME, &[&index.events[install.event]], text);

@@ -8,14 +8,14 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("M2", "local monotonicity");
 
-/// Compares each install with the one before it.
+/// Compare each install with the one before it.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for process in &index.processes {
         for pair in process.installs.windows(2) {
             let (before, after) = (index.views[pair[0].view].id, index.views[pair[1].view].id);
             if after.number <= before.number {
                 let text = format!(
-                    "after view {before:?} of {} came view {after:?}",
+                    "{process} installed view {after:?} of {} after view {before:?}",
                     index.scope_name(process.scope)
                 );
                 let events = [&index.events[pair[0].event], &index.events[pair[1].event]];

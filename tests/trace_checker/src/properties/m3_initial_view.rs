@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! M3: a process neither sends nor gets anything before its first view.
+//! M3: a process neither sends nor delivers a message before its first view.
 
-use crate::index::{Index, Phase, What};
+use crate::index::{ActionKind, Index, Phase};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("M3", "initial view");
 
-/// Looks at every message of a process without a view.
+/// Check every action of a process that has no view yet.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for process in &index.processes {
         for action in &process.actions {
             if action.phase != Phase::NoViewYet {
                 continue;
             }
-            let verb = match action.what {
-                What::Send(_) => "sent",
-                What::Deliver(_) => "delivered",
-                What::Install(_) | What::Out | What::Block => continue,
+            let (verb, message) = match action.kind {
+                ActionKind::Send(message) => ("sent", message),
+                ActionKind::Deliver(message) => ("delivered", message),
+                ActionKind::Install(_) | ActionKind::Excluded | ActionKind::Block => continue,
             };
             let text = format!(
-                "a message was {verb} before the first view of {}",
+                "{process} {verb} {} before its first view of {}",
+                index.messages[message],
                 index.scope_name(process.scope)
             );
             found.add(NAME, &[&index.events[action.event]], text);

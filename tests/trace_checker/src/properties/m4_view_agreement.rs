@@ -1,51 +1,55 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! M4: whoever installs a view of one name finds the same members in it.
-//! Those who came to it from the same view also agree on why the others are gone.
+//! M4: all processes that install a view find the same members in it, and the same quorum.
+//! Processes that came to it from the same view also agree on why members left.
 
 use std::collections::BTreeMap;
 
 use crate::index::Index;
+use crate::sorted::only_in;
 use crate::trace::{Change, Member};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("M4", "view agreement");
 
-/// Compares all installs of a view with the first one.
+/// Compare all installs of a view with the first one, and with the first one from the same previous view.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for view in &index.views {
         let mut first_from: BTreeMap<Option<usize>, usize> = BTreeMap::new();
         let mut first: Option<usize> = None;
-        for &(process, place) in &view.installs {
-            let install = &index.processes[process].installs[place];
+        for &(number, place) in &view.installs {
+            let process = &index.processes[number];
+            let install = &process.installs[place];
             let event = install.event;
-            let one = *first.get_or_insert(event);
-            let from = *first_from.entry(install.previous).or_insert(event);
-            let (a, b) = (index.view_event(one), index.view_event(event));
-            let scope = index.scope_name(view.scope);
-            if a.members != b.members {
-                let text = format!(
-                    "view {:?} of {scope} has other members than elsewhere: {}",
-                    view.id,
-                    difference(&a.members, &b.members)
-                );
-                found.add(NAME, &[&index.events[one], &index.events[event]], text);
-            } else if a.primary != b.primary {
-                let text = format!("view {:?} of {scope} is primary for some only", view.id);
-                found.add(NAME, &[&index.events[one], &index.events[event]], text);
+            let first = *first.get_or_insert(event);
+            let first_from = *first_from.entry(install.previous).or_insert(event);
+            let (one, own) = (index.view_event(first), index.view_event(event));
+            let reasons_differ = install.previous.is_some()
+                && reasons(&index.view_event(first_from).left) != reasons(&own.left);
+            let (other, what) = if one.members != own.members {
+                let difference = difference(&one.members, &own.members);
+                (first, format!("with other members than node {}: {difference}", node(index, first)))
+            } else if one.primary != own.primary {
+                let verb = if own.primary { "with" } else { "without" };
+                (first, format!("{verb} a quorum, unlike node {}", node(index, first)))
+            } else if reasons_differ {
+                (first_from, format!("with other reasons for leaving than node {}", node(index, first_from)))
             } else {
-                let c = index.view_event(from);
-                if install.previous.is_some() && reasons(&c.left) != reasons(&b.left) {
-                    let text = format!(
-                        "view {:?} of {scope} gives other reasons for who left than elsewhere",
-                        view.id
-                    );
-                    found.add(NAME, &[&index.events[from], &index.events[event]], text);
-                }
-            }
+                continue;
+            };
+            let text = format!(
+                "{process} installed view {:?} of {} {what}",
+                view.id,
+                index.scope_name(view.scope)
+            );
+            found.add(NAME, &[&index.events[other], &index.events[event]], text);
         }
     }
+}
+
+fn node(index: &Index<'_>, event: usize) -> u16 {
+    index.events[event].node
 }
 
 fn reasons(changes: &Option<Vec<Change>>) -> Option<Vec<(Member, Option<&'static str>)>> {
@@ -58,8 +62,9 @@ fn reasons(changes: &Option<Vec<Change>>) -> Option<Vec<(Member, Option<&'static
     Some(list)
 }
 
-fn difference(a: &[Member], b: &[Member]) -> String {
-    let missing: Vec<&Member> = a.iter().filter(|m| b.binary_search(m).is_err()).collect();
-    let extra: Vec<&Member> = b.iter().filter(|m| a.binary_search(m).is_err()).collect();
-    format!("missing {missing:?}, more {extra:?}")
+/// How the second list differs from the first, in words.
+fn difference(one: &[Member], other: &[Member]) -> String {
+    let missing: Vec<&Member> = only_in(one, other).collect();
+    let additional: Vec<&Member> = only_in(other, one).collect();
+    format!("it lacks {missing:?} and has {additional:?} in addition")
 }

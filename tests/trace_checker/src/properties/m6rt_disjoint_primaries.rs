@@ -1,51 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! M6rt: at no instant do two processes hold primary views without a common member and both accept sends.
-//! A trace shows a send, not whether one would have been accepted: nobody sends in a primary view after a
-//! later one without a common member was installed somewhere.
+//! M6rt: at no time do two processes hold primary views without a common member and both accept sends.
+//!
+//! A trace shows sends, and not whether a send would have been accepted. So the check is: no process sends in a primary
+//! view after some process installed a later primary view that shares no member with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::m6_primary_chain::{are_linked, primary_views};
-use crate::index::{Index, What, CLUSTER};
-use crate::trace::EventKind;
+use super::primary_views::{are_linked, link, primary_views, PrimaryView};
+use crate::index::Index;
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("M6rt", "one primary view at a time");
 
-/// Looks at each send.
+/// Follow the cluster view of each node, and check each send.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     let chain = primary_views(index);
     let mut superseded: BTreeMap<usize, Option<usize>> = BTreeMap::new();
     let mut current: BTreeMap<(u16, u64), usize> = BTreeMap::new();
-    let mut installs: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut sends: Vec<usize> = Vec::new();
-    for process in &index.processes {
-        for install in &process.installs {
-            if process.scope == CLUSTER {
-                installs.insert(install.event, install.view);
-            }
-        }
-        for action in &process.actions {
-            if matches!(action.what, What::Send(_)) {
-                sends.push(action.event);
-            }
-        }
-    }
-    sends.sort_unstable();
-    let mut sends = sends.into_iter().peekable();
+    let installs: BTreeMap<usize, usize> = (index.nodes().flat_map(|node| &node.installs))
+        .map(|install| (install.event, install.view))
+        .collect();
+    let sends: BTreeSet<usize> = (index.processes.iter().flat_map(|process| &process.actions))
+        .filter(|action| action.sent().is_some())
+        .map(|action| action.event)
+        .collect();
     for (number, event) in index.events.iter().enumerate() {
         let key = (event.node, event.incarnation);
-        if let EventKind::View(_) = event.kind {
-            if let Some(view) = installs.get(&number) {
-                current.insert(key, *view);
-            }
+        if let Some(view) = installs.get(&number) {
+            current.insert(key, *view);
         }
-        if sends.next_if_eq(&number).is_none() {
+        if !sends.contains(&number) {
             continue;
         }
-        let is_primary = |view: &&usize| chain.iter().any(|(_, primary, _)| primary == *view);
+        let is_primary = |view: &&usize| chain.iter().any(|primary| primary.view == **view);
         let Some(&view) = current.get(&key).filter(is_primary) else {
             continue;
         };
@@ -54,23 +43,26 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             .or_insert_with(|| first_disjoint(index, &chain, view));
         if let Some(by) = by.filter(|by| *by < number) {
             let text = format!(
-                "sent in primary view {:?} although a later primary view without a common member exists",
-                index.views[view].id
+                "node {} sent in primary view {:?}, after node {} had installed the later primary view {:?}, \
+                 which shares no {} with it",
+                event.node,
+                index.views[view].id,
+                index.events[by].node,
+                index.view_event(by).view,
+                link(index)
             );
             found.add(NAME, &[&index.events[by], event], text);
         }
     }
 }
 
-/// The earliest install of a primary view later than `view` that shares no member with it.
-fn first_disjoint(index: &Index<'_>, chain: &[(u64, usize, usize)], view: usize) -> Option<usize> {
-    let by_node = index.options.partitionable;
-    let own = index.members(view);
+/// The earliest install of a later primary view that is not linked with `view`.
+fn first_disjoint(index: &Index<'_>, chain: &[PrimaryView], view: usize) -> Option<usize> {
     let number = index.views[view].id.number;
-    let after = chain.partition_point(|(other, _, _)| *other <= number);
+    let after = chain.partition_point(|other| other.number <= number);
     chain[after..]
         .iter()
-        .filter(|(_, other, _)| !are_linked(own, index.members(*other), by_node))
-        .map(|(_, _, event)| *event)
+        .filter(|other| !are_linked(index, view, other.view))
+        .map(|other| other.event)
         .min()
 }

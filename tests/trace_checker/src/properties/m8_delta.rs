@@ -1,110 +1,110 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! M8: the members of a view are those of the one before, with those who joined and without those who
-//! left, and each reason matches what happened: who "left" asked to, who "failed" was suspected, had
-//! crashed, or was put out before.
+//! M8: `joined` and `left` of a view are the difference to the view before, and each reason matches what happened.
+//!
+//! A member that "left" asked to leave. A member that "failed" had crashed or stopped, or some node had suspected it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::index::{Index, Process, CLUSTER};
+use crate::sorted::{has, only_in};
 use crate::trace::{Change, EventKind, Member, Reason, ViewEvent};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("M8", "delta");
 
-/// Compares each install with the one before it.
+/// Compare each install with the one before it.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     let facts = Facts::new(index);
     for process in &index.processes {
         for install in &process.installs {
             let event = &index.events[install.event];
             let after = index.view_event(install.event);
+            let mut report = |what: String| {
+                let text = format!(
+                    "view {:?} of {} at {process}: {what}",
+                    after.view,
+                    index.scope_name(process.scope)
+                );
+                found.add(NAME, &[event], text);
+            };
             let before = match process.continues {
-                // In a new incarnation all are new but those who came along.
+                // To a new incarnation all members are new but those of the transitional set.
                 Some(_) if install.event == process.installs[0].event => {
                     after.transitional.as_deref()
                 }
                 _ => install.previous.map(|view| index.members(view)),
             };
             if let Some(what) = wrong_lists(before, after) {
-                found.add(NAME, &[event], what);
+                report(what);
                 continue;
             }
             let left = || after.left.iter().flatten();
-            // Of nodes that fail together some are found so only because none of their watchers answers either.
+            // When several nodes fail together, no node may be left that monitors one of them and could suspect it.
             let has_known_failure = left().any(|change| facts.is_known_failure(change, event.t));
             for change in left() {
                 let what = facts.wrong_reason(process, change, event.t, has_known_failure);
-                if let Some(what) = what {
-                    found.add(NAME, &[event], what);
-                }
+                what.into_iter().for_each(&mut report);
             }
         }
     }
 }
 
 fn wrong_lists(before: Option<&[Member]>, after: &ViewEvent) -> Option<String> {
-    let sorted = |changes: &Option<Vec<Change>>| -> Option<Vec<Member>> {
-        let mut list: Vec<Member> = changes.as_ref()?.iter().map(|c| c.member).collect();
-        list.sort_unstable();
-        Some(list)
-    };
-    let is_member = |list: &[Member], member: &Member| list.binary_search(member).is_ok();
     for change in after.joined.iter().flatten() {
-        if matches!(change.reason, Some(Reason::Leave | Reason::Failed | Reason::Evicted)) {
-            return Some(format!(
-                "{:?} joined, with the reason of who left",
-                change.member
-            ));
+        let reason = change.reason;
+        if let Some(Reason::Leave | Reason::Failed | Reason::Evicted) = reason {
+            return Some(wrong_kind(change, "joined"));
         }
     }
     for change in after.left.iter().flatten() {
-        if matches!(change.reason, Some(Reason::Join)) {
-            return Some(format!(
-                "{:?} left, with the reason of who joined",
-                change.member
-            ));
+        if let Some(Reason::Join) = change.reason {
+            return Some(wrong_kind(change, "left"));
         }
     }
     let (joined, left) = (sorted(&after.joined), sorted(&after.left));
     let Some(before) = before else {
-        let stranger = joined?
-            .into_iter()
-            .find(|m| !is_member(&after.members, m))?;
+        let stranger = joined?.into_iter().find(|m| !has(&after.members, m))?;
         return Some(format!("{stranger:?} joined and is no member"));
     };
-    let came: Vec<Member> = after
-        .members
-        .iter()
-        .filter(|m| !is_member(before, m))
-        .copied()
-        .collect();
-    let went: Vec<Member> = before
-        .iter()
-        .filter(|m| !is_member(&after.members, m))
-        .copied()
-        .collect();
-    if let Some(joined) = joined.filter(|joined| *joined != came) {
-        return Some(format!("joined says {joined:?}, the members say {came:?}"));
+    let arrived: Vec<Member> = only_in(&after.members, before).copied().collect();
+    let departed: Vec<Member> = only_in(before, &after.members).copied().collect();
+    if let Some(joined) = joined.filter(|joined| *joined != arrived) {
+        return Some(format!(
+            "\"joined\" has {joined:?}, and the members that are new are {arrived:?}"
+        ));
     }
-    if let Some(left) = left.filter(|left| *left != went) {
-        return Some(format!("left says {left:?}, the members say {went:?}"));
+    if let Some(left) = left.filter(|left| *left != departed) {
+        return Some(format!(
+            "\"left\" has {left:?}, and the members that are gone are {departed:?}"
+        ));
     }
     None
 }
 
-/// What happened to whom.
+fn wrong_kind(change: &Change, list: &str) -> String {
+    let word = change.reason.map_or("none", Reason::word);
+    format!("{:?} {list} with the reason {word:?}", change.member)
+}
+
+fn sorted(changes: &Option<Vec<Change>>) -> Option<Vec<Member>> {
+    let mut list: Vec<Member> = changes.as_ref()?.iter().map(|c| c.member).collect();
+    list.sort_unstable();
+    Some(list)
+}
+
+/// What happened to nodes and members, as far as reasons depend on it.
 struct Facts {
-    /// First time that somebody suspected or accused the node.
+    /// The first time that some node suspected or accused this one.
     suspected: BTreeMap<u16, u64>,
-    /// Lives that crashed or stopped.
+    /// Incarnations that crashed or stopped.
     ended: BTreeSet<(u16, u64)>,
-    /// Lives that asked to leave the cluster.
+    /// Incarnations that asked to leave the cluster.
     node_left: BTreeSet<(u16, u64)>,
-    /// Members of groups that asked to leave: scope, node, incarnation, endpoint if known.
+    /// Members of groups that asked to leave: scope, node, incarnation, and endpoint if the trace names it.
     member_left: BTreeSet<(usize, u16, u64, Option<u32>)>,
-    /// Incarnations that nodes started with.
+    /// Incarnations that the trace knows of.
     incarnations: BTreeSet<(u16, u64)>,
 }
 
@@ -143,7 +143,7 @@ impl Facts {
         facts
     }
 
-    /// Whether somebody went as failed who had ended or was suspected before.
+    /// Whether the member left as failed, and had ended or was suspected before.
     fn is_known_failure(&self, change: &Change, t: u64) -> bool {
         let member = change.member;
         let suspected = self.suspected.get(&member.node);
@@ -172,7 +172,7 @@ impl Facts {
             });
         match change.reason? {
             Reason::Leave if !left => Some(format!(
-                "{member:?} is said to have left and never asked to"
+                "{member:?} has the reason \"leave\" and never asked to leave"
             )),
             Reason::Failed
                 if !self.suspected.is_empty()
@@ -180,10 +180,10 @@ impl Facts {
                     && !self.is_known_failure(change, t) =>
             {
                 Some(format!(
-                    "{member:?} is said to have failed and nobody ever suspected it"
+                    "{member:?} has the reason \"failed\", and no node suspected it"
                 ))
             }
-            // Who was evicted is A1's to look at.
+            // A1 checks evictions.
             Reason::Join
             | Reason::Leave
             | Reason::Failed

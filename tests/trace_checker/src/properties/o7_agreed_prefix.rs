@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! O7: if somebody delivers an agreed message before another one, nobody delivers the other one in that
-//! view without having delivered the first before it.
+//! O7: if a process delivers an agreed message before another one, then in the same view no process delivers the second
+//! without having delivered the first before it.
 //!
-//! All lists of a view are compared with the longest one: where one leaves it, no later message may be
-//! in both.
+//! The check compares the deliveries of each process in a view with the longest list of that view. After the place where
+//! the two differ for the first time, they must have no message in common.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,11 +15,11 @@ use crate::violation::Violations;
 /// The property's names.
 pub const NAME: (&str, &str) = ("O7", "agreed prefix");
 
-/// Compares the deliveries in each view.
+/// Compare the deliveries in each view.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for (view, mut lists) in index.deliveries_by_view() {
         for (_, list) in &mut lists {
-            // What came twice is D2's to report; its place is that of the first time.
+            // D2 reports a message that came twice; here its first place counts.
             let mut seen = HashSet::new();
             list.retain(|message| is_agreed(index, *message) && seen.insert(*message));
         }
@@ -44,23 +44,20 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             let Some(common) = list[split..].iter().find(|m| later.contains_key(m)) else {
                 continue;
             };
-            let ahead = if *common == list[split] {
-                reference[split]
+            // The common message comes first in at most one of the lists, so another one is ahead of it in the other.
+            let (ahead, with, without) = if *common == list[split] {
+                (reference[split], reference_process, *process)
             } else {
-                list[split]
-            };
-            let name = |number: usize| {
-                let message = &index.messages[number];
-                format!("message {} of {:?}", message.sequence, message.sender)
+                (list[split], *process, reference_process)
             };
             let text = format!(
-                "in view {:?} of {}, {} is before {} at one of the nodes {} and {}, and not at the other",
+                "in view {:?} of {}, {} delivered {} before {}, and {} did not",
                 index.views[view].id,
                 index.scope_name(index.views[view].scope),
-                name(ahead),
-                name(*common),
-                index.processes[reference_process].node,
-                index.processes[*process].node,
+                index.processes[with],
+                index.messages[ahead],
+                index.messages[*common],
+                index.processes[without],
             );
             let events: Vec<_> = [ahead, *common]
                 .iter()
@@ -76,8 +73,7 @@ fn is_agreed(index: &Index<'_>, message: usize) -> bool {
     if index.options.every_order_is_agreed {
         return true;
     }
-    let (process, action) = index.messages[message].deliveries[0];
-    let event = index.processes[process].actions[action].event;
+    let event = index.delivery(index.messages[message].deliveries[0]);
     matches!(
         index.message_event(event).order,
         Order::Agreed | Order::Safe
@@ -85,9 +81,7 @@ fn is_agreed(index: &Index<'_>, message: usize) -> bool {
 }
 
 fn delivery(index: &Index<'_>, message: usize, process: usize) -> Option<usize> {
-    index.messages[message]
-        .deliveries
-        .iter()
-        .find(|(other, _)| *other == process)
-        .map(|(_, action)| index.processes[process].actions[*action].event)
+    let deliveries = &index.messages[message].deliveries;
+    let own = deliveries.iter().find(|(other, _)| *other == process)?;
+    Some(index.delivery(*own))
 }

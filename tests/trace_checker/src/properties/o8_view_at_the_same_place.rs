@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! O8: all who go from one view to the next see the next one at the same place among the messages: a
-//! message that one of them delivers before it, no other one delivers after it.
+//! O8: all processes that go from one view to the next see the next view at the same place among the messages: if one of
+//! them delivers a message before it, no other delivers the message after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::index::{Index, CLUSTER};
+use crate::index::{Index, Install, CLUSTER};
 use crate::violation::Violations;
 
 /// The property's names.
 pub const NAME: (&str, &str) = ("O8", "view at the same place");
 
-/// Looks at messages whose deliveries are in several views.
+/// Check the messages that were delivered in several views.
 pub fn check(index: &Index<'_>, found: &mut Violations) {
     for message in &index.messages {
         let mut by_view: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
@@ -36,12 +36,10 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
             for &(other, late) in &all {
                 if let Some((from, to)) = crossed(index, (one, early), (other, late)) {
                     let text = format!(
-                        "message {} of {:?} came before view {:?} at node {} and after it at node {}; both went there from view {:?}",
-                        message.sequence,
-                        message.sender,
+                        "{} delivered {message} before view {:?}, and {} after it; both came to it from view {:?}",
+                        index.processes[one],
                         index.views[to].id,
-                        index.processes[one].node,
-                        index.processes[other].node,
+                        index.processes[other],
                         index.views[from].id,
                     );
                     found.add(NAME, &[&index.events[early], &index.events[late]], text);
@@ -51,22 +49,23 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
     }
 }
 
-/// A transition that both made, `one` after `early` and `other` before `late`.
+/// A transition that both processes made: `one` after its event `early`, and `other` before its event `late`.
 fn crossed(
     index: &Index<'_>,
     (one, early): (usize, usize),
     (other, late): (usize, usize),
 ) -> Option<(usize, usize)> {
+    let transition = |install: &Install| Some((install.previous?, install.view));
     let after: BTreeSet<(usize, usize)> = index.processes[one]
         .installs
         .iter()
         .filter(|install| install.event > early)
-        .filter_map(|install| Some((install.previous?, install.view)))
+        .filter_map(transition)
         .collect();
     index.processes[other]
         .installs
         .iter()
         .filter(|install| install.event < late)
-        .filter_map(|install| Some((install.previous?, install.view)))
+        .filter_map(transition)
         .find(|transition| after.contains(transition))
 }

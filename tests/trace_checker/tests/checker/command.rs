@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command: what it prints and what it exits with.
+//! The command: what it prints, and its exit codes.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -9,10 +9,10 @@ use trace_checker::line::write;
 
 use super::story::{good, Story, B, C};
 
-/// Hands the trace to the command's standard input; its exit code and what it printed.
+/// Run the command with the trace on standard input. Return its exit code and what it printed.
 fn run(story: &Story, more: &[&str]) -> (Option<i32>, String) {
     let mut text = Vec::new();
-    write(&story.events, &mut text).expect("memory takes all");
+    write(&story.events, &mut text).expect("writing to memory does not fail");
     run_on(&text, more)
 }
 
@@ -24,7 +24,7 @@ fn run_on(text: &[u8], more: &[&str]) -> (Option<i32>, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the command starts");
-    // A command that refuses its arguments does not read; the write may fail then.
+    // A command that refuses its arguments does not read its input, so this write may fail.
     let _ = child.stdin.take().expect("it was piped").write_all(text);
     let output = child.wait_with_output().expect("the command ends");
     let printed = [output.stdout, output.stderr].concat();
@@ -35,16 +35,16 @@ fn run_on(text: &[u8], more: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_good_trace_exits_with_0() {
+fn a_good_trace_ends_with_code_0() {
     let story = good();
     let (code, printed) = run(&story, &["-"]);
     assert_eq!(code, Some(0), "{printed}");
-    let wanted = format!("{} events hold every property\n", story.events.len());
+    let wanted = format!("{} events, every property holds\n", story.events.len());
     assert_eq!(printed, wanted);
 }
 
 #[test]
-fn a_bad_trace_exits_with_1_and_names_the_promise_and_shows_the_lines() {
+fn a_bad_trace_ends_with_code_1_and_shows_the_property_and_the_lines() {
     let mut story = good();
     story.swap(story.deliver_at(C, B, 1), story.deliver_at(C, C, 1));
     let (code, printed) = run(&story, &["-"]);
@@ -55,7 +55,7 @@ fn a_bad_trace_exits_with_1_and_names_the_promise_and_shows_the_lines() {
 }
 
 #[test]
-fn what_cannot_be_read_exits_with_2() {
+fn a_trace_or_command_line_that_cannot_be_read_ends_with_code_2() {
     let (code, printed) = run_on(b"no trace\n", &["-"]);
     assert_eq!(code, Some(2), "{printed}");
     assert!(printed.contains("-: line 1: "), "{printed}");

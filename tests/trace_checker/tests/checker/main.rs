@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the checker itself: that it finds what is wrong, and finds nothing wrong where nothing is.
+//! Tests of the checker itself: it finds what is wrong, and reports nothing where nothing is wrong.
 
-mod bites;
+mod accepted;
 mod command;
+mod components;
+mod faults;
 mod options;
-mod parts;
 mod reading;
 mod story;

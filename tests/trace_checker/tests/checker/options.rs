@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the checker's options change.
+//! The checker's options.
 
 use std::collections::BTreeSet;
 
@@ -10,25 +10,23 @@ use trace_checker::Options;
 use super::story::{good, A, B, C, NODE_1};
 
 #[test]
-fn a_crash_may_have_swallowed_the_line_of_a_sending_if_the_option_says_so() {
+fn with_the_option_a_crashed_node_may_have_lost_the_line_of_a_sending() {
     let mut story = good();
-    let place = story.send_at(C, 1);
-    story.events.remove(place);
-    assert_eq!(story.broken(), BTreeSet::from(["D1"]));
+    story.remove(story.send_at(C, 1));
+    assert_eq!(story.violated(), BTreeSet::from(["D1"]));
     let lenient = Options {
         crashes_lose_lines: true,
         ..Options::default()
     };
-    assert_eq!(story.broken_with(lenient), BTreeSet::new());
-    // A node that has left in order wrote all its lines.
-    let place = story.send_at(A, 1);
-    story.events.remove(place);
+    assert_eq!(story.violated_with(lenient), BTreeSet::new());
+    // A node that left in an orderly way wrote all its lines.
+    story.remove(story.send_at(A, 1));
     story.leave(NODE_1, true);
-    assert_eq!(story.broken_with(lenient), BTreeSet::from(["D1"]));
+    assert_eq!(story.violated_with(lenient), BTreeSet::from(["D1"]));
 }
 
 #[test]
-fn messages_of_every_order_are_checked_as_agreed_ones_if_the_option_says_so() {
+fn with_the_option_messages_of_every_order_are_checked_as_agreed_ones() {
     let mut story = good();
     for sender in [B, C] {
         let mut places = vec![story.send_at(sender, 1)];
@@ -38,10 +36,10 @@ fn messages_of_every_order_are_checked_as_agreed_ones_if_the_option_says_so() {
         }
     }
     story.swap(story.deliver_at(A, B, 1), story.deliver_at(A, C, 1));
-    assert_eq!(story.broken(), BTreeSet::new());
+    assert_eq!(story.violated(), BTreeSet::new());
     let strict = Options {
         every_order_is_agreed: true,
         ..Options::default()
     };
-    assert_eq!(story.broken_with(strict), BTreeSet::from(["O7"]));
+    assert_eq!(story.violated_with(strict), BTreeSet::from(["O7"]));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Traces as text: what is written is read back, whatever the order of the lines, and what is no
-//! trace is refused with the line's number.
+//! Traces as text: the reader reads what the writer wrote, accepts lines in any order, and refuses a bad line with its
+//! number.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ fn read(text: &str) -> Result<Vec<TraceEvent>, String> {
 
 fn written(events: &[TraceEvent]) -> String {
     let mut text = Vec::new();
-    write(events, &mut text).expect("memory takes all");
+    write(events, &mut text).expect("writing to memory does not fail");
     String::from_utf8(text).expect("JSON is UTF-8")
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn a_written_trace_is_read_back() {
     let story = good();
     let text = written(&story.events);
     assert_eq!(text.lines().count(), story.events.len());
@@ -35,7 +35,7 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn what_administrators_do_is_read_back() {
+fn events_of_administrators_are_read_back() {
     let subject = NODE_2;
     let mut story = Story::default();
     for kind in [
@@ -46,7 +46,7 @@ fn what_administrators_do_is_read_back() {
         EventKind::Guard,
         EventKind::Fenced { subject },
     ] {
-        story.tell(NODE_1, kind);
+        story.add(NODE_1, kind);
     }
     assert_eq!(read(&written(&story.events)), Ok(story.events));
 }
@@ -109,7 +109,7 @@ fn lines_may_come_in_any_order() {
 }
 
 #[test]
-fn the_design_s_shapes_are_read() {
+fn lines_in_their_shortest_form_are_read() {
     let text = concat!(
         r#"{"t":1,"node":3,"incarnation":7,"event":"start"}"#,
         "\n\n",
@@ -133,7 +133,7 @@ fn the_design_s_shapes_are_read() {
 }
 
 #[test]
-fn what_is_no_trace_is_refused_with_its_line() {
+fn a_bad_line_is_refused_with_its_number() {
     let good = r#"{"t":1,"node":3,"incarnation":7,"event":"stop"}"#;
     for (bad, reason) in [
         ("{", "EOF"),
@@ -166,8 +166,8 @@ fn what_is_no_trace_is_refused_with_its_line() {
             "no \"subject\"",
         ),
     ] {
-        let said = read(&format!("{good}\n{bad}\n")).expect_err(bad);
-        assert!(said.starts_with("line 2: "), "{said}");
-        assert!(said.contains(reason), "{said}");
+        let error = read(&format!("{good}\n{bad}\n")).expect_err(bad);
+        assert!(error.starts_with("line 2: "), "{error}");
+        assert!(error.contains(reason), "{error}");
     }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A short incarnation of a cluster in which every promise is kept, to be spoilt by the tests, and what is
-//! needed to find one event of it.
+//! A short trace in which every property holds, and what tests need to find and change its events.
 //!
-//! Nodes 1, 2, 3 and 4 form a cluster; all but 4 have a member in group `g`. Node 3 crashes after it
-//! got some messages, and comes back with a new incarnation. Then the member on node 2 leaves the
-//! group, and node 4 leaves the cluster.
+//! Nodes 1, 2, 3 and 4 form a cluster. All but node 4 have a member in group `g`. Node 3 crashes after it delivered some
+//! messages, and comes back in a new incarnation. Then the member on node 2 leaves the group, and node 4 leaves the
+//! cluster.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use trace_checker::trace::{
 };
 use trace_checker::{check, Options};
 
-/// Nanoseconds of a millisecond; one passes between two events.
+/// Nanoseconds of a millisecond, the time between two events.
 pub(crate) const MS: u64 = 1_000_000;
 /// The group.
 pub(crate) const GROUP: &str = "g";
@@ -25,6 +24,8 @@ pub(crate) const GROUP: &str = "g";
 pub(crate) const NODE_1: Member = member(1, 0, 10);
 /// See [`NODE_1`].
 pub(crate) const NODE_2: Member = member(2, 0, 20);
+/// Node 2 in a later incarnation, which is not in the good story.
+pub(crate) const NODE_2_AGAIN: Member = member(2, 0, 21);
 /// See [`NODE_1`].
 pub(crate) const NODE_3: Member = member(3, 0, 30);
 /// Node 3 after its crash.
@@ -41,7 +42,7 @@ pub(crate) const C: Member = member(3, 1, 30);
 /// C after the crash of its node.
 pub(crate) const C_AGAIN: Member = member(3, 1, 31);
 
-/// A member, in short.
+/// Make a member.
 pub(crate) const fn member(node: u16, endpoint: u32, incarnation: u64) -> Member {
     Member {
         node,
@@ -50,17 +51,17 @@ pub(crate) const fn member(node: u16, endpoint: u32, incarnation: u64) -> Member
     }
 }
 
-/// Events in the making.
+/// A trace that a test writes or spoils.
 #[derive(Clone, Default)]
 pub(crate) struct Story {
-    /// What was told so far.
+    /// The events so far.
     pub(crate) events: Vec<TraceEvent>,
 }
 
 impl Story {
-    /// Adds what `who` did, a millisecond after the last event.
-    pub(crate) fn tell(&mut self, who: Member, kind: EventKind) {
-        let t = self.events.last().map_or(0, |event| event.t) + MS;
+    /// Add an event of `who`, a millisecond after the last event.
+    pub(crate) fn add(&mut self, who: Member, kind: EventKind) {
+        let t = self.now() + MS;
         self.events.push(TraceEvent {
             t,
             node: who.node,
@@ -69,7 +70,7 @@ impl Story {
         });
     }
 
-    /// All of `members` install a cluster view.
+    /// Let all of `members` install a cluster view.
     pub(crate) fn cluster_view(
         &mut self,
         number: u64,
@@ -79,11 +80,11 @@ impl Story {
     ) {
         for who in members {
             let view = view(None, (number, 1), members, joined, left);
-            self.tell(*who, EventKind::View(view));
+            self.add(*who, EventKind::View(view));
         }
     }
 
-    /// All of `members` install a view of the group. Those in `joined` come alone.
+    /// Let all of `members` install a view of the group. The members in `joined` do not come together with others.
     pub(crate) fn group_view(
         &mut self,
         number: u64,
@@ -95,11 +96,11 @@ impl Story {
             let mut view = view(Some(scope(*who)), (number, 2), members, joined, left);
             let together = |m: &&Member| !joined.contains(who) && !joined.contains(m);
             view.transitional = Some(members.iter().filter(together).copied().collect());
-            self.tell(*who, EventKind::View(view));
+            self.add(*who, EventKind::View(view));
         }
     }
 
-    /// `sender` sends, and all of `receivers` get it.
+    /// Let `sender` send a message that all of `receivers` deliver.
     pub(crate) fn message(
         &mut self,
         view: u64,
@@ -113,37 +114,36 @@ impl Story {
         }
     }
 
-    /// `sender` sends.
+    /// Let `sender` send a message.
     pub(crate) fn send(&mut self, view: u64, sender: Member, sequence: u64) {
         let event = message_event(view, sender, sender, sequence);
-        self.tell(sender, EventKind::Send(event));
+        self.add(sender, EventKind::Send(event));
     }
 
-    /// `receiver` gets a message.
+    /// Let `receiver` deliver a message.
     pub(crate) fn deliver(&mut self, view: u64, receiver: Member, sender: Member, sequence: u64) {
         let event = message_event(view, receiver, sender, sequence);
-        self.tell(receiver, EventKind::Deliver(event));
+        self.add(receiver, EventKind::Deliver(event));
     }
 
-    /// A member of the group, or without an endpoint a node, leaves.
+    /// Let a member leave its group, or a node (endpoint 0) the cluster.
     pub(crate) fn leave(&mut self, who: Member, done: bool) {
         let scope = (who.endpoint != 0).then(|| scope(who));
-        self.tell(who, EventKind::Leave { scope, done });
+        self.add(who, EventKind::Leave { scope, done });
     }
 
-    /// What must hold now: those in `group`, or in the cluster, are together.
+    /// Require that `members` share a view of `group`, or of the cluster, since the last event.
     pub(crate) fn expect_together(&mut self, group: Option<&str>, members: &[Member], bound: u64) {
-        let since = self.events.last().map_or(0, |event| event.t);
-        let expectation = Expectation::Together {
+        let since = self.now();
+        self.expect(Expectation::Together {
             group: group.map(Arc::from),
             members: members.to_vec(),
             since,
             bound,
-        };
-        self.tell(member(0, 0, 0), EventKind::Expect(expectation));
+        });
     }
 
-    /// What must hold: those who crashed with the last event are gone soon.
+    /// Require that `members`, which crashed at `since`, leave the views within the bound.
     pub(crate) fn expect_gone(
         &mut self,
         members: &[Member],
@@ -151,23 +151,54 @@ impl Story {
         bound: u64,
         at_once: bool,
     ) {
-        let expectation = Expectation::Gone {
+        self.expect(Expectation::Gone {
             members: members.to_vec(),
             since,
             bound,
             at_once,
-        };
-        self.tell(member(0, 0, 0), EventKind::Expect(expectation));
+        });
     }
 
-    /// What must have happened by now.
+    /// Add an expectation.
     pub(crate) fn expect(&mut self, expectation: Expectation) {
-        self.tell(member(0, 0, 0), EventKind::Expect(expectation));
+        self.add(member(0, 0, 0), EventKind::Expect(expectation));
     }
 
     /// The time of the last event.
     pub(crate) fn now(&self) -> u64 {
         self.events.last().map_or(0, |event| event.t)
+    }
+
+    // ---- chapters that some tests add ---------------------------------------------------------------
+
+    /// Evict node 2 with a view of this number.
+    pub(crate) fn evict_node_2(&mut self, view: u64) {
+        self.add(NODE_1, EventKind::Evict { subject: NODE_2 });
+        let rest = [NODE_1, NODE_3_AGAIN];
+        self.cluster_view(view, &rest, &[], &[(NODE_2, Reason::Evicted)]);
+    }
+
+    /// Let a node stop and start again in another incarnation at the same time.
+    pub(crate) fn restart_at_once(&mut self, old: Member, new: Member) {
+        self.add(old, EventKind::Stop);
+        self.add(new, EventKind::Start);
+        let now = self.now();
+        let places = self.events.len();
+        self.events[places - 2].t = now;
+    }
+
+    /// Let all nodes learn that views are pinned.
+    pub(crate) fn pin_all(&mut self) {
+        for who in [NODE_1, NODE_2, NODE_3_AGAIN] {
+            self.add(who, EventKind::Pin);
+        }
+    }
+
+    /// Let node 1 accuse node 3, and exclude it as failed with a view of this number.
+    pub(crate) fn fail_node_3(&mut self, view: u64) {
+        self.add(NODE_1, EventKind::Accuse { subject: 3 });
+        let rest = [NODE_1, NODE_2];
+        self.cluster_view(view, &rest, &[], &[(NODE_3_AGAIN, Reason::Failed)]);
     }
 
     // ---- finding and changing one event -----------------------------------------------------------
@@ -180,7 +211,7 @@ impl Story {
         place
     }
 
-    /// Where `who` installed the cluster view, or with an endpoint the group view, of this number.
+    /// The place where `who` installed the view of this number: of the cluster if `who` is a node, else of the group.
     pub(crate) fn view_at(&self, who: Member, number: u64) -> usize {
         self.find(|event| match &event.kind {
             EventKind::View(view) => {
@@ -192,7 +223,7 @@ impl Story {
         })
     }
 
-    /// The view that is installed there.
+    /// The view of this number that `who` installed.
     pub(crate) fn view_mut(&mut self, who: Member, number: u64) -> &mut ViewEvent {
         let place = self.view_at(who, number);
         match &mut self.events[place].kind {
@@ -201,7 +232,7 @@ impl Story {
         }
     }
 
-    /// Where `sender` sent the message.
+    /// The place where `sender` sent the message.
     pub(crate) fn send_at(&self, sender: Member, sequence: u64) -> usize {
         self.find(|event| match &event.kind {
             EventKind::Send(message) => message.sender == sender && message.sequence == sequence,
@@ -209,7 +240,7 @@ impl Story {
         })
     }
 
-    /// Where `receiver` got the message.
+    /// The place where `receiver` delivered the message.
     pub(crate) fn deliver_at(&self, receiver: Member, sender: Member, sequence: u64) -> usize {
         self.find(|event| match &event.kind {
             EventKind::Deliver(message) => {
@@ -219,7 +250,7 @@ impl Story {
         })
     }
 
-    /// The message that is sent or delivered there.
+    /// The message that is sent or delivered at `place`.
     pub(crate) fn message_mut(&mut self, place: usize) -> &mut MessageEvent {
         match &mut self.events[place].kind {
             EventKind::Send(message) | EventKind::Deliver(message) => message,
@@ -227,7 +258,12 @@ impl Story {
         }
     }
 
-    /// Takes an event out and puts it in again just after what stands at `after` now, at that time.
+    /// Remove the event at `place`.
+    pub(crate) fn remove(&mut self, place: usize) {
+        self.events.remove(place);
+    }
+
+    /// Move an event to just after the one at `after`, and give it the same time.
     pub(crate) fn move_after(&mut self, from: usize, after: usize) {
         let t = self.events[after].t;
         let mut event = self.events.remove(from);
@@ -236,7 +272,7 @@ impl Story {
         self.events.insert(place, event);
     }
 
-    /// Exchanges what happened at two places.
+    /// Swap the events at two places. Their times stay.
     pub(crate) fn swap(&mut self, one: usize, other: usize) {
         let (t_one, t_other) = (self.events[one].t, self.events[other].t);
         self.events.swap(one, other);
@@ -244,13 +280,13 @@ impl Story {
         self.events[other].t = t_other;
     }
 
-    /// The names of the promises that the checker finds broken.
-    pub(crate) fn broken(&self) -> BTreeSet<&'static str> {
-        self.broken_with(Options::default())
+    /// The names of the properties that the checker finds violated.
+    pub(crate) fn violated(&self) -> BTreeSet<&'static str> {
+        self.violated_with(Options::default())
     }
 
-    /// The same, judged otherwise.
-    pub(crate) fn broken_with(&self, options: Options) -> BTreeSet<&'static str> {
+    /// The names of the properties that the checker finds violated with these options.
+    pub(crate) fn violated_with(&self, options: Options) -> BTreeSet<&'static str> {
         let mut events = self.events.clone();
         let violations = check(&mut events, options);
         violations.iter().map(|found| found.property).collect()
@@ -261,7 +297,7 @@ fn is_by(event: &TraceEvent, who: Member) -> bool {
     (event.node, event.incarnation) == (who.node, who.incarnation)
 }
 
-/// The handle that `who` is.
+/// The group and the handle of `who`.
 pub(crate) fn scope(who: Member) -> GroupScope {
     GroupScope {
         group: Arc::from(GROUP),
@@ -269,7 +305,7 @@ pub(crate) fn scope(who: Member) -> GroupScope {
     }
 }
 
-/// A view event without a transitional set.
+/// Make a view event without a transitional set.
 pub(crate) fn view(
     scope: Option<GroupScope>,
     (number, coordinator): (u64, u16),
@@ -291,7 +327,7 @@ pub(crate) fn view(
     }
 }
 
-/// A change, in short.
+/// Make a change.
 pub(crate) fn change(member: Member, reason: Reason) -> Change {
     Change {
         member,
@@ -314,12 +350,12 @@ fn message_event(view: u64, writer: Member, sender: Member, sequence: u64) -> Me
     }
 }
 
-/// The story of the head of this file.
+/// The story that the text of this module tells.
 pub(crate) fn good() -> Story {
     let mut story = Story::default();
     let all = [NODE_1, NODE_2, NODE_3, NODE_4];
     for who in all {
-        story.tell(who, EventKind::Start);
+        story.add(who, EventKind::Start);
     }
     story.cluster_view(1, &all, &all, &[]);
     story.group_view(1, &[A, B, C], &[A, B, C], &[]);
@@ -329,17 +365,17 @@ pub(crate) fn good() -> Story {
     story.message(1, A, 2, &[A, B]);
     crash_of_3(&mut story);
     return_of_3(&mut story);
-    farewells(&mut story);
+    departures(&mut story);
     story
 }
 
 fn crash_of_3(story: &mut Story) {
-    story.tell(NODE_3, EventKind::Crash);
+    story.add(NODE_3, EventKind::Crash);
     let since = story.now();
-    story.tell(NODE_1, EventKind::Suspect { subject: 3 });
-    story.tell(NODE_1, EventKind::Accuse { subject: 3 });
+    story.add(NODE_1, EventKind::Suspect { subject: 3 });
+    story.add(NODE_1, EventKind::Accuse { subject: 3 });
     for who in [NODE_1, NODE_2] {
-        story.tell(who, EventKind::Block { scope: None });
+        story.add(who, EventKind::Block { scope: None });
     }
     let failed = [(NODE_3, Reason::Failed)];
     story.cluster_view(2, &[NODE_1, NODE_2, NODE_4], &[], &failed);
@@ -351,7 +387,7 @@ fn crash_of_3(story: &mut Story) {
 }
 
 fn return_of_3(story: &mut Story) {
-    story.tell(NODE_3_AGAIN, EventKind::Start);
+    story.add(NODE_3_AGAIN, EventKind::Start);
     let all = [NODE_1, NODE_2, NODE_3_AGAIN, NODE_4];
     story.cluster_view(3, &all, &[NODE_3_AGAIN], &[]);
     story.group_view(3, &[A, B, C_AGAIN], &[C_AGAIN], &[]);
@@ -359,7 +395,7 @@ fn return_of_3(story: &mut Story) {
     story.message(3, A, 5, &[A, B, C_AGAIN]);
 }
 
-fn farewells(story: &mut Story) {
+fn departures(story: &mut Story) {
     story.leave(B, false);
     story.group_view(4, &[A, C_AGAIN], &[], &[(B, Reason::Leave)]);
     story.leave(B, true);
@@ -368,7 +404,7 @@ fn farewells(story: &mut Story) {
     let rest = [NODE_1, NODE_2, NODE_3_AGAIN];
     story.cluster_view(4, &rest, &[], &[(NODE_4, Reason::Leave)]);
     story.leave(NODE_4, true);
-    story.tell(NODE_4, EventKind::Stop);
+    story.add(NODE_4, EventKind::Stop);
     story.expect_together(None, &rest, 0);
     story.expect_together(Some(GROUP), &[A, C_AGAIN], 0);
 }

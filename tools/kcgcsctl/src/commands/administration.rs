@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an administrator asks the cluster for: `evict`, `pin` and `unpin`.
+//! `evict`, `pin` and `unpin`.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,41 +12,41 @@ use crate::failure::Failure;
 use crate::netlink::Connection;
 use crate::show;
 
-/// Between two looks at the view.
+/// The time between two looks at the view.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Puts a node out, and waits for the view without it.
-pub(super) fn evict(wishes: &Evict, json: bool) -> Result<(), Failure> {
+/// Evict a node, and wait for the view without it.
+pub(super) fn evict(arguments: &Evict, json: bool) -> Result<(), Failure> {
     let mut connection = Connection::open()?;
-    let has = |connection: &mut Connection| -> Result<Option<u64>, Failure> {
+    let incarnation_in_view = |connection: &mut Connection| -> Result<Option<u64>, Failure> {
         let view = connection.view()?;
         let member = view.and_then(|view| {
             let mut members = view.members.into_iter();
-            members.find(|member| member.node == wishes.node)
+            members.find(|member| member.node == arguments.node)
         });
         Ok(member.map(|member| member.incarnation))
     };
-    let evicted = has(&mut connection)?;
-    connection.evict(wishes.node)?;
+    let evicted = incarnation_in_view(&mut connection)?;
+    connection.evict(arguments.node)?;
     let started = Instant::now();
-    // A later incarnation of the node may come while one looks.
-    while evicted.is_some() && has(&mut connection)? == evicted {
-        if started.elapsed() >= Duration::from_millis(wishes.timeout_ms) {
+    // A later incarnation of the node may join in the meantime.
+    while evicted.is_some() && incarnation_in_view(&mut connection)? == evicted {
+        if started.elapsed() >= Duration::from_millis(arguments.timeout_ms) {
             return Err(Failure::TimedOut(format!(
-                "the view still has node {}: are views pinned, or is there no quorum?",
-                wishes.node
+                "the view still has node {} after {} ms: is the view pinned, or is there no quorum?",
+                arguments.node, arguments.timeout_ms
             )));
         }
         sleep(INTERVAL);
     }
     if json {
-        show::print_json(&json!({"evicted": wishes.node}))
+        show::print_json(&json!({"evicted": arguments.node}))
     } else {
-        show::print_line(&format!("node {} is out", wishes.node))
+        show::print_line(&format!("node {} is evicted", arguments.node))
     }
 }
 
-/// Pins the views for so many seconds; zero ends that.
+/// Pin the views for this many seconds. Zero ends a pin.
 pub(super) fn pin(seconds: u32, json: bool) -> Result<(), Failure> {
     Connection::open()?.pin(seconds.saturating_mul(1000))?;
     if json {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `join`: waits for records, lines of standard input and signals at once, and never for one alone.
+//! `join`: one loop that waits for records of the kernel, lines of standard input and signals at the same time.
 
 mod report;
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -16,20 +16,21 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::arguments::Join;
 use crate::clock::monotonic_ns;
-use crate::device::{Device, Got, Written};
+use crate::device::{would_wait, Device, Got, Written};
 use crate::failure::Failure;
 use crate::input::Lines;
 use crate::netlink::Connection;
 use crate::record::{Body, Record};
-use crate::show;
-use report::{News, Reporter};
+use crate::text::printable;
+use report::Reporter;
 
-/// How long a line waits that was refused for want of a quorum: nothing tells when there is one again.
+/// The time after which to send a line again that was refused for lack of a quorum. The kernel does not report when
+/// there is a quorum again.
 const NO_QUORUM_WAIT: Duration = Duration::from_millis(100);
-/// Bytes of standard input taken at once.
+/// The number of bytes of standard input read at once.
 const INPUT_BYTES: usize = 4096;
 
-/// Why the first line is not with the kernel yet.
+/// Why the first line has not been sent yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     Nothing,
@@ -37,7 +38,7 @@ enum Waiting {
     ForQuorum,
 }
 
-/// What can be done without waiting.
+/// What a wait found ready.
 struct Ready {
     device: bool,
     input: bool,
@@ -45,22 +46,28 @@ struct Ready {
 }
 
 struct Session<'a> {
-    wishes: &'a Join,
+    arguments: &'a Join,
     json: bool,
     device: Device,
     signals: SignalFd,
+    /// Standard input, until it ends.
     input: Option<File>,
+    /// Lines that have not been sent yet.
     lines: Lines,
     waiting: Waiting,
     reporter: Reporter,
+    /// The number of messages delivered.
     delivered: u64,
+    /// The number of records lost in overflows.
     lost: u64,
+    /// The number of lines that were too long to send.
     refused_lines: u64,
     deadline: Option<Instant>,
 }
 
-pub(super) fn run(wishes: &Join, json: bool) -> Result<(), Failure> {
-    let mut session = Session::open(wishes, json)?;
+/// Join the group and take part until the command is done, then leave.
+pub(super) fn run(arguments: &Join, json: bool) -> Result<(), Failure> {
+    let mut session = Session::open(arguments, json)?;
     let ended = session.serve();
     let Session {
         device,
@@ -69,10 +76,10 @@ pub(super) fn run(wishes: &Join, json: bool) -> Result<(), Failure> {
         refused_lines,
         ..
     } = session;
-    // Closing is leaving; only then it is true that it has left.
+    // Closing the device leaves the group, and returns when that is done.
     drop(device);
     if !matches!(ended, Err(Failure::OutputClosed)) {
-        tell(&reporter.left(monotonic_ns()), json)?;
+        reporter.left(monotonic_ns()).print(json)?;
     }
     ended?;
     if lost > 0 {
@@ -80,37 +87,35 @@ pub(super) fn run(wishes: &Join, json: bool) -> Result<(), Failure> {
     }
     if refused_lines > 0 {
         return Err(Failure::Usage(format!(
-            "{refused_lines} lines were not sent"
+            "{refused_lines} lines were not sent, because they are longer than a message may be"
         )));
     }
     Ok(())
 }
 
-fn tell(news: &News, json: bool) -> Result<(), Failure> {
-    match (&news.line, &news.text) {
-        (Some(line), _) if json => show::print_json(line),
-        (_, Some(text)) if !json => show::print_line(text),
-        _ => Ok(()),
-    }
-}
-
 impl<'a> Session<'a> {
-    fn open(wishes: &'a Join, json: bool) -> Result<Self, Failure> {
-        let signals = catch_signals().map_err(|errno| Failure::call("signals", errno))?;
+    fn open(arguments: &'a Join, json: bool) -> Result<Self, Failure> {
+        let signals =
+            catch_signals().map_err(|errno| Failure::call("cannot wait for signals", errno))?;
         let input = io::stdin().as_fd().try_clone_to_owned();
         let node = Connection::open()?.node()?;
-        let device = Device::join(&wishes.group, wishes.queue_bytes)?;
-        let limit = wishes.timeout_ms.map(Duration::from_millis);
+        let device = Device::join(&arguments.group, arguments.queue_bytes)?;
+        let limit = arguments.timeout_ms.map(Duration::from_millis);
         Ok(Self {
-            wishes,
+            arguments,
             json,
             device,
             signals,
-            // A closed standard input has nothing to say.
+            // Standard input may be closed.
             input: input.ok().map(File::from),
             lines: Lines::default(),
             waiting: Waiting::Nothing,
-            reporter: Reporter::new(&wishes.group, node.node, node.incarnation, wishes.text),
+            reporter: Reporter::new(
+                &arguments.group,
+                node.node,
+                node.incarnation,
+                arguments.text,
+            ),
             delivered: 0,
             lost: 0,
             refused_lines: 0,
@@ -118,6 +123,7 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Serve the device, the input and the signals until the command is done or a signal asks it to end.
     fn serve(&mut self) -> Result<(), Failure> {
         while !self.is_done() {
             let ready = self.wait()?;
@@ -136,26 +142,31 @@ impl<'a> Session<'a> {
     }
 
     fn has_count(&self) -> bool {
-        let wanted = self.wishes.count;
+        let wanted = self.arguments.count;
         wanted.is_some_and(|count| self.delivered >= count)
     }
 
     fn is_done(&self) -> bool {
-        let has_all = self.wishes.leave_at_end
+        let has_all = self.arguments.leave_at_end
             && self.input.is_none()
             && self.lines.is_empty()
             && self.reporter.outstanding() == 0;
         self.has_count() || has_all
     }
 
+    /// The longest time that the next wait may take.
+    ///
+    /// # Errors
+    ///
+    /// The time of --timeout-ms is over.
     fn longest_wait(&self) -> Result<PollTimeout, Failure> {
         let mut longest = None;
         if let Some(deadline) = self.deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Failure::TimedOut(format!(
-                    "group {}: it has not ended in time, with {} messages delivered",
-                    show::printable(&self.wishes.group),
+                    "group {}: the command did not end in time, and {} messages were delivered",
+                    printable(&self.arguments.group),
                     self.delivered
                 )));
             }
@@ -167,7 +178,7 @@ impl<'a> Session<'a> {
         let Some(longest) = longest else {
             return Ok(PollTimeout::NONE);
         };
-        // One more, since parts of a millisecond are cut off: the wait shall not end before its time.
+        // Add one, because fractions of a millisecond are cut off and the wait must not end too early.
         let rounded = longest.saturating_add(Duration::from_millis(1));
         Ok(PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX))
     }
@@ -182,7 +193,7 @@ impl<'a> Session<'a> {
             PollFd::new(self.device.as_fd(), wanted),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
         ];
-        // No more is read than can be sent: who writes too fast waits in the pipe.
+        // Read no more than can be sent: the rest waits in the pipe.
         if let (Some(input), true) = (&self.input, self.lines.is_empty()) {
             files.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
         }
@@ -207,7 +218,7 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, record: &Record) -> Result<(), Failure> {
-        // What came together with the last message that was wanted is not shown.
+        // Records that came together with the last message of --count are not shown.
         if self.has_count() {
             return Ok(());
         }
@@ -216,7 +227,7 @@ impl<'a> Session<'a> {
             Body::Overflow { records, .. } => self.lost = self.lost.saturating_add(*records),
             _ => {}
         }
-        tell(&self.reporter.take(record), self.json)
+        self.reporter.take(record).print(self.json)
     }
 
     fn read_input(&mut self) -> Result<(), Failure> {
@@ -230,15 +241,16 @@ impl<'a> Session<'a> {
                 self.input = None;
             }
             Ok(length) => self.lines.take(bytes.get(..length).unwrap_or_default()),
-            Err(error) if is_for_later(&error) => {}
+            Err(error) if would_wait(&error) => {}
             Err(error) => return Err(Failure::call("standard input", error)),
         }
         Ok(())
     }
 
+    /// Send lines until none is left, or until the kernel accepts no more for now.
     fn write_lines(&mut self) -> Result<(), Failure> {
         self.waiting = Waiting::Nothing;
-        // Nothing can be sent before the first view, nor after the last.
+        // Messages can be sent only while the member is in a view.
         while self.reporter.is_member() {
             let Some(line) = self.lines.first() else {
                 return Ok(());
@@ -246,9 +258,9 @@ impl<'a> Session<'a> {
             let t = monotonic_ns();
             match self.device.write(line) {
                 Ok(Written::Taken) => {
-                    let news = self.reporter.sent(t, line);
+                    let notice = self.reporter.sent(t, line);
                     self.lines.drop_first();
-                    tell(&news, self.json)?;
+                    notice.print(self.json)?;
                 }
                 Ok(Written::Full) => {
                     self.waiting = Waiting::ForRoom;
@@ -258,10 +270,12 @@ impl<'a> Session<'a> {
                     self.waiting = Waiting::ForQuorum;
                     return Ok(());
                 }
-                // The end of the records says the same.
+                // The node was stopped: the next read returns the end of the records.
                 Err(error) if is_errno(&error, Errno::ESHUTDOWN) => return Ok(()),
                 Err(error) if is_errno(&error, Errno::EMSGSIZE) => {
-                    eprintln!("kcgcsctl: a line is longer than a message may be: not sent");
+                    eprintln!(
+                        "kcgcsctl: a line was not sent, because it is longer than a message may be"
+                    );
                     self.refused_lines = self.refused_lines.saturating_add(1);
                     self.lines.drop_first();
                 }
@@ -272,15 +286,11 @@ impl<'a> Session<'a> {
     }
 }
 
-fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
 fn is_errno(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
 }
 
-/// A request to end is something to wait for, so that leaving is orderly.
+/// Block the signals that end a program and make them readable, so that they lead to an orderly leave.
 fn catch_signals() -> Result<SignalFd, Errno> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);

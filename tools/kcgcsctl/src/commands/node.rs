@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that ask the kernel once: up, down, status, view, delays and groups.
+//! Commands that ask the kernel once: `up`, `down`, `status`, `view`, `delays` and `groups`.
 
 use serde_json::json;
 
@@ -9,16 +9,17 @@ use crate::clock::monotonic_ns;
 use crate::failure::Failure;
 use crate::netlink::{Connection, StartRequest};
 use crate::show;
+use crate::text::printable;
 
-pub(super) fn up(wishes: &Up, json: bool) -> Result<(), Failure> {
+pub(super) fn up(arguments: &Up, json: bool) -> Result<(), Failure> {
     let mut connection = Connection::open()?;
     connection.start(&StartRequest {
-        cluster: wishes.cluster.clone(),
-        node_id: wishes.node_id,
-        address: wishes.address.clone(),
-        peers: wishes.peers.clone(),
-        settings: wishes.settings.clone(),
-        detector: wishes.detector.clone(),
+        cluster: arguments.cluster.clone(),
+        node_id: arguments.node_id,
+        address: arguments.address.clone(),
+        peers: arguments.peers.clone(),
+        settings: arguments.settings.clone(),
+        detector: arguments.detector.clone(),
     })?;
     let node = connection.node()?;
     if json {
@@ -27,7 +28,7 @@ pub(super) fn up(wishes: &Up, json: bool) -> Result<(), Failure> {
         show::print_line(&format!(
             "node {} of cluster {} runs at {}",
             node.node,
-            show::printable(&node.cluster),
+            printable(&node.cluster),
             node.address
         ))
     }
@@ -58,7 +59,7 @@ pub(super) fn view(json: bool) -> Result<(), Failure> {
     match (view, json) {
         (Some(view), true) => show::print_json(&show::view_line(monotonic_ns(), &node, &view)),
         (Some(view), false) => show::print(&show::view_text(&view)),
-        // No event, so no line of a trace.
+        // There is no event to write.
         (None, true) => Ok(()),
         (None, false) => show::print_line(&format!("no view: {}", node.state)),
     }

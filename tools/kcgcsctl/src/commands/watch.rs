@@ -1,50 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `watch`: looks at the node again and again, and tells what has changed.
+//! `watch`: looks at the node again and again, and reports what changed between two looks.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::arguments::Watch;
 use crate::clock::monotonic_ns;
+use crate::commands::notice::Notice;
 use crate::failure::Failure;
 use crate::netlink::{Connection, MemberStatus, NodeState, NodeStatus, ViewStatus};
 use crate::show;
 use crate::trace::{Event, Line};
 
-/// What was seen last.
+/// What the last look saw.
 #[derive(Default)]
 struct Seen {
     node: Option<NodeStatus>,
     view: Option<ViewStatus>,
 }
 
-/// Something new.
-#[derive(Debug, PartialEq, Eq)]
-struct News {
-    text: String,
-    line: Option<Line>,
-}
-
-pub(super) fn run(wishes: &Watch, json: bool) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Watch, json: bool) -> Result<(), Failure> {
     let started = Instant::now();
-    let interval = Duration::from_millis(wishes.interval_ms);
-    let limit = wishes.timeout_ms.map(Duration::from_millis);
+    let interval = Duration::from_millis(arguments.interval_ms);
+    let limit = arguments.timeout_ms.map(Duration::from_millis);
     let mut connection = Connection::open()?;
     let mut seen = Seen::default();
     loop {
         let t = monotonic_ns();
         let (node, view) = look(&mut connection)?;
-        for news in seen.update(t, node, view) {
-            tell(&news, json)?;
+        for notice in seen.update(t, node, view) {
+            notice.print(json)?;
         }
-        if wishes.until_members.is_some_and(|count| seen.has(count)) {
+        if arguments.until_members.is_some_and(|count| seen.has(count)) {
             return Ok(());
         }
         if limit.is_some_and(|limit| started.elapsed() >= limit) {
-            return Err(Failure::TimedOut(
-                "what was waited for did not come in time".to_owned(),
-            ));
+            return Err(Failure::TimedOut(timed_out(arguments)));
         }
         sleep(interval);
     }
@@ -55,21 +47,22 @@ fn look(connection: &mut Connection) -> Result<(Option<NodeStatus>, Option<ViewS
         .node()
         .and_then(|node| Ok((Some(node), connection.view()?)));
     match both {
-        // It is no failure that the node is not there yet, or no more.
+        // The node may not be there yet, or no more.
         Err(failure) if failure.is_no_node() => Ok((None, None)),
         other => other,
     }
 }
 
-fn tell(news: &News, json: bool) -> Result<(), Failure> {
-    match (&news.line, json) {
-        (Some(line), true) => show::print_json(line),
-        (None, true) => Ok(()),
-        (_, false) => show::print_line(&news.text),
+fn timed_out(arguments: &Watch) -> String {
+    let limit = arguments.timeout_ms.unwrap_or(0);
+    match arguments.until_members {
+        Some(count) => format!("no view of {count} members with a quorum came within {limit} ms"),
+        None => format!("{limit} ms have passed"),
     }
 }
 
 impl Seen {
+    /// Whether the node is in a view of this many members that has a quorum.
     fn has(&self, members: usize) -> bool {
         let is_member = |node: &NodeStatus| node.state == NodeState::Member;
         self.node.as_ref().is_some_and(is_member)
@@ -79,39 +72,45 @@ impl Seen {
                 .is_some_and(|v| v.members.len() == members)
     }
 
-    fn update(&mut self, t: u64, node: Option<NodeStatus>, view: Option<ViewStatus>) -> Vec<News> {
-        let mut news = Vec::new();
+    /// Take note of a new look. Returns what changed since the last one.
+    fn update(
+        &mut self,
+        t: u64,
+        node: Option<NodeStatus>,
+        view: Option<ViewStatus>,
+    ) -> Vec<Notice> {
+        let mut notices = Vec::new();
         let incarnation = |node: &NodeStatus| (node.node, node.incarnation);
         let is_same_incarnation =
             self.node.as_ref().map(incarnation) == node.as_ref().map(incarnation);
         if !is_same_incarnation {
             if let Some(before) = &self.node {
-                news.push(event(t, before, Event::Stop, "stopped"));
+                notices.push(event(t, before, Event::Stop, "stopped"));
                 self.view = None;
             }
             if let Some(now) = &node {
                 let text = format!("runs, incarnation {}", now.incarnation);
-                news.push(event(t, now, Event::Start, &text));
+                notices.push(event(t, now, Event::Start, &text));
             }
         }
         if let Some(now) = &node {
             let before = self.node.as_ref().filter(|_| is_same_incarnation);
             if before.map(|before| before.state) != Some(now.state) {
-                news.push(News {
-                    text: format!("node {}: {}", now.node, now.state),
+                notices.push(Notice {
+                    text: Some(format!("node {}: {}", now.node, now.state)),
                     line: None,
                 });
             }
             if let Some(view) = &view {
-                news.extend(self.view_news(t, now, view));
+                notices.extend(self.view_notice(t, now, view));
             }
         }
         self.node = node;
         self.view = view;
-        news
+        notices
     }
 
-    fn view_news(&self, t: u64, node: &NodeStatus, view: &ViewStatus) -> Option<News> {
+    fn view_notice(&self, t: u64, node: &NodeStatus, view: &ViewStatus) -> Option<Notice> {
         let id = |view: &ViewStatus| (view.number, view.issuer);
         if self.view.as_ref().map(id) == Some(id(view)) {
             return None;
@@ -134,16 +133,16 @@ impl Seen {
                 }
             }
         }
-        Some(News {
-            text,
+        Some(Notice {
+            text: Some(text),
             line: Some(show::view_line(t, node, view)),
         })
     }
 }
 
-fn event(t: u64, node: &NodeStatus, event: Event, text: &str) -> News {
-    News {
-        text: format!("node {}: {text}", node.node),
+fn event(t: u64, node: &NodeStatus, event: Event, text: &str) -> Notice {
+    Notice {
+        text: Some(format!("node {}: {text}", node.node)),
         line: Some(Line {
             t,
             node: node.node,
@@ -204,12 +203,15 @@ mod tests {
         }
     }
 
-    fn texts(news: &[News]) -> Vec<&str> {
-        news.iter().map(|news| news.text.as_str()).collect()
+    fn texts(notices: &[Notice]) -> Vec<&str> {
+        notices
+            .iter()
+            .filter_map(|notice| notice.text.as_deref())
+            .collect()
     }
 
     #[test]
-    fn only_changes_are_told() {
+    fn only_changes_are_reported() {
         let mut seen = Seen::default();
         let joining = node(70, NodeState::Joining);
         let first = seen.update(1, Some(joining.clone()), None);
@@ -231,32 +233,32 @@ mod tests {
     }
 
     #[test]
-    fn a_member_in_a_new_incarnation_has_left_and_joined() {
+    fn a_member_in_a_new_incarnation_is_reported_as_left_and_joined() {
         let mut seen = Seen::default();
         let member = node(70, NodeState::Member);
         seen.update(1, Some(member.clone()), Some(view(1, &[(1, 60), (3, 70)])));
-        let news = seen.update(2, Some(member), Some(view(2, &[(1, 61), (3, 70), (4, 5)])));
+        let notices = seen.update(2, Some(member), Some(view(2, &[(1, 61), (3, 70), (4, 5)])));
         let wanted =
             "node 3: view 2 of coordinator 1, primary, 3 members: 1 3 4; joined: 1 4; left: 1";
-        assert_eq!(texts(&news), [wanted]);
+        assert_eq!(texts(&notices), [wanted]);
     }
 
     #[test]
-    fn a_new_incarnation_of_the_node_is_stop_and_start() {
+    fn a_new_incarnation_of_the_node_is_reported_as_stop_and_start() {
         let mut seen = Seen::default();
         seen.update(
             1,
             Some(node(70, NodeState::Member)),
             Some(view(1, &[(3, 70)])),
         );
-        let news = seen.update(
+        let notices = seen.update(
             2,
             Some(node(71, NodeState::Member)),
             Some(view(1, &[(3, 71)])),
         );
-        let events: Vec<_> = news
+        let events: Vec<_> = notices
             .iter()
-            .filter_map(|news| news.line.as_ref())
+            .filter_map(|notice| notice.line.as_ref())
             .map(|line| (line.incarnation, line.event.clone()))
             .collect();
         assert_eq!(events[0], (70, Event::Stop));
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_without_a_quorum_is_not_what_is_waited_for() {
+    fn a_view_without_a_quorum_does_not_end_the_wait() {
         let mut seen = Seen::default();
         seen.update(
             1,

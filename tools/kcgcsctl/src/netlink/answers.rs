@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the answers say.
+//! The answers, decoded.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ use crate::failure::Failure;
 /// `enum kcgcs_node_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeState {
-    /// Looks for its cluster.
+    /// It looks for its cluster.
     Joining,
-    /// Has a view with a quorum.
+    /// It is in a view that has a quorum.
     Member,
-    /// Has a view and sees no quorum of it.
+    /// It is in a view and cannot reach a quorum of it.
     Blocked,
-    /// Says good-bye.
+    /// It leaves the cluster.
     Leaving,
-    /// A broken invariant stopped it.
+    /// It stopped at a broken invariant.
     Failed,
-    /// An administrator has put it out.
+    /// An administrator evicted it.
     Evicted,
     /// A state that this tool does not know.
     Other(u8),
@@ -62,91 +62,99 @@ impl Serialize for NodeState {
     }
 }
 
-/// A node.
+/// The node of a network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
-    /// The cluster's name.
+    /// The name of its cluster.
     pub cluster: String,
-    /// The node's number.
+    /// The number of the node.
     pub node: u16,
-    /// Its present incarnation.
+    /// Its current incarnation.
     pub incarnation: u64,
     /// Its address.
     pub address: String,
     /// Its state.
     pub state: NodeState,
-    /// Number and issuer of its view, if it has one.
+    /// The number and the issuer of its view, if it has one.
     pub view: Option<(u64, u16)>,
-    /// Whether that view has a quorum here.
+    /// Whether the node sees a quorum of that view.
     pub primary: bool,
-    /// How many members the view has.
+    /// The number of members of the view.
     pub members: u16,
-    /// Its slot in the view.
+    /// Its slot in the view, if it has one.
     pub slot: Option<u16>,
-    /// Whether it is one of the view's coordinators.
+    /// Whether it is one of the coordinators of the view.
     pub is_coordinator: bool,
-    /// For how many milliseconds no view is agreed on, and since which node's administrator wants it so.
+    /// If the view is pinned: the milliseconds until the pin ends, and the node whose administrator asked for it.
     pub pinned: Option<(u32, u16)>,
-    /// How silence is found out.
+    /// The failure detector.
     pub detector: String,
-    /// Settings in force.
+    /// The settings in force.
     pub settings: Vec<(String, u64)>,
-    /// Counters since its start.
+    /// The counters since the start of the node.
     pub counters: Vec<(String, u64)>,
 }
 
 /// A member of the cluster view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
-    /// The node's number.
+    /// The number of the node.
     pub node: u16,
     /// Its incarnation.
     pub incarnation: u64,
     /// Its address.
     pub address: String,
-    /// Its slot.
+    /// Its slot in the view.
     pub slot: u16,
-    /// Whether it is one of the view's coordinators.
+    /// Whether it is one of the coordinators of the view.
     pub is_coordinator: bool,
 }
 
 /// The cluster view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewStatus {
-    /// Its number.
+    /// The number of the view.
     pub number: u64,
-    /// The node that issued it.
+    /// The node that issued the view.
     pub issuer: u16,
-    /// Whether it has a quorum.
+    /// Whether the view has a quorum.
     pub primary: bool,
-    /// Its members, in the kernel's order.
+    /// The members, in the kernel's order.
     pub members: Vec<MemberStatus>,
 }
 
-/// A group.
+/// A group that the node knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GroupStatus {
-    /// The group's name.
+    /// The name of the group.
     pub group: String,
-    /// The number of its view.
+    /// The number of the group's view.
     pub view: u64,
-    /// The node that orders it.
+    /// The node that orders the messages of the group.
     pub coordinator: u16,
-    /// Members on all nodes.
+    /// The number of members on all nodes.
     pub members: u16,
-    /// Members on this node.
+    /// The number of members on this node.
     pub local_members: u16,
-    /// Messages that are kept for members that may lack them.
+    /// The number of messages that the node keeps for members that may lack them.
     pub log_entries: u32,
 }
 
-/// What a list of members came to.
+/// What a list of members amounts to.
 pub(super) enum WholeView {
+    /// The list is empty: the node has no view.
     Nothing,
+    /// The list has members of two views, because the view changed meanwhile.
     Torn,
+    /// The list is one view.
     View(ViewStatus),
 }
 
+/// Decode the answer about the node.
+///
+/// # Errors
+///
+/// The answer lacks an attribute, or cannot be decoded.
 pub(super) fn node(bytes: &[u8]) -> Result<NodeStatus, Failure> {
     let read = Attributes::parse(bytes)?;
     let view = match (read.u64(kind::VIEW_NUMBER)?, read.u16(kind::VIEW_ISSUER)?) {
@@ -154,8 +162,8 @@ pub(super) fn node(bytes: &[u8]) -> Result<NodeStatus, Failure> {
         _ => None,
     };
     Ok(NodeStatus {
-        cluster: needed(read.text(kind::CLUSTER), "cluster name")?,
-        node: needed(read.u16(kind::NODE_ID)?, "node number")?,
+        cluster: needed(read.text(kind::CLUSTER), "name of the cluster")?,
+        node: needed(read.u16(kind::NODE_ID)?, "number of the node")?,
         incarnation: needed(read.u64(kind::INCARNATION)?, "incarnation")?,
         address: needed(read.text(kind::ADDRESS), "address")?,
         state: needed(read.u8(kind::STATE)?, "state")?.into(),
@@ -171,13 +179,18 @@ pub(super) fn node(bytes: &[u8]) -> Result<NodeStatus, Failure> {
     })
 }
 
+/// Put the answers about the members of the view together.
+///
+/// # Errors
+///
+/// An answer lacks an attribute, or cannot be decoded.
 pub(super) fn view<'a>(bodies: impl Iterator<Item = &'a [u8]>) -> Result<WholeView, Failure> {
     let mut whole: Option<ViewStatus> = None;
     for bytes in bodies {
         let read = Attributes::parse(bytes)?;
-        let number = needed(read.u64(kind::VIEW_NUMBER)?, "view number")?;
-        let issuer = needed(read.u16(kind::VIEW_ISSUER)?, "view's issuer")?;
-        let primary = needed(read.flag(kind::PRIMARY)?, "word on the quorum")?;
+        let number = needed(read.u64(kind::VIEW_NUMBER)?, "number of the view")?;
+        let issuer = needed(read.u16(kind::VIEW_ISSUER)?, "issuer of the view")?;
+        let primary = needed(read.flag(kind::PRIMARY)?, "quorum of the view")?;
         let view = whole.get_or_insert(ViewStatus {
             number,
             issuer,
@@ -195,20 +208,25 @@ pub(super) fn view<'a>(bodies: impl Iterator<Item = &'a [u8]>) -> Result<WholeVi
 
 fn member(read: &Attributes<'_>) -> Result<MemberStatus, Failure> {
     Ok(MemberStatus {
-        node: needed(read.u16(kind::NODE_ID)?, "member's number")?,
-        incarnation: needed(read.u64(kind::INCARNATION)?, "member's incarnation")?,
-        address: needed(read.text(kind::ADDRESS), "member's address")?,
-        slot: needed(read.u16(kind::SLOT)?, "member's slot")?,
+        node: needed(read.u16(kind::NODE_ID)?, "number of a member")?,
+        incarnation: needed(read.u64(kind::INCARNATION)?, "incarnation of a member")?,
+        address: needed(read.text(kind::ADDRESS), "address of a member")?,
+        slot: needed(read.u16(kind::SLOT)?, "slot of a member")?,
         is_coordinator: read.flag(kind::IS_COORDINATOR)?.unwrap_or(false),
     })
 }
 
+/// Decode the answer about one group.
+///
+/// # Errors
+///
+/// The answer lacks an attribute, or cannot be decoded.
 pub(super) fn group(bytes: &[u8]) -> Result<GroupStatus, Failure> {
     let read = Attributes::parse(bytes)?;
     Ok(GroupStatus {
-        group: needed(read.text(kind::GROUP), "group's name")?,
-        view: needed(read.u64(kind::VIEW_NUMBER)?, "group's view")?,
-        coordinator: needed(read.u16(kind::COORDINATOR)?, "group's coordinator")?,
+        group: needed(read.text(kind::GROUP), "name of a group")?,
+        view: needed(read.u64(kind::VIEW_NUMBER)?, "view of a group")?,
+        coordinator: needed(read.u16(kind::COORDINATOR)?, "coordinator of a group")?,
         members: needed(read.u16(kind::MEMBERS)?, "number of members")?,
         local_members: needed(read.u16(kind::LOCAL_MEMBERS)?, "number of local members")?,
         log_entries: read.u32(kind::LOG_ENTRIES)?.unwrap_or(0),

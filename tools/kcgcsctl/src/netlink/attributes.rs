@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Attributes: their numbers, and reading and writing their values.
+//! Attributes: their numbers, and the encoding and decoding of their values.
 
 use netlink_packet_core::{DefaultNla, Emitable, NlasIterator, NLA_F_NESTED};
 
@@ -35,24 +35,29 @@ pub(super) mod kind {
     pub(crate) const DETECTOR: u16 = 26;
 }
 
-/// Longest value: the length of an attribute is 16 bits with a header of four bytes.
+/// The longest value. The length of an attribute has 16 bits and counts a header of four bytes.
 const VALUE_BYTES_MAX: usize = u16::MAX as usize - 4;
 
-/// A number.
+/// An attribute with a number of 16 bits.
 pub(super) fn u16_attribute(kind: u16, value: u16) -> DefaultNla {
     DefaultNla::new(kind, value.to_ne_bytes().to_vec())
 }
 
-/// A larger number.
+/// An attribute with a number of 32 bits.
 pub(super) fn u32_attribute(kind: u16, value: u32) -> DefaultNla {
     DefaultNla::new(kind, value.to_ne_bytes().to_vec())
 }
 
-/// A text, ended by a zero as the kernel wants it.
+/// An attribute with a text, ended by a zero byte as the kernel expects.
+///
+/// # Errors
+///
+/// The text is too long or contains a zero byte.
 pub(super) fn text_attribute(kind: u16, text: &str) -> Result<DefaultNla, Failure> {
     if text.contains('\0') || text.len() >= VALUE_BYTES_MAX {
         return Err(Failure::Usage(format!(
-            "a text of {} bytes cannot be sent to the kernel",
+            "a text of {} bytes cannot be sent to the kernel: it must have less than {VALUE_BYTES_MAX} bytes and \
+             no zero byte",
             text.len()
         )));
     }
@@ -61,29 +66,42 @@ pub(super) fn text_attribute(kind: u16, text: &str) -> Result<DefaultNla, Failur
     Ok(DefaultNla::new(kind, value))
 }
 
-/// A nest of a name and a value.
+/// A nested attribute with a name and a value.
+///
+/// # Errors
+///
+/// The name is too long or contains a zero byte.
 pub(super) fn pair_attribute(kind: u16, name: &str, value: u64) -> Result<DefaultNla, Failure> {
     let fields = [
         text_attribute(kind::NAME, name)?,
         DefaultNla::new(kind::VALUE, value.to_ne_bytes().to_vec()),
     ];
-    let mut nest = vec![0; fields.as_slice().buffer_len()];
-    fields.as_slice().emit(&mut nest);
-    Ok(DefaultNla::new(kind | NLA_F_NESTED, nest))
+    Ok(DefaultNla::new(kind | NLA_F_NESTED, bytes_of(&fields)))
 }
 
-/// The attributes of one answer.
+/// The attributes as bytes, each with its header and padding.
+pub(super) fn bytes_of(attributes: &[DefaultNla]) -> Vec<u8> {
+    let mut bytes = vec![0; attributes.buffer_len()];
+    attributes.emit(&mut bytes);
+    bytes
+}
+
+/// The attributes of one answer. The numbers and texts below are `None` if the answer lacks the attribute.
 pub(super) struct Attributes<'a>(Vec<(u16, &'a [u8])>);
 
 impl<'a> Attributes<'a> {
-    /// Takes `bytes` apart.
+    /// Split `bytes` into attributes.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not a sequence of whole attributes.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Failure> {
         let mut fields = Vec::new();
         let mut rest = bytes;
         for attribute in NlasIterator::new(bytes) {
             let attribute = attribute.map_err(|error| Failure::BadAnswer(error.to_string()))?;
             let length = usize::from(attribute.length());
-            // The iterator has found `length` to be inside of what is left.
+            // The iterator has checked that `length` is within the rest.
             let value = rest.get(4..length).unwrap_or_default();
             fields.push((attribute.kind(), value));
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -102,39 +120,39 @@ impl<'a> Attributes<'a> {
         };
         let wrong = |_| {
             Failure::BadAnswer(format!(
-                "attribute {kind} has {} bytes and not {SIZE}",
+                "attribute {kind} has {} bytes instead of {SIZE}",
                 value.len()
             ))
         };
         value.try_into().map(Some).map_err(wrong)
     }
 
-    /// A flag of eight bits, if it is there.
+    /// A flag, which has eight bits.
     pub(super) fn flag(&self, kind: u16) -> Result<Option<bool>, Failure> {
         Ok(self.u8(kind)?.map(|value| value != 0))
     }
 
-    /// A number, if it is there.
+    /// A number of 8 bits.
     pub(super) fn u8(&self, kind: u16) -> Result<Option<u8>, Failure> {
         Ok(self.number(kind)?.map(u8::from_ne_bytes))
     }
 
-    /// A number, if it is there.
+    /// A number of 16 bits.
     pub(super) fn u16(&self, kind: u16) -> Result<Option<u16>, Failure> {
         Ok(self.number(kind)?.map(u16::from_ne_bytes))
     }
 
-    /// A number, if it is there.
+    /// A number of 32 bits.
     pub(super) fn u32(&self, kind: u16) -> Result<Option<u32>, Failure> {
         Ok(self.number(kind)?.map(u32::from_ne_bytes))
     }
 
-    /// A number, if it is there.
+    /// A number of 64 bits.
     pub(super) fn u64(&self, kind: u16) -> Result<Option<u64>, Failure> {
         Ok(self.number(kind)?.map(u64::from_ne_bytes))
     }
 
-    /// A list of numbers, if it is there.
+    /// A list of numbers of 32 bits.
     pub(super) fn numbers(&self, kind: u16) -> Result<Option<Vec<u32>>, Failure> {
         let Some(value) = self.find(kind) else {
             return Ok(None);
@@ -143,7 +161,7 @@ impl<'a> Attributes<'a> {
             let number = bytes.try_into().map(u32::from_ne_bytes);
             number.map_err(|_| {
                 Failure::BadAnswer(format!(
-                    "attribute {kind} has {} bytes, no whole numbers",
+                    "attribute {kind} has {} bytes, which is no multiple of 4",
                     value.len()
                 ))
             })
@@ -151,12 +169,12 @@ impl<'a> Attributes<'a> {
         numbers.collect::<Result<_, _>>().map(Some)
     }
 
-    /// A text, if it is there. What is no UTF-8 is replaced: names are whatever bytes somebody gave.
+    /// A text. Bytes that are not UTF-8 are replaced, because names may have any bytes.
     pub(super) fn text(&self, kind: u16) -> Option<String> {
         self.find(kind).map(text_of)
     }
 
-    /// All pairs of a name and a value, in their order.
+    /// All nested attributes of a name and a value, in order.
     pub(super) fn pairs(&self, kind: u16) -> Result<Vec<(String, u64)>, Failure> {
         let nests = self.0.iter().filter(|field| field.0 == kind);
         nests
@@ -169,30 +187,28 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// The text of a value, without the zero that ends it.
+/// The text of a value, without the zero byte that ends it.
 pub(super) fn text_of(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0);
     let text = value.get(..end.unwrap_or(value.len())).unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
 }
 
-/// What an answer must have.
+/// The value of an attribute that the answer must have.
+///
+/// # Errors
+///
+/// The answer lacks it; the text says `what` is missing.
 pub(super) fn needed<T>(value: Option<T>, what: &str) -> Result<T, Failure> {
-    value.ok_or_else(|| Failure::BadAnswer(format!("no {what}")))
+    value.ok_or_else(|| Failure::BadAnswer(format!("it lacks the {what}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bytes_of(attributes: &[DefaultNla]) -> Vec<u8> {
-        let mut bytes = vec![0; attributes.buffer_len()];
-        attributes.emit(&mut bytes);
-        bytes
-    }
-
     #[test]
-    fn texts_end_with_a_zero_and_are_padded() {
+    fn texts_end_with_a_zero_byte_and_are_padded() {
         let bytes = bytes_of(&[text_attribute(kind::CLUSTER, "demo").unwrap()]);
         let mut wanted = Vec::new();
         wanted.extend(9u16.to_ne_bytes());
@@ -221,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_another_size_is_no_number() {
+    fn a_number_of_another_size_is_refused() {
         let bytes = bytes_of(&[u16_attribute(kind::INCARNATION, 7)]);
         let attributes = Attributes::parse(&bytes).unwrap();
         assert!(attributes.u64(kind::INCARNATION).is_err());
@@ -236,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_the_kernel_would_cut_are_refused() {
+    fn texts_that_would_be_cut_are_refused() {
         assert!(text_attribute(kind::PEERS, "a\0b").is_err());
         assert!(text_attribute(kind::PEERS, &"x".repeat(70_000)).is_err());
     }

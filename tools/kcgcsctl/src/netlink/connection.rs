@@ -1,46 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A connection to the family in the present network namespace.
+//! A connection to the netlink family in the current network namespace.
 
 use std::io;
 
 use netlink_packet_core::{
-    NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NLM_F_ACK, NLM_F_DUMP_INTR,
-    NLM_F_REQUEST,
+    DefaultNla, NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NLM_F_DUMP_INTR,
 };
-use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
-use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
-use netlink_packet_generic::{GenlFamily, GenlMessage};
 use netlink_sys::{protocols::NETLINK_GENERIC, Socket};
 use nix::errno::Errno;
 
 use super::answers::{self, GroupStatus, NodeStatus, ViewStatus};
-use super::attributes::{kind, u16_attribute, u32_attribute};
+use super::attributes::{kind, u16_attribute, u32_attribute, Attributes};
 use super::delays::{self, NeighbourDelays};
 use super::extended_ack;
-use super::message::{body_of, request, take, Body, Command, StartRequest, Wanted, FAMILY};
+use super::message::{
+    body_of, family_request, request, take, Body, Command, StartRequest, Wanted, FAMILY,
+};
 use crate::failure::Failure;
 
-/// How often a list is asked for again that changed while it was read.
+/// How often to ask again for a list that changed while the kernel wrote it.
 const LIST_TRIES: usize = 20;
+
+/// `CTRL_ATTR_FAMILY_ID` of the kernel's `genetlink.h`.
+const FAMILY_ID: u16 = 1;
 
 /// A connection to the family.
 pub struct Connection {
     socket: Socket,
     family: u16,
     sequence: u32,
-    /// The last list changed between two parts of the answer.
+    /// Whether the last list changed while the kernel wrote it.
     is_torn: bool,
 }
 
 impl Connection {
-    /// Connects in the present network namespace.
+    /// Connect in the current network namespace.
     ///
     /// # Errors
     ///
-    /// The module is not loaded, or sockets cannot be had.
+    /// The module is not loaded, or a socket cannot be opened.
     pub fn open() -> Result<Self, Failure> {
-        let socket = open_socket().map_err(|error| Failure::call("netlink socket", error))?;
+        let socket =
+            open_socket().map_err(|error| Failure::call("cannot open a netlink socket", error))?;
         let mut connection = Self {
             socket,
             family: 0,
@@ -51,71 +53,72 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Starts a node.
+    /// Start the node.
     ///
     /// # Errors
     ///
-    /// The kernel's refusal.
+    /// The kernel refuses.
     pub fn start(&mut self, wishes: &StartRequest) -> Result<(), Failure> {
         let attributes = wishes.attributes()?;
         self.send_command(Command::NodeStart, Wanted::Answer, &attributes)?;
         self.receive_bodies().map(drop)
     }
 
-    /// Stops the node: returns when it has left the cluster.
+    /// Let the node leave the cluster and stop. Returns when it has left.
     ///
     /// # Errors
     ///
-    /// The kernel's refusal.
+    /// The kernel refuses.
     pub fn stop(&mut self) -> Result<(), Failure> {
         self.ask(Command::NodeStop, Wanted::Answer).map(drop)
     }
 
-    /// Puts a member out of the cluster. The view without it follows.
+    /// Evict a member from the cluster. The view without it follows later.
     ///
     /// # Errors
     ///
-    /// The kernel's refusal.
+    /// The kernel refuses.
     pub fn evict(&mut self, node: u16) -> Result<(), Failure> {
         let attributes = [u16_attribute(kind::NODE_ID, node)];
         self.send_command(Command::Evict, Wanted::Answer, &attributes)?;
         self.receive_bodies().map(drop)
     }
 
-    /// Lets no view be agreed on for so many milliseconds; zero ends that.
+    /// Pin the view for this many milliseconds. Zero ends a pin.
     ///
     /// # Errors
     ///
-    /// The kernel's refusal.
+    /// The kernel refuses.
     pub fn pin(&mut self, span_ms: u32) -> Result<(), Failure> {
         let attributes = [u32_attribute(kind::SPAN_MS, span_ms)];
         self.send_command(Command::Pin, Wanted::Answer, &attributes)?;
         self.receive_bodies().map(drop)
     }
 
-    /// Identity, state, settings and counters of the node.
+    /// The identity, state, settings and counters of the node.
     ///
     /// # Errors
     ///
-    /// No node, or an answer that makes no sense.
+    /// The namespace has no node, or the answer cannot be decoded.
     pub fn node(&mut self) -> Result<NodeStatus, Failure> {
         let bodies = self.ask(Command::NodeGet, Wanted::Answer)?;
         let body = bodies.first();
-        let body = body.ok_or_else(|| Failure::BadAnswer("nothing about the node".to_owned()))?;
+        let body =
+            body.ok_or_else(|| Failure::BadAnswer("it has nothing about the node".to_owned()))?;
         answers::node(&body.attributes)
     }
 
-    /// The present cluster view, if there is one.
+    /// The current cluster view, if the node has one.
     ///
     /// # Errors
     ///
-    /// No node, or an answer that makes no sense.
+    /// The namespace has no node, or the answer cannot be decoded.
     pub fn view(&mut self) -> Result<Option<ViewStatus>, Failure> {
         let bodies = self.ask_for_list(Command::ViewGet)?;
         match answers::view(bodies.iter().map(|body| body.attributes.as_slice()))? {
-            answers::WholeView::Torn => {
-                Err(Failure::BadAnswer("members of two views in one".to_owned()))
-            }
+            answers::WholeView::Torn => Err(Failure::BadAnswer(
+                "it has the members of two views".to_owned(),
+            )),
             answers::WholeView::Nothing => Ok(None),
             answers::WholeView::View(view) => Ok(Some(view)),
         }
@@ -125,18 +128,18 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// No node, or an answer that makes no sense.
+    /// The namespace has no node, or the answer cannot be decoded.
     pub fn groups(&mut self) -> Result<Vec<GroupStatus>, Failure> {
         let bodies = self.ask_for_list(Command::GroupGet)?;
         let groups = bodies.iter().map(|body| answers::group(&body.attributes));
         groups.collect()
     }
 
-    /// How late heartbeats are, for each neighbour of the node, by their numbers.
+    /// How late heartbeats are, for each neighbour of the node, sorted by number.
     ///
     /// # Errors
     ///
-    /// No node, or an answer that makes no sense.
+    /// The namespace has no node, or the answer cannot be decoded.
     pub fn delays(&mut self) -> Result<Vec<NeighbourDelays>, Failure> {
         let bodies = self.ask_for_list(Command::DelayGet)?;
         let read = bodies
@@ -147,7 +150,7 @@ impl Connection {
         Ok(neighbours)
     }
 
-    /// All entries of a list as they were at one time.
+    /// All entries of a list, as they were at one time.
     fn ask_for_list(&mut self, command: Command) -> Result<Vec<Body>, Failure> {
         for _ in 0..LIST_TRIES {
             let bodies = self.ask(command, Wanted::List)?;
@@ -156,7 +159,7 @@ impl Connection {
             }
         }
         Err(Failure::TimedOut(format!(
-            "the list changed {LIST_TRIES} times while it was read"
+            "the list changed {LIST_TRIES} times while it was read: try again"
         )))
     }
 
@@ -169,7 +172,7 @@ impl Connection {
         &mut self,
         command: Command,
         wanted: Wanted,
-        attributes: &[netlink_packet_core::DefaultNla],
+        attributes: &[DefaultNla],
     ) -> Result<(), Failure> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request(self.family, self.sequence, command, wanted, attributes);
@@ -189,7 +192,7 @@ impl Connection {
             .map_err(|error| Failure::call("netlink", error))
     }
 
-    /// All answers to the last request.
+    /// All answers to the last request, up to its acknowledgement or the end of the list.
     fn receive_bodies(&mut self) -> Result<Vec<Body>, Failure> {
         let mut bodies = Vec::new();
         self.is_torn = false;
@@ -200,7 +203,7 @@ impl Connection {
                 let (message, taken) = take(rest)?;
                 rest = rest.get(taken..).unwrap_or_default();
                 if message.header.sequence_number != self.sequence {
-                    continue; // the rest of a request that was given up
+                    continue; // an answer to an earlier request
                 }
                 self.is_torn |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 if is_end(&message)? {
@@ -213,19 +216,10 @@ impl Connection {
 
     fn resolve_family(&mut self) -> Result<u16, Failure> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(GenlMessage::from_payload(GenlCtrl {
-            cmd: GenlCtrlCmd::GetFamily,
-            nlas: vec![GenlCtrlAttrs::FamilyName(FAMILY.to_owned())],
-        }));
-        message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-        message.header.sequence_number = self.sequence;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.send(&bytes)?;
+        self.send(&family_request(FAMILY, self.sequence))?;
         let missing = || {
             Failure::Usage(format!(
-                "the kernel knows no netlink family {FAMILY}: is the module {FAMILY} loaded?"
+                "the kernel has no netlink family {FAMILY}: is the module {FAMILY} loaded?"
             ))
         };
         let bodies = match self.receive_bodies() {
@@ -257,26 +251,17 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T
     }
 }
 
+/// The number of the family, from the kernel's answer.
 fn family_number(body: &Body) -> Option<u16> {
-    let header = netlink_packet_generic::GenlHeader {
-        cmd: body.command,
-        version: GenlCtrl::version(&GenlCtrl {
-            cmd: GenlCtrlCmd::NewFamily,
-            nlas: Vec::new(),
-        }),
-    };
-    let control = <GenlCtrl as netlink_packet_core::ParseableParametrized<
-        [u8],
-        netlink_packet_generic::GenlHeader,
-    >>::parse_with_param(&body.attributes, header)
-    .ok()?;
-    control.nlas.iter().find_map(|attribute| match attribute {
-        GenlCtrlAttrs::FamilyId(number) => Some(*number),
-        _ => None,
-    })
+    let attributes = Attributes::parse(&body.attributes).ok()?;
+    attributes.u16(FAMILY_ID).ok()?
 }
 
-/// Whether nothing follows; a refusal is a failure.
+/// Whether the message is the last one of an answer.
+///
+/// # Errors
+///
+/// The message is a refusal, or says that answers were lost.
 fn is_end<M>(message: &NetlinkMessage<M>) -> Result<bool, Failure>
 where
     M: NetlinkDeserializable,
@@ -306,17 +291,15 @@ where
 mod tests {
     use super::*;
     use netlink_packet_core::{
-        DoneMessage, Emitable, ErrorBuffer, ErrorMessage, NetlinkHeader, Parseable, NLM_F_ACK_TLVS,
+        DoneMessage, ErrorBuffer, ErrorMessage, NetlinkHeader, Parseable, NLM_F_ACK_TLVS,
         NLM_F_CAPPED,
     };
+    use netlink_packet_generic::GenlMessage;
 
-    use super::super::attributes::text_attribute;
+    use super::super::attributes::{bytes_of, text_attribute};
 
     fn words(text: &str) -> Vec<u8> {
-        let attribute = text_attribute(1, text).unwrap();
-        let mut bytes = vec![0; attribute.buffer_len()];
-        attribute.emit(&mut bytes);
-        bytes
+        bytes_of(&[text_attribute(1, text).unwrap()])
     }
 
     fn message(
@@ -337,12 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_the_family_is_read_from_the_answer() {
+        let mut attributes = vec![text_attribute(2, FAMILY).unwrap()];
+        let body = |attributes: &[DefaultNla]| Body {
+            command: 1,
+            attributes: bytes_of(attributes),
+        };
+        assert_eq!(family_number(&body(&attributes)), None);
+        attributes.push(u16_attribute(FAMILY_ID, 0x1234));
+        assert_eq!(family_number(&body(&attributes)), Some(0x1234));
+    }
+
+    #[test]
     fn an_acknowledgement_is_the_end() {
         assert!(is_end(&message(NLM_F_CAPPED, error(0, &[]))).unwrap());
     }
 
     #[test]
-    fn a_refusal_has_the_kernels_words() {
+    fn a_refusal_has_the_words_of_the_kernel() {
         let flags = NLM_F_CAPPED | NLM_F_ACK_TLVS;
         let refused = is_end(&message(
             flags,
@@ -360,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_end_with_a_refusal() {
+    fn a_list_can_end_with_a_refusal() {
         let mut done = DoneMessage::default();
         assert!(is_end(&message(0, NetlinkPayload::Done(done.clone()))).unwrap());
         done.code = -19;

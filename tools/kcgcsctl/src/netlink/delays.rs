@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How late heartbeats are, as the kernel counts it for each neighbour of a node.
+//! How late heartbeats are: the histograms that the kernel keeps for each neighbour of a node.
 
 use super::attributes::{kind, needed, Attributes};
 use crate::failure::Failure;
 
-/// Counts of delays by powers of two of a microsecond: the first bucket has those of less than one
-/// microsecond, bucket `k` those from `2^(k-1)` up to `2^k`, and the last one all that are longer.
+/// Counts of delays in buckets that grow by powers of two: bucket 0 has delays below one microsecond, bucket `k` those
+/// from `2^(k-1)` to below `2^k` microseconds, and the last bucket all longer ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// The counts.
+    /// The count of each bucket.
     pub buckets: Vec<u32>,
 }
 
 impl Histogram {
-    /// How many heartbeats were counted.
+    /// The number of heartbeats counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|count| u64::from(*count)).sum()
     }
 
-    /// The bucket that the delay is in which `percent` of a hundred are not longer than; 0 is the shortest
-    /// delay. `None` if nothing was counted.
+    /// The bucket that has the given percentile; percentile 0 is the shortest delay. `None` if nothing was counted.
     pub fn percentile(&self, percent: u64) -> Option<usize> {
         let wanted = (self.count() * percent).div_ceil(100).max(1);
         let mut sum = 0;
@@ -30,7 +29,7 @@ impl Histogram {
         })
     }
 
-    /// The microseconds that all delays of a bucket are below; `None` for the last one.
+    /// The upper end of a bucket in microseconds: all its delays are below it. `None` for the last bucket.
     pub fn below_us(&self, bucket: usize) -> Option<u64> {
         let is_last = bucket + 1 >= self.buckets.len();
         (!is_last).then(|| 1_u64 << bucket.min(63))
@@ -40,24 +39,29 @@ impl Histogram {
 /// A neighbour of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeighbourDelays {
-    /// Its number.
+    /// The number of the neighbour.
     pub node: u16,
-    /// Its incarnation.
+    /// The incarnation of the neighbour.
     pub incarnation: u64,
-    /// How late its heartbeats came, if the node watches it.
+    /// How late its heartbeats came, if the node monitors it.
     pub received: Option<Histogram>,
-    /// How late the node sent its own to it, if it sends any.
+    /// How late the node sent heartbeats to it, if it sends any.
     pub sent: Option<Histogram>,
 }
 
+/// Decode the answer about one neighbour.
+///
+/// # Errors
+///
+/// The answer lacks an attribute, or cannot be decoded.
 pub(super) fn neighbour(bytes: &[u8]) -> Result<NeighbourDelays, Failure> {
     let read = Attributes::parse(bytes)?;
     let histogram = |kind| -> Result<Option<Histogram>, Failure> {
         Ok(read.numbers(kind)?.map(|buckets| Histogram { buckets }))
     };
     Ok(NeighbourDelays {
-        node: needed(read.u16(kind::NODE_ID)?, "neighbour's number")?,
-        incarnation: needed(read.u64(kind::INCARNATION)?, "neighbour's incarnation")?,
+        node: needed(read.u16(kind::NODE_ID)?, "number of a neighbour")?,
+        incarnation: needed(read.u64(kind::INCARNATION)?, "incarnation of a neighbour")?,
         received: histogram(kind::RECEIVED_DELAYS)?,
         sent: histogram(kind::SENT_DELAYS)?,
     })
@@ -65,16 +69,10 @@ pub(super) fn neighbour(bytes: &[u8]) -> Result<NeighbourDelays, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::{DefaultNla, Emitable};
+    use netlink_packet_core::DefaultNla;
 
-    use super::super::attributes::u16_attribute;
+    use super::super::attributes::{bytes_of, u16_attribute};
     use super::*;
-
-    fn bytes_of(attributes: &[DefaultNla]) -> Vec<u8> {
-        let mut bytes = vec![0; attributes.buffer_len()];
-        attributes.emit(&mut bytes);
-        bytes
-    }
 
     fn numbers(kind: u16, numbers: &[u32]) -> DefaultNla {
         DefaultNla::new(kind, numbers.iter().flat_map(|n| n.to_ne_bytes()).collect())
@@ -87,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_is_read_with_what_is_known_of_it() {
+    fn a_neighbour_has_the_histograms_of_its_answer() {
         let head = [
             u16_attribute(kind::NODE_ID, 7),
             DefaultNla::new(kind::INCARNATION, 77_u64.to_ne_bytes().to_vec()),
@@ -108,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_the_buckets_that_they_fall_in() {
+    fn a_percentile_is_the_bucket_that_it_falls_in() {
         let empty = histogram(&[0, 0, 0]);
         assert_eq!((empty.count(), empty.percentile(50)), (0, None));
         // 99 in bucket 1, one in bucket 3.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's own words of a refusal, which come behind an error or the end of a list.
+//! The kernel's own words for a refusal: the extended acknowledgement after an error or at the end of a list.
 
 use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED};
 
@@ -10,7 +10,7 @@ use super::attributes::Attributes;
 const MESSAGE: u16 = 1;
 const NETLINK_HEADER_BYTES: usize = 16;
 
-/// The words behind an error: `payload` starts with the header of the refused request.
+/// The words after an error. `payload` begins with the header of the refused request, or with the whole request.
 pub(super) fn of_error(flags: u16, payload: &[u8]) -> Option<String> {
     if flags & NLM_F_ACK_TLVS == 0 {
         return None;
@@ -39,15 +39,11 @@ fn words(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::attributes::text_attribute;
+    use super::super::attributes::{bytes_of, text_attribute};
     use super::*;
-    use netlink_packet_core::Emitable;
 
     fn words_attribute(text: &str) -> Vec<u8> {
-        let attribute = text_attribute(MESSAGE, text).unwrap();
-        let mut bytes = vec![0; attribute.buffer_len()];
-        attribute.emit(&mut bytes);
-        bytes
+        bytes_of(&[text_attribute(MESSAGE, text).unwrap()])
     }
 
     fn refused_request(length: usize) -> Vec<u8> {
@@ -57,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn words_follow_the_header_where_the_request_was_cut() {
+    fn words_follow_the_header_if_the_kernel_cut_the_request() {
         let mut payload = refused_request(300);
         payload.truncate(NETLINK_HEADER_BYTES);
         payload.extend(words_attribute("no such setting"));
@@ -69,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn words_follow_the_whole_request_where_it_was_not() {
+    fn words_follow_the_whole_request_if_the_kernel_did_not_cut_it() {
         let mut payload = refused_request(37);
         payload.extend(words_attribute("no node"));
         assert_eq!(
@@ -79,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn no_words_without_the_flag_or_in_too_few_bytes() {
+    fn there_are_no_words_without_the_flag_or_in_too_few_bytes() {
         let payload = words_attribute("no node");
         assert_eq!(of_end(NLM_F_ACK_TLVS, &payload).as_deref(), Some("no node"));
         assert_eq!(of_end(0, &payload), None);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests, and the frame that answers come in.
+//! Requests, and the frames of requests and answers.
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NetlinkMessage, NetlinkPayload, ParseableParametrized,
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST,
+    DecodeError, DefaultNla, Emitable, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+    ParseableParametrized, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST,
 };
+use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
+use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 
-use super::attributes::{kind, pair_attribute, text_attribute, u16_attribute};
+use super::attributes::{bytes_of, kind, pair_attribute, text_attribute, u16_attribute};
 use crate::failure::Failure;
 
 /// The family's name.
@@ -30,14 +32,16 @@ pub(super) enum Command {
     DelayGet = 8,
 }
 
-/// Whether one answer is wanted, or a list.
+/// The kind of answer that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
+    /// One answer, then an acknowledgement.
     Answer,
+    /// A list (a dump).
     List,
 }
 
-/// A request, or an answer that was not looked into yet.
+/// The body of a request or of an answer, with undecoded attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) command: u8,
@@ -77,7 +81,7 @@ impl ParseableParametrized<[u8], GenlHeader> for Body {
     }
 }
 
-/// A whole request, ready to be sent.
+/// A whole request, ready to send.
 pub(super) fn request(
     family: u16,
     sequence: u32,
@@ -85,19 +89,34 @@ pub(super) fn request(
     wanted: Wanted,
     attributes: &[DefaultNla],
 ) -> Vec<u8> {
-    let mut bytes = vec![0; attributes.buffer_len()];
-    attributes.emit(&mut bytes);
     let mut body = GenlMessage::from_payload(Body {
         command: command as u8,
-        attributes: bytes,
+        attributes: bytes_of(attributes),
     });
     body.set_resolved_family_id(family);
-    let mut message = NetlinkMessage::from(body);
-    message.header.flags = NLM_F_REQUEST
-        | match wanted {
-            Wanted::Answer => NLM_F_ACK,
-            Wanted::List => NLM_F_DUMP,
-        };
+    let flags = match wanted {
+        Wanted::Answer => NLM_F_ACK,
+        Wanted::List => NLM_F_DUMP,
+    };
+    framed(NetlinkMessage::from(body), sequence, flags)
+}
+
+/// The request that asks the kernel for the number of a family.
+pub(super) fn family_request(family: &str, sequence: u32) -> Vec<u8> {
+    let body = GenlMessage::from_payload(GenlCtrl {
+        cmd: GenlCtrlCmd::GetFamily,
+        nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())],
+    });
+    framed(NetlinkMessage::from(body), sequence, NLM_F_ACK)
+}
+
+/// The bytes of a request with its header filled in.
+fn framed<M: NetlinkSerializable>(
+    mut message: NetlinkMessage<M>,
+    sequence: u32,
+    flags: u16,
+) -> Vec<u8> {
+    message.header.flags = NLM_F_REQUEST | flags;
     message.header.sequence_number = sequence;
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
@@ -105,12 +124,16 @@ pub(super) fn request(
     bytes
 }
 
-/// One message of the kernel, and how many bytes of `bytes` it takes.
+/// The first message of the kernel in `bytes`, and the number of bytes that it takes.
+///
+/// # Errors
+///
+/// The bytes do not begin with a whole message.
 pub(super) fn take(bytes: &[u8]) -> Result<(NetlinkMessage<GenlMessage<Body>>, usize), Failure> {
     let bad = |error: DecodeError| Failure::BadAnswer(error.to_string());
     let message = NetlinkMessage::<GenlMessage<Body>>::deserialize(bytes).map_err(bad)?;
     let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
-    // The last one may come without the bytes that fill it up.
+    // The last message may lack its padding.
     let taken = length
         .checked_next_multiple_of(4)
         .unwrap_or(usize::MAX)
@@ -121,7 +144,7 @@ pub(super) fn take(bytes: &[u8]) -> Result<(NetlinkMessage<GenlMessage<Body>>, u
     Ok((message, taken))
 }
 
-/// The body of an answer, if the message is one.
+/// The body of a message that is an answer.
 pub(super) fn body_of(payload: NetlinkPayload<GenlMessage<Body>>) -> Option<Body> {
     match payload {
         NetlinkPayload::InnerMessage(message) => Some(message.payload),
@@ -129,24 +152,29 @@ pub(super) fn body_of(payload: NetlinkPayload<GenlMessage<Body>>) -> Option<Body
     }
 }
 
-/// What a node starts with.
+/// The arguments with which a node starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRequest {
-    /// The cluster's name.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The node's number.
+    /// The number of the node.
     pub node_id: u16,
-    /// The node's own address.
+    /// The address of the node itself.
     pub address: String,
-    /// Addresses of nodes to ask.
+    /// Addresses of nodes that may know the cluster.
     pub peers: Vec<String>,
-    /// Settings other than their defaults.
+    /// Settings that differ from their defaults.
     pub settings: Vec<(String, u64)>,
-    /// How silence is found out, if it is not the kernel's default.
+    /// The failure detector, if it is not the kernel's default.
     pub detector: Option<String>,
 }
 
 impl StartRequest {
+    /// The attributes of the request.
+    ///
+    /// # Errors
+    ///
+    /// A text is too long or contains a zero byte.
     pub(super) fn attributes(&self) -> Result<Vec<DefaultNla>, Failure> {
         let mut attributes = vec![
             text_attribute(kind::CLUSTER, &self.cluster)?,
@@ -183,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_has_all_that_was_asked_for() {
+    fn a_start_request_has_all_attributes() {
         let attributes = start().attributes().unwrap();
         let bytes = request(0x1234, 9, Command::NodeStart, Wanted::Answer, &attributes);
         let (message, taken) = take(&bytes).unwrap();
@@ -206,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_given_is_not_sent() {
+    fn optional_attributes_that_are_not_given_are_not_sent() {
         let mut start = start();
         start.peers.clear();
         start.detector = None;
@@ -219,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_in_one_datagram_are_taken_one_by_one() {
+    fn several_messages_in_one_datagram_are_taken_one_by_one() {
         let mut bytes = request(20, 1, Command::ViewGet, Wanted::List, &[]);
         bytes.extend(request(20, 2, Command::GroupGet, Wanted::List, &[]));
         let (first, taken) = take(&bytes).unwrap();

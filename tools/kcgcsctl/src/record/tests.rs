@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Records as the kernel writes them, byte for byte, and cut or wrong ones.
+//! Records as the kernel writes them, byte for byte, and records that are cut or wrong.
 
 use super::*;
 
-/// A record around a body, filled up as the kernel does it.
+/// A record with a header and padding, as the kernel writes it.
 fn record(kind: u32, t: u64, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER_BYTES + body.len()).unwrap();
     let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ fn message_bytes(order: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_view_is_read_whole() {
+fn all_fields_of_a_view_are_read() {
     let wanted = View {
         number: 12,
         cluster_view: 5,
@@ -80,7 +80,7 @@ fn a_view_is_read_whole() {
 }
 
 #[test]
-fn several_records_of_odd_lengths_follow_each_other() {
+fn records_of_odd_lengths_are_read_one_after_the_other() {
     let mut bytes = record(3, 1, &[]);
     bytes.extend(record(2, 2, &message_bytes(3, b"hello")));
     bytes.extend(record(4, 3, &[]));
@@ -121,7 +121,7 @@ fn cut_records_are_refused() {
 }
 
 #[test]
-fn counts_that_do_not_fit_the_length_are_refused() {
+fn counts_that_contradict_the_length_are_refused() {
     let body = view_bytes();
     for place in [20, 22, 24, 26] {
         for count in [0u16, 3, u16::MAX] {
@@ -136,7 +136,7 @@ fn counts_that_do_not_fit_the_length_are_refused() {
 }
 
 #[test]
-fn unknown_orders_and_reasons_are_refused() {
+fn an_unknown_order_or_reason_is_refused() {
     assert!(parse(&record(2, 1, &message_bytes(5, b""))).is_err());
     let mut body = view_bytes();
     let reason = body.len() - 24;

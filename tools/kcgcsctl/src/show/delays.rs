@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How late heartbeats are, as a table with bars, and as JSON.
+//! How late heartbeats are: as a table with bars, and as JSON.
 
 use comfy_table::{CellAlignment, Row};
 use serde_json::{json, Value};
 
-use super::{table, text_of};
+use super::table::{table, text_of};
 use crate::netlink::{Histogram, NeighbourDelays};
 
-/// Heights of bars; a count that is not zero has the first one at least.
+/// The heights of bars. Every count but zero has at least the first.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Where nothing was counted.
+/// Shown for a count of zero.
 const NO_BAR: char = '·';
-/// What the columns of numbers show.
+/// The percentiles shown: the name in the JSON, and the percentage.
 const PERCENTILES: [(&str, u64); 4] = [
     ("min_below_us", 0),
     ("median_below_us", 50),
@@ -29,7 +29,7 @@ fn span_text(microseconds: u64) -> String {
     }
 }
 
-/// The delays of a bucket in words.
+/// The range of a bucket, as `<128us` or `>=4.2s`.
 fn bucket_text(histogram: &Histogram, bucket: usize) -> String {
     match histogram.below_us(bucket) {
         Some(below) => format!("<{}", span_text(below)),
@@ -56,7 +56,7 @@ fn bars(histogram: &Histogram) -> String {
     histogram.buckets.iter().map(bar).collect()
 }
 
-/// What `delays` shows.
+/// The histograms of all neighbours, as `delays` shows them.
 pub fn delays_text(neighbours: &[NeighbourDelays]) -> String {
     let heads = [
         "NODE",
@@ -107,7 +107,7 @@ fn histogram_json(histogram: &Histogram) -> Value {
     object
 }
 
-/// What `delays --json` shows of one neighbour.
+/// The histograms of one neighbour, as `delays --json` shows them.
 pub fn delays_json(neighbour: &NeighbourDelays) -> Value {
     json!({
         "node": neighbour.node,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rare_has_a_bar_too_and_the_most_frequent_the_highest() {
+    fn a_rare_delay_has_the_lowest_bar_and_the_most_frequent_one_the_highest() {
         let counts = neighbour(&[(0, u32::MAX), (1, 1), (2, u32::MAX / 2)], None);
         let bars = bars(&counts.received.unwrap());
         assert_eq!(bars.chars().take(4).collect::<String>(), "█▁▄·");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_buckets_and_the_ends_of_those_that_matter() {
+    fn the_json_has_all_buckets_and_the_upper_ends_of_the_percentiles() {
         let json = delays_json(&neighbour(&[(1, 98), (10, 1), (23, 1)], None));
         assert_eq!(json["node"], 7);
         assert_eq!(json["incarnation"], 70);

@@ -58,7 +58,7 @@ pub(super) fn tables(peers: &[&Peer]) -> Vec<(&'static str, Table)> {
     ]
 }
 
-/// A row for each contender that has one.
+/// A table with a row for each contender for which `row` has one.
 fn of_all(peers: &[&Peer], header: &[&str], row: impl Fn(&Peer) -> Option<Vec<String>>) -> Table {
     let header: Vec<&str> = ["nodes", "contender"]
         .iter()
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_contender_has_rows_for_what_was_measured_and_for_what_was_not() {
+    fn a_contender_has_rows_for_its_results_and_for_its_problem() {
         let peer = Peer {
             contender: "TIPC".to_string(),
             nodes: 8,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a silent crash to the view without the node. The times come from the kernel's log: that of a
-//! line written just before the node's port leaves the bridge, and those of the lines in which the
-//! survivors tell of their new view.
+//! Measurement of the time from a silent crash to the view without the node. The times come from the kernel's log: that
+//! of a line written just before the node's port leaves the bridge, and those of the lines in which the survivors log
+//! their new view.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::guest::cluster::Cluster;
 use crate::guest::kernel_log::{mark, KernelLog, LogLine};
 use crate::guest::wait::wait_for_every;
 
-/// Of so many crashes one is that of a coordinator, whoever else may be one.
+/// One of so many crashes is that of a coordinator; the others are of any node.
 const COORDINATOR_EVERY: usize = 3;
-/// A cluster that is whole again is left alone for so long, and for a random time more.
+/// The pause after a cluster is whole again, to which a random time is added.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bound of that time: several heartbeat intervals, so that crashes come at any phase.
+/// The bound of the random time: several heartbeat intervals, so that crashes come at any phase.
 const PHASE_NS: u64 = 500_000_000;
 /// The line written just before a crash.
 const CUT: &str = "kcgcs-bench: port taken away";
 
-/// What one crash came to.
+/// The result of a crash.
 struct Crash {
     first_ns: u64,
     last_ns: u64,
@@ -31,7 +31,7 @@ struct Crash {
     took_several_views: bool,
 }
 
-/// Lets nodes crash one after another, each back before the next.
+/// Crash nodes one after another, and let each rejoin before the next.
 pub(super) fn measure(cluster: &mut Cluster, crashes: usize, seed: u64) -> Result<(), String> {
     let nodes = cluster.all();
     let mut random = Random::new(seed);
@@ -58,7 +58,7 @@ pub(super) fn measure(cluster: &mut Cluster, crashes: usize, seed: u64) -> Resul
     }))
 }
 
-/// The nodes by turns, and every few crashes the next of the coordinators.
+/// The next victim: the nodes by turns, and every few crashes the next coordinator.
 fn victim(cluster: &mut Cluster, number: usize) -> Result<(u16, bool), String> {
     let all = cluster.all();
     let view = cluster.common_view(&all)?;
@@ -84,25 +84,22 @@ fn crash(cluster: &mut Cluster, (victim, is_coordinator): (u16, bool)) -> Result
     let mut log = KernelLog::from_now()?;
     mark(CUT)?;
     cluster.network.cut(victim)?;
-    let mut story = Story::default();
+    let mut seen = CrashLog::default();
     wait_for_every(LOOK_EVERY, "a new view at all survivors", LIMIT, || {
         for line in log.read_new()? {
-            story.add(&line, victim)?;
+            seen.add(&line, victim)?;
         }
-        match survivors
-            .iter()
-            .find(|node| !story.views.contains_key(node))
-        {
+        match survivors.iter().find(|node| !seen.views.contains_key(node)) {
             None => Ok(()),
             Some(node) => Err(format!("node {node} has none")),
         }
     })?;
-    let cut_us = story.cut_us.ok_or("the crash is not in the log")?;
-    let first_us = story.views.values().map(|(at, _)| *at).min();
-    let last_us = story.views.values().map(|(at, _)| *at).max();
+    let cut_us = seen.cut_us.ok_or("the crash is not in the log")?;
+    let first_us = seen.views.values().map(|(at, _)| *at).min();
+    let last_us = seen.views.values().map(|(at, _)| *at).max();
     let since_cut = |us: Option<u64>| us.unwrap_or(cut_us).saturating_sub(cut_us) * 1000;
     let is_short = |(_, members): &(u64, usize)| *members != survivors.len();
-    let took_several_views = story.views.values().any(is_short);
+    let took_several_views = seen.views.values().any(is_short);
     cluster.wait_for_view(&survivors)?;
     cluster.network.heal(victim)?;
     cluster.wait_for_view(&all)?;
@@ -114,20 +111,20 @@ fn crash(cluster: &mut Cluster, (victim, is_coordinator): (u16, bool)) -> Result
     })
 }
 
-/// What the log says of one crash.
+/// The lines of the log about a crash.
 #[derive(Default)]
-struct Story {
+struct CrashLog {
     cut_us: Option<u64>,
-    /// For each survivor, when its first view without the victim came, and that view's size.
+    /// The time of each survivor's first view without the victim, and the size of that view.
     views: BTreeMap<u16, (u64, usize)>,
 }
 
-impl Story {
+impl CrashLog {
     fn add(&mut self, line: &LogLine, victim: u16) -> Result<(), String> {
         if line.text == CUT {
             self.cut_us = Some(line.time_us);
         } else if line.text.contains("lines left out") {
-            return Err(format!("the log is not whole: {}", line.text));
+            return Err(format!("lines of the log were left out: {}", line.text));
         } else if let Some((node, members)) = installed_view(&line.text) {
             if self.cut_us.is_some() && node != victim && !members.contains(&victim) {
                 self.views
@@ -139,7 +136,7 @@ impl Story {
     }
 }
 
-/// `kcgcs: node 3: view 7 of coordinator 1, 2 members: 1 3; coordinators: 1 3`
+/// Parse `kcgcs: node 3: view 7 of coordinator 1, 2 members: 1 3; coordinators: 1 3` into node and members.
 pub(super) fn installed_view(text: &str) -> Option<(u16, Vec<u16>)> {
     let (node, rest) = text.strip_prefix("kcgcs: node ")?.split_once(": view ")?;
     let (_, members) = rest.split_once(" members: ")?;
@@ -162,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_a_view_is_understood() {
+    fn the_line_of_a_view_is_parsed() {
         assert_eq!(installed_view(VIEW), Some((3, vec![1, 3])));
         for other in [
             "kcgcs: node 3: left view: 2 (failed)",
@@ -175,7 +172,7 @@ mod tests {
 
     #[test]
     fn only_the_first_view_without_the_victim_after_the_cut_counts() {
-        let mut story = Story::default();
+        let mut log = CrashLog::default();
         for (time_us, text) in [
             (10, VIEW),
             (20, CUT),
@@ -186,11 +183,11 @@ mod tests {
             (40, VIEW),
             (50, VIEW),
         ] {
-            story.add(&line(time_us, text), 2).expect("a whole log");
+            log.add(&line(time_us, text), 2).expect("a whole log");
         }
-        assert_eq!(story.cut_us, Some(20));
-        assert_eq!(story.views, BTreeMap::from([(3, (40, 2))]));
+        assert_eq!(log.cut_us, Some(20));
+        assert_eq!(log.views, BTreeMap::from([(3, (40, 2))]));
         let gap = line(60, "kcgcs: node 3: 5 lines left out");
-        assert!(story.add(&gap, 2).is_err());
+        assert!(log.add(&gap, 2).is_err());
     }
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long calls of kernel functions take, by the kernel's own function graph tracer. On the
-//! instruction-counting clock its times, in nanoseconds, are instructions.
+//! Durations of kernel function calls, measured by the kernel's function graph tracer. On the instruction-counting
+//! clock, its nanoseconds are instructions.
 
 use std::path::Path;
 use std::time::Duration;
 
 const FOLDER: &str = "/sys/kernel/tracing";
 
-/// One call of a function that was not called from another one of those that are traced.
+/// A call of a traced function that was not called from another traced one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Call {
     pub(super) function: String,
@@ -17,7 +17,7 @@ pub(super) struct Call {
     pub(super) inside: Vec<String>,
 }
 
-/// Traces calls of `functions` while `meanwhile` runs.
+/// Trace calls of `functions` while `meanwhile` runs.
 pub(super) fn calls(
     functions: &[&str],
     meanwhile: impl FnOnce() -> Result<(), String>,
@@ -39,7 +39,7 @@ pub(super) fn calls(
     Ok(parse(&text))
 }
 
-/// Traces for a while.
+/// Trace for a while.
 pub(super) fn calls_for(functions: &[&str], length: Duration) -> Result<Vec<Call>, String> {
     calls(functions, || {
         std::thread::sleep(length);
@@ -47,7 +47,7 @@ pub(super) fn calls_for(functions: &[&str], length: Duration) -> Result<Vec<Call
     })
 }
 
-/// The middle one of the times of calls; they differ only where something came in between.
+/// The median duration of calls. They differ only where an interrupt came in between.
 pub(super) fn median<'a>(calls: impl Iterator<Item = &'a Call>) -> Option<f64> {
     let mut times: Vec<f64> = calls.map(|call| call.ns).collect();
     times.sort_by(f64::total_cmp);
@@ -65,7 +65,7 @@ fn read(file: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lines look like these; a sign before the time tells of long ones:
+/// Parse the trace. Lines look like these, with a sign before long durations:
 ///
 /// ```text
 ///  0)               |  hrtimer_run_softirq() {
@@ -74,7 +74,7 @@ fn read(file: &str) -> Result<String, String> {
 /// ```
 fn parse(text: &str) -> Vec<Call> {
     let mut calls = Vec::new();
-    // The outermost call that has begun, and how deep in it the text is.
+    // The outermost call that has begun, and the depth inside it.
     let mut open: Option<(String, Vec<String>)> = None;
     let mut depth = 0_usize;
     for line in text.lines() {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_and_what_is_inside_are_understood() {
+    fn calls_and_the_calls_inside_them_are_parsed() {
         let text = "# tracer: function_graph\n#\n# CPU  DURATION                  FUNCTION CALLS\n# |     |   |                     |   |   |   |\n 0)               |  hrtimer_run_softirq() {\n 0)   3.500 us    |    udp_tunnel_xmit_skb [udp_tunnel]();\n 0) + 15.125 us   |  } /* hrtimer_run_softirq */\n 0)   2.250 us    |  bench_receive [kcgcs_bench_udp]();\n 0)   0.500 us    |  hrtimer_run_softirq();\n";
         let call = |function: &str, ns: f64, inside: &[&str]| Call {
             function: function.to_string(),

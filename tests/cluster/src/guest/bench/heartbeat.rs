@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a heartbeat costs, in instructions, next to a bare datagram of the same size between two
-//! namespaces of the same kind of network (`kcgcs_bench_udp.ko`).
+//! The cost of a heartbeat in instructions, and that of a bare datagram of the same size between two namespaces of the
+//! same kind of network (`kcgcs_bench_udp.ko`).
 //!
-//! The whole cost comes from a program that spins for a fixed number of rounds on the machine's only
-//! processor: on the instruction-counting clock it takes longer by exactly what interrupts and soft
-//! interrupts have taken from it. The same spin at two rates of heartbeats, all else being the same,
-//! gives the cost of one as the difference of the times over the difference of the counts.
+//! The whole cost comes from a program that spins for a fixed number of rounds on the machine's only processor. On the
+//! instruction-counting clock it takes longer by exactly the instructions of interrupts and soft interrupts. The
+//! program spins at two rates of heartbeats, all else being equal, and the cost of one heartbeat is the difference of
+//! the times divided by the difference of the counts.
 //!
-//! The parts come from the function graph tracer: the timer's soft interrupt that sends, and the
-//! receiver's IP layer with all that it calls. What the tracer itself costs is measured and taken off.
+//! The cost of sending and of receiving comes from the function graph tracer: the timer's soft interrupt that sends,
+//! and the receiver's IP layer with all that it calls. The cost of the tracer itself is measured and subtracted.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -23,17 +23,17 @@ use crate::guest::modules;
 use crate::guest::network::{address4, Network};
 
 const NODES: u16 = 8;
-/// Rounds of the spin: somewhat less than a second.
+/// The rounds of a spin, which take somewhat less than a second.
 const ROUNDS: u64 = 200_000_000;
-/// As often, and as seldom, as allowed.
+/// The shortest and the longest interval allowed.
 const FAST_INTERVAL_MS: u64 = 10;
 const SLOW_INTERVAL_MS: u64 = 10_000;
-/// Between two bare datagrams: as many as the heartbeats of the fast cluster (each of the nodes sends
-/// to three others).
+/// The interval of bare datagrams: there are as many as heartbeats in the fast cluster, whose nodes send to three
+/// others each.
 const BARE_INTERVAL_US: u64 = FAST_INTERVAL_MS * 1000 / (3 * NODES as u64);
 const BARE_PORT: u16 = 5500;
 const BARE: &str = "/sys/module/kcgcs_bench_udp/parameters";
-/// How long calls are traced.
+/// The time for which calls are traced.
 const TRACED: Duration = Duration::from_millis(500);
 
 const TIMER: &str = "hrtimer_run_softirq";
@@ -42,7 +42,7 @@ const RECEIVE: &str = "ip_rcv";
 /// A function that does next to nothing, called when the parameter `live_objects` is read.
 const NEXT_TO_NOTHING: &str = "kcgcs_live_datagrams";
 
-/// Measures both.
+/// Measure heartbeats and bare datagrams.
 pub(super) fn measure() -> Result<(), String> {
     load("kcgcs_bench_udp")?;
     let mut slow = form(plan(SLOW_INTERVAL_MS))?;
@@ -57,7 +57,7 @@ pub(super) fn measure() -> Result<(), String> {
 
     tell_progress("instructions of a bare datagram");
     let network = Network::new(2)?;
-    // The kernel takes its time to tear the namespaces of the cluster down.
+    // The kernel takes a while to tear down the namespaces of the cluster.
     std::thread::sleep(SETTLING);
     let bare_before = spin_with_bare()?;
     start_bare(&network, payload_bytes)?;
@@ -87,7 +87,7 @@ fn plan(heartbeat_interval_ms: u64) -> Plan {
     }
 }
 
-/// What the tracer adds to a time: to its own, and to that of a call around it.
+/// The time that the tracer adds to a call itself, and to a call around it.
 struct Overhead {
     outer: f64,
     inner: f64,
@@ -127,7 +127,7 @@ fn cost(
 /// One spin.
 struct Spin {
     ns: u64,
-    /// What was received meanwhile.
+    /// The datagrams received meanwhile.
     datagrams: u64,
 }
 
@@ -165,7 +165,7 @@ fn spin_with_bare() -> Result<Spin, String> {
 }
 
 fn payload_bytes(cluster: &mut Cluster) -> Result<u64, String> {
-    // All that a settled node sends is heartbeats, so the last bytes tell the size.
+    // A settled node sends only heartbeats, so the bytes that it counts last give their size.
     let before = (
         cluster.counter(1, "bytes_sent")?,
         cluster.counter(1, "datagrams_sent")?,
@@ -196,7 +196,7 @@ fn start_bare(network: &Network, bytes: u64) -> Result<(), String> {
 
 // ---- the parts --------------------------------------------------------------------------------------
 
-/// Times of the parts, with what the tracer adds.
+/// The times of sending and receiving, including the tracer's.
 struct Traced {
     timer: f64,
     receive: f64,
@@ -204,8 +204,8 @@ struct Traced {
 }
 
 impl Traced {
-    /// `is_marked`: only those runs of the timer count that sent one datagram, which costs a call of
-    /// the tracer more.
+    /// Trace the calls. If `is_marked`, only those runs of the timer count that sent exactly one datagram, whose traced
+    /// call costs the tracer's time once more.
     fn of(hook: &str, is_marked: bool) -> Result<Self, String> {
         let timer: &[&str] = if is_marked {
             &[TIMER, TRANSMIT]

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a settled cluster sends while nothing happens: counted by the nodes' interfaces, which see
-//! everything, and by the nodes themselves.
+//! The traffic of an idle cluster, counted by the nodes' interfaces, which see everything, and by the nodes themselves.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +9,11 @@ use crate::bench::{Idle, Line};
 use crate::guest::cluster::Cluster;
 use crate::guest::network::Network;
 
-/// After a cluster has formed, the kernel asks some 5 to 45 s later whether the neighbours that nodes
-/// have talked to are still there. That is traffic of its forming, and over by then.
+/// The time after which the traffic of forming a cluster has ended: some 5 to 45 s later the kernel still checks
+/// whether the neighbours with which nodes exchanged packets are reachable.
 pub(super) const NEIGHBOURS_FORGOTTEN: Duration = Duration::from_secs(100);
 
-/// What one node has sent until a moment.
+/// The traffic that a node has sent so far.
 struct Count {
     at: Instant,
     packets: u64,
@@ -24,7 +23,7 @@ struct Count {
     payload_bytes: u64,
 }
 
-/// What one node sends in a second.
+/// The traffic of a node per second.
 struct Rate {
     packets: f64,
     bytes: f64,
@@ -47,7 +46,7 @@ impl Rate {
     }
 }
 
-/// Watches an idle cluster for `length`.
+/// Measure an idle cluster for `length`.
 pub(super) fn measure(cluster: &mut Cluster, length: Duration) -> Result<(), String> {
     let nodes = cluster.all();
     tell_progress(&format!(
@@ -102,8 +101,8 @@ pub(super) fn sent(network: &Network, node: u16) -> Result<(u64, u64), String> {
     sent_by("eth0", &table).ok_or_else(|| "there is no eth0".to_string())
 }
 
-/// Packets and bytes that an interface has sent: after eight numbers of what it received come the
-/// bytes and the packets.
+/// Packets and bytes that an interface has sent. In its line eight numbers about receiving come first, then the bytes
+/// and the packets sent.
 fn sent_by(interface: &str, table: &str) -> Option<(u64, u64)> {
     let numbers = table.lines().find_map(|line| {
         let (name, numbers) = line.split_once(':')?;
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_interfaces_is_understood() {
+    fn the_table_of_interfaces_is_parsed() {
         let table = "Inter-|   Receive  |  Transmit\n face |bytes packets\n    lo: 1 2 3 4 5 6 7 8 9 10\n  eth0:   90 91 0 0 0 0 0 0   5300 50 0 0 0 0 0 0\n";
         assert_eq!(sent_by("eth0", table), Some((50, 5300)));
         assert_eq!(sent_by("lo", table), Some((10, 9)));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Messages per second and their latency, between members in the kernel (`kcgcs_bench_member.ko`),
-//! one on each node.
+//! Messages per second and their latency between members in the kernel (`kcgcs_bench_member.ko`), one on each node.
 
 use super::{emit, form, load, tell_progress, unload, LIMIT, LOOK_EVERY};
 use crate::bench::{Latency, Line, Spread, Throughput};
@@ -13,13 +12,13 @@ const FOLDER: &str = "/sys/kernel/debug/kcgcs_bench";
 const GROUP: &str = "bench";
 const MEMBERS: [u16; 2] = [3, 8];
 const BYTES: [u32; 3] = [64, 1024, 8192];
-/// Messages one at a time, by turns of the members.
+/// The messages that are sent one at a time, by turns of the members.
 const PINGS: usize = 120;
-/// Bytes of all messages that are sent through full windows, but not more than so many messages.
+/// The bytes, and the number, of messages sent through full windows, whichever is reached first.
 const SENT_BYTES: u32 = 1024 * 1024;
 const SENT_MESSAGES: u32 = 960;
 
-/// Measures clusters of all sizes with messages of all sizes.
+/// Measure clusters of all sizes with messages of all sizes.
 pub(super) fn measure() -> Result<(), String> {
     load(MODULE)?;
     for members in MEMBERS {
@@ -41,7 +40,7 @@ pub(super) fn measure() -> Result<(), String> {
     unload(MODULE)
 }
 
-/// Writes to a file of the module in a node's namespace.
+/// Write to a file of the module in a node's namespace.
 fn tell(cluster: &Cluster, node: u16, file: &str, text: &str) -> Result<(), String> {
     cluster.network.namespace(node)?.run(|| write(file, text))
 }
@@ -51,7 +50,7 @@ fn write(file: &str, text: &str) -> Result<(), String> {
     std::fs::write(&path, text).map_err(|error| format!("{text} to {path}: {error}"))
 }
 
-/// One of the numbers in a file of the module.
+/// A number in a file of the module.
 fn number(file: &str, name: &str) -> Result<u64, String> {
     let path = format!("{FOLDER}/{file}");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
@@ -72,7 +71,7 @@ fn join(cluster: &Cluster) -> Result<(), String> {
         "view_members",
     )? {
         members if members == all.len() as u64 => Ok(()),
-        members => Err(format!("some member has {members} members")),
+        members => Err(format!("a member has a view of {members} members")),
     })
 }
 
@@ -130,7 +129,9 @@ fn throughput(cluster: &mut Cluster, senders: u16, bytes: u32) -> Result<(), Str
         LIMIT,
         || match number("status", "given")? {
             given if given == messages => Ok(()),
-            given => Err(format!("some member was given {given} of {messages}")),
+            given => Err(format!(
+                "a member has delivered only {given} of {messages} messages"
+            )),
         },
     )?;
     let start_ns = number("status", "first_sent_ns")?;
@@ -150,7 +151,7 @@ fn throughput(cluster: &mut Cluster, senders: u16, bytes: u32) -> Result<(), Str
     }))
 }
 
-/// What all nodes have sent, without heartbeats.
+/// The datagrams that all nodes have sent, without heartbeats.
 fn datagrams(cluster: &mut Cluster) -> Result<u64, String> {
     let mut sum = 0;
     for node in cluster.all() {
@@ -160,7 +161,7 @@ fn datagrams(cluster: &mut Cluster) -> Result<u64, String> {
     Ok(sum)
 }
 
-/// Time in which the machine's processor had nothing to do since it started.
+/// The time for which the machine's processor has been idle since it started.
 pub(super) fn idle_ns() -> Result<u64, String> {
     const PATH: &str = "/proc/uptime";
     let text = std::fs::read_to_string(PATH).map_err(|error| format!("{PATH}: {error}"))?;

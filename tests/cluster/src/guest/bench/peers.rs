@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KCGCS, TIPC and Corosync next to each other: the same namespaces over the same bridge, the same
-//! silent cut, one clock. Each contender tells in its own way whom its nodes hear of and whom they lose;
-//! here all of that is [`Notice`]s.
+//! KCGCS, TIPC and Corosync compared: the same namespaces over the same bridge, the same silent cuts, one clock. Each
+//! contender has its own way to report to its nodes which others are there and which are gone. Here all reports are
+//! [`Notice`]s.
 
 mod corosync;
 mod kcgcs;
@@ -26,20 +26,20 @@ use crate::bench::peers::{Peer, PeerCuts, PeerIdle, PeerLosses};
 use crate::bench::{milliseconds, Line, Spread};
 use crate::guest::network::Network;
 
-/// A contender that is whole is left alone for so long before it is cut, and for a random time more.
+/// The pause before a cut, to which a random time is added.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After the last survivor knows, survivors are watched for so long: they might change their minds.
+/// The time for which survivors are observed after the last one knows of a cut, in case that they change their minds.
 const AFTERMATH: Duration = Duration::from_secs(1);
-/// Rounds of a spin that takes about a second if nothing disturbs it.
+/// The rounds of a spin that takes about a second undisturbed.
 const ROUNDS_OF_A_SECOND: u64 = 200_000_000;
-/// So many cuts at most where the host is kept long by each.
-const CUTS_OF_DEAR: usize = 2;
-/// Percent of the packets that are lost on every port.
+/// The most cuts of a contender that occupies the host for long with each.
+const SLOW_CUTS_MAX: usize = 2;
+/// The packets lost on every port, in percent.
 const LOSS_PERCENT: u32 = 10;
-/// What the report says of something that the machine was stopped before.
+/// The reason that is reported for measurements that a stopped machine did not reach.
 const STOPPED: &str = "the run was stopped before";
 
-/// Everyone who may be measured, in this order.
+/// All contenders, in the order in which they are measured.
 const NAMES: [&str; 7] = [
     "KCGCS",
     "TIPC",
@@ -50,7 +50,7 @@ const NAMES: [&str; 7] = [
     "Corosync-130",
 ];
 
-/// What of the part is to be done.
+/// The options of the part.
 #[derive(Args, Debug)]
 pub struct PeerWishes {
     /// Silent cuts for each contender and size in the part peers
@@ -59,55 +59,55 @@ pub struct PeerWishes {
     /// Seconds for which each cluster of the part peers loses packets
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub loss_seconds: u64,
-    /// Who is measured in the part peers; all unless given
+    /// Contenders in the part peers; all unless given
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(NAMES))]
     pub contenders: Vec<String>,
 }
 
-/// What a node was told of others.
+/// A report to a node about others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Notice {
-    /// `CLOCK_MONOTONIC`, when it was told.
+    /// The time of the report, on `CLOCK_MONOTONIC`.
     at_ns: u64,
-    /// Who was told.
+    /// The node that got the report.
     observer: u16,
-    /// Who is there now.
+    /// The nodes that are there now.
     gained: Vec<u16>,
-    /// Who is gone now.
+    /// The nodes that are gone now.
     lost: Vec<u16>,
 }
 
 /// A cluster that runs in a network.
 trait Running {
-    /// The wires.
+    /// The network.
     fn network(&self) -> &Network;
-    /// What nodes were told since the last call. Waits until there is something, but not longer than
-    /// `limit`; what is there is stamped no later than this returns.
+    /// The reports to nodes since the last call. Waits until there are some, but no longer than `limit`. Their times
+    /// are not later than the return of this call.
     fn notices(&mut self, limit: Duration) -> Result<Vec<Notice>, String>;
-    /// Something is about to be timed: clocks may be compared.
+    /// Prepare a measurement of time, for instance by comparing clocks.
     fn before_cut(&mut self) -> Result<(), String> {
         Ok(())
     }
-    /// Everything goes.
+    /// End the cluster.
     fn end(self: Box<Self>) -> Result<(), String>;
 }
 
-/// How a contender is treated.
+/// The times and limits for a contender.
 #[derive(Clone, Copy)]
 struct Treatment {
-    /// How long a whole cluster is left alone before idle packets are counted.
+    /// The time for which a formed cluster is left alone before idle packets are counted.
     settling: Duration,
-    /// How long they are counted, and how long the processor's time is taken: long where little comes.
+    /// The time for which packets are counted and processor time is measured. It is long where packets are rare.
     idle: Duration,
     spin_seconds: u64,
-    /// Bound of the random time before a cut, so that cuts come at any phase.
+    /// The bound of the random time before a cut, so that cuts come at any phase.
     phase: Duration,
-    /// How long it may take to form, to notice a cut, or to become whole again.
+    /// The longest time to form, to detect a cut, or to become whole again.
     limit: Duration,
 }
 
 impl Treatment {
-    /// For those that send several packets in a second.
+    /// For contenders that send several packets per second.
     fn of_seconds(idle_seconds: u64) -> Self {
         Self {
             settling: super::idle::NEIGHBOURS_FORGOTTEN,
@@ -122,25 +122,25 @@ impl Treatment {
 /// Starts a cluster of so many nodes.
 type Start = dyn Fn(u16) -> Result<Box<dyn Running>, String>;
 
-/// Who can be measured.
+/// A contender.
 struct Contender {
     name: &'static str,
     treatment: Treatment,
-    /// Whether it differs, with so many nodes, from the contenders before it.
+    /// Whether it differs from the contenders before it with so many nodes.
     takes_part: fn(u16) -> bool,
-    /// Clusters of more nodes keep the host so long that they come last.
-    dear_above: u16,
+    /// Clusters of more nodes occupy the host for so long that they are measured last.
+    slow_above: u16,
     start: Box<Start>,
 }
 
 impl Contender {
-    fn is_dear(&self, nodes: u16) -> bool {
-        nodes > self.dear_above
+    fn is_slow(&self, nodes: u16) -> bool {
+        nodes > self.slow_above
     }
 }
 
-/// Measures all contenders with clusters of all sizes. Small ones come first, so that a run that is stopped
-/// lacks what takes longest.
+/// Measure all contenders with clusters of all sizes. Small clusters come first, so that a run that is stopped lacks
+/// only the slowest measurements.
 pub(super) fn measure(
     sizes: &[u16],
     wishes: &PeerWishes,
@@ -161,8 +161,8 @@ pub(super) fn measure(
             takes_part.map(|&nodes| (contender, Peer::unmeasured(contender.name, nodes, STOPPED))),
         );
     }
-    peers.sort_by_key(|(contender, peer)| (contender.is_dear(peer.nodes), peer.nodes));
-    // The report takes the last line about each. So those that a stopped run does not come to have one.
+    peers.sort_by_key(|(contender, peer)| (contender.is_slow(peer.nodes), peer.nodes));
+    // The report takes the last line about each contender. These lines are for those that a stopped run does not reach.
     for (_, peer) in &peers {
         emit_peer(peer)?;
     }
@@ -197,7 +197,7 @@ fn emit_peer(peer: &Peer) -> Result<(), String> {
     emit(&Line::Peer(Box::new(peer.clone())))
 }
 
-/// One contender with one number of nodes.
+/// The measurement of one contender with one number of nodes.
 struct Bout<'a> {
     contender: &'a Contender,
     nodes: u16,
@@ -222,7 +222,7 @@ impl Bout<'_> {
         let mut running = (self.contender.start)(self.nodes)?;
         let outcome = self.measure_running(found, running.as_mut(), start_ns, bare_ns);
         let ended = running.end();
-        // The kernel takes its time to tear the namespaces down.
+        // The kernel takes a while to tear down the namespaces.
         std::thread::sleep(PAUSE);
         outcome.and(ended)
     }
@@ -245,7 +245,7 @@ impl Bout<'_> {
         Ok(())
     }
 
-    /// As [`Self::wait_until_whole`]. Who forms no cluster may have had no processor to do so.
+    /// As [`Self::wait_until_whole`]. The error says how busy the processor was, since that may be the reason.
     fn form(&self, running: &mut dyn Running, watch: &mut Watch) -> Result<u64, String> {
         let (start, idle_before_ns) = (Instant::now(), idle_ns()?);
         let whole = self.wait_until_whole(running, watch, self.contender.treatment.limit);
@@ -259,7 +259,7 @@ impl Bout<'_> {
         })
     }
 
-    /// When the last node was told of the last other one.
+    /// Wait until every node knows every other one, and return the time at which the last one did.
     fn wait_until_whole(
         &self,
         running: &mut dyn Running,
@@ -317,7 +317,7 @@ impl Bout<'_> {
         })
     }
 
-    /// Packets and bytes of all nodes.
+    /// The packets and bytes that all nodes have sent.
     fn sent(&self, network: &Network) -> Result<(u64, u64), String> {
         let mut sum = (0, 0);
         for node in 1..=self.nodes {
@@ -333,8 +333,8 @@ impl Bout<'_> {
         let mut random = Random::new(self.seed);
         let mut seen: Vec<Cut> = Vec::new();
         let limit = self.contender.treatment.limit;
-        let cuts = if self.contender.is_dear(self.nodes) {
-            self.wishes.cuts.min(CUTS_OF_DEAR)
+        let cuts = if self.contender.is_slow(self.nodes) {
+            self.wishes.cuts.min(SLOW_CUTS_MAX)
         } else {
             self.wishes.cuts
         };
@@ -344,7 +344,7 @@ impl Bout<'_> {
             let phase = random.below(self.contender.treatment.phase.as_nanos() as u64);
             follow(running, watch, PAUSE + Duration::from_nanos(phase))?;
             self.wait_until_whole(running, watch, limit)?;
-            // By turns, begun in the middle: the first nodes coordinate some of the contenders.
+            // The victims take turns, beginning in the middle, since the first nodes coordinate some of the contenders.
             let turn = number + usize::from(self.nodes / 2);
             let victim = (turn % usize::from(self.nodes)) as u16 + 1;
             seen.push(self.cut(running, watch, victim)?);
@@ -442,18 +442,18 @@ impl Bout<'_> {
     }
 }
 
-/// What one cut came to.
+/// The result of a cut.
 struct Cut {
     first_ns: u64,
     last_ns: u64,
     back_ns: u64,
-    /// Notices to survivors.
+    /// The notices to survivors.
     told: usize,
-    /// Of healthy nodes that a survivor was told to be gone.
+    /// The reports to survivors that a healthy node was gone.
     others: u64,
 }
 
-/// Hears for `length`; gives each node that someone was told to be gone, as often as that was.
+/// Follow the notices for `length`, and return each node that was reported to be gone, once for each report.
 fn follow(
     running: &mut dyn Running,
     watch: &mut Watch,
@@ -472,7 +472,7 @@ fn follow(
     }
 }
 
-/// Keeps the machine's only processor busy; gives how long that took, in nanoseconds.
+/// Keep the machine's only processor busy, and return the nanoseconds that it took.
 fn spin(seconds: u64) -> u64 {
     let start = monotonic_ns();
     for round in 0..ROUNDS_OF_A_SECOND * seconds {
@@ -481,7 +481,7 @@ fn spin(seconds: u64) -> u64 {
     monotonic_ns() - start
 }
 
-/// How long a spin of a second takes beside a network in which nobody runs.
+/// The time of a spin of a second beside a network without a contender, by the number of nodes.
 #[derive(Default)]
 struct BareSpins(BTreeMap<u16, u64>);
 
@@ -490,9 +490,9 @@ impl BareSpins {
         if let Some(&known) = self.0.get(&nodes) {
             return Ok(known);
         }
-        tell_progress(&format!("{nodes} ports on which nobody runs"));
+        tell_progress(&format!("{nodes} ports without a contender"));
         let network = Network::new(nodes)?;
-        // Until the namespaces have told the network of their own addresses.
+        // The namespaces announce their own addresses at first.
         std::thread::sleep(Duration::from_secs(10));
         let ns = spin(1);
         drop(network);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers that look random and come again with the same seed: when nodes crash.
+//! Pseudo-random numbers for the times of crashes.
 
-/// Splitmix64: enough for phases.
+/// The generator SplitMix64, which is good enough for that.
 pub(super) struct Random(u64);
 
 impl Random {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Many crashes: neighbours on the ring that die together, all but a quorum at once, one coordinator after
-//! another while a view is being agreed upon; and each node restarted by turns. A crash is a port that is
-//! taken out of the bridge: silence, and no sign of it at either end.
+//! Many crashes: neighbours on the ring at once, all but a quorum at once, one proposer after another during an
+//! agreement; and each node restarted by turns. A crash is a port that is taken out of the bridge: nothing passes in
+//! either direction, and neither end notices.
 
 mod proposers;
 
@@ -13,7 +13,7 @@ use super::formed::{some, tests_of_one_cluster, Formed};
 use super::{Surroundings, Test};
 use crate::guest::cluster::{Cluster, Plan};
 
-/// The numbers of neighbours that crash at once in the large cluster, up to one less than half.
+/// The numbers of neighbours that crash at once in the large cluster, up to one less than half of its nodes.
 const LARGE: [u16; 7] = [1, 2, 3, 5, 8, 16, 31];
 
 /// The tests of the suite `crashes-8`.
@@ -24,11 +24,11 @@ pub(super) fn of_eight(surroundings: Surroundings) -> Vec<Test> {
         surroundings,
         &[
             (
-                "every_number_of_neighbours_below_half_that_crash_at_once_goes_in_one_view",
+                "any_number_of_neighbours_below_half_that_crash_at_once_is_excluded_in_one_view",
                 |formed, remarks| neighbours(formed, &[1, 2, 3], remarks),
             ),
             (
-                "all_but_a_quorum_that_crash_at_once_go_in_one_view",
+                "all_nodes_but_a_quorum_that_crash_at_once_are_excluded_in_one_view",
                 all_but_a_quorum,
             ),
             (
@@ -46,7 +46,7 @@ pub(super) fn of_sixteen(surroundings: Surroundings) -> Vec<Test> {
         Plan::of(16),
         surroundings,
         &[(
-            "whoever_proposes_a_view_crashes_and_the_others_agree_on_one",
+            "the_others_agree_on_a_view_although_one_proposer_after_another_crashes",
             proposers,
         )],
     )
@@ -60,11 +60,11 @@ pub(super) fn of_sixty_four(surroundings: Surroundings) -> Vec<Test> {
         surroundings,
         &[
             (
-                "neighbours_that_crash_at_once_go_in_one_view",
+                "neighbours_that_crash_at_once_are_excluded_in_one_view",
                 |formed, remarks| neighbours(formed, &LARGE, remarks),
             ),
             (
-                "all_but_a_quorum_that_crash_at_once_go_in_one_view",
+                "all_nodes_but_a_quorum_that_crash_at_once_are_excluded_in_one_view",
                 all_but_a_quorum,
             ),
         ],
@@ -84,7 +84,7 @@ pub(super) fn restarts_of_sixty_four(surroundings: Surroundings) -> Vec<Test> {
     )
 }
 
-/// Crashes of each of these numbers of neighbours, each time of others and with all nodes back before.
+/// Crash each of these numbers of neighbours, other ones each time, with all nodes back before each crash.
 fn neighbours(
     formed: &mut Formed,
     numbers: &[u16],
@@ -103,14 +103,14 @@ fn neighbours(
     Ok(())
 }
 
-/// Half of the nodes crash. The other half has the lowest one, and is a quorum by that.
+/// Crash half of the nodes. The other half has the lowest node and is therefore a quorum.
 fn all_but_a_quorum(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let all = formed.cluster.all();
     let victims: Vec<u16> = all.iter().copied().filter(|node| node % 2 == 0).collect();
     crash_at_once(formed, &victims, remarks)
 }
 
-/// Nodes crash at once while members multicast: they go in one view, and come back in new incarnations.
+/// Crash nodes at once while members multicast. One view must exclude them, and they must rejoin as new incarnations.
 fn crash_at_once(
     formed: &mut Formed,
     victims: &[u16],
@@ -122,7 +122,7 @@ fn crash_at_once(
     let incarnations = identities(&mut formed.cluster, victims)?;
     let cluster = &mut formed.cluster;
     cluster.send_all(&some(&survivors), 1)?;
-    // The last words of some of those that crash may be lost with them.
+    // The last messages of the victims may be lost.
     cluster.send_all(&some(victims), 1)?;
     let begin = Instant::now();
     for &victim in victims {
@@ -131,7 +131,7 @@ fn crash_at_once(
     let cut_ms = begin.elapsed().as_millis();
     cluster.wait_for_view(&survivors)?;
     remarks.push(format!(
-        "{} of {} crash within {cut_ms} ms, gone after {} ms",
+        "{} of {} crash within {cut_ms} ms, excluded after {} ms",
         victims.len(),
         cluster.all().len(),
         begin.elapsed().as_millis()
@@ -142,11 +142,14 @@ fn crash_at_once(
     }
     let begin = Instant::now();
     formed.all_work_again()?;
-    remarks.push(format!("all work {} ms later", begin.elapsed().as_millis()));
+    remarks.push(format!(
+        "all multicast again {} ms later",
+        begin.elapsed().as_millis()
+    ));
     are_later(&mut formed.cluster, &incarnations)
 }
 
-/// The lives that nodes are in.
+/// The nodes' present incarnations.
 fn identities(cluster: &mut Cluster, nodes: &[u16]) -> Result<Vec<(u16, u64)>, String> {
     nodes
         .iter()
@@ -154,7 +157,7 @@ fn identities(cluster: &mut Cluster, nodes: &[u16]) -> Result<Vec<(u16, u64)>, S
         .collect()
 }
 
-/// Nodes are in later incarnations than these.
+/// Require that the nodes have later incarnations than these.
 fn are_later(cluster: &mut Cluster, incarnations: &[(u16, u64)]) -> Result<(), String> {
     for &(node, old) in incarnations {
         let new = cluster.status(node)?.incarnation;
@@ -165,7 +168,7 @@ fn are_later(cluster: &mut Cluster, incarnations: &[(u16, u64)]) -> Result<(), S
     Ok(())
 }
 
-/// Each node leaves and starts again, by turns. The others go on, and each step is one view.
+/// Have each node leave and start again, by turns. The others go on, and each step must be one view.
 fn rolling_restart(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let begin = Instant::now();
     let all = formed.cluster.all();

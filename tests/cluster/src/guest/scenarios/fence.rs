@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fence gate in a real kernel, with the sample `kcgcs_fence_helper` and a program of this test as the
-//! helper: no view without a failed node before the helper has done its work.
+//! The fence gate in a real kernel, with the sample `kcgcs_fence_helper` and a helper program of this test: a failed
+//! node stays in the view until the helper has succeeded.
 
 use std::fs::{read_to_string, remove_file, write, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -16,12 +16,12 @@ use crate::guest::wait::{holds_for, wait_for};
 const LIMIT_MS: u64 = 60_000;
 const NODES: u16 = 3;
 const VICTIM: u16 = 3;
-/// The helper, whom it was asked to fence, and the file that lets it succeed.
+/// The helper, the file to which it writes the nodes that it shall fence, and the file that lets it succeed.
 const HELPER: &str = "/tmp/fence-helper";
 const ASKED: &str = "/tmp/fence-asked";
 const OPEN: &str = "/tmp/fence-open";
 const GUARD: &str = "/sys/module/kcgcs_fence_helper/parameters/guard";
-/// For so long the view stays as it is.
+/// The time for which the view must not change.
 const QUIET: Duration = Duration::from_secs(5);
 const TIMEOUT_MS: u64 = 20_000;
 
@@ -29,20 +29,20 @@ const TIMEOUT_MS: u64 = 20_000;
 pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     vec![
         Test::new(
-            "no_view_without_a_failed_node_before_it_is_fenced",
+            "a_failed_node_stays_in_the_view_until_it_is_fenced",
             move |_| with_guards(surroundings, confirmed),
         ),
         Test::new(
-            "a_helper_that_never_succeeds_holds_the_view_up_for_its_timeout",
+            "a_helper_that_never_succeeds_delays_the_view_for_its_timeout",
             move |_| with_guards(surroundings, timed_out),
         ),
     ]
 }
 
-/// Runs a story in a cluster whose nodes all have the helper; the victim has just gone silent.
+/// Run a check with a cluster in which every node has the helper and the victim has just crashed.
 fn with_guards(
     surroundings: Surroundings,
-    story: fn(&mut Cluster, &mut KernelLog, Duration) -> Result<(), String>,
+    check: fn(&mut Cluster, &mut KernelLog, Duration) -> Result<(), String>,
 ) -> Result<(), String> {
     for file in [ASKED, OPEN] {
         let _ = remove_file(file);
@@ -62,14 +62,14 @@ fn with_guards(
         cluster.join(node)?;
         guard(&cluster, node)?;
         if guard(&cluster, node).is_ok() {
-            return Err(format!("node {node} took a second handler"));
+            return Err(format!("node {node} accepted a second handler"));
         }
     }
     cluster.wait_for_view(&all)?;
     cluster.wait_for_group(&all)?;
     let mut log = KernelLog::from_now()?;
     cluster.network.cut(VICTIM)?;
-    story(&mut cluster, &mut log, limit)?;
+    check(&mut cluster, &mut log, limit)?;
     cluster.network.heal(VICTIM)?;
     cluster.wait_for_view(&all)?;
     cluster.wait_for_group(&all)?;
@@ -91,7 +91,7 @@ fn guard(cluster: &Cluster, node: u16) -> Result<(), String> {
     namespace.run(|| write(GUARD, "1").map_err(|error| format!("{GUARD}: {error}")))
 }
 
-/// How often the helper was asked; it must never be asked to fence anybody else.
+/// The number of times that the helper was called. It must never be called for another node.
 fn times_asked() -> Result<usize, String> {
     let asked = read_to_string(ASKED).unwrap_or_default();
     match asked.lines().find(|line| **line != VICTIM.to_string()) {
@@ -119,7 +119,7 @@ fn confirmed(cluster: &mut Cluster, log: &mut KernelLog, limit: Duration) -> Res
     let rest = survivors(cluster);
     let before = cluster.view(1)?.number;
     await_line(log, limit, "cannot fence node 3: error -5")?;
-    holds_for("the view stays", QUIET, || {
+    holds_for("the view does not change", QUIET, || {
         for &node in &rest {
             let view = cluster.view(node)?;
             if view.number != before || view.members.len() != all.len() {
@@ -128,10 +128,10 @@ fn confirmed(cluster: &mut Cluster, log: &mut KernelLog, limit: Duration) -> Res
         }
         Ok(())
     })?;
-    // Again and again, with a second between.
+    // The helper is called again and again, a second apart.
     let asked = times_asked()?;
     if !(2..=10).contains(&asked) {
-        return Err(format!("the helper was asked {asked} times"));
+        return Err(format!("the helper was called {asked} times"));
     }
     write(OPEN, "").map_err(|error| format!("{OPEN}: {error}"))?;
     let after = cluster.wait_for_view(&rest)?.number;
@@ -149,7 +149,7 @@ fn timed_out(cluster: &mut Cluster, log: &mut KernelLog, limit: Duration) -> Res
         return Err(format!("view {before} became view {after}"));
     }
     if times_asked()? == 0 {
-        return Err("the helper was never asked".to_string());
+        return Err("the helper was never called".to_string());
     }
     await_line(log, limit, "the view goes on WITHOUT FENCING it")
 }

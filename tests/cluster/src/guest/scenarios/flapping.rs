@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Links that come and go: between two nodes, and of one node to all others, faster than a crash is
-//! detected and slower.
+//! Flapping links: between two nodes, and of one node to all others, faster and slower than a crash is detected.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,21 +9,21 @@ use super::formed::{tests_of_one_cluster, Formed};
 use super::{Surroundings, Test};
 use crate::guest::cluster::Plan;
 
-/// How long links come and go.
+/// The time for which links flap.
 const LENGTH: Duration = Duration::from_secs(20);
 /// The node at the end of the links.
 const SUBJECT: u16 = 2;
-/// The other end of the link that only two nodes share; it watches the subject on the ring of the nodes' numbers.
+/// The other end of the link between two nodes. It monitors the subject on the ring in the order of node numbers.
 const OTHER: u16 = 3;
-/// How long the link of two is away, and there.
+/// The time for which the link of two is down, and up.
 const OF_TWO: Duration = Duration::from_millis(500);
-/// How long a node is cut off so that it is back before anybody accuses it, and how long it is there then.
+/// The time for which a node is cut off so that no node accuses it, and the time for which it is back then.
 const SHORT: Duration = Duration::from_millis(80);
 const BETWEEN: Duration = Duration::from_millis(160);
-/// How long a node is cut off so that it is found dead, and how long it is there then.
+/// The time for which a node is cut off so that it is excluded, and for which it is back then.
 const LONG: Duration = Duration::from_secs(1);
-/// Views that this may cost; if it came back each time, it would be 20. It comes at once the first time and waits
-/// longer each time after it.
+/// The most views that this may cost. They would be 20 if the node rejoined each time, but it waits longer before each
+/// rejoin after the first.
 const VIEWS_MAX: u64 = 14;
 
 /// The tests of the suite `flapping`.
@@ -34,18 +33,18 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         Plan::of(8),
         surroundings,
         &[
-            ("a_link_of_two_that_comes_and_goes_changes_no_view", of_two),
-            ("a_node_that_is_away_shortly_again_and_again_stays", shortly),
+            ("a_flapping_link_of_two_nodes_changes_no_view", of_two),
+            ("a_node_that_is_cut_off_shortly_again_and_again_is_not_excluded", shortly),
             (
-                "a_node_that_is_away_for_long_again_and_again_goes_alone_and_waits_longer",
+                "a_node_that_is_cut_off_for_long_again_and_again_is_excluded_alone_and_waits_longer",
                 for_long,
             ),
         ],
     )
 }
 
-/// Alternates for as long as the test lasts between `leave` and `come`, each of which lasts for a while and is
-/// followed by a look at the cluster. Time is what these tests are about, so they sleep.
+/// Alternate between `leave` and `come` for [`LENGTH`]. Each lasts for a while and is followed by a look at the
+/// cluster. These tests are about time, so they sleep.
 fn alternate(
     formed: &mut Formed,
     (away, there): (Duration, Duration),
@@ -67,7 +66,7 @@ fn alternate(
     Ok(times)
 }
 
-/// Everybody is in view number `wanted`.
+/// Require that all nodes are in view number `wanted`.
 fn is_in_view(formed: &mut Formed, wanted: u64) -> Result<(), String> {
     match formed.view_number()? {
         number if number == wanted => Ok(()),
@@ -93,10 +92,10 @@ fn of_two(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> 
     )?;
     let accusations = formed.cluster.counter(OTHER, "accusations")? - accusations;
     remarks.push(format!(
-        "the link was away {times} times, node {OTHER} accused {accusations} times"
+        "the link was down {times} times, node {OTHER} accused {accusations} times"
     ));
     if accusations == 0 {
-        return Err(format!("node {OTHER} has not noticed"));
+        return Err(format!("node {OTHER} has not accused the subject"));
     }
     formed.all_work_again()
 }
@@ -110,7 +109,7 @@ fn shortly(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String>
         |formed| formed.cluster.network.heal(SUBJECT),
         |formed| is_in_view(formed, before),
     )?;
-    remarks.push(format!("it was away {times} times"));
+    remarks.push(format!("the node was cut off {times} times"));
     formed.all_work_again()
 }
 
@@ -131,7 +130,7 @@ fn for_long(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String
     formed.all_work_again()?;
     let views = formed.view_number()? - before;
     remarks.push(format!(
-        "it was away {times} times, which cost {views} views"
+        "the node was cut off {times} times, which cost {views} views"
     ));
     if !(2..=VIEWS_MAX).contains(&views) {
         return Err(format!("{views} views, not 2 to {VIEWS_MAX}"));

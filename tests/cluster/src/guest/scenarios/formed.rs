@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A cluster that has formed, with a member of one group on each node: where most stories about faults
-//! begin, and what they have in common.
+//! A formed cluster with a member of one group on each node, with which most tests of faults begin, and what they have
+//! in common.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,23 +12,23 @@ use super::{Surroundings, Test};
 use crate::guest::cluster::{Cluster, Plan};
 use crate::guest::modules;
 
-/// How long a test may wait for what must happen.
+/// The longest time that a test waits for something.
 const LIMIT_MS: u64 = 60_000;
-/// Members that send at once where all need not.
+/// The most members that send at once where not all need to.
 const SENDERS_MAX: usize = 8;
-/// Under load each member sends as long as the kernel takes it, at one look at the cluster at most so often.
+/// The most messages that a member under load sends between two looks at the cluster.
 const BURST: usize = 2;
 
-/// The cluster.
+/// A formed cluster.
 pub(super) struct Formed {
     pub(super) cluster: Cluster,
 }
 
-/// What finds out whether a test's claim holds of a formed cluster.
+/// The check of a test with a formed cluster.
 pub(super) type Check = fn(&mut Formed, &mut Vec<String>) -> Result<(), String>;
 
 impl Formed {
-    /// All nodes of the plan are up and in one view, their members in one view of the group.
+    /// Start all nodes of the plan and a member on each, and wait for one cluster view and one group view.
     pub(super) fn begin(plan: Plan, surroundings: Surroundings) -> Result<Self, String> {
         modules::load_both()?;
         let mut cluster = Cluster::new(plan, surroundings.limit(LIMIT_MS))?;
@@ -42,7 +42,7 @@ impl Formed {
         Ok(Self { cluster })
     }
 
-    /// Everything goes, and the trace is judged.
+    /// End the cluster and check the trace.
     pub(super) fn end(self, remarks: &mut Vec<String>) -> Result<(), String> {
         let totals = self.cluster.end()?.check()?;
         remarks.push(format!(
@@ -50,12 +50,12 @@ impl Formed {
             totals.views, totals.sends, totals.deliveries
         ));
         if totals.views == 0 || totals.sends == 0 || totals.deliveries < totals.sends {
-            return Err("the trace is too thin to say anything".to_string());
+            return Err("the trace has too few events for a verdict".to_string());
         }
         modules::unload_both()
     }
 
-    /// `out` go, in the view that follows number `before`.
+    /// Require that the view after number `before` excludes exactly `out`.
     pub(super) fn go_in_one_view(&mut self, before: u64, out: &[u16]) -> Result<(), String> {
         let rest = self.cluster.all_but(out);
         let after = self.cluster.wait_for_view(&rest)?.number;
@@ -65,7 +65,7 @@ impl Formed {
         self.work(&rest)
     }
 
-    /// Members on `nodes` are together in the group and get each other's messages.
+    /// Require that the members on `nodes` share a group view and deliver each other's messages.
     pub(super) fn work(&mut self, nodes: &[u16]) -> Result<(), String> {
         self.cluster.wait_for_group(nodes)?;
         self.cluster.send_all(&some(nodes), 1)?;
@@ -83,7 +83,7 @@ impl Formed {
         Ok(self.cluster.common_view(&all)?.number)
     }
 
-    /// None of `nodes` is in a view that has a quorum.
+    /// Wait until none of `nodes` is in a view that has a quorum.
     pub(super) fn see_no_quorum(&mut self, nodes: &[u16]) -> Result<(), String> {
         for &node in nodes {
             self.cluster.wait(
@@ -97,7 +97,7 @@ impl Formed {
         Ok(())
     }
 
-    /// Waits until `look` is content, while the members on all nodes multicast as much as the kernel takes.
+    /// Wait until `look` succeeds, while the members on all nodes multicast as much as the kernel accepts.
     pub(super) fn wait_under_load<T>(
         &mut self,
         what: &str,
@@ -110,7 +110,7 @@ impl Formed {
     }
 }
 
-/// The member on each node multicasts until the kernel takes no more from it, or often enough.
+/// Have the member on each node multicast until the kernel accepts no more from it, or [`BURST`] times.
 pub(super) fn load(cluster: &mut Cluster) -> Result<(), String> {
     for node in cluster.all() {
         for _ in 0..BURST {
@@ -128,16 +128,16 @@ pub(super) fn some(nodes: &[u16]) -> Vec<u16> {
     nodes.iter().step_by(step).copied().collect()
 }
 
-/// Tests that share one cluster and run one after another: what each claims, and what finds out. `name` is put
-/// before their names. A test that fails ends the story.
+/// Tests, each with its name and check, that run one after another with one cluster. `name` is put before their names.
+/// After a test that fails, all later ones fail too.
 pub(super) fn tests_of_one_cluster(
     name: &str,
     plan: Plan,
     surroundings: Surroundings,
     checks: &[(&str, Check)],
 ) -> Vec<Test> {
-    let story: Rc<RefCell<Option<Formed>>> = Rc::default();
-    let begin = Rc::clone(&story);
+    let shared: Rc<RefCell<Option<Formed>>> = Rc::default();
+    let begin = Rc::clone(&shared);
     let mut tests = vec![Test::new(
         format!("{name}: all_nodes_form_one_view_and_one_group"),
         move |_| {
@@ -146,18 +146,18 @@ pub(super) fn tests_of_one_cluster(
         },
     )];
     for &(claim, check) in checks {
-        let story = Rc::clone(&story);
+        let shared = Rc::clone(&shared);
         tests.push(Test::new(format!("{name}: {claim}"), move |remarks| {
-            // Taken, so that nothing is left of it if the test fails.
-            let mut formed = story.borrow_mut().take().ok_or(NO_CLUSTER)?;
+            // The cluster is taken, so that it ends if the test fails.
+            let mut formed = shared.borrow_mut().take().ok_or(NO_CLUSTER)?;
             check(&mut formed, remarks)?;
-            *story.borrow_mut() = Some(formed);
+            *shared.borrow_mut() = Some(formed);
             Ok(())
         }));
     }
     tests.push(Test::new(
         format!("{name}: the_trace_of_all_kernels_holds_every_promise"),
-        move |remarks| story.borrow_mut().take().ok_or(NO_CLUSTER)?.end(remarks),
+        move |remarks| shared.borrow_mut().take().ok_or(NO_CLUSTER)?.end(remarks),
     ));
     tests
 }

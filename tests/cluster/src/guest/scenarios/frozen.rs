@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Heartbeats do not need processes: with all of user space frozen, nobody is evicted.
+//! Heartbeats need no processes: while all of user space is frozen, no node is excluded.
 
 use std::process::Command;
 
@@ -10,9 +10,9 @@ use crate::guest::modules;
 
 const LIMIT_MS: u64 = 60_000;
 const FOLDER: &str = "/sys/fs/cgroup/frozen";
-/// How long the test's own process is frozen.
+/// The time for which the test's own process is frozen.
 const FROZEN_S: u64 = 60;
-/// Heartbeats that a node sends in that time at the least: half of what its interval of 160 ms gives.
+/// The fewest heartbeats that a node sends in that time: half of those at its interval of 160 ms.
 const BEATS: u64 = FROZEN_S * 1000 / 160;
 
 /// The tests of the suite `frozen`.
@@ -49,7 +49,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     )]
 }
 
-/// Freezes this process and all its threads. A shell that sleeps meanwhile, outside, lets it go on.
+/// Freeze this process with all its threads. A shell outside of its control group sleeps and then thaws it.
 fn freeze() -> Result<(), String> {
     let write = |file: &str, text: &str| {
         std::fs::write(format!("{FOLDER}/{file}"), text).map_err(|error| format!("{file}: {error}"))

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams that no node sends, or none any more: from a stranger on the same network, and in the
-//! name of members. Each must be counted under its name, and nothing else may happen: no view changes,
-//! messages go on.
+//! Hostile datagrams: malformed, forged and replayed ones, from a stranger on the same network and in the name of
+//! members. Each must be counted under the right name and have no other effect: the view does not change, and members
+//! deliver messages.
 
 mod attack;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use self::attack::{kind, Attack, AHEAD, REBORN, TARGET, VICTIM};
@@ -16,9 +17,9 @@ use crate::guest::recording::{fields, Sample, HEADER_BYTES};
 
 /// A node that does not exist.
 const NOBODY: u16 = 99;
-/// Changed datagrams, on the stock kernel and on the debug kernel.
+/// The number of changed datagrams, on the stock kernel and on the debug kernel.
 const MUTATIONS: (usize, usize) = (4000, 500);
-/// Where the random numbers begin; printed with the test.
+/// The seed of the random numbers, which is printed with the test.
 const SEED: u64 = 0x5eed_0001;
 
 type Step = fn(&mut Attack, &mut Vec<String>) -> Result<(), String>;
@@ -28,24 +29,27 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     let steps: [(&str, Step); 9] = [
         ("each_wrong_header_is_counted_under_its_name", wrong_headers),
         ("copies_of_old_datagrams_are_counted", replays),
-        ("joins_of_former_incarnations_bring_nobody_back", old_joins),
+        (
+            "join_requests_of_former_incarnations_admit_no_node",
+            old_joins,
+        ),
         ("datagrams_cut_at_every_length_are_counted", truncations),
         ("changed_datagrams_of_a_stranger_are_counted", mutations),
         (
-            "changed_copies_in_a_members_name_do_no_harm",
+            "changed_copies_in_a_members_name_change_no_view",
             forged_mutations,
         ),
         (
             "wrong_counts_and_views_in_a_members_name_are_counted",
             wrong_bodies,
         ),
-        ("bodies_cut_at_every_length_do_no_harm", cut_bodies),
-        ("a_flood_of_garbage_stops_nobody", flood),
+        ("bodies_cut_at_every_length_change_no_view", cut_bodies),
+        ("a_flood_of_garbage_changes_no_view", flood),
     ];
     let attack: Rc<RefCell<Option<Attack>>> = Rc::new(RefCell::new(None));
     let begin = Rc::clone(&attack);
     let mut tests = vec![Test::new(
-        "all_that_nodes_say_is_recorded",
+        "the_datagrams_of_all_nodes_are_recorded",
         move |remarks| {
             *begin.borrow_mut() = Some(Attack::begin(surroundings, remarks)?);
             Ok(())
@@ -61,7 +65,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         }));
     }
     tests.push(Test::new(
-        "the_trace_of_the_attacked_holds_every_promise",
+        "the_trace_of_the_attacked_cluster_holds_every_promise",
         move |_| {
             let attack = attack.borrow_mut().take().ok_or("there is no cluster")?;
             attack.cluster.end()?.check()?;
@@ -71,7 +75,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     tests
 }
 
-/// A change of a sample: where, and to what.
+/// A change of a sample: the place, and the new bytes.
 type Change = (usize, Vec<u8>);
 
 fn changed(sample: &Sample, changes: &[Change]) -> Vec<u8> {
@@ -158,9 +162,9 @@ fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String>
     attack.expect("a byte more", &[("dropped_length", 1)], |attack| {
         attack.say(&longer)
     })?;
-    // A heartbeat of a member from elsewhere, and one that an earlier incarnation of it sent.
+    // A heartbeat of a member from another address, and one of an earlier incarnation.
     let beat = attack.recording.latest(VICTIM, |kind| kind == 1);
-    let beat = beat.ok_or("no heartbeat was heard")?;
+    let beat = beat.ok_or("no heartbeat was recorded")?;
     let late = (fields::COUNTER, u64::MAX.to_be_bytes().to_vec());
     let cases: [(&str, &str, Vec<Change>); 3] = [
         (
@@ -188,7 +192,7 @@ fn wrong_headers(attack: &mut Attack, _: &mut Vec<String>) -> Result<(), String>
 
 fn replays(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
     attack.listen()?;
-    // Whether somebody looks for a cluster may be asked again and again, and a probe is answered.
+    // A query for a cluster may be repeated, and every probe is answered, so copies of these are not refused.
     let free = [kind::PROBE, kind::JOIN, kind::JOIN_ANSWER];
     let samples = attack.recording.all(|kind| !free.contains(&kind));
     let got = attack.refused(|attack| {
@@ -200,7 +204,7 @@ fn replays(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String>
     remarks.push(format!("{} copies: {got:?}", samples.len()));
     let total: u64 = got.values().sum();
     if total != samples.len() as u64 {
-        return Err(format!("{total} were counted of {} copies", samples.len()));
+        return Err(format!("{total} of {} copies were counted", samples.len()));
     }
     for name in ["dropped_duplicate", "dropped_stale_incarnation"] {
         if !got.contains_key(name) {
@@ -218,14 +222,14 @@ fn old_joins(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), Strin
         .filter(|join| join.from == REBORN && join.incarnation() < incarnation)
         .count();
     if former == 0 {
-        return Err("no join of a former incarnation was heard".to_string());
+        return Err("no join request of a former incarnation was recorded".to_string());
     }
     for join in &joins {
         attack.forge(join.from, &join.payload)?;
         attack.say(&join.payload)?;
     }
     remarks.push(format!(
-        "{} joins, {former} of a former incarnation",
+        "{} join requests, {former} of a former incarnation",
         joins.len()
     ));
     Ok(())
@@ -253,7 +257,7 @@ fn truncations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), Str
     })
 }
 
-/// Random numbers (xorshift64*), the same ones for the same seed.
+/// Pseudo-random numbers (xorshift64*).
 struct Random(u64);
 
 impl Random {
@@ -266,7 +270,7 @@ impl Random {
     }
 }
 
-/// Changes up to four bytes; those at `kept` stay.
+/// Change up to four bytes, but none at `kept`.
 fn mutate(random: &mut Random, payload: &mut [u8], kept: &[std::ops::Range<usize>]) {
     for _ in 0..=random.below(4) {
         let place = random.below(payload.len());
@@ -283,12 +287,27 @@ fn mutation_count(attack: &Attack) -> usize {
     attack.surroundings.pick(MUTATIONS)
 }
 
-/// What a stranger may say: who may not must be refused, whatever else it says.
+/// Whether a stranger may send this datagram. All others of a stranger must be refused, whatever they contain.
 fn is_free(payload: &[u8]) -> bool {
     let free = [kind::PROBE, kind::JOIN, kind::JOIN_ANSWER];
     payload
         .get(fields::KIND)
         .is_some_and(|kind| free.contains(kind))
+}
+
+/// Require that as many datagrams were counted as `count`, under whatever names.
+fn all_were_counted(
+    counted: &BTreeMap<String, u64>,
+    count: usize,
+    remarks: &mut Vec<String>,
+) -> Result<(), String> {
+    remarks.push(format!("{counted:?}"));
+    let total: u64 = counted.values().sum();
+    if total == count as u64 {
+        Ok(())
+    } else {
+        Err(format!("{total} of {count} were counted"))
+    }
 }
 
 fn mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
@@ -309,16 +328,10 @@ fn mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), Strin
         }
         Ok(count as u64)
     })?;
-    remarks.push(format!("{got:?}"));
-    let total: u64 = got.values().sum();
-    if total == count as u64 {
-        Ok(())
-    } else {
-        Err(format!("{total} were counted of {count}"))
-    }
+    all_were_counted(&got, count, remarks)
 }
 
-/// Copies whose number was used: however the rest is changed, they are copies.
+/// Send copies whose number was used before. They count as copies, whatever else is changed.
 fn forged_mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
     let count = mutation_count(attack);
     let samples = attack.recording.all(|kind| kind >= kind::REPORT);
@@ -337,13 +350,7 @@ fn forged_mutations(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<()
         }
         Ok(count as u64)
     })?;
-    remarks.push(format!("{got:?}"));
-    let total: u64 = got.values().sum();
-    if total == count as u64 {
-        Ok(())
-    } else {
-        Err(format!("{total} were counted of {count}"))
-    }
+    all_were_counted(&got, count, remarks)
 }
 
 fn wrong_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
@@ -351,7 +358,7 @@ fn wrong_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), St
     let request = attack
         .recording
         .latest(VICTIM, |kind| kind == kind::GROUP_REQUEST)
-        .ok_or("no request to join a group was heard")?;
+        .ok_or("no request to join a group was recorded")?;
     let base = attack.base()?;
     let earlier = (attack.view - 1).to_be_bytes().to_vec();
     let cases: [(&str, &Sample, Vec<Change>); 3] = [
@@ -360,7 +367,7 @@ fn wrong_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), St
         ("dropped_other_view", &base, vec![(fields::VIEW, earlier)]),
     ];
     for (name, sample, mut changes) in cases {
-        // Of the present view, unless it is about another one.
+        // The header has the present view, unless the case is about another one.
         let present = attack.view.to_be_bytes().to_vec();
         changes.insert(0, (fields::VIEW, present));
         let counter = attack.unused_counter()?.to_be_bytes().to_vec();
@@ -378,7 +385,7 @@ fn wrong_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), St
     Ok(())
 }
 
-/// The length in the header is put right and the number is new, so that the body itself is read.
+/// Send cut bodies with the right length in the header and a new number, so that the body itself is parsed.
 fn cut_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), String> {
     let samples = attack.recording.shortest_of_each_kind();
     let before = attack.cluster.counter(TARGET, "datagrams_received")?;
@@ -404,7 +411,7 @@ fn cut_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), Stri
             attack.forge(VICTIM, payload.get(..length).unwrap_or_default())?;
             count += 1;
             if count % AHEAD == 0 {
-                // The victim's own numbers go on meanwhile.
+                // The victim's own numbers advance meanwhile.
                 let all = attack.cluster.all();
                 attack.cluster.send_all(&all, 1)?;
             }
@@ -415,7 +422,7 @@ fn cut_bodies(attack: &mut Attack, remarks: &mut Vec<String>) -> Result<(), Stri
     if after - before >= count {
         Ok(())
     } else {
-        Err(format!("{} of {count} came", after - before))
+        Err(format!("{} of {count} were received", after - before))
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Coming and going: the module, its nodes, their namespaces, and what keeps them from going. Nothing
-//! may be left behind.
+//! Lifetimes of modules, nodes and namespaces: what keeps a module from being unloaded, and that nothing is left
+//! behind.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,13 +16,13 @@ use crate::guest::modules;
 use crate::guest::wait::wait_for;
 
 const LIMIT_MS: u64 = 60_000;
-/// Loads of the module on the stock kernel, and on the debug kernel, which is many times slower.
+/// The number of loads of the module on the stock kernel, and on the debug kernel, which is many times slower.
 const LOADS: (usize, usize) = (1000, 100);
-/// Starts of a node.
+/// The number of starts of a node.
 const STARTS: (usize, usize) = (200, 16);
-/// Deletions of a namespace.
+/// The number of deletions of a namespace.
 const DELETIONS: (usize, usize) = (20, 4);
-/// Of so many loads or starts, one waits until the node is a member.
+/// One of so many loads or starts waits until the node is a member.
 const WAIT_EACH: usize = 8;
 
 /// The tests of the suite `lifetimes`.
@@ -37,10 +37,9 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         Test::new("unloading_with_nodes_lets_them_leave", move |_| {
             unload_with_nodes(surroundings)
         }),
-        Test::new(
-            "a_deleted_namespace_is_a_node_that_leaves",
-            move |remarks| delete_one(surroundings, remarks),
-        ),
+        Test::new("a_node_whose_namespace_is_deleted_leaves", move |remarks| {
+            delete_one(surroundings, remarks)
+        }),
         Test::new(
             "namespaces_deleted_at_once_under_traffic_leave_nothing",
             move |_| delete_all(surroundings),
@@ -48,7 +47,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     ]
 }
 
-/// The test of the suite `loads`, which takes by far the longest: a load is ten milliseconds of relocating.
+/// The test of the suite `loads`, which takes by far the longest, since a load takes ten milliseconds for relocations.
 pub(super) fn loads(surroundings: Surroundings) -> Vec<Test> {
     vec![Test::new(
         "the_module_loads_and_unloads_again_and_again",
@@ -89,7 +88,7 @@ fn start_loop(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(
         cluster.start(1)?;
         match turn % WAIT_EACH {
             0 => drop(cluster.wait_for_view(&[1])?),
-            // A member that has never been in, and one that is.
+            // Sometimes the member has never been admitted, sometimes it has.
             1 => cluster.join(1)?,
             2 => {
                 cluster.join(1)?;
@@ -101,7 +100,7 @@ fn start_loop(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(
         cluster.stop(1)?;
     }
     remarks.push(format!("{count} times"));
-    // Each incarnation was a cluster of its own, so there is no one trace to check.
+    // Each incarnation was a cluster of its own, so there is no common trace to check.
     cluster.end()?;
     modules::unload_both()
 }
@@ -121,10 +120,10 @@ fn pinned(surroundings: Surroundings) -> Result<(), String> {
     cluster.wait_for_group(&[1])?;
     refuses_to_go("kcgcs_device")?;
     refuses_to_go("kcgcs")?;
-    // Nothing has changed.
+    // The refusals have changed nothing.
     cluster.send_all(&[1], 1)?;
     cluster.wait_for_delivery(&[1])?;
-    // A member whose node has gone still holds its module.
+    // A member whose node is gone still holds its module.
     let file = cluster.network.namespace(1)?.run(|| {
         OpenOptions::new()
             .read(true)
@@ -151,12 +150,12 @@ fn unload_with_nodes(surroundings: Surroundings) -> Result<(), String> {
     modules::unload("kcgcs_device").map_err(|errno| errno.to_string())?;
     modules::unload("kcgcs").map_err(|errno| errno.to_string())?;
     if modules::is_loaded("kcgcs") {
-        return Err("it is still there".to_string());
+        return Err("the node is still there".to_string());
     }
     Ok(())
 }
 
-/// Sends of whoever may.
+/// Multicast from every sender that can.
 fn chatter(cluster: &mut Cluster, senders: &[u16]) -> Result<(), String> {
     for sender in senders {
         for _ in 0..4 {
@@ -181,13 +180,13 @@ fn delete_one(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(
         let rest = cluster.all_but(&[victim]);
         chatter(&mut cluster, &all)?;
         let orphan = cluster.delete_namespace(victim)?;
-        let outcome = cluster.wait("the others are without it", |cluster| {
+        let outcome = cluster.wait("a view without the node", |cluster| {
             chatter(cluster, &rest)?;
             cluster.common_view(&rest)
         });
         outcome.map_err(|reason| format!("deletion {}: {reason}", turn + 1))?;
         cluster.wait_for_group(&rest)?;
-        cluster.orphan_is_told(orphan)?;
+        cluster.end_orphan(orphan)?;
         cluster.restore(victim)?;
         cluster.start(victim)?;
         cluster.join(victim)?;
@@ -220,7 +219,7 @@ fn delete_all(surroundings: Surroundings) -> Result<(), String> {
             if orphan.is_gone {
                 Ok(())
             } else {
-                Err("it was not told".to_string())
+                Err("the member has no such record".to_string())
             }
         })?;
         orphan.is_refused(Errno::ESHUTDOWN)?;

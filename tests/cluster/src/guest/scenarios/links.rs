@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Links that do not work, and networks that fall apart, under real kernels: who goes, and in how many
-//! views. The table in docs/faults.md says what is expected and why.
+//! Broken links and split networks with real kernels: which nodes are excluded, and in how many views. The table in
+//! docs/faults.md says what is expected and why.
 
 use std::time::Duration;
 
@@ -13,26 +13,25 @@ use crate::guest::wait::holds_for;
 
 /// Nodes of each cluster.
 const NODES: u16 = 8;
-/// The node at the end of the links that do not work.
+/// The node at the end of the broken links.
 const SUBJECT: u16 = 2;
-/// How long a link that works one way only must change nothing.
+/// The time for which a link that works in one direction only must change nothing.
 const STEADY: Duration = Duration::from_secs(2);
 
-/// The tests of the suite `links`: name, whether it is one of the few that run on the debug kernel too, where each
-/// takes a minute, and what finds out.
+/// The tests of the suite `links`: name, whether it runs on the debug kernel too, where each takes a minute, check.
 const TESTS: [(&str, bool, Check); 6] = [
     (
-        "links_that_work_one_way_only_put_out_nobody_and_are_named",
+        "links_that_work_in_one_direction_only_exclude_no_node_and_are_named",
         false,
         one_way,
     ),
     (
-        "a_node_that_hears_nobody_goes_in_one_view_and_comes_back",
+        "a_deaf_node_is_excluded_in_one_view_and_rejoins",
         true,
         deaf,
     ),
     (
-        "a_node_that_nobody_hears_goes_in_one_view_and_comes_back",
+        "a_mute_node_is_excluded_in_one_view_and_rejoins",
         false,
         mute,
     ),
@@ -42,12 +41,12 @@ const TESTS: [(&str, bool, Check); 6] = [
         halves,
     ),
     (
-        "a_majority_goes_on_and_takes_the_rest_back",
+        "a_majority_goes_on_and_admits_the_others_again",
         false,
         majority,
     ),
     (
-        "without_any_majority_all_wait_and_go_on_together",
+        "all_nodes_wait_while_no_component_has_a_majority_and_go_on_together",
         true,
         thirds,
     ),
@@ -72,7 +71,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         .collect()
 }
 
-/// One direction of every link of the subject is lost: it goes, and comes back when they work again.
+/// Block one direction of every link of the subject, which must be excluded and rejoin when the links work again.
 fn lose_links(formed: &mut Formed, link: impl Fn(u16) -> (u16, u16)) -> Result<(), String> {
     let before = formed.view_number()?;
     let links: Vec<_> = formed
@@ -91,14 +90,14 @@ fn lose_links(formed: &mut Formed, link: impl Fn(u16) -> (u16, u16)) -> Result<(
     formed.all_work_again()
 }
 
-/// The network falls into parts; the first one goes on, the others wait and come back.
-fn part(formed: &mut Formed, parts: &[&[u16]]) -> Result<(), String> {
+/// Split the network. The first component must go on, and the others must wait and rejoin.
+fn split(formed: &mut Formed, components: &[&[u16]]) -> Result<(), String> {
     let before = formed.view_number()?;
-    formed.cluster.network.part(parts)?;
-    let out: Vec<u16> = parts[1..].concat();
+    formed.cluster.network.split(components)?;
+    let out: Vec<u16> = components[1..].concat();
     formed.go_in_one_view(before, &out)?;
     formed.see_no_quorum(&out)?;
-    formed.cluster.network.part(&[])?;
+    formed.cluster.network.split(&[])?;
     formed.all_work_again()
 }
 
@@ -121,7 +120,7 @@ fn one_way(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String>
         formed.cluster.network.unblock(SUBJECT, to)?;
     }
     remarks.push(format!(
-        "{named} of {} nodes watch node {SUBJECT} and named the link",
+        "{named} of {} nodes monitor node {SUBJECT} and named the link",
         NODES - 1
     ));
     if named != 3 {
@@ -139,12 +138,12 @@ fn mute(formed: &mut Formed, _: &mut Vec<String>) -> Result<(), String> {
 }
 
 fn halves(formed: &mut Formed, _: &mut Vec<String>) -> Result<(), String> {
-    part(formed, &[&[1, 3, 5, 7], &[2, 4, 6, 8]])
+    split(formed, &[&[1, 3, 5, 7], &[2, 4, 6, 8]])
 }
 
 fn majority(formed: &mut Formed, _: &mut Vec<String>) -> Result<(), String> {
-    part(formed, &[&[2, 4, 5, 6, 8], &[1, 3, 7]])?;
-    part(formed, &[&[1, 2, 3, 5, 6, 7, 8], &[4]])
+    split(formed, &[&[2, 4, 5, 6, 8], &[1, 3, 7]])?;
+    split(formed, &[&[1, 2, 3, 5, 6, 7, 8], &[4]])
 }
 
 fn thirds(formed: &mut Formed, _: &mut Vec<String>) -> Result<(), String> {
@@ -152,7 +151,7 @@ fn thirds(formed: &mut Formed, _: &mut Vec<String>) -> Result<(), String> {
     formed
         .cluster
         .network
-        .part(&[&[1, 2, 3], &[4, 5, 6], &[7, 8]])?;
+        .split(&[&[1, 2, 3], &[4, 5, 6], &[7, 8]])?;
     for &node in &all {
         formed.cluster.wait(
             &format!("node {node} sees no quorum"),
@@ -162,6 +161,6 @@ fn thirds(formed: &mut Formed, _: &mut Vec<String>) -> Result<(), String> {
             },
         )?;
     }
-    formed.cluster.network.part(&[])?;
+    formed.cluster.network.split(&[])?;
     formed.all_work_again()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The tests' own network must do what the other tests build on.
+//! The tests' own network works as the other tests assume.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;

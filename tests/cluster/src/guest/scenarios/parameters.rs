@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parameters of kcgcs.ko: what is refused and how, what sysfs shows, what `modinfo` says.
+//! The parameters of kcgcs.ko: which values are refused and how, and what sysfs and `modinfo` show.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -10,7 +10,7 @@ use super::{Surroundings, Test};
 use crate::guest::kernel_log::KernelLog;
 use crate::guest::modules;
 
-/// A number: its name, what is allowed and the default.
+/// A numeric parameter: its name, its limits and its default.
 struct Setting {
     name: &'static str,
     min: u64,
@@ -27,7 +27,7 @@ const fn setting(name: &'static str, min: u64, max: u64, default: u64) -> Settin
     }
 }
 
-/// With the defaults in force, `window_misses` is bounded by another setting.
+/// The numeric parameters. With the defaults, `window_misses` is bounded by another parameter.
 const SETTINGS: [Setting; 19] = [
     setting("heartbeat_interval_ms", 10, 10_000, 160),
     setting("heartbeat_slack_ms", 1, 10_000, 15),
@@ -50,8 +50,8 @@ const SETTINGS: [Setting; 19] = [
     setting("partitionable", 0, 1, 0),
 ];
 
-/// Every which setting is tried, on the stock kernel and on the debug kernel, where each load takes
-/// seconds. All of them go through the same code.
+/// One of so many parameters is tried, on the stock kernel and on the debug kernel, where each load takes seconds. All
+/// parameters are checked by the same code.
 const EVERY: (usize, usize) = (1, 8);
 
 const NODE: &str = "node_id=1 address=127.0.0.1";
@@ -66,15 +66,15 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
         Test::new("each_wrong_text_is_refused_with_one_line", |remarks| {
             wrong_texts(remarks)
         }),
-        Test::new("each_smallest_and_largest_value_is_taken", move |_| {
+        Test::new("each_smallest_and_largest_value_is_accepted", move |_| {
             edges(surroundings)
         }),
-        Test::new("sysfs_shows_what_is_in_force", |_| sysfs()),
-        Test::new("modinfo_tells_units_limits_and_defaults", |_| modinfo()),
+        Test::new("sysfs_shows_the_values_in_force", |_| sysfs()),
+        Test::new("modinfo_shows_units_limits_and_defaults", |_| modinfo()),
     ]
 }
 
-/// Loading must fail with EINVAL and one line of ours that has all of `words`.
+/// Require that loading fails with EINVAL and logs one line that has all of `words`.
 fn refused(parameters: &str, words: &[&str]) -> Result<(), String> {
     let mut log = KernelLog::from_now()?;
     match modules::load("kcgcs", parameters) {
@@ -82,7 +82,7 @@ fn refused(parameters: &str, words: &[&str]) -> Result<(), String> {
         Err(other) => return Err(format!("{parameters}: {other}, not EINVAL")),
         Ok(()) => {
             modules::unload("kcgcs").map_err(|errno| errno.to_string())?;
-            return Err(format!("{parameters}: was taken"));
+            return Err(format!("{parameters}: was accepted"));
         }
     }
     let mut lines = log.read_new()?;
@@ -101,7 +101,7 @@ fn tried(surroundings: Surroundings) -> impl Iterator<Item = Setting> {
 }
 
 fn wrong_numbers(surroundings: Surroundings, remarks: &mut Vec<String>) -> Result<(), String> {
-    // At its first load the kernel tells of a module that is not its own.
+    // At the first load the kernel logs that the module is out of tree.
     modules::load("kcgcs", "").map_err(|errno| errno.to_string())?;
     modules::unload("kcgcs").map_err(|errno| errno.to_string())?;
     let mut count = 0;
@@ -205,7 +205,7 @@ fn wrong_texts(remarks: &mut Vec<String>) -> Result<(), String> {
     for (parameters, words) in &cases {
         refused(parameters, words)?;
     }
-    // An address that is well formed and not this machine's: refused by the network, not by us.
+    // An address of another machine is well formed, so the network refuses it, not the parameter check.
     let mut log = KernelLog::from_now()?;
     let elsewhere = modules::load("kcgcs", "node_id=1 address=192.0.2.1");
     if elsewhere != Err(Errno::EADDRNOTAVAIL) {
@@ -278,7 +278,7 @@ fn compare_sysfs() -> Result<(), String> {
     Ok(())
 }
 
-/// The descriptions lie in the module's file as `parm=NAME:TEXT`, each ended by a zero.
+/// Check the descriptions in the module's file, which are zero-terminated strings `parm=NAME:TEXT`.
 fn modinfo() -> Result<(), String> {
     let file = std::fs::read("/modules/kcgcs.ko").map_err(|error| error.to_string())?;
     let told: Vec<String> = file

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Networks that fall apart and heal while the members of all nodes multicast as much as the kernel takes.
-//! Who goes on is checked here; that no message was lost, doubled or given in another order or view, by
-//! the trace.
+//! Networks that split and heal while the members of all nodes multicast as much as the kernel accepts. These tests
+//! check which component goes on. The trace shows that no message was lost, duplicated, or delivered in another order
+//! or view.
 
 use std::time::{Duration, Instant};
 
@@ -12,30 +12,38 @@ use super::formed::{load, tests_of_one_cluster, Check, Formed};
 use super::{relaxed, Surroundings, Test};
 use crate::guest::cluster::Plan;
 
-/// For so long members multicast before the network falls apart.
+/// The time for which members multicast before the network splits.
 const LOADED: Duration = Duration::from_millis(100);
 
-/// The tests of the suite `partitions`: name, whether it runs on the debug kernel too, what finds out.
+/// The tests of the suite `partitions`: name, whether it runs on the debug kernel too, check.
 const TESTS: [(&str, bool, Check); 5] = [
-    ("four_and_four_under_load", false, |formed, remarks| {
-        // Of two halves the one with the lowest node is a quorum.
-        part(formed, &[&[1, 3, 5, 7], &[2, 4, 6, 8]], remarks)
-    }),
-    ("five_and_three_under_load", true, |formed, remarks| {
-        part(formed, &[&[2, 4, 5, 6, 8], &[1, 3, 7]], remarks)
-    }),
-    ("one_and_seven_under_load", false, |formed, remarks| {
-        part(formed, &[&[2, 3, 4, 5, 6, 7, 8], &[1]], remarks)
-    }),
     (
-        "three_ways_with_a_majority_under_load",
+        "of_two_halves_under_load_the_one_with_the_lowest_node_goes_on",
         false,
-        |formed, remarks| part(formed, &[&[3, 4, 5, 6, 8], &[1, 7], &[2]], remarks),
+        |formed, remarks| {
+            // Of two halves the one with the lowest node is a quorum.
+            split(formed, &[&[1, 3, 5, 7], &[2, 4, 6, 8]], remarks)
+        },
     ),
     (
-        "three_ways_without_a_majority_under_load",
+        "five_nodes_go_on_without_three_under_load",
+        true,
+        |formed, remarks| split(formed, &[&[2, 4, 5, 6, 8], &[1, 3, 7]], remarks),
+    ),
+    (
+        "seven_nodes_go_on_without_one_under_load",
         false,
-        part_without_majority,
+        |formed, remarks| split(formed, &[&[2, 3, 4, 5, 6, 7, 8], &[1]], remarks),
+    ),
+    (
+        "the_majority_of_three_components_goes_on_under_load",
+        false,
+        |formed, remarks| split(formed, &[&[3, 4, 5, 6, 8], &[1, 7], &[2]], remarks),
+    ),
+    (
+        "three_components_without_a_majority_wait_under_load",
+        false,
+        split_without_majority,
     ),
 ];
 
@@ -53,16 +61,20 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     tests_of_one_cluster("partitions", plan, surroundings, &checks)
 }
 
-/// The first part goes on in one view, the others wait; when the network is whole, these come back.
-fn part(formed: &mut Formed, parts: &[&[u16]], remarks: &mut Vec<String>) -> Result<(), String> {
+/// Split the network. The first component must go on in one view, and the others must wait and rejoin at the end.
+fn split(
+    formed: &mut Formed,
+    components: &[&[u16]],
+    remarks: &mut Vec<String>,
+) -> Result<(), String> {
     let before = formed.view_number()?;
     let sent = formed.cluster.messages_sent();
     multicast(formed)?;
-    formed.cluster.network.part(parts)?;
+    formed.cluster.network.split(components)?;
     let begin = Instant::now();
-    let rest = parts[0];
-    let out: Vec<u16> = parts[1..].concat();
-    let after = formed.wait_under_load("one view of the first part", |cluster| {
+    let rest = components[0];
+    let out: Vec<u16> = components[1..].concat();
+    let after = formed.wait_under_load("one view of the first component", |cluster| {
         cluster.common_view(rest)
     })?;
     remarks.push(format!(
@@ -72,7 +84,7 @@ fn part(formed: &mut Formed, parts: &[&[u16]], remarks: &mut Vec<String>) -> Res
     if after.number != before + 1 {
         return Err(format!("view {before} became view {}", after.number));
     }
-    formed.wait_under_load("the other parts see no quorum", |cluster| {
+    formed.wait_under_load("the other components see no quorum", |cluster| {
         for &node in &out {
             if cluster.status(node)?.state == NodeState::Member {
                 return Err(format!("node {node} is a member"));
@@ -80,13 +92,13 @@ fn part(formed: &mut Formed, parts: &[&[u16]], remarks: &mut Vec<String>) -> Res
         }
         Ok(())
     })?;
-    // Those that go on are not held up by those that do not.
+    // The blocked components do not delay the one that goes on.
     formed.work(rest)?;
     heal(formed, sent, remarks)
 }
 
-/// All parts wait, nobody gives up, and all go on in one view when the network is whole.
-fn part_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
+/// Split the network so that no component has a majority. All must wait without giving up, and go on in one view.
+fn split_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let all = formed.cluster.all();
     let sent = formed.cluster.messages_sent();
     let mut incarnations = Vec::new();
@@ -97,7 +109,7 @@ fn part_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Resu
     formed
         .cluster
         .network
-        .part(&[&[1, 2, 3], &[4, 5, 6], &[7, 8]])?;
+        .split(&[&[1, 2, 3], &[4, 5, 6], &[7, 8]])?;
     let begin = Instant::now();
     formed.wait_under_load("all nodes see no quorum", |cluster| {
         for &node in &all {
@@ -118,27 +130,27 @@ fn part_without_majority(formed: &mut Formed, remarks: &mut Vec<String>) -> Resu
     Ok(())
 }
 
-/// The members of all nodes multicast for a while.
+/// Have the members of all nodes multicast for a while.
 fn multicast(formed: &mut Formed) -> Result<(), String> {
     let begin = Instant::now();
     formed.wait_under_load("some load", |_| {
         if begin.elapsed() >= LOADED {
             Ok(())
         } else {
-            Err("more is to come".to_string())
+            Err("the time is not over".to_string())
         }
     })?;
-    // The last thing before the cut: messages are on their way in every direction.
+    // Send right before the split, so that messages are on their way in every direction.
     load(&mut formed.cluster)
 }
 
 fn heal(formed: &mut Formed, sent: usize, remarks: &mut Vec<String>) -> Result<(), String> {
-    formed.cluster.network.part(&[])?;
+    formed.cluster.network.split(&[])?;
     let all = formed.cluster.all();
     let begin = Instant::now();
     formed.wait_under_load("one view of all", |cluster| cluster.common_view(&all))?;
     remarks.push(format!(
-        "whole {} ms after the network; {} messages were taken meanwhile",
+        "one view of all {} ms after the network is whole; {} messages were accepted meanwhile",
         begin.elapsed().as_millis(),
         formed.cluster.messages_sent() - sent
     ));

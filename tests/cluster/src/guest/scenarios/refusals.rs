@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What netlink refuses, with which error number and in which words; and that it asks who is calling.
+//! The requests that netlink refuses, with their error numbers and messages, among them those of unprivileged callers.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -14,14 +14,16 @@ use super::Test;
 use crate::guest::modules;
 use crate::guest::network::Network;
 
-/// Somebody without any right.
+/// A user without privileges.
 const NOBODY: u32 = 65534;
 
 /// The tests of the suite `refusals`.
 pub(super) fn tests() -> Vec<Test> {
     vec![
-        Test::new("every_refusal_says_why", |_| with_modules(every_refusal)),
-        Test::new("nobody_may_start_or_stop_a_node", |_| {
+        Test::new("every_refusal_states_its_reason", |_| {
+            with_modules(every_refusal)
+        }),
+        Test::new("an_unprivileged_user_cannot_start_or_stop_a_node", |_| {
             with_modules(unprivileged)
         }),
         Test::new("a_group_cannot_be_joined_without_a_node", |_| {
@@ -139,7 +141,7 @@ fn every_refusal(network: &Network) -> Result<(), String> {
     connection.stop().map_err(|failure| failure.to_string())
 }
 
-/// The tool as somebody without rights: its error code, and what it says.
+/// Run kcgcsctl as an unprivileged user. Returns its exit code and its message.
 fn as_nobody(network: &Network, arguments: &[&str]) -> Result<(Option<i32>, String), String> {
     network.namespace(1)?.run(|| {
         let output = Command::new("/bin/kcgcsctl")
@@ -179,7 +181,7 @@ fn unprivileged(network: &Network) -> Result<(), String> {
         Ok(connection)
     })?;
     denied(&["down"])?;
-    // Looking is free.
+    // Every user may ask for the state.
     for question in ["status", "view", "groups"] {
         let (code, words) = as_nobody(network, &[question])?;
         if code != Some(0) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The sample modules run: they join, log their views, greet each other and go.
+//! The sample modules: they join, log their views, greet each other and are unloaded.
 
 use kcgcsctl::netlink::{Connection, StartRequest};
 use nix::errno::Errno;
@@ -15,7 +15,7 @@ const LIMIT_MS: u64 = 30_000;
 /// The tests of the suite `samples`.
 pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     vec![Test::new(
-        "the_sample_modules_greet_each_other_and_go",
+        "the_sample_modules_greet_each_other_and_unload",
         move |_| {
             modules::load("kcgcs", "").map_err(|errno| errno.to_string())?;
             greet(surroundings)?;
@@ -66,7 +66,7 @@ fn greet(surroundings: Surroundings) -> Result<(), String> {
     await_line("kcgcs_minimal_rust: message of node 1: hello from Rust")?;
     await_line("kcgcs_minimal_c: message 1 of node 1: hello from Rust")?;
 
-    // The one in C is pinned while it is a member; the one in Rust leaves when it is unloaded.
+    // The module in C cannot be unloaded while it is a member. The one in Rust leaves when it is unloaded.
     for name in ["kcgcs_minimal_c", "kcgcs"] {
         match modules::unload(name) {
             Err(Errno::EWOULDBLOCK | Errno::EBUSY) => {}

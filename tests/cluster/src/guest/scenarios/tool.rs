@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The program kcgcsctl itself, from end to end: what it prints, and the codes that it ends with.
+//! The program kcgcsctl from end to end: what it prints, and its exit codes.
 
 mod administration;
 
@@ -21,10 +21,10 @@ use crate::guest::network::{run_command, Network};
 use crate::guest::wait::wait_for_every;
 
 const LIMIT_MS: u64 = 60_000;
-/// How often the program is asked while something is waited for.
+/// The pause between two runs of the program while a test waits.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const NODES: u16 = 3;
-/// Lines that each member of the trace sends.
+/// The number of lines that each member of the trace sends.
 const LINES: usize = 20;
 
 /// The tests of the suite `tool`.
@@ -56,7 +56,7 @@ pub(super) fn tests(surroundings: Surroundings) -> Vec<Test> {
     ]
 }
 
-/// Runs a test on a network whose namespaces have the names n1 to n3.
+/// Run a test on a network whose namespaces have the names n1 to n3.
 fn with_names(test: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     modules::load_both()?;
     let network = Network::new(NODES)?;
@@ -75,7 +75,7 @@ fn with_names(test: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     outcome
 }
 
-/// What a run of the program gave.
+/// The result of a run of the program.
 struct Ran {
     code: Option<i32>,
     output: String,
@@ -93,12 +93,12 @@ impl From<Output> for Ran {
 }
 
 struct Tool {
-    /// How long something may take.
+    /// The longest time that anything may take.
     limit: Duration,
 }
 
 impl Tool {
-    /// `kcgcsctl --netns nNODE ARGUMENT...`, with this standard input; still running.
+    /// Start `kcgcsctl --netns nNODE ARGUMENT...`, and return the running process.
     fn begin(&self, node: u16, arguments: &[&str]) -> Result<Child, String> {
         Command::new("/bin/kcgcsctl")
             .args(["--netns", &format!("n{node}")])
@@ -119,8 +119,8 @@ impl Tool {
         self.end(self.begin(node, arguments)?)
     }
 
-    /// Must end with `code` and, if that is 0, without a complaint, else with one line of complaint.
-    /// Gives what it printed.
+    /// Run the program, and require that it exits with `code` and, if that is not 0, with one line of complaint,
+    /// otherwise without any. Returns what it printed.
     fn expect(&self, node: u16, arguments: &[&str], code: i32) -> Result<String, String> {
         let ran = self.run(node, arguments)?;
         ran.expect(code, &arguments.join(" "))
@@ -150,9 +150,9 @@ impl Tool {
         let limit = self.limit.as_millis().to_string();
         for node in 1..=NODES {
             let watch = ["watch", "--until-members", "3", "--timeout-ms", &limit];
-            let told = self.expect(node, &watch, 0)?;
-            if !told.contains(&format!("node {node}: member")) {
-                return Err(format!("watch told {told:?}"));
+            let printed = self.expect(node, &watch, 0)?;
+            if !printed.contains(&format!("node {node}: member")) {
+                return Err(format!("watch printed {printed:?}"));
             }
         }
         Ok(())
@@ -165,18 +165,18 @@ impl Tool {
         Ok(())
     }
 
-    /// Waits until members on exactly these nodes are in a group. Others need not know of it.
+    /// Wait until members on exactly these nodes are in a group. Other nodes need not know of it.
     fn wait_for_group(&self, group: &str, nodes: &[u16]) -> Result<(), String> {
         for &node in nodes {
             wait_for_every(LOOK_EVERY, "members of the group", self.limit, || {
-                let told = self.expect(node, &["--json", "groups"], 0)?;
-                let groups = told
+                let printed = self.expect(node, &["--json", "groups"], 0)?;
+                let groups = printed
                     .lines()
                     .filter_map(|line| serde_json::from_str(line).ok());
                 let mut known = groups.filter(|known: &Value| known["group"] == group);
                 match known.next() {
                     Some(known) if known["members"] == nodes.len() => Ok(()),
-                    other => Err(format!("node {node} says {other:?}")),
+                    other => Err(format!("node {node} reports {other:?}")),
                 }
             })?;
         }
@@ -187,13 +187,13 @@ impl Tool {
 impl Ran {
     fn expect(self, code: i32, what: &str) -> Result<String, String> {
         let lines = self.complaint.lines().count();
-        // A wrong command line is explained at length.
+        // The complaint about a wrong command line has several lines.
         let is_right = self.code == Some(code) && (code == 2 || lines == usize::from(code != 0));
         if is_right {
             Ok(self.output)
         } else {
             Err(format!(
-                "{what}: code {:?}, not {code}; it complained {:?} and said {:?}",
+                "{what}: exit code {:?}, not {code}; complaint {:?}, output {:?}",
                 self.code, self.complaint, self.output
             ))
         }
@@ -255,10 +255,10 @@ fn show(tool: &Tool) -> Result<(), String> {
     tool.expect(1, &["view"], 1).map(drop)
 }
 
-/// How many heartbeats node 1 has counted from and to each neighbour.
+/// The numbers of heartbeats that node 1 has counted from and to each neighbour.
 fn delay_counts(tool: &Tool) -> Result<Vec<(u64, u64, u64)>, String> {
-    let told = tool.expect(1, &["--json", "delays"], 0)?;
-    let counts = told.lines().map(|line| {
+    let printed = tool.expect(1, &["--json", "delays"], 0)?;
+    let counts = printed.lines().map(|line| {
         let neighbour = json(line)?;
         let number = |value: &Value| value.as_u64().ok_or(format!("delays: {neighbour}"));
         let sum = |word: &str| -> Result<u64, String> {
@@ -289,7 +289,7 @@ fn delays(tool: &Tool, remarks: &mut Vec<String>) -> Result<(), String> {
     let text = tool.expect(1, &["delays"], 0)?;
     contains("delays", &text, &["NODE", "received", "sent", "P99"])?;
     remarks.extend(text.lines().map(str::to_owned));
-    // Node 3 goes; what is counted of node 2 stays through the change of view.
+    // Node 3 leaves. The counts of node 2 are kept across the view change.
     tool.expect(3, &["down"], 0)?;
     let after = wait_for_every(LOOK_EVERY, "node 3 is gone", tool.limit, || {
         let counts = delay_counts(tool)?;
@@ -326,16 +326,16 @@ fn talk(tool: &Tool) -> Result<(), String> {
         say(member, &format!("hello from node {node}\n"))?;
     }
     for member in members {
-        let told = tool.end(member)?.expect(0, "join")?;
+        let printed = tool.end(member)?.expect(0, "join")?;
         let words = [
             "3 members: ",
             ": hello from node 1\n",
             ": hello from node 2\n",
             ": hello from node 3\n",
         ];
-        contains("join", &told, &words)?;
-        if !told.ends_with("left\n") {
-            return Err(format!("join ended with {told:?}"));
+        contains("join", &printed, &words)?;
+        if !printed.ends_with("left\n") {
+            return Err(format!("join ended with {printed:?}"));
         }
     }
     tool.all_down()
@@ -366,8 +366,8 @@ fn trace(tool: &Tool, remarks: &mut Vec<String>) -> Result<(), String> {
     }
     let (mut reader, mut events) = (Reader::default(), Vec::new());
     for member in members {
-        let told = tool.end(member)?.expect(0, "join --json")?;
-        let read = reader.read(told.as_bytes(), &mut events);
+        let printed = tool.end(member)?.expect(0, "join --json")?;
+        let read = reader.read(printed.as_bytes(), &mut events);
         read.map_err(|error| error.to_string())?;
     }
     let count = |wanted: fn(&EventKind) -> bool| events.iter().filter(|e| wanted(&e.kind)).count();
@@ -429,14 +429,14 @@ fn codes(tool: &Tool) -> Result<(), String> {
         3,
     )?;
 
-    // A signal is a wish to leave.
+    // A signal makes the program leave.
     let member = tool.begin(2, &["join", "demo"])?;
     tool.wait_for_group("demo", &[2])?;
     signal(&member, Signal::SIGTERM)?;
-    let told = tool.end(member)?.expect(0, "join, ended by a signal")?;
-    contains("join, ended by a signal", &told, &["left\n"])?;
+    let printed = tool.end(member)?.expect(0, "join, ended by a signal")?;
+    contains("join, ended by a signal", &printed, &["left\n"])?;
 
-    // A reader that is held up loses records, is told how many, and goes on.
+    // A reader that is stopped loses records, learns how many, and goes on.
     let limit = tool.limit.as_millis().to_string();
     let slowly = [
         "join",
@@ -460,15 +460,15 @@ fn codes(tool: &Tool) -> Result<(), String> {
     drop(sender.stdin.take());
     tool.end(sender)?.expect(0, "join --leave-at-end")?;
     signal(&slow, Signal::SIGCONT)?;
-    let mut told = BufReader::new(slow.stdout.take().ok_or("no standard output")?).lines();
-    if !told.any(|line| line.is_ok_and(|line| line.contains("records are missing here"))) {
-        return Err("a slow join was not told of an overflow".to_string());
+    let mut printed = BufReader::new(slow.stdout.take().ok_or("no standard output")?).lines();
+    if !printed.any(|line| line.is_ok_and(|line| line.contains("records are missing here"))) {
+        return Err("a slow join did not report an overflow".to_string());
     }
     signal(&slow, Signal::SIGTERM)?;
-    told.for_each(drop);
+    printed.for_each(drop);
     tool.end(slow)?.expect(5, "a slow join")?;
 
-    // The node goes under a member.
+    // The node stops while it has a member.
     let member = tool.begin(2, &["join", "demo"])?;
     tool.wait_for_group("demo", &[2])?;
     tool.expect(2, &["down"], 0)?;

@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Records as sentences and as events of a trace, and what follows from them for the member.
+//! Records as sentences and as events of a trace, and the state of the member that follows from them.
 
+use crate::commands::notice::Notice;
 use crate::record::{Body, Member, Message, Order, Reason, Record, View};
 use crate::show;
+use crate::text::printable;
 use crate::trace::{self, Change, Event, Line, MessageEvent, Scope, Triple, ViewEvent};
 
-/// Something to tell, in the ways in which it can be told.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct News {
-    pub(super) text: Option<String>,
-    pub(super) line: Option<Line>,
-}
-
-/// Knows who the member is and where it stands.
+/// Follows the records of one member.
 pub(super) struct Reporter {
     group: String,
     with_text: bool,
+    /// The address of the member. Its endpoint is 0 before the first view.
     own: Triple,
     is_member: bool,
-    /// Number and issuer of the group's view.
+    /// The number and the issuer of the group's view.
     view: Option<(u64, u16)>,
+    /// The number of the last message that the member sent in this incarnation.
     last_sequence: u64,
+    /// The number of messages sent in this incarnation and not delivered yet.
     outstanding: u64,
 }
 
@@ -43,44 +41,46 @@ impl Reporter {
         self.is_member
     }
 
-    /// How many messages were sent in this incarnation and have not come back.
+    /// The number of messages that the member sent in this incarnation and has not delivered yet.
     pub(super) fn outstanding(&self) -> u64 {
         self.outstanding
     }
 
-    /// Takes note of a record.
-    pub(super) fn take(&mut self, record: &Record) -> News {
+    /// Take note of a record.
+    pub(super) fn take(&mut self, record: &Record) -> Notice {
         let t = record.t;
         match &record.body {
             Body::View(view) => {
                 self.install(view);
-                self.news(t, view_text(view), Event::View(view_event(view)))
+                self.notice(t, view_text(view), Event::View(view_event(view)))
             }
             Body::Message(message) => self.delivered(t, message),
-            Body::Block => self.news(t, "the view is about to change".to_owned(), Event::Block),
+            Body::Block => self.notice(t, "the view is about to change".to_owned(), Event::Block),
             &Body::Overflow { records, views } => {
                 let text = format!(
-                    "{records} records are missing here, {views} of them views: they were read too slowly"
+                    "{records} records are missing here, {views} of them views: this tool read too slowly"
                 );
-                self.news(t, text, Event::Overflow { records, views })
+                self.notice(t, text, Event::Overflow { records, views })
             }
-            Body::Writable => News::default(),
-            Body::Other(kind) => News {
-                text: Some(format!("a record of a kind that is not known here: {kind}")),
+            Body::Writable => Notice::default(),
+            Body::Other(kind) => Notice {
+                text: Some(format!(
+                    "a record of kind {kind}, which this tool does not know: is the kernel module newer?"
+                )),
                 line: None,
             },
         }
     }
 
-    /// The kernel has taken a message.
+    /// Take note of a message that the kernel accepted.
     ///
-    /// The device does not tell the number that a message gets, but messages of one member are numbered
-    /// from 1 in the order in which they are taken.
-    pub(super) fn sent(&mut self, t: u64, payload: &[u8]) -> News {
+    /// The device does not return the number of the message. Messages of one member are numbered from 1, in the order in
+    /// which the kernel accepts them.
+    pub(super) fn sent(&mut self, t: u64, payload: &[u8]) -> Notice {
         self.last_sequence = self.last_sequence.saturating_add(1);
         self.outstanding = self.outstanding.saturating_add(1);
         let event = MessageEvent {
-            // It is decided when the message gets its place in the order.
+            // The view is decided when the message gets its place in the total order.
             view: None,
             sender: self.own,
             sequence: self.last_sequence,
@@ -89,15 +89,15 @@ impl Reporter {
             hash: trace::hash_of(payload),
             text: self.text_of(payload),
         };
-        News {
+        Notice {
             text: None,
             line: Some(self.line(t, Event::Send(event))),
         }
     }
 
-    /// The membership has ended.
-    pub(super) fn left(&self, t: u64) -> News {
-        self.news(t, "left".to_owned(), Event::Leave)
+    /// Take note of the end of the membership.
+    pub(super) fn left(&self, t: u64) -> Notice {
+        self.notice(t, "left".to_owned(), Event::Leave)
     }
 
     fn install(&mut self, view: &View) {
@@ -105,7 +105,7 @@ impl Reporter {
         self.view = view.own.map(|_| (view.number, view.coordinator));
         if let Some(own) = view.own.as_ref().map(triple) {
             if own != self.own {
-                // A new incarnation: what an earlier one has sent may never come.
+                // A new incarnation: messages of the earlier one may never be delivered.
                 self.last_sequence = 0;
                 self.outstanding = 0;
             }
@@ -113,10 +113,10 @@ impl Reporter {
         }
     }
 
-    fn delivered(&mut self, t: u64, message: &Message) -> News {
+    fn delivered(&mut self, t: u64, message: &Message) -> Notice {
         let sender = triple(&message.sender);
         if sender == self.own {
-            // They come in their order: an earlier one that did not come was lost to an overflow.
+            // Own messages come in order, so an earlier one that is missing was lost in an overflow.
             self.outstanding = self.last_sequence.saturating_sub(message.sequence);
         }
         let event = MessageEvent {
@@ -129,8 +129,8 @@ impl Reporter {
             text: self.text_of(&message.payload),
         };
         let words = String::from_utf8_lossy(&message.payload);
-        let text = format!("{}: {}", name(&message.sender), show::printable(&words));
-        self.news(t, text, Event::Deliver(event))
+        let text = format!("{}: {}", name(&message.sender), printable(&words));
+        self.notice(t, text, Event::Deliver(event))
     }
 
     fn text_of(&self, payload: &[u8]) -> Option<String> {
@@ -138,8 +138,8 @@ impl Reporter {
             .then(|| String::from_utf8_lossy(payload).into_owned())
     }
 
-    fn news(&self, t: u64, text: String, event: Event) -> News {
-        News {
+    fn notice(&self, t: u64, text: String, event: Event) -> Notice {
+        Notice {
             text: Some(text),
             line: Some(self.line(t, event)),
         }
@@ -168,7 +168,7 @@ fn triple(member: &Member) -> Triple {
     (member.node, member.endpoint, member.incarnation)
 }
 
-/// A member as the operator sees it: node and handle.
+/// A member as the operator sees it: `node.endpoint`.
 fn name(member: &Member) -> String {
     format!("{}.{}", member.node, member.endpoint)
 }
@@ -180,7 +180,7 @@ fn names(members: &[Member]) -> String {
 
 fn view_text(view: &View) -> String {
     let Some(own) = &view.own else {
-        return "not a member any more".to_owned();
+        return "no longer a member".to_owned();
     };
     let size = view.members.len();
     let mut text = format!(

@@ -1,25 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Answers as the kernel writes them, padding included, and answers that make no sense.
+//! Answers as the kernel writes them, padding included, and answers that cannot be decoded.
 
-use netlink_packet_core::{DefaultNla, Emitable};
+use netlink_packet_core::DefaultNla;
 
-use super::super::attributes::{pair_attribute, text_attribute, u16_attribute};
+use super::super::attributes::{bytes_of, pair_attribute, text_attribute, u16_attribute};
 use super::*;
 
 fn number(kind: u16, bytes: &[u8]) -> DefaultNla {
     DefaultNla::new(kind, bytes.to_vec())
 }
 
-/// What the kernel puts before a number of 64 bits, so that it is aligned.
+/// The attribute that the kernel puts before a number of 64 bits to align it.
 fn padding() -> DefaultNla {
     number(1, &[])
-}
-
-fn bytes_of(attributes: &[DefaultNla]) -> Vec<u8> {
-    let mut bytes = vec![0; attributes.buffer_len()];
-    attributes.emit(&mut bytes);
-    bytes
 }
 
 fn member_of(view: u64, issuer: u16, node: u16) -> Vec<DefaultNla> {
@@ -50,7 +44,7 @@ fn node_without_view() -> Vec<DefaultNla> {
 }
 
 #[test]
-fn a_node_that_joins_has_no_view() {
+fn a_joining_node_has_no_view() {
     let node = node(&bytes_of(&node_without_view())).unwrap();
     assert_eq!(node.cluster, "demo");
     assert_eq!(node.state, NodeState::Joining);
@@ -61,7 +55,7 @@ fn a_node_that_joins_has_no_view() {
 }
 
 #[test]
-fn a_node_in_a_view_tells_its_place() {
+fn a_node_in_a_view_has_a_slot() {
     let mut attributes = node_without_view();
     attributes.extend([
         number(kind::VIEW_NUMBER, &7u64.to_ne_bytes()),
@@ -78,7 +72,7 @@ fn a_node_in_a_view_tells_its_place() {
 }
 
 #[test]
-fn what_a_node_must_tell_may_not_be_missing() {
+fn an_answer_without_a_required_attribute_is_refused() {
     for left_out in 0..6 {
         let mut attributes = node_without_view();
         attributes.remove(left_out);
@@ -87,7 +81,7 @@ fn what_a_node_must_tell_may_not_be_missing() {
 }
 
 #[test]
-fn members_become_one_view() {
+fn the_answers_about_members_become_one_view() {
     let bodies: Vec<_> = (1..=3).map(|n| bytes_of(&member_of(9, 2, n))).collect();
     let whole = view(bodies.iter().map(Vec::as_slice)).unwrap();
     let WholeView::View(view) = whole else {
@@ -102,7 +96,7 @@ fn members_become_one_view() {
 }
 
 #[test]
-fn members_of_two_views_are_torn() {
+fn members_of_two_views_are_a_torn_list() {
     for (second, issuer) in [(10, 2), (9, 3)] {
         let bodies = [
             bytes_of(&member_of(9, 2, 1)),
@@ -114,7 +108,7 @@ fn members_of_two_views_are_torn() {
 }
 
 #[test]
-fn no_members_are_no_view() {
+fn an_empty_list_is_no_view() {
     assert!(matches!(
         view(std::iter::empty()).unwrap(),
         WholeView::Nothing
@@ -122,7 +116,7 @@ fn no_members_are_no_view() {
 }
 
 #[test]
-fn a_group_is_read() {
+fn the_answer_about_a_group_is_decoded() {
     let attributes = [
         text_attribute(kind::GROUP, "locks").unwrap(),
         padding(),
@@ -146,7 +140,7 @@ fn a_group_is_read() {
 }
 
 #[test]
-fn states_of_later_kernels_are_shown_as_numbers() {
+fn an_unknown_state_is_shown_as_a_number() {
     assert_eq!(NodeState::from(2).to_string(), "member");
     assert_eq!(NodeState::from(9).to_string(), "state 9");
 }

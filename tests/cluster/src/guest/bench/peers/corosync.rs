@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Corosync as a contender: Debian's daemon, one for each namespace, each with folders of its own for
-//! what would be the machine's. What nodes are told is what the daemons write into their log files, with
-//! the daemons' own times, which are whole milliseconds.
+//! Corosync as a contender: Debian's daemon, one in each namespace, each with private copies of the machine's folders.
+//! The reports to nodes are the lines in the daemons' log files, with the daemons' own times, which are whole
+//! milliseconds.
 
 mod log;
 
@@ -23,24 +23,23 @@ use super::{Contender, Notice, Running, Treatment};
 use crate::guest::bench::idle::NEIGHBOURS_FORGOTTEN;
 use crate::guest::network::{address4, run_command, Network};
 
-/// What `scripts/fetch-corosync` makes, if the machine was given it.
+/// The archive made by `scripts/fetch-corosync`, if the machine has it.
 const ARCHIVE: &str = "/bin/corosync.tar";
 const DAEMON: &str = "/usr/sbin/corosync";
-/// Folders that belong to one daemon.
+/// The folders of which each daemon has its own.
 const PRIVATE: [&str; 3] = ["/dev/shm", "/var/run", "/var/lib/corosync"];
 const FOLDER: &str = "/tmp/corosync";
 /// `CAP_SYS_RESOURCE` of `linux/capability.h`.
 const SYS_RESOURCE: libc::c_ulong = 24;
 
-/// More daemons take the host long to form a cluster (16 more than a minute, 32 five minutes), and at their
-/// defaults agree upon each membership for the longer the more they are.
-const DEAR_ABOVE: u16 = 8;
+/// The largest cluster that is not slow. More daemons occupy the host for long until they form a cluster (16 for more
+/// than a minute, 32 for five minutes), and with the default settings each membership takes longer the more they are.
+const SLOW_ABOVE: u16 = 8;
 
-/// Those lines of the section `totem` that are not at their defaults: a token that is lost after 130 ms
-/// at any size, and a consensus that is waited for 1.2 times as long (the least that corosync.conf(5)
-/// allows), together 286 ms. Links are pinged as seldom as libknet does by itself: the pings' interval
-/// would follow the token's, though the token alone detects a crash, and they would be most of the
-/// packets.
+/// The lines of the section `totem` that are not at their defaults: a token timeout of 130 ms at any size, and a
+/// consensus timeout 1.2 times as long (the least that corosync.conf(5) allows), together 286 ms. Links are pinged at
+/// libknet's own interval. Otherwise the interval would follow the token timeout and pings would be most of the
+/// packets, although the token alone detects a crash.
 const TUNED: &str = "token: 130\ntoken_coefficient: 0\nconsensus: 156\njoin: 50\n\
     interface {\nlinknumber: 0\nknet_ping_interval: 1000\nknet_ping_timeout: 2000\n}\n";
 
@@ -53,18 +52,18 @@ pub(super) fn contenders(idle_seconds: u64) -> Result<Vec<Contender>, String> {
         name,
         treatment,
         takes_part: |_| true,
-        dear_above: DEAR_ABOVE,
+        slow_above: SLOW_ABOVE,
         start: Box::new(move |nodes| Ok(Box::new(Corosync::start(nodes, totem)?))),
     };
-    // ARP is little next to this token, which comes round some 60 times in a second.
+    // ARP packets are few beside those of this token, which circulates some 60 times a second.
     let tuned = Treatment {
         settling: Duration::from_secs(5),
-        // With 32 nodes none forms, which keeps the processor busy, and the host for long.
+        // 32 nodes form no cluster, and occupy the processor and the host for long with trying.
         limit: Duration::from_secs(60),
         ..Treatment::of_seconds(idle_seconds)
     };
-    // With 64 nodes the token is awaited for 43 s, and comes round every 8 s. One that is lost while a
-    // cluster forms delays it for so long.
+    // With 64 nodes the token timeout is 43 s, and the token comes round every 8 s. A token that is lost while a
+    // cluster forms delays it for that long.
     let slow = Treatment {
         settling: NEIGHBOURS_FORGOTTEN,
         idle: Duration::from_secs(idle_seconds * 3),
@@ -117,7 +116,7 @@ impl Corosync {
 impl Drop for Corosync {
     fn drop(&mut self) {
         for daemon in &mut self.daemons {
-            // It may have ended by itself.
+            // The daemon may have ended by itself.
             let _ = daemon.process.kill();
             let _ = daemon.process.wait();
         }
@@ -130,7 +129,7 @@ impl Running for Corosync {
     }
 
     fn notices(&mut self, limit: Duration) -> Result<Vec<Notice>, String> {
-        // Nothing announces a line.
+        // There is no notification of a new line.
         std::thread::sleep(limit);
         let mut notices = Vec::new();
         for daemon in &mut self.daemons {
@@ -151,7 +150,7 @@ impl Running for Corosync {
     }
 }
 
-/// Starts a daemon in the calling thread's network namespace and in a mount namespace of its own.
+/// Start a daemon in the calling thread's network namespace and in a mount namespace of its own.
 fn spawn(folder: &Path, settings: &Path) -> Result<Child, String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| format!("unshare: {errno}"))?;
     let none: Option<&str> = None;
@@ -177,13 +176,13 @@ fn spawn(folder: &Path, settings: &Path) -> Result<Child, String> {
         .map_err(|error| named(Path::new(DAEMON), error))
 }
 
-/// What the calling thread starts from now on locks no memory: a daemon that cannot raise its limit says
-/// so and goes on. This machine swaps nothing out, and locking would only have each daemon fill 60 MB more
-/// with zeros, which takes the emulated processor several seconds of the host.
+/// Forbid the programs that the calling thread starts from now on to lock memory. A daemon that cannot raise its limit
+/// logs that and goes on. This machine swaps nothing out, and locking would only make each daemon fill 60 MB more with
+/// zeros, which takes several seconds of the host.
 #[expect(unsafe_code, reason = "nix does not know this call")]
 fn forbid_to_lock_memory() -> Result<(), Errno> {
     let none: libc::c_ulong = 0;
-    // SAFETY: This call takes numbers only.
+    // SAFETY: All arguments of this call are numbers, so it accesses no memory of this program.
     let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, SYS_RESOURCE, none, none, none) };
     Errno::result(result).map(drop)
 }
@@ -192,7 +191,7 @@ fn named(path: &Path, error: std::io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// `corosync.conf`. Crypto is off, as in Debian's own file; no contender has any.
+/// The text of `corosync.conf`. Encryption is off, as in Debian's own file and with all contenders.
 fn configuration(nodes: u16, totem: &str, log: &Path) -> String {
     let mut text = format!(
         "totem {{\nversion: 2\ncluster_name: bench\ncrypto_cipher: none\ncrypto_hash: none\n{totem}}}\n\
@@ -204,7 +203,7 @@ fn configuration(nodes: u16, totem: &str, log: &Path) -> String {
     );
     for node in 1..=nodes {
         let address = Ipv4Addr::from(address4(node));
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "node {{\nname: node{node}\nnodeid: {node}\nring0_addr: {address}\n}}"

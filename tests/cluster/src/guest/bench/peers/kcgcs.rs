@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KCGCS as a contender: all parameters at their defaults. What nodes are told is what they write into
-//! the kernel's log, with its time.
+//! KCGCS as a contender, with all parameters at their defaults. The reports to nodes are their lines in the kernel's
+//! log, with the log's times.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::guest::cluster::{Cluster, Plan};
 use crate::guest::kernel_log::{mark, KernelLog};
 use crate::guest::network::Network;
 
-/// The line by which the log's clock is compared with `CLOCK_MONOTONIC`.
+/// The line with which the log's clock is compared with `CLOCK_MONOTONIC`.
 const MARK: &str = "kcgcs-bench: clocks are compared";
 
 pub(super) fn contender(idle_seconds: u64) -> Contender {
@@ -23,7 +23,7 @@ pub(super) fn contender(idle_seconds: u64) -> Contender {
         name: "KCGCS",
         treatment: Treatment::of_seconds(idle_seconds),
         takes_part: |_| true,
-        dear_above: u16::MAX,
+        slow_above: u16::MAX,
         start: Box::new(|nodes| Ok(Box::new(Kcgcs::start(nodes)?))),
     }
 }
@@ -31,7 +31,7 @@ pub(super) fn contender(idle_seconds: u64) -> Contender {
 struct Kcgcs {
     cluster: Cluster,
     log: KernelLog,
-    /// `CLOCK_MONOTONIC` of the last [`MARK`], and what is to be added to the log's times.
+    /// The time of the last [`MARK`] on `CLOCK_MONOTONIC`, and the difference to the log's times.
     marked_ns: u64,
     ahead_ns: u64,
     /// The members of each node's last view.
@@ -76,7 +76,7 @@ impl Running for Kcgcs {
     }
 
     fn notices(&mut self, limit: Duration) -> Result<Vec<Notice>, String> {
-        // Nothing announces a line.
+        // There is no notification of a new line.
         std::thread::sleep(limit);
         let mut notices = Vec::new();
         for line in self.log.read_new()? {
@@ -84,7 +84,7 @@ impl Running for Kcgcs {
             if line.text == MARK {
                 self.ahead_ns = self.marked_ns.wrapping_sub(log_ns);
             } else if line.text.contains("lines left out") {
-                return Err(format!("the log is not whole: {}", line.text));
+                return Err(format!("lines of the log were left out: {}", line.text));
             } else if let Some((observer, members)) = installed_view(&line.text) {
                 let at_ns = log_ns.wrapping_add(self.ahead_ns);
                 notices.push(self.notice(at_ns, observer, members));

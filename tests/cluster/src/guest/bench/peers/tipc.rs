@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! TIPC as a contender, over Ethernet: set up with iproute2's `tipc`, and heard through the topology
-//! service of each namespace. A notice's time is that at which this program has it.
+//! TIPC as a contender, over Ethernet, configured with iproute2's `tipc`. The reports to nodes come from the topology
+//! service of each namespace. Their times are those at which this program receives them.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -16,30 +16,30 @@ use crate::guest::network::{run_command, Network};
 use crate::guest::topology::{address, number, NodeEvent, Topology};
 use crate::guest::wait::wait_for;
 
-/// Up to so many nodes, all watch all unless told otherwise; above, neighbours on a ring.
+/// Up to so many nodes, all nodes monitor all others by default; in larger clusters they monitor neighbours on a ring.
 const MESH_MAX: u16 = 32;
-/// How long the last object of the module may take to go.
+/// The longest time until the module's last object is released.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
 
-/// What is not at its default.
+/// The settings that are not at their defaults.
 #[derive(Clone, Copy, Default)]
 struct Settings {
-    /// Milliseconds.
+    /// The link tolerance in milliseconds.
     tolerance: Option<u32>,
-    /// Nodes above which neighbours on a ring watch each other.
+    /// The number of nodes above which neighbours on a ring monitor each other.
     threshold: Option<u32>,
 }
 
 pub(super) fn contenders(idle_seconds: u64) -> Vec<Contender> {
     let contender = |name: &'static str, settings: Settings, takes_part| Contender {
         name,
-        // There is no ARP to wait for, and each second costs the host some.
+        // There is no ARP to wait for, and each second occupies the host for longer.
         treatment: Treatment {
             settling: Duration::from_secs(5),
             ..Treatment::of_seconds(idle_seconds)
         },
         takes_part,
-        dear_above: u16::MAX,
+        slow_above: u16::MAX,
         start: Box::new(move |nodes| Ok(Box::new(Tipc::start(nodes, settings)?))),
     };
     let defaults = Settings::default();
@@ -72,18 +72,18 @@ pub(super) fn contenders(idle_seconds: u64) -> Vec<Contender> {
     ]
 }
 
-/// After the last contender the module goes.
+/// Unload the module, after the last contender.
 pub(super) fn unload() -> Result<(), String> {
     if !modules::is_loaded("tipc") {
         return Ok(());
     }
-    wait_for("the module tipc can go", GONE_LIMIT, || {
+    wait_for("the module tipc can be unloaded", GONE_LIMIT, || {
         modules::unload("tipc").map_err(|errno| errno.to_string())
     })
 }
 
 struct Tipc {
-    // Sockets go before their namespaces.
+    // Sockets are dropped before their namespaces.
     topologies: Vec<Topology>,
     network: Network,
 }

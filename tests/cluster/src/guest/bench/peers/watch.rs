@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whom each node knows, from what it was told.
+//! The nodes that each node knows, according to the reports to it.
 
 use std::collections::BTreeSet;
 
 use super::Notice;
 
-/// For each node of a cluster, whom it knows.
+/// The nodes that each node of a cluster knows.
 pub(super) struct Watch {
     known: Vec<BTreeSet<u16>>,
 }
@@ -35,7 +35,7 @@ impl Watch {
         self.known.iter().all(|known| known.len() + 1 == nodes)
     }
 
-    /// Who does not know whom, in short.
+    /// A summary of the nodes that do not know all others.
     pub(super) fn missing(&self) -> String {
         let nodes = self.known.len();
         let whole = self.known.iter().filter(|known| known.len() + 1 == nodes);

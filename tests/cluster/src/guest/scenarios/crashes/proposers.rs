@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whoever proposes the next view crashes, one after another. No step of it depends on the timing: the network
-//! loses what a proposer waits for, so that no ballot can come to its end before its proposer has crashed, and
-//! each crash comes when all nodes' cables have carried what makes its node the proposer.
+//! One proposer of the next view after another crashes. No step depends on timing: the network loses the answers that a
+//! proposer waits for, so that no ballot can complete before its proposer has crashed, and each crash comes after the
+//! datagrams that make its node the proposer were seen on the nodes' interfaces.
 //!
 //! ```text
-//!  lost          proposer              others             crashes when
-//!  promises      -- Prepare(b) ------> answer             another node has heard Prepare(b)
-//!  acceptances   -- Propose(b, v) ---> accept v           a quorum has sent Accepted(b): v is decided, and
-//!                                                         whoever takes over must find v and propose it
+//!  lost          proposer              others             the proposer crashes when
+//!  promises      -- Prepare(b) ------> promise            another node has received Prepare(b)
+//!  acceptances   -- Propose(b, v) ---> accept v           a quorum has sent Accepted(b): v is decided, and the next
+//!                                                         proposer must find v and propose it
 //! ```
 //!
-//! In the end those that crashed have gone and nobody else, the same with each view everywhere. How many views that
-//! takes does depend on the timing: the one that was decided, and, for those who crashed too late for it, one more or,
-//! where their silence is found out at different times, two.
+//! In the end exactly the crashed nodes are excluded, the same ones with each view at all nodes. The number of views
+//! does depend on timing: the one that was decided, and one or two more for the nodes that crashed too late for it,
+//! depending on when they are detected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -25,11 +25,11 @@ use crate::guest::packet::{datagram, PacketSocket};
 use crate::guest::recording::{fields, HEADER_BYTES};
 use crate::guest::wait::wait_for_every;
 
-/// Proposers that crash while they collect promises, and after their proposal was accepted.
+/// The numbers of proposers that crash while they collect promises, and after their proposal was accepted.
 const COLLECTING: usize = 3;
 const PROPOSING: usize = 2;
-/// How often the cables are listened to, and how long the next proposer may take to come: on a processor that is
-/// eight times slower, on which proposers outbid each other, it was seen to take five seconds.
+/// The pause between two looks at the interfaces, and the longest time until the next proposal. On a processor eight
+/// times slower, on which proposers outbid each other, five seconds were observed.
 const LISTEN_EVERY: Duration = Duration::from_millis(1);
 const PROPOSAL_LIMIT: Duration = Duration::from_secs(30);
 /// Kinds of datagrams, as on the wire.
@@ -37,13 +37,13 @@ const PREPARE: u8 = 11;
 const PROMISE: u8 = 12;
 const PROPOSE: u8 = 13;
 const ACCEPTED: u8 = 14;
-/// Bytes of a ballot: its round, and who tries.
+/// Bytes of a ballot: its round, and its proposer.
 const BALLOT_BYTES: usize = 6;
 
-/// A ballot: its round, and the node that tries. Later ones are greater.
+/// A ballot: its round, and its proposer. Later ballots are greater.
 type Ballot = (u64, u16);
 
-/// The story.
+/// Crash the proposers, and check that the others agree.
 pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Result<(), String> {
     let cluster = &mut formed.cluster;
     let all = cluster.all();
@@ -54,9 +54,9 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
         .filter(|member| !member.is_coordinator)
         .map(|member| member.node)
         .min()
-        .ok_or("all of them coordinate")?;
+        .ok_or("all nodes are coordinators")?;
     let quorum = all.len() / 2 + 1;
-    let mut ears = Ears::open(cluster, view.number)?;
+    let mut sockets = Sockets::open(cluster, view.number)?;
     let mut log = KernelLog::from_now()?;
     let mut victims = vec![first];
     cluster.network.filter_kinds()?;
@@ -77,8 +77,8 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
     // The last ballot whose proposer has crashed.
     let mut over = (0, 0);
     for _ in 0..COLLECTING {
-        let ballot = ears.wait("a ballot", |heard| {
-            let &(ballot, _) = heard.prepared.range((over, 0)..).next_back()?;
+        let ballot = sockets.wait("a ballot", |seen| {
+            let &(ballot, _) = seen.prepared.range((over, 0)..).next_back()?;
             (ballot > over).then_some(ballot)
         })?;
         over = crash(cluster, ballot, "asks for promises")?;
@@ -87,17 +87,17 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
     cluster.network.pass_kind(PROMISE)?;
     let mut decided: Option<Vec<u8>> = None;
     for _ in 0..PROPOSING {
-        let ballot = ears.wait("a proposal that a quorum accepts", |heard| {
-            let (&ballot, accepted) = heard.accepted.last_key_value()?;
-            // The proposer itself is one of those who accept, and tells nobody.
+        let ballot = sockets.wait("a proposal that a quorum accepts", |seen| {
+            let (&ballot, accepted) = seen.accepted.last_key_value()?;
+            // The proposer itself accepts too, without sending that.
             (ballot > over && accepted.len() + 1 >= quorum).then_some(ballot)
         })?;
         over = crash(cluster, ballot, "is agreed with")?;
-        let proposal = ears.heard.proposals.get(&ballot);
-        let proposal = proposal.ok_or("a proposal was accepted that nobody made")?;
+        let proposal = sockets.seen.proposals.get(&ballot);
+        let proposal = proposal.ok_or("nodes have accepted a proposal that was not seen")?;
         if *decided.get_or_insert_with(|| proposal.clone()) != *proposal {
             return Err(format!(
-                "{ballot:?} proposes other than what a quorum had accepted"
+                "{ballot:?} does not propose the value that a quorum had accepted"
             ));
         }
     }
@@ -106,7 +106,7 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
         let now = cluster.status(node)?.view.map(|(number, _)| number);
         if now != Some(view.number) {
             return Err(format!(
-                "no ballot has come to its end, and node {node} is in view {now:?}"
+                "no ballot has completed, but node {node} is in view {now:?}"
             ));
         }
     }
@@ -123,10 +123,10 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
     gone.sort_unstable();
     victims.sort_unstable();
     if steps.len() as u64 != after - view.number || steps.iter().any(Vec::is_empty) {
-        return Err("there were other views than those that somebody had to go by".to_string());
+        return Err("there were more views than the exclusions need".to_string());
     }
     if gone != victims {
-        return Err(format!("{victims:?} crashed, and {gone:?} have gone"));
+        return Err(format!("{victims:?} crashed, but {gone:?} were excluded"));
     }
     formed.work(&survivors)?;
     for &victim in &victims {
@@ -135,7 +135,7 @@ pub(super) fn proposers(formed: &mut Formed, remarks: &mut Vec<String>) -> Resul
     formed.all_work_again()
 }
 
-/// Who went with each new view, according to the log of every one of `nodes`, which must say the same.
+/// The nodes that each new view excluded, which must be the same in the logs of all `nodes`.
 fn steps_of_all(log: &[LogLine], nodes: &[u16]) -> Result<Vec<Vec<u16>>, String> {
     let mut common = None;
     for &node in nodes {
@@ -143,14 +143,14 @@ fn steps_of_all(log: &[LogLine], nodes: &[u16]) -> Result<Vec<Vec<u16>>, String>
         let first = common.get_or_insert_with(|| steps.clone());
         if *first != steps {
             return Err(format!(
-                "node {node} saw {steps:?} go, and others {first:?}"
+                "the views of node {node} excluded {steps:?}, and those of others {first:?}"
             ));
         }
     }
     common.ok_or_else(|| "no nodes".to_string())
 }
 
-/// Who went with each new view, according to the log of `node`.
+/// The nodes that each new view excluded, according to the log of `node`.
 fn steps(log: &[LogLine], node: u16) -> Result<Vec<Vec<u16>>, String> {
     let begin = format!("kcgcs: node {node}: ");
     let mut steps = Vec::new();
@@ -168,26 +168,26 @@ fn steps(log: &[LogLine], node: u16) -> Result<Vec<Vec<u16>>, String> {
     Ok(steps)
 }
 
-/// What the nodes have said to each other to agree on the view after one of them.
+/// The datagrams of an agreement that were seen.
 #[derive(Default)]
-struct Heard {
-    /// The ballots for which somebody was asked for a promise, each with a node that was.
+struct Seen {
+    /// The ballots for which a promise was asked, each with a node that was asked.
     prepared: BTreeSet<(Ballot, u16)>,
-    /// What was proposed in each.
+    /// The value proposed in each ballot.
     proposals: BTreeMap<Ballot, Vec<u8>>,
-    /// Who has said of each to have accepted it.
+    /// The nodes that have sent an acceptance of each ballot.
     accepted: BTreeMap<Ballot, BTreeSet<u16>>,
 }
 
-/// An ear at the cable of every node.
-struct Ears {
+/// Packet sockets on the interfaces of all nodes.
+struct Sockets {
     sockets: Vec<(u16, PacketSocket)>,
     view: u64,
-    heard: Heard,
+    seen: Seen,
 }
 
-impl Ears {
-    /// Listens for what is said in the view with this number.
+impl Sockets {
+    /// Open the sockets for the agreement in the view with this number.
     fn open(cluster: &Cluster, view: u64) -> Result<Self, String> {
         let open = |node| {
             let namespace = cluster.network.namespace(node)?;
@@ -197,33 +197,34 @@ impl Ears {
         Ok(Self {
             sockets: sockets.collect::<Result<_, String>>()?,
             view,
-            heard: Heard::default(),
+            seen: Seen::default(),
         })
     }
 
-    /// Listens until `look` finds what it wants in what was heard.
+    /// Receive datagrams until `look` succeeds.
     fn wait(
         &mut self,
         what: &str,
-        look: impl Fn(&Heard) -> Option<Ballot>,
+        look: impl Fn(&Seen) -> Option<Ballot>,
     ) -> Result<Ballot, String> {
         wait_for_every(LISTEN_EVERY, what, PROPOSAL_LIMIT, || {
             for (owner, socket) in &self.sockets {
                 while let Some(frame) = socket.receive()? {
-                    self.heard.add(*owner, self.view, &frame);
+                    self.seen.add(*owner, self.view, &frame);
                 }
             }
-            let Heard {
+            let Seen {
                 prepared, accepted, ..
-            } = &self.heard;
-            look(&self.heard)
-                .ok_or_else(|| format!("{prepared:?} were heard, and of acceptances {accepted:?}"))
+            } = &self.seen;
+            look(&self.seen).ok_or_else(|| {
+                format!("the ballots {prepared:?} and the acceptances {accepted:?} were seen")
+            })
         })
     }
 }
 
-impl Heard {
-    /// A frame on the cable of the node `owner`, which may have sent it or be meant by it.
+impl Seen {
+    /// Add a frame on the interface of node `owner`, which sends or receives it.
     fn add(&mut self, owner: u16, view: u64, frame: &[u8]) {
         let Some((from, to, payload)) = datagram(frame) else {
             return;
@@ -250,7 +251,7 @@ impl Heard {
     }
 }
 
-/// The number of so many bytes that stands there.
+/// The number in so many bytes at this place.
 fn number(bytes: &[u8], place: usize, length: usize) -> u64 {
     let digits = bytes.iter().skip(place).take(length);
     digits.fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn who_went_with_each_view_is_read_from_the_log() {
+    fn the_exclusions_of_each_view_are_parsed_from_the_log() {
         let mut log = log(&[
             "kcgcs: node 3: left view: 7 (failed)",
             "kcgcs: node 30: left view: 8 (failed)",

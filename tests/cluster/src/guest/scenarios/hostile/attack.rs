@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests of hostile datagrams share: a cluster of three, what its nodes say, a stranger, and
-//! somebody who sends frames in the nodes' names.
+//! The set-up that the tests of hostile datagrams share: a cluster of three, a recording of its datagrams, a stranger,
+//! and a socket that sends frames in the nodes' names.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -16,17 +16,17 @@ use crate::guest::recording::{Recording, Sample};
 use crate::guest::scenarios::Surroundings;
 
 const LIMIT_MS: u64 = 60_000;
-/// Who is attacked.
+/// The node that is attacked.
 pub(super) const TARGET: u16 = 1;
-/// In whose name.
+/// The node in whose name datagrams are forged.
 pub(super) const VICTIM: u16 = 2;
-/// Who has had an earlier incarnation.
+/// The node that has had an earlier incarnation.
 pub(super) const REBORN: u16 = 3;
-/// The port that the stranger sits at.
+/// The port of the stranger.
 const STRANGER: u16 = 4;
-/// Groups that are joined for the sake of the recording: some are ordered by the target.
+/// Groups that are joined for the recording. The target orders some of them.
 const MORE_GROUPS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-/// How far ahead of a member's own numbers a new datagram in its name is numbered.
+/// The distance of the numbers of forged datagrams from the victim's own.
 pub(super) const AHEAD: u64 = 200;
 
 /// Kinds, as on the wire.
@@ -39,7 +39,7 @@ pub(super) mod kind {
     pub(in super::super) const FIRST_OF_GROUPS: u8 = 32;
 }
 
-/// What the tests share.
+/// The state that the tests share.
 pub(super) struct Attack {
     pub(super) surroundings: Surroundings,
     pub(super) cluster: Cluster,
@@ -49,7 +49,7 @@ pub(super) struct Attack {
     pub(super) recording: Recording,
     /// The view that must not change.
     pub(super) view: u64,
-    /// Datagrams in the victim's name that were numbered ahead.
+    /// The number of forged datagrams with new numbers so far.
     ahead: u64,
 }
 
@@ -88,7 +88,7 @@ impl Attack {
             ahead: 0,
         };
         attack.make_them_talk()?;
-        // An incarnation that has ended.
+        // Give this node an incarnation that has ended.
         attack.cluster.stop(REBORN)?;
         attack.cluster.start(REBORN)?;
         attack.cluster.join(REBORN)?;
@@ -102,7 +102,7 @@ impl Attack {
             attack.recording.count()
         ));
         if kinds.len() < 12 {
-            return Err(format!("only the kinds {kinds:?} were heard"));
+            return Err(format!("only the kinds {kinds:?} were recorded"));
         }
         Ok(attack)
     }
@@ -115,7 +115,7 @@ impl Attack {
                 guests.push(Member::join(namespace, node, &Arc::from(group))?);
             }
         }
-        self.cluster.wait("all guests are in", |_| {
+        self.cluster.wait("all guests are admitted", |_| {
             for guest in &mut guests {
                 guest.pump()?;
                 if guest.nodes() != [VICTIM, REBORN] {
@@ -137,7 +137,7 @@ impl Attack {
         self.listen()
     }
 
-    /// Records what has come to the target. What the stranger sent is left out.
+    /// Record the datagrams that have arrived at the target, without those of the stranger.
     pub(super) fn listen(&mut self) -> Result<(), String> {
         while let Some(heard) = self.ear.receive()? {
             if let Some((from @ 2..=3, payload)) = datagram_to(TARGET, &heard) {
@@ -149,7 +149,7 @@ impl Attack {
         Ok(())
     }
 
-    /// Every count of refused datagrams at the target.
+    /// The counters of refused datagrams at the target.
     pub(super) fn drops(&mut self) -> Result<BTreeMap<String, u64>, String> {
         let status = self.cluster.status(TARGET)?;
         let counters = status.counters.into_iter();
@@ -158,7 +158,7 @@ impl Attack {
             .collect())
     }
 
-    /// Sends, waits until as many datagrams were refused as `send` says, and gives how many under
+    /// Call `send`, wait until as many datagrams were refused as it returns, and return how many were counted under
     /// which name.
     pub(super) fn refused(
         &mut self,
@@ -190,7 +190,7 @@ impl Attack {
             .collect())
     }
 
-    /// As [`Self::refused`], and exactly these counts must come out.
+    /// As [`Self::refused`], and require exactly these counts.
     pub(super) fn expect(
         &mut self,
         what: &str,
@@ -213,7 +213,7 @@ impl Attack {
         }
     }
 
-    /// The stranger says something.
+    /// Send a datagram from the stranger.
     pub(super) fn say(&self, payload: &[u8]) -> Result<(), String> {
         let target = (Ipv4Addr::from(address4(TARGET)), PORT);
         self.stranger
@@ -222,16 +222,17 @@ impl Attack {
             .map_err(|error| format!("the stranger: {error}"))
     }
 
-    /// Somebody says something in a member's name.
+    /// Send a datagram in a member's name.
     pub(super) fn forge(&self, from: u16, payload: &[u8]) -> Result<(), String> {
         self.impostor.send(&frame(from, TARGET, payload))
     }
 
-    /// A datagram of the victim in its present incarnation and view that no soft interrupt deals with.
+    /// A datagram of the victim's present incarnation and view that is handled by the engine, not in the soft
+    /// interrupt.
     pub(super) fn base(&self) -> Result<Sample, String> {
         self.recording
             .latest(VICTIM, |kind| kind >= kind::FIRST_OF_GROUPS)
-            .ok_or_else(|| "no datagram of a group was heard".to_string())
+            .ok_or_else(|| "no datagram of a group was recorded".to_string())
     }
 
     /// A number for a datagram in the victim's name that it has not used.
@@ -241,7 +242,7 @@ impl Attack {
         Ok(self.recording.highest_counter(VICTIM) + AHEAD + self.ahead % AHEAD)
     }
 
-    /// The view is the one it was, and messages of all come to all.
+    /// Require that the view is unchanged, and that all members deliver the messages of all.
     pub(super) fn is_well(&mut self) -> Result<(), String> {
         let all = self.cluster.all();
         self.cluster.send_all(&all, 2)?;

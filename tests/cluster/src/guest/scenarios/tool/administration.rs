@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What administrators ask for by `kcgcsctl evict`, `pin` and `unpin`.
+//! The administrators' commands `kcgcsctl evict`, `pin` and `unpin`.
 
 use std::time::Duration;
 
 use super::{contains, json, Tool, LOOK_EVERY};
 use crate::guest::wait::{holds_for, wait_for_every};
 
-/// For so long nobody comes back, or nothing changes.
+/// The time for which the view must not change.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The member numbers of a node's view.
@@ -29,11 +29,11 @@ fn has_members(tool: &Tool, node: u16, expected: &[u64]) -> Result<(), String> {
 
 pub(super) fn evict(tool: &Tool) -> Result<(), String> {
     tool.all_up()?;
-    let told = tool.expect(1, &["evict", "3"], 0)?;
-    contains("evict", &told, &["node 3 is out\n"])?;
+    let printed = tool.expect(1, &["evict", "3"], 0)?;
+    contains("evict", &printed, &["node 3 is evicted\n"])?;
     wait_for_every(
         LOOK_EVERY,
-        "the evicted node to hear of it",
+        "the evicted node learns of its eviction",
         tool.limit,
         || {
             let status = json(&tool.expect(3, &["--json", "status"], 0)?)?;
@@ -43,20 +43,22 @@ pub(super) fn evict(tool: &Tool) -> Result<(), String> {
             }
         },
     )?;
-    holds_for("it stays out", QUIET, || has_members(tool, 2, &[1, 2]))?;
+    holds_for("the node stays out", QUIET, || {
+        has_members(tool, 2, &[1, 2])
+    })?;
     for (who, why) in [("3", "no other member"), ("1", "no other member")] {
         let refused = tool.run(1, &["evict", who])?;
         contains("evict", &refused.complaint, &[why])?;
-        refused.expect(1, "evict of who is no other member")?;
+        refused.expect(1, "evict of a node that is no other member")?;
     }
     tool.expect(1, &["evict", "0"], 2)?;
     let refused = tool.run(3, &["evict", "1"])?;
     contains("evict", &refused.complaint, &["no quorum of it"])?;
 
-    // Started anew, it may come back.
+    // It may come back when it is started anew.
     tool.expect(3, &["down"], 0)?;
     tool.up(3)?;
-    wait_for_every(LOOK_EVERY, "its return", tool.limit, || {
+    wait_for_every(LOOK_EVERY, "the node is back", tool.limit, || {
         has_members(tool, 1, &[1, 2, 3])
     })?;
     tool.all_down()
@@ -64,9 +66,9 @@ pub(super) fn evict(tool: &Tool) -> Result<(), String> {
 
 pub(super) fn pin(tool: &Tool) -> Result<(), String> {
     tool.all_up()?;
-    let told = tool.expect(1, &["pin", "--seconds", "3600"], 0)?;
-    contains("pin", &told, &["views are pinned for 3600 s"])?;
-    wait_for_every(LOOK_EVERY, "all to hear of the pin", tool.limit, || {
+    let printed = tool.expect(1, &["pin", "--seconds", "3600"], 0)?;
+    contains("pin", &printed, &["views are pinned for 3600 s"])?;
+    wait_for_every(LOOK_EVERY, "all nodes know of the pin", tool.limit, || {
         for node in 1..=super::NODES {
             contains(
                 "status",
@@ -76,20 +78,20 @@ pub(super) fn pin(tool: &Tool) -> Result<(), String> {
         }
         Ok(())
     })?;
-    // Who leaves does not wait for a view.
+    // A node that leaves does not wait for a view.
     tool.expect(3, &["down"], 0)?;
     tool.up(3)?;
-    holds_for("the view stays", QUIET, || {
+    holds_for("the view does not change", QUIET, || {
         has_members(tool, 1, &[1, 2, 3])?;
         let status = json(&tool.expect(2, &["--json", "status"], 0)?)?;
         if status["state"] == "member" && status["pinned_by"] == 1 {
             Ok(())
         } else {
-            Err(format!("node 2 says {status}"))
+            Err(format!("node 2 reports {status}"))
         }
     })?;
-    let told = tool.expect(2, &["unpin"], 0)?;
-    contains("unpin", &told, &["not pinned any more"])?;
+    let printed = tool.expect(2, &["unpin"], 0)?;
+    contains("unpin", &printed, &["not pinned any more"])?;
     let limit = tool.limit.as_millis().to_string();
     tool.expect(
         3,

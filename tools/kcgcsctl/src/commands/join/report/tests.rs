@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A member's incarnation, record by record.
+//! The notices about a member, record by record.
 
 use serde_json::{json, to_value, Value};
 
@@ -46,8 +46,8 @@ fn message_of(sender: Member, view: u64, payload: &[u8]) -> Record {
     }
 }
 
-fn json_of(news: &News) -> Value {
-    to_value(news.line.as_ref().unwrap()).unwrap()
+fn json_of(notice: &Notice) -> Value {
+    to_value(notice.line.as_ref().unwrap()).unwrap()
 }
 
 fn reporter() -> Reporter {
@@ -55,10 +55,10 @@ fn reporter() -> Reporter {
 }
 
 #[test]
-fn a_view_is_told_whole() {
-    let news = reporter().take(&view_of(7, 70));
+fn a_view_is_reported_with_all_changes() {
+    let notice = reporter().take(&view_of(7, 70));
     assert_eq!(
-        news.text.as_deref(),
+        notice.text.as_deref(),
         Some(
             "view 7 of coordinator 1, primary, 2 members: 1.2 3.2; this is 3.2; joined: 3.2; left: 4.2 (failed)"
         )
@@ -68,34 +68,34 @@ fn a_view_is_told_whole() {
         "view": [7, 1], "primary": true, "members": [[1, 2, 60], [3, 2, 70]],
         "transitional": [[3, 2, 70]], "joined": [[3, 2, 70, "join"]], "left": [[4, 2, 61, "failed"]],
     });
-    assert_eq!(json_of(&news), wanted);
+    assert_eq!(json_of(&notice), wanted);
 }
 
 #[test]
-fn a_message_is_told_with_its_hash_and_harmless() {
+fn a_message_is_reported_with_its_hash_and_without_control_characters() {
     let mut reporter = reporter();
     reporter.take(&view_of(7, 70));
-    let news = reporter.take(&message_of(member(1, 60), 7, b"foo\x1b[2Jbar"));
-    assert_eq!(news.text.as_deref(), Some("1.2: foo\\u{1b}[2Jbar"));
-    let news = reporter.take(&message_of(member(1, 60), 7, b"foobar"));
+    let notice = reporter.take(&message_of(member(1, 60), 7, b"foo\x1b[2Jbar"));
+    assert_eq!(notice.text.as_deref(), Some("1.2: foo\\u{1b}[2Jbar"));
+    let notice = reporter.take(&message_of(member(1, 60), 7, b"foobar"));
     let wanted = json!({
         "t": 60, "node": 3, "incarnation": 70, "event": "deliver", "group": "locks", "endpoint": 2,
         "view": [7, 1], "sender": [1, 2, 60], "sequence": 1, "order": "agreed", "length": 6,
         "hash": "85944171f73967e8",
     });
-    assert_eq!(json_of(&news), wanted);
+    assert_eq!(json_of(&notice), wanted);
 }
 
 #[test]
-fn the_issuer_of_another_view_is_not_guessed() {
+fn a_message_of_another_view_has_no_view_in_its_line() {
     let mut reporter = reporter();
     reporter.take(&view_of(7, 70));
-    let news = reporter.take(&message_of(member(1, 60), 8, b"x"));
-    assert_eq!(json_of(&news).get("view"), None);
+    let notice = reporter.take(&message_of(member(1, 60), 8, b"x"));
+    assert_eq!(json_of(&notice).get("view"), None);
 }
 
 #[test]
-fn own_messages_are_outstanding_until_they_come() {
+fn own_messages_are_outstanding_until_they_are_delivered() {
     let mut reporter = reporter();
     reporter.take(&view_of(7, 70));
     for sequence in 1..=2 {
@@ -106,7 +106,7 @@ fn own_messages_are_outstanding_until_they_come() {
         );
         assert_eq!(sent["sender"], json!([3, 2, 70]));
     }
-    // Of another member, and of an earlier incarnation of this one.
+    // A message of another member, and one of an earlier incarnation of this member.
     reporter.take(&message_of(member(1, 60), 7, b"x"));
     reporter.take(&message_of(member(3, 69), 7, b"x"));
     assert_eq!(reporter.outstanding(), 2);
@@ -115,7 +115,7 @@ fn own_messages_are_outstanding_until_they_come() {
 }
 
 #[test]
-fn a_new_incarnation_begins_to_count_anew() {
+fn a_new_incarnation_numbers_its_messages_from_1() {
     let mut reporter = reporter();
     reporter.take(&view_of(7, 70));
     reporter.sent(55, b"x");
@@ -123,9 +123,9 @@ fn a_new_incarnation_begins_to_count_anew() {
         t: 70,
         body: Body::View(View::default()),
     };
-    let news = reporter.take(&out);
-    assert_eq!(news.text.as_deref(), Some("not a member any more"));
-    assert_eq!(json_of(&news)["members"], json!([]));
+    let notice = reporter.take(&out);
+    assert_eq!(notice.text.as_deref(), Some("no longer a member"));
+    assert_eq!(json_of(&notice)["members"], json!([]));
     assert!(!reporter.is_member());
     reporter.take(&view_of(9, 71));
     assert!(reporter.is_member());
@@ -134,7 +134,7 @@ fn a_new_incarnation_begins_to_count_anew() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn an_overflow_is_reported_where_the_records_are_missing() {
     let record = Record {
         t: 5,
         body: Body::Overflow {
@@ -142,27 +142,27 @@ fn what_is_missing_is_said() {
             views: 1,
         },
     };
-    let news = reporter().take(&record);
-    assert!(news
+    let notice = reporter().take(&record);
+    assert!(notice
         .text
         .as_deref()
         .unwrap()
         .starts_with("17 records are missing here, 1 of them"));
-    let line = json_of(&news);
+    let line = json_of(&notice);
     assert_eq!((&line["records"], &line["views"]), (&json!(17), &json!(1)));
 }
 
 #[test]
-fn room_is_no_news() {
+fn room_for_messages_is_not_reported() {
     let record = Record {
         t: 5,
         body: Body::Writable,
     };
-    assert_eq!(reporter().take(&record), News::default());
+    assert_eq!(reporter().take(&record), Notice::default());
 }
 
 #[test]
-fn own_messages_that_an_overflow_took_are_not_waited_for() {
+fn own_messages_lost_in_an_overflow_are_not_outstanding() {
     let mut reporter = reporter();
     reporter.take(&view_of(7, 70));
     for _ in 0..4 {

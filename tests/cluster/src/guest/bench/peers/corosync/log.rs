@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A daemon's log file: its lines about memberships, with times on `CLOCK_MONOTONIC`.
+//! A daemon's log file: the lines about memberships, with times on `CLOCK_MONOTONIC`.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,7 +19,7 @@ pub(super) struct Log {
     node: u16,
     /// A line without its end.
     rest: String,
-    /// The last lines, for the text of a failure.
+    /// The last lines, for the message of a failure.
     last: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl Log {
         })
     }
 
-    /// The memberships that have come since the last call.
+    /// Return the memberships logged since the last call.
     pub(super) fn read_new(&mut self) -> Result<Vec<Notice>, String> {
         let mut bytes = Vec::new();
         self.file
@@ -66,13 +66,13 @@ impl Log {
 
     /// The last lines.
     pub(super) fn tail(&mut self) -> String {
-        // What a daemon wrote before it ended.
+        // Read the lines that the daemon wrote before it ended.
         let _ = self.read_new();
         self.last.join(" | ")
     }
 }
 
-/// The machine's time zone is that of the clock.
+/// The time of the day. The machine's time zone is UTC, as that of the daemons' log.
 fn time_of_day_ns() -> Result<u64, String> {
     let time = clock_gettime(ClockId::CLOCK_REALTIME).map_err(|errno| format!("time: {errno}"))?;
     let seconds = u64::try_from(time.tv_sec()).map_err(|error| error.to_string())?;
@@ -80,8 +80,8 @@ fn time_of_day_ns() -> Result<u64, String> {
     Ok(seconds * 1_000_000_000 % DAY_NS + nanoseconds)
 }
 
-/// `Jan 01 00:01:02.345 [77] node1 corosync notice  [TOTEM ] A new membership (1.2c) was formed. Members
-/// joined: 2 left: 3 4`: the time of the day, who joined, who left.
+/// Parse `Jan 01 00:01:02.345 [77] node1 corosync notice  [TOTEM ] A new membership (1.2c) was formed. Members joined:
+/// 2 left: 3 4` into the time of the day, the nodes that joined and those that left.
 fn membership(line: &str) -> Option<(u64, Vec<u16>, Vec<u16>)> {
     let (head, change) = line.split_once("A new membership (")?;
     let (_, change) = change.split_once("Members")?;
@@ -98,7 +98,7 @@ fn membership(line: &str) -> Option<(u64, Vec<u16>, Vec<u16>)> {
     Some((of_day_ns(time)?, joined, left))
 }
 
-/// `00:01:02.345`
+/// Parse a time of the day such as `00:01:02.345`.
 fn of_day_ns(time: &str) -> Option<u64> {
     let mut parts = time.split([':', '.']);
     let mut next = || parts.next()?.parse::<u64>().ok();
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_a_membership_is_understood() {
+    fn the_line_of_a_membership_is_parsed() {
         let line = |change: &str| {
             format!("Jan 01 00:01:02.345 [77] kcgcs corosync notice  [TOTEM ] A new membership (1.2c) was formed. Members{change}")
         };

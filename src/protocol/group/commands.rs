@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What consumers ask of their groups: join, leave, send.
+
+use super::context::coordinator_of;
+use super::local::{Local, Standing};
+use super::{Group, Groups};
+use crate::platform::BoundedVec;
+use crate::protocol::errors::CommandError;
+use crate::protocol::identity::{EndpointId, GroupName};
+use crate::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
+use crate::protocol::outputs::Order;
+use crate::protocol::time::Instant;
+use crate::protocol::view::ClusterView;
+
+impl Groups {
+    /// Make a member of a group. This is legal before any view.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed. `Stopped`: the node stops. `LimitReached`: too many members or groups on this node, or
+    /// the name has the hash of another group's. `OutOfMemory`.
+    pub fn join(
+        &mut self,
+        now: Instant,
+        name: GroupName,
+        view: Option<&ClusterView>,
+    ) -> Result<EndpointId, CommandError> {
+        if self.is_stopped {
+            return Err(CommandError::Stopped);
+        }
+        let members = self.groups.iter().fold(0, |count: usize, group| {
+            count.saturating_add(group.locals.len())
+        });
+        if members >= ENDPOINTS_MAX {
+            return Err(CommandError::LimitReached);
+        }
+        let endpoint = EndpointId(self.next_endpoint);
+        // Endpoint numbers are never reused.
+        let following = self.next_endpoint.checked_add(1);
+        let following = following.ok_or(CommandError::LimitReached)?;
+        let local = Local::new(endpoint, now)?;
+        let group = self.group_or_new(name, view)?;
+        group
+            .locals
+            .push(local)
+            .map_err(|_| CommandError::LimitReached)?;
+        self.next_endpoint = following;
+        Ok(endpoint)
+    }
+
+    fn group_or_new(
+        &mut self,
+        name: GroupName,
+        view: Option<&ClusterView>,
+    ) -> Result<&mut Group, CommandError> {
+        let id = name.id();
+        let place = match self.groups.iter().position(|group| group.id == id) {
+            Some(place) => place,
+            None => {
+                let mut group = Group::new(name)?;
+                group.coordinator = view.and_then(|view| coordinator_of(id, view));
+                let place = self.groups.len();
+                self.groups
+                    .push(group)
+                    .map_err(|_| CommandError::LimitReached)?;
+                place
+            }
+        };
+        self.groups
+            .as_mut_slice()
+            .get_mut(place)
+            .filter(|group| group.name == name)
+            .ok_or(CommandError::LimitReached)
+    }
+
+    fn local(&mut self, endpoint: EndpointId) -> Option<&mut Local> {
+        self.groups
+            .as_mut_slice()
+            .iter_mut()
+            .flat_map(|group| group.locals.as_mut_slice())
+            .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
+    }
+
+    /// Let a member leave its group. `Event::GroupLeft` follows.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchEndpoint`: there is no such member, or it is leaving already.
+    pub fn leave(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
+        let local = self.local(endpoint).ok_or(CommandError::NoSuchEndpoint)?;
+        local.standing = Standing::Leaving;
+        local.request_at = now;
+        Ok(())
+    }
+
+    /// Queue a message of a member.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `MessageTooLong`. `NoSuchEndpoint`:
+    /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, or the member has no view.
+    /// `WindowFull`: too much waits already; `Event::Writable` follows.
+    pub fn multicast(
+        &mut self,
+        endpoint: EndpointId,
+        order: Order,
+        payload: BoundedVec<u8>,
+    ) -> Result<(), (CommandError, BoundedVec<u8>)> {
+        if self.is_stopped {
+            return Err((CommandError::Stopped, payload));
+        }
+        if payload.len() > MESSAGE_BYTES_MAX {
+            return Err((CommandError::MessageTooLong, payload));
+        }
+        let has_quorum = self.has_quorum;
+        match self.local(endpoint) {
+            None => Err((CommandError::NoSuchEndpoint, payload)),
+            Some(local) if !has_quorum || local.standing != Standing::Member => {
+                Err((CommandError::NoQuorum, payload))
+            }
+            Some(local) => local.submit(order, payload),
+        }
+    }
+}
