@@ -201,7 +201,7 @@ fn accusations_by_a_suspected_monitor_alone_change_no_view() {
             let mut sources = Vec::new();
             let host = &lab.hosts[&number];
             let mut add = |peer: DetectorPeer, _| sources.push(peer.identity.node.number());
-            host.failure_detector.for_each_source(lab.now, &mut add);
+            host.failure_detector.for_each_monitored(lab.now, &mut add);
             sources
         };
         let accuser = all

@@ -166,7 +166,7 @@ fn join_answer() -> impl Strategy<Value = JoinAnswer> {
         .prop_map(JoinAnswer::Refused),
         any::<u64>().prop_map(|later| JoinAnswer::StaleIncarnation(Incarnation(later))),
         (any::<bool>(), node())
-            .prop_map(|(is_primary, issuer)| JoinAnswer::Part { is_primary, issuer }),
+            .prop_map(|(is_primary, issuer)| JoinAnswer::Component { is_primary, issuer }),
         any::<u64>().prop_map(|incarnation| JoinAnswer::Evicted(Incarnation(incarnation))),
     ]
 }
@@ -185,7 +185,7 @@ fn proposal_kind() -> impl Strategy<Value = ProposalKind> {
     select(vec![
         ProposalKind::Successor,
         ProposalKind::First,
-        ProposalKind::Part,
+        ProposalKind::Component,
     ])
 }
 

@@ -29,6 +29,7 @@ use crate::protocol::{
         CommandError,
         Counter, //
     },
+    group_view::GroupSummary,
     identity::{
         NodeId,
         PeerAddress, //
@@ -37,10 +38,7 @@ use crate::protocol::{
         DELAY_BUCKETS,
         PIN_SPAN_MS_MAX, //
     },
-    node::{
-        GroupSummary,
-        Node, //
-    },
+    node::Node,
     time::Instant,
     view::{
         ClusterView,

@@ -1,60 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The failure detector of a node: signs of life out, signs of life in, probes, and the silence between them.
+//! The failure detector: it sends heartbeats, monitors a few other nodes, and reports suspicions to the engine.
 //!
-//! This half of the protocol runs in soft-interrupt context and shares nothing with the engine but
-//! three small values: the engine hands it a [`DetectorAssignment`] for each view, it hands the engine
-//! [`DetectorReport`]s, and it sorts out which datagrams are the engine's. All its memory is had when it is
-//! made, and every call costs O([`WATCHED_MAX`]), or where gossip comes in or goes out as many counters as
-//! a datagram has. What a sign of life is, a heartbeat on a ring or a counter that grows, is the
-//! detector's to know; all that silence leads to is here.
-//!
-//! Each watched node (a *source*) goes through
+//! A node monitors its predecessors on the rings, and its successors monitor it. A heartbeat goes to each monitor
+//! directly, or travels as a gossiped counter ([`scheme`]). A monitored node whose heartbeats are missing is
+//! suspected, probed, and reported if it does not reply ([`monitored`] has the states).
 //!
 //! ```text
-//!             m misses in a window of n            probe unanswered
-//!  Watching ----------------------------> Suspected ------------------> Silent (told: Silent)
-//!     ^                                      |                          |
-//!     | sign of life or answer to a probe    |                          | all probes unanswered
-//!     +--------------------------------------+--------------------------+
-//!     ^                                                                 v
-//!     +----------- sign of life or answer (told: Heard) ----------- Dead (told: Dead)
-//!
-//!             somebody else is suspected            all probes but the last one unanswered
-//!  Watching ----------------------------> Checked ---------------------------------------> Silent (told: Silent)
+//!                               FailureDetector
+//!   timer ------------------> monitored_set: misses, probes ---> reports ---> engine
+//!   datagram ---- check ----> monitored_set, scheme (table of counters), replies
+//!   engine -- assignment ---> all of them
+//!                             replies, probes, heartbeats of the scheme ---> datagrams, counted in delays
 //! ```
 //!
-//! Who is suspected may not be the only one that has crashed: a coordinator that hears of a suspicion asks all members
-//! whether they are there, and whoever is asked probes all that it watches at once. So what crashed together
-//! is found together, without waiting for the heartbeats of each.
+//! Several nodes may crash at once. A coordinator whose engine hears of a suspicion calls the roll: it sends an
+//! indirect probe to every member, and each member that receives it probes all nodes that it monitors at once. So
+//! nodes that crash together are found together, without waiting until the heartbeats of each are missed.
 //!
-//! Silence counts only while this node itself is awake: when its timer fires late, every deadline
-//! moves by as much as it was late, so that a machine that was stopped or starved accuses nobody
-//! for what it could not have heard.
+//! Silence counts only while this node itself is awake. When its timer fires late, every deadline moves by as much,
+//! so that a machine that was stopped or starved does not accuse other nodes for what it could not have heard.
+//!
+//! The failure detector runs in soft interrupts. It shares nothing with the engine but the plain data of [`values`],
+//! and sorts out which datagrams are the engine's. It allocates only when it is made. Every call costs
+//! O([`WATCHED_MAX`]), and for gossip as many steps as a datagram has counters.
 
-#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-mod check_tests;
 mod delays;
-mod detector;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod detector_tests;
 mod gossip;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod gossip_tests;
+mod headers;
 mod heartbeats;
-mod receiving;
-mod source;
-mod target;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod indirect_probe_tests;
+mod monitored;
+mod monitored_set;
+mod phase;
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod receiving_tests;
+mod replies;
+mod reports;
+mod scheme;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod test_bench;
 mod values;
-#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-mod whole_tests;
 
 pub use delays::{DelayHistogram, NeighbourDelays};
 pub use values::{DetectorAssignment, DetectorPeer, DetectorReport, DetectorVerdict};
 
 use self::delays::Delays;
-use self::detector::Detector;
-use self::source::{Silence, SilenceRules, Source};
+use self::headers::{OwnHeader, Received};
+use self::monitored_set::MonitoredSet;
+use self::replies::ProbeReplies;
+use self::reports::Reports;
+use self::scheme::Scheme;
 use super::configuration::ValidConfiguration;
 use super::errors::{Counter, Counters};
 use super::identity::{Identity, PeerAddress, ViewNumber};
@@ -63,49 +64,39 @@ use super::outputs::Transmit;
 use super::random::Random;
 use super::time::{Duration, Instant};
 use super::view::MemberRecord;
-use super::wire::heartbeat::{DetectorBody, NEVER_HEARD};
-use super::wire::{write_datagram, Header, Kind, Writer};
-use crate::platform::{BoundedVec, OutOfMemory};
+use super::wire::gossip::GossipBody;
+use super::wire::heartbeat::DetectorBody;
+use super::wire::{write_datagram, Datagram, Kind, Writer};
+use crate::platform::OutOfMemory;
 
-/// Answers to probes that wait to be sent: one for each node that watches this one.
-const ANSWERS_MAX: usize = WATCHED_MAX;
-/// Reports that wait for the engine: all that the sources can have to say at once, and some others.
-const REPORTS_MAX: usize = 2 * WATCHED_MAX + 8;
-
-/// Signs of life and probes of one node. Allocates only when it is made.
+/// The failure detector of one node.
+///
+/// Inputs are [`Self::install`], [`Self::handle_datagram`] and [`Self::handle_timer`]. After each of them, poll
+/// [`Self::poll_transmit`] and [`Self::poll_report`] until they return `None`, and set the timer to
+/// [`Self::next_deadline`].
 pub struct FailureDetector {
     counters: Counters,
-    cluster: u32,
-    own: Identity,
-    view: ViewNumber,
-    lineage: u16,
-    counter: u64,
-    slack: Duration,
-    rules: SilenceRules,
-    other_view_pause: Duration,
-    detector: Detector,
-    sources: [Option<Source>; WATCHED_MAX],
-    answers: [Option<(PeerAddress, u32)>; ANSWERS_MAX],
-    /// The oldest first.
-    reports: BoundedVec<DetectorReport>,
+    header: OwnHeader,
+    scheme: Scheme,
+    monitored: MonitoredSet,
+    replies: ProbeReplies,
+    reports: Reports,
     delays: Delays,
-    /// Not before this time are all sources probed again because somebody is suspected.
-    check_after: Instant,
-    check_pause: Duration,
-    /// Not before this time is another view reported again.
-    other_view_after: Instant,
-    /// When anything came from anybody who has a view.
-    heard_anybody_at: Instant,
-    /// Who hears nobody for so long does not tell others that it is well.
+    /// A timer that is later than this counts as late.
+    slack: Duration,
+    /// When a datagram of any node with a view last arrived.
+    heard_at: Instant,
+    /// A node that hears nothing for so long sends no heartbeats.
     deafness: Duration,
 }
 
 impl FailureDetector {
-    /// A silent failure detector. `seed` places the first heartbeat in its interval. May sleep in the kernel.
+    /// A failure detector without a view, which sends nothing. `seed` decides the phase of the heartbeats within
+    /// their interval. May sleep in the kernel.
     ///
     /// # Errors
     ///
-    /// Memory could not be had: there is no failure detector.
+    /// Memory is short: there is no failure detector.
     pub fn new(
         own: Identity,
         configuration: &ValidConfiguration,
@@ -118,86 +109,187 @@ impl FailureDetector {
         let phase = now.after(Duration::from_nanoseconds(offset));
         Ok(Self {
             counters: Counters::new(),
-            cluster: configuration.cluster(),
-            own,
-            view: ViewNumber::default(),
-            lineage: 0,
-            counter: 0,
-            slack: configuration.heartbeat_slack(),
-            rules: SilenceRules::new(configuration),
-            other_view_pause: configuration.retransmit(),
-            detector: Detector::new(configuration, phase, random.next_u64())?,
-            sources: [None; WATCHED_MAX],
-            answers: [None; ANSWERS_MAX],
-            reports: BoundedVec::with_capacity(REPORTS_MAX)?,
+            header: OwnHeader::new(configuration.cluster(), own),
+            scheme: Scheme::new(configuration, phase, random.next_u64())?,
+            monitored: MonitoredSet::new(configuration, now),
+            replies: ProbeReplies::new(),
+            reports: Reports::new(now, configuration.retransmit())?,
             delays: Delays::new()?,
-            check_after: now,
-            check_pause: configuration.check_pause(),
-            other_view_after: now,
-            heard_anybody_at: now,
+            slack: configuration.heartbeat_slack(),
+            heard_at: now,
             deafness: configuration.deafness(),
         })
     }
 
-    /// Starts, changes or ends (view zero) the failure detector of a view with these members, sorted by node. Peers
-    /// that stay keep their state, but who was found silent is probed anew: what is said of it in this view
-    /// shall be true now.
+    /// Move to another view with these members, sorted by node; or to none (view zero). Neighbours that stay keep
+    /// their state.
     pub fn install(
         &mut self,
         now: Instant,
         assignment: &DetectorAssignment,
         members: &[MemberRecord],
     ) {
-        if self.own != assignment.own {
-            self.own = assignment.own;
-            self.counter = 0;
-        }
-        self.view = assignment.view;
-        self.lineage = assignment.lineage;
-        self.heard_anybody_at = now;
-        self.check_after = now;
-        self.detector
+        self.header.install(assignment);
+        self.heard_at = now;
+        self.scheme
             .install(now, assignment, members, &mut self.delays);
-        let old_sources = self.sources;
-        for (slot, peer) in self.sources.iter_mut().zip(assignment.sources.iter()) {
-            *slot = peer.map(|peer| {
-                let Some(old) = old_sources.iter().flatten().find(|old| old.peer == peer) else {
-                    return Source::new(peer, now, self.detector.first_deadline(now));
-                };
-                let mut source = old.in_new_view(now, self.rules.probe_interval);
-                if source.silence == Silence::Watching {
-                    source.deadline = self.detector.deadline_in_new_view(now, source.deadline);
+        let first_deadline = self.scheme.first_deadline(now);
+        let earliest = self.scheme.earliest_deadline_in_new_view(now);
+        let monitored = &mut self.monitored;
+        monitored.install(now, &assignment.monitored, first_deadline, earliest);
+        self.reports.retain_about(|node| monitored.has(node));
+    }
+
+    // ---- datagrams that arrive ------------------------------------------------------------------
+
+    /// Handle a datagram of whatever kind. Called for each one, in the receive soft interrupt.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: PeerAddress,
+        bytes: &[u8],
+    ) -> DetectorVerdict {
+        self.counters.count(Counter::DatagramsReceived);
+        match self.receive(now, from, bytes) {
+            Ok(verdict) => verdict,
+            Err(counter) => {
+                self.counters.count(counter);
+                DetectorVerdict::Dropped(counter)
+            }
+        }
+    }
+
+    fn receive(
+        &mut self,
+        now: Instant,
+        from: PeerAddress,
+        bytes: &[u8],
+    ) -> Result<DetectorVerdict, Counter> {
+        let datagram = Datagram::parse(bytes, self.header.cluster())?;
+        let header = datagram.header;
+        if header.sender == self.header.own() {
+            return Err(Counter::DroppedFromSelf);
+        }
+        if header.view != ViewNumber::default() {
+            self.heard_at = now;
+        }
+        let received = Received { now, from, header };
+        match header.kind {
+            Kind::Gossip => {
+                let body = GossipBody::parse(datagram.body)?;
+                self.check_view(&received)?;
+                self.merge_gossip(&received, &body)?;
+            }
+            Kind::Heartbeat | Kind::Probe | Kind::ProbeReply => {
+                let number = DetectorBody::parse(datagram.body)?.number;
+                self.check_view(&received)?;
+                match header.kind {
+                    Kind::Heartbeat => self.receive_heartbeat(&received)?,
+                    Kind::Probe => self.receive_probe(&received, number)?,
+                    _ => self.receive_reply(&received, number)?,
                 }
-                source
+            }
+            Kind::IndirectProbe if self.receive_indirect_probe(&received) => {
+                return Ok(DetectorVerdict::ForBoth);
+            }
+            _ => return Ok(DetectorVerdict::ForEngine),
+        }
+        Ok(DetectorVerdict::Consumed)
+    }
+
+    /// Probe all monitored nodes if the request is of this view. Returns whether there is anything to send.
+    fn receive_indirect_probe(&mut self, received: &Received) -> bool {
+        let is_other_view = !self.header.has_view() || self.header.is_other_view(received);
+        !is_other_view && self.monitored.probe_all(received.now)
+    }
+
+    /// Report a sender in another view. Refuse its datagram if it is in another component, and all datagrams while
+    /// this node has no view.
+    fn check_view(&mut self, received: &Received) -> Result<(), Counter> {
+        if !self.header.has_view() {
+            return Err(Counter::DroppedNonMember);
+        }
+        if self.header.is_other_view(received) {
+            self.reports.push_other_view(received);
+        }
+        if self.header.is_other_component(received) {
+            return Err(Counter::DroppedOtherView);
+        }
+        Ok(())
+    }
+
+    /// Merge a table of counters. All monitored nodes whose counters have grown are alive.
+    fn merge_gossip(&mut self, received: &Received, body: &GossipBody<'_>) -> Result<(), Counter> {
+        self.scheme.merge(&self.header, received, body)?;
+        self.counters.count(Counter::HeartbeatsReceived);
+        for place in 0..WATCHED_MAX {
+            if self.scheme.take_grown(place) {
+                self.hear_heartbeat(received.now, place);
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_heartbeat(&mut self, received: &Received) -> Result<(), Counter> {
+        if !self.scheme.is_ring() {
+            return Err(Counter::DroppedUnexpected);
+        }
+        let Some(place) = self.monitored.place(received.sender().node) else {
+            return Err(match self.header.is_other_view(received) {
+                true => Counter::DroppedOtherView,
+                false => Counter::DroppedUnwatched,
             });
-        }
-        // What was said of nodes that are not watched any more does not matter any more.
-        let sources = &self.sources;
-        self.reports.retain(|report| match report {
-            DetectorReport::Silent { subject, .. }
-            | DetectorReport::Heard { subject }
-            | DetectorReport::Dead { subject, .. } => sources
-                .iter()
-                .flatten()
-                .any(|source| source.peer.identity == *subject),
-            DetectorReport::OtherView { .. } => true,
-        });
+        };
+        self.monitored.accept_heartbeat(place, received)?;
+        self.counters.count(Counter::HeartbeatsReceived);
+        self.hear_heartbeat(received.now, place);
+        Ok(())
     }
 
-    /// Somebody in the view is suspected: finds out who else may be dead. Not too often: where the network loses
-    /// datagrams somebody is suspected all the time. Whether it does so now.
-    fn check_sources(&mut self, now: Instant) -> bool {
-        if now < self.check_after || self.rules.probe_count == 0 {
-            return false;
+    /// The monitored node in this place is alive.
+    fn hear_heartbeat(&mut self, now: Instant, place: usize) {
+        let next_miss = self.scheme.next_miss(now);
+        let Some(node) = self.monitored.at(place) else {
+            return;
+        };
+        if let Some(before) = node.hear_heartbeat(now, next_miss) {
+            let due = before.after(self.scheme.period());
+            self.delays.received(node.peer().identity, now.since(due));
         }
-        self.check_after = now.after(self.check_pause);
-        for source in self.sources.iter_mut().flatten() {
-            source.check(now, &self.rules);
+        if let Some(report) = node.recover() {
+            self.reports.push(report);
         }
-        true
     }
 
-    /// The timer fired, or might have: being early is harmless.
+    /// Another node suspects this one, and gets a reply. A monitor that is in another view gets it too.
+    fn receive_probe(&mut self, received: &Received, number: u32) -> Result<(), Counter> {
+        let sender = received.sender();
+        let known = self.scheme.peer(sender.node);
+        match known.or_else(|| self.monitored.peer(sender.node)) {
+            Some(peer) if peer.identity.incarnation > sender.incarnation => {
+                Err(Counter::DroppedStaleIncarnation)
+            }
+            Some(peer) if peer.identity == sender && peer.address != received.from => {
+                Err(Counter::DroppedWrongAddress)
+            }
+            None if !self.header.is_other_view(received) => Err(Counter::DroppedNonMember),
+            _ => self.replies.push(received.from, number),
+        }
+    }
+
+    fn receive_reply(&mut self, received: &Received, number: u32) -> Result<(), Counter> {
+        let next_miss = self.scheme.next_miss(received.now);
+        let node = self.monitored.find(received.sender().node);
+        let node = node.ok_or(Counter::DroppedUnwatched)?;
+        if let Some(report) = node.hear_reply(received, number, next_miss)? {
+            self.reports.push(report);
+        }
+        Ok(())
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    /// Handle the timer. Calling it early is harmless.
     pub fn handle_timer(&mut self, now: Instant) {
         let Some(expected) = self.next_deadline() else {
             return;
@@ -205,171 +297,102 @@ impl FailureDetector {
         let lateness = now.since(expected);
         if lateness > self.slack {
             self.counters.count(Counter::TimerLate);
-            // What was not heard while this node slept does not count, and what has come in
-            // meanwhile is looked at first.
-            let moved = lateness.plus(self.slack);
-            for source in self.sources.iter_mut().flatten() {
-                source.deadline = source.deadline.after(moved);
-            }
+            // Silence while this node slept does not count, and datagrams that have arrived are handled first.
+            self.monitored.postpone(lateness.plus(self.slack));
         }
         for place in 0..WATCHED_MAX {
-            let report = match self.sources.get_mut(place) {
-                Some(Some(source)) if source.deadline <= now => {
-                    source.wait_is_over(now, &self.rules)
-                }
-                _ => continue,
+            let Some(report) = self.monitored.expire(now, place) else {
+                continue;
             };
             match report {
-                Some(DetectorReport::Silent { .. }) => self.counters.count(Counter::Suspicions),
-                Some(DetectorReport::Dead { .. }) => self.counters.count(Counter::Accusations),
+                DetectorReport::Silent { .. } => self.counters.count(Counter::Suspicions),
+                DetectorReport::Dead { .. } => self.counters.count(Counter::Accusations),
                 _ => {}
             }
-            if let Some(report) = report {
-                self.report(report);
-            }
+            self.reports.push(report);
         }
     }
 
-    /// The next sign of life, probe or answer to send; to be polled after every input until `None`. `buffer` has
-    /// room for `HEARTBEAT_BYTES` bytes with rings, for `DETECTOR_BYTES_MAX` with gossip.
+    /// When the timer shall fire; `None` without a view.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let sends = self.scheme.next_send().into_iter();
+        sends.chain(self.monitored.next_deadline()).min()
+    }
+
+    // ---- outputs --------------------------------------------------------------------------------
+
+    /// The next reply, probe or heartbeat to send. Poll it after every input until `None`. `buffer` has room for
+    /// `HEARTBEAT_BYTES` bytes with rings, for `DETECTOR_BYTES_MAX` with gossip.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        if self.view == ViewNumber::default() {
+        if !self.header.has_view() {
             return None;
         }
-        if let Some((to, number)) = self.answers.iter_mut().find_map(Option::take) {
+        if let Some((to, body)) = self.replies.take() {
             self.counters.count(Counter::ProbesAnswered);
-            let heard_age_ms = NEVER_HEARD;
-            let body = DetectorBody {
-                number,
-                heard_age_ms,
-            };
-            let header = self.header(Kind::ProbeReply);
-            return self.finish(buffer, to, &header, |writer| body.write(writer));
+            return self.send(buffer, to, Kind::ProbeReply, |_, writer| body.write(writer));
         }
-        if let Some(source) = self
-            .sources
-            .iter_mut()
-            .flatten()
-            .find(|source| source.probe_due)
-        {
-            source.probe_due = false;
-            source.probes_sent = source.probes_sent.saturating_add(1);
-            let to = source.peer.address;
-            let body = DetectorBody {
-                number: source.probes_sent,
-                heard_age_ms: age_ms(now, source.last_heard),
-            };
+        if let Some((to, body)) = self.monitored.take_probe(now) {
             self.counters.count(Counter::ProbesSent);
-            let header = self.header(Kind::Probe);
-            return self.finish(buffer, to, &header, |writer| body.write(writer));
+            return self.send(buffer, to, Kind::Probe, |_, writer| body.write(writer));
         }
         self.withhold_heartbeats_if_deaf(now);
-        let sign = self.detector.take_due(now, self.own)?;
-        self.delays.sent(sign.counted_for, sign.lateness);
+        let outgoing = self.scheme.take_due(now, self.header.own())?;
+        self.delays.sent(outgoing.counted_for, outgoing.lateness);
         self.counters.count(Counter::HeartbeatsSent);
-        let header = self.header(sign.kind());
-        let age_of = |identity| {
-            let mut sources = self.sources.iter().flatten();
-            sources
-                .find(|source| source.peer.identity == identity)
-                .map_or(NEVER_HEARD, |source| age_ms(now, source.last_heard))
-        };
-        let detector = &self.detector;
-        let length = write_datagram(buffer, &header, |writer| {
-            detector.write(&sign, age_of, writer)
-        })?;
-        Some(self.count_sent(sign.to, length))
+        self.send(buffer, outgoing.to, outgoing.kind(), |this, writer| {
+            let age_ms = |identity| this.monitored.age_ms(now, identity);
+            this.scheme.write(&outgoing, age_ms, writer)
+        })
     }
 
-    /// A node that hears nobody at all has no news of the cluster and takes no part in it: its heartbeats
-    /// would only keep it in views whose datagrams it does not get. So it sends none, and its watchers
-    /// find it dead.
+    /// Skip the heartbeats that are due if this node is deaf. A node that hears nothing at all takes no part in the
+    /// cluster, but its heartbeats would keep it in views whose datagrams it does not get. So it sends none, and its
+    /// monitors find it dead.
     fn withhold_heartbeats_if_deaf(&mut self, now: Instant) {
-        if now < self.heard_anybody_at.after(self.deafness) {
-            return;
-        }
-        let mut sources = self.sources.iter().flatten().peekable();
-        let is_deaf =
-            sources.peek().is_some() && sources.all(|source| source.silence == Silence::Dead);
-        if !is_deaf {
-            return;
-        }
-        let withheld = self.detector.skip_due(now);
-        self.counters.add(Counter::HeartbeatsWithheld, withheld);
-    }
-
-    fn header(&mut self, kind: Kind) -> Header {
-        self.counter = self.counter.wrapping_add(1);
-        Header {
-            kind,
-            cluster: self.cluster,
-            sender: self.own,
-            view: self.view,
-            lineage: self.lineage,
-            counter: self.counter,
+        if now >= self.heard_at.after(self.deafness) && self.monitored.are_all_dead() {
+            let withheld = self.scheme.skip_due(now);
+            self.counters.add(Counter::HeartbeatsWithheld, withheld);
         }
     }
 
-    fn finish(
+    fn send(
         &mut self,
         buffer: &mut [u8],
         to: PeerAddress,
-        header: &Header,
-        body: impl FnOnce(&mut Writer<'_>) -> Option<()>,
+        kind: Kind,
+        body: impl FnOnce(&Self, &mut Writer<'_>) -> Option<()>,
     ) -> Option<Transmit> {
-        let length = write_datagram(buffer, header, body)?;
-        Some(self.count_sent(to, length))
-    }
-
-    fn count_sent(&mut self, to: PeerAddress, length: usize) -> Transmit {
+        let header = self.header.next(kind);
+        let length = write_datagram(buffer, &header, |writer| body(self, writer))?;
         self.counters.count(Counter::DatagramsSent);
         self.counters.add(Counter::BytesSent, length as u64);
-        Transmit { to, length }
+        Some(Transmit { to, length })
     }
 
-    /// The next report for the engine; to be polled after every input until `None`.
+    /// The next report for the engine. Poll it after every input until `None`.
     pub fn poll_report(&mut self) -> Option<DetectorReport> {
-        self.reports.remove(0)
+        self.reports.take()
     }
 
-    /// Whether [`Self::poll_report`] has something.
+    /// Whether [`Self::poll_report`] has a report.
     pub fn has_reports(&self) -> bool {
         !self.reports.is_empty()
     }
 
-    /// When the timer shall fire; `None` while silent.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let sends = self.detector.next_send().into_iter();
-        let waits = self
-            .sources
-            .iter()
-            .flatten()
-            .filter(|source| source.silence != Silence::Dead)
-            .map(|source| source.deadline);
-        sends.chain(waits).min()
-    }
+    // ---- what operators see ---------------------------------------------------------------------
 
-    /// What was counted.
+    /// The counters of this failure detector.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Calls `each` with every watched node and the time since it was last heard.
-    pub fn for_each_source(&self, now: Instant, each: &mut dyn FnMut(DetectorPeer, Duration)) {
-        for source in self.sources.iter().flatten() {
-            each(source.peer, now.since(source.last_heard));
-        }
+    /// Call `each` with every monitored node and the time since it was last heard.
+    pub fn for_each_monitored(&self, now: Instant, each: &mut dyn FnMut(DetectorPeer, Duration)) {
+        self.monitored.for_each(now, each);
     }
 
-    /// How late the heartbeats of the neighbour in this place are, and those to it; `None` behind the last
-    /// one. Places change with the view.
+    /// The delays of the neighbour in this place, `None` behind the last one. Places change with the view.
     pub fn neighbour_delays(&self, place: usize) -> Option<&NeighbourDelays> {
         self.delays.at(place)
     }
-}
-
-fn age_ms(now: Instant, heard: Instant) -> u16 {
-    u16::try_from(now.since(heard).as_milliseconds())
-        .unwrap_or(NEVER_HEARD.saturating_sub(1))
-        .min(NEVER_HEARD.saturating_sub(1))
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Groups: named sets of members that get agreed views and one order of messages.
+//! Groups: named sets of members that get agreed views and one total order of messages.
 //!
-//! Each group has a coordinator: the node with the highest rendezvous hash of the group and the
-//! cluster view's nodes (Thaler and Ravishankar, 1998), so that groups are spread over the nodes and
-//! few move when a node comes or goes. The coordinator keeps a log; messages and views are its
-//! entries, numbered from 1 in each cluster view.
+//! Each group has a coordinator: the node with the highest rendezvous hash of the group and the cluster view's nodes
+//! (Thaler and Ravishankar 1998). So groups are spread over the nodes, and few move when a node joins or leaves. The
+//! coordinator keeps a log. Messages and group views are its entries, numbered from 1 in each cluster view (an
+//! *epoch*).
 //!
 //! ```text
 //!  member                     coordinator                     all nodes with members
@@ -16,11 +16,20 @@
 //!    |                             | --- GroupStatus --------------> | deliver
 //! ```
 //!
-//! Delivery waits until all have a message, so that what anybody delivers nobody lacks, whoever
-//! dies. What happens to the log when the cluster view changes is told in [`flush`]; the parts are
-//! [`local`] (a member on this node), [`log`], [`member`] (taking and delivering), [`sequencer`] and
-//! [`coordinator`] (ordering).
+//! An entry is delivered only when all nodes with members hold it. So whatever any node has delivered no survivor
+//! lacks, whichever nodes crash. [`flush`] explains what happens to the log when the cluster view changes.
+//!
+//! - [`local`]: a member on this node, and the messages that it sends.
+//! - [`log`]: the entries of one epoch. [`member`]: accepting and delivering them. [`views`]: group views as members
+//!   see them.
+//! - [`sequencer`] (state) and [`coordinator`] (actions): ordering. [`participant`]: a node with members as the
+//!   coordinator sees it. [`reassembly`]: fragments that wait for their message.
+//! - [`flush`]: what counts of the epoch before. [`merge`], [`transition`] and [`component_change`]: members that come
+//!   from another component of a partitioned cluster.
+//! - [`datagrams`]: what arrives. [`retransmission`]: what a node sends, and repeats until it is answered.
 
+mod component_change;
+mod context;
 mod coordinator;
 mod datagrams;
 #[cfg(kcgcs_exploration)]
@@ -29,107 +38,69 @@ mod flush;
 mod local;
 mod log;
 mod member;
+mod merge;
 mod participant;
-mod past;
 mod reassembly;
-mod returns;
+mod retransmission;
 mod sequencer;
-mod upkeep;
+mod transition;
 mod views;
 
+use self::context::{Context, Shown};
+use self::flush::PendingStart;
 use self::local::{Local, Standing};
-use self::log::{Log, ViewEntry};
-use self::past::Past;
+use self::log::Log;
 use self::sequencer::Sequencer;
+use self::transition::Transition;
+use self::views::report_exclusion;
 use super::configuration::Configuration;
 use super::errors::CommandError;
+use super::group_view::GroupSummary;
 use super::identity::{
-    EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, PeerAddress, ViewKey, ViewNumber,
+    EndpointId, GroupId, GroupName, Identity, MemberId, NodeId, ViewKey, ViewNumber,
 };
 use super::limits::{
-    DATAGRAM_BYTES_MAX, DEPARTURES_MAX, ENDPOINTS_MAX, EVENTS_KEPT_FOR_MEMBERSHIP, GROUPS_MAX,
-    HEADER_BYTES, TRANSMIT_BYTES_MAX,
+    DEPARTURES_MAX, ENDPOINTS_MAX, EVENTS_KEPT_FOR_MEMBERSHIP, GROUPS_MAX, TRANSMIT_BYTES_MAX,
 };
-use super::node::GroupSummary;
 use super::outbox::Outbox;
 use super::outputs::{ChangeReason, Event, Order};
 use super::random::mix;
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
-use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::platform::{BoundedVec, OutOfMemory};
 
 /// Room in the event queue that groups leave to the membership.
 const EVENTS_KEPT: usize = EVENTS_KEPT_FOR_MEMBERSHIP + 2 * ENDPOINTS_MAX;
 /// Room in the transmit queue that groups leave to the membership.
 const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 4;
-/// Members on their way from one part of the cluster to another keep their last view for as long as a part waits for a
-/// quorum, and so many rounds of looking for others.
-const MOVING_ROUNDS: u64 = 16;
-/// Room for fragments in a datagram.
-const FRAGMENTS_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 8;
+/// Members on their way from one component to another keep their last view for as long as a component waits for a
+/// quorum, and for so many rounds of looking for other components.
+const TRANSITION_ROUNDS: u64 = 16;
 
-/// What members are told of the cluster view that a view of their group belongs to.
-#[derive(Clone, Copy, Default)]
-struct Shown {
-    number: ViewNumber,
-    is_primary: bool,
-}
-
-/// What a group needs of its surroundings for one call.
-struct Context<'a> {
-    now: Instant,
-    own: Identity,
-    view: &'a ClusterView,
-    cluster_view: ViewKey,
-    shown: Shown,
-    interval: Duration,
-    departed: &'a [(Identity, ChangeReason)],
-    highest: &'a mut ViewNumber,
-    outbox: &'a mut Outbox,
-}
-
-impl Context<'_> {
-    fn address(&self, node: NodeId) -> Option<PeerAddress> {
-        self.view.member(node).map(|member| member.address)
-    }
-}
-
-/// The start of an epoch that was accepted.
-struct Candidate {
-    epoch: ViewNumber,
-    cluster_view: ViewKey,
-    /// The epoch before, and how far its log counts.
-    previous: ViewNumber,
-    last: u64,
-    view: Shared<ViewEntry>,
-    /// All are known to have it.
-    in_effect: bool,
-}
-
-/// One group, as far as this node has to do with it.
+/// One group that this node has members of or coordinates.
 struct Group {
     name: GroupName,
     id: GroupId,
-    /// Who orders it in the present cluster view.
+    /// The node that orders it in the present cluster view.
     coordinator: Option<NodeId>,
     locals: BoundedVec<Local>,
     log: Option<Log>,
-    candidate: Option<Candidate>,
-    /// What members have kept of another part of the cluster.
-    past: Option<Past>,
-    /// That is being delivered.
-    is_in_past: bool,
+    pending_start: Option<PendingStart>,
+    /// What members retain of another component.
+    transition: Option<Transition>,
+    /// The retained log is being delivered.
+    delivers_transitional: bool,
     sequencer: Option<Sequencer>,
-    /// This node orders the group in the present cluster view and has begun to.
+    /// This node orders the group in the present cluster view.
     is_ordering: bool,
-    /// When to tell the coordinator again what this node holds.
+    /// When to report to the coordinator again what this node holds.
     report_at: Option<Instant>,
     acknowledge_due: bool,
-    /// When to acknowledge again, since nothing was heard of what all have.
+    /// When to acknowledge again unless the entries become stable before.
     acknowledge_at: Option<Instant>,
-    /// Gaps are complained of no sooner.
+    /// When gaps may be reported again.
     missing_at: Instant,
-    /// Something had to wait for room in a queue.
+    /// Something waits for room in a queue.
     backlog: bool,
 }
 
@@ -141,9 +112,9 @@ impl Group {
             coordinator: None,
             locals: BoundedVec::with_capacity(ENDPOINTS_MAX)?,
             log: None,
-            candidate: None,
-            past: None,
-            is_in_past: false,
+            pending_start: None,
+            transition: None,
+            delivers_transitional: false,
             sequencer: None,
             is_ordering: false,
             report_at: None,
@@ -176,8 +147,8 @@ pub struct Groups {
     own: Identity,
     groups: BoundedVec<Group>,
     interval: Duration,
-    /// How long members on their way from one part of the cluster to another keep their last view.
-    patience: Duration,
+    /// How long members on their way from one component to another keep their last view.
+    transition_timeout: Duration,
     /// The present cluster view.
     cluster_view: ViewKey,
     shown: Shown,
@@ -187,20 +158,20 @@ pub struct Groups {
     is_stopped: bool,
     /// The highest number of a group view that this node has seen.
     highest: ViewNumber,
-    /// Why nodes went lately.
+    /// Nodes that left the cluster lately, and why.
     departed: BoundedVec<(Identity, ChangeReason)>,
 }
 
 impl Groups {
-    /// No groups yet.
+    /// No groups. Allocates.
     pub fn new(own: Identity, settings: &Configuration) -> Result<Self, OutOfMemory> {
         let milliseconds = |value: u32| Duration::from_milliseconds(u64::from(value));
         Ok(Self {
             own,
             groups: BoundedVec::with_capacity(GROUPS_MAX)?,
             interval: milliseconds(settings.retransmit_ms),
-            patience: milliseconds(settings.blocked_timeout_ms)
-                .plus(milliseconds(settings.formation_ms).times(MOVING_ROUNDS)),
+            transition_timeout: milliseconds(settings.blocked_timeout_ms)
+                .plus(milliseconds(settings.formation_ms).times(TRANSITION_ROUNDS)),
             cluster_view: ViewKey::default(),
             shown: Shown::default(),
             next_endpoint: 1,
@@ -214,7 +185,12 @@ impl Groups {
 
     // ---- commands -----------------------------------------------------------------------------
 
-    /// Makes a member; legal before any view.
+    /// Make a member of a group. This is legal before any view.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed. `Stopped`: the node stops. `LimitReached`: too many members or groups on this node, or
+    /// the name has the hash of another group's. `OutOfMemory`.
     pub fn join(
         &mut self,
         now: Instant,
@@ -231,7 +207,7 @@ impl Groups {
             return Err(CommandError::LimitReached);
         }
         let endpoint = EndpointId(self.next_endpoint);
-        // No number is given out twice.
+        // Endpoint numbers are never reused.
         let following = self.next_endpoint.checked_add(1);
         let following = following.ok_or(CommandError::LimitReached)?;
         let local = Local::new(endpoint, now)?;
@@ -277,7 +253,11 @@ impl Groups {
             .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
     }
 
-    /// Ends a membership; `Event::GroupLeft` follows.
+    /// Let a member leave its group. `Event::GroupLeft` follows.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchEndpoint`: there is no such member, or it is leaving already.
     pub fn leave(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
         let local = self.local(endpoint).ok_or(CommandError::NoSuchEndpoint)?;
         local.standing = Standing::Leaving;
@@ -285,7 +265,13 @@ impl Groups {
         Ok(())
     }
 
-    /// Queues a message; on error the payload is handed back.
+    /// Queue a message of a member.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `MessageTooLong`. `NoSuchEndpoint`:
+    /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, or the member has no view.
+    /// `WindowFull`: too much waits already; `Event::Writable` follows.
     pub fn multicast(
         &mut self,
         endpoint: EndpointId,
@@ -308,16 +294,16 @@ impl Groups {
         }
     }
 
-    // ---- what the membership says -------------------------------------------------------------
+    // ---- inputs from the membership -----------------------------------------------------------
 
-    /// Whether the node may hold entries that others lack, or has members (told in its promise).
+    /// Whether the node may hold entries that other nodes lack, or has members. Its promise carries this.
     pub fn has_groups(&self) -> bool {
         self.groups.iter().any(|group| {
-            !group.locals.is_empty() || group.log.is_some() || group.candidate.is_some()
+            !group.locals.is_empty() || group.log.is_some() || group.pending_start.is_some()
         })
     }
 
-    /// The node promised to a new cluster view: nothing is ordered or accepted any more.
+    /// The node has made a promise for a new cluster view: order and accept nothing until it is installed.
     pub fn freeze(&mut self, outbox: &mut Outbox) {
         self.is_frozen = true;
         for local in self.groups.iter().flat_map(|group| group.locals.iter()) {
@@ -329,7 +315,7 @@ impl Groups {
         }
     }
 
-    /// A cluster view was installed; `departed` says why nodes went lately.
+    /// A cluster view was installed. `departed` has the nodes that left lately, and why.
     pub fn install(
         &mut self,
         now: Instant,
@@ -352,25 +338,30 @@ impl Groups {
         self.groups.retain(|group| !group.is_over());
     }
 
-    /// The node has begun a new incarnation: its members join again. Unless it goes from one part of the cluster to
-    /// another by itself (`keeps_past`), they are out meanwhile: the cluster went on without them.
+    /// The node has begun a new incarnation: its members join again. They are reported as excluded, since the cluster
+    /// continues without them, unless the node leaves its component by itself for another one (`changes_component`).
     pub fn excluded(
         &mut self,
         now: Instant,
         new_own: Identity,
-        keeps_past: bool,
+        changes_component: bool,
         outbox: &mut Outbox,
     ) {
         let old_own = core::mem::replace(&mut self.own, new_own);
         self.is_frozen = false;
         for group in self.groups.as_mut_slice() {
-            if keeps_past {
-                group.keep_past(old_own, self.shown, now.after(self.patience), outbox);
+            if changes_component {
+                group.begin_transition(
+                    old_own,
+                    self.shown,
+                    now.after(self.transition_timeout),
+                    outbox,
+                );
             } else {
-                group.lose_past(outbox);
+                group.abandon_transition(outbox);
             }
             group.log = None;
-            group.candidate = None;
+            group.pending_start = None;
             group.sequencer = None;
             group.is_ordering = false;
             group.coordinator = None;
@@ -381,14 +372,14 @@ impl Groups {
                 let endpoint = local.endpoint;
                 match local.standing {
                     Standing::Leaving => {
-                        local.tell_end(outbox);
+                        local.report_left(outbox);
                         return false;
                     }
                     Standing::Member => {
-                        tell_out(endpoint, old_own, outbox);
+                        report_exclusion(endpoint, old_own, outbox);
                         local.standing = Standing::Joining;
                     }
-                    Standing::Joining | Standing::Returning => {}
+                    Standing::Joining | Standing::Merging => {}
                 }
                 local.request_at = now;
                 local.forget_messages();
@@ -398,45 +389,45 @@ impl Groups {
         self.groups.retain(|group| !group.is_over());
     }
 
-    /// Whether sends are accepted.
+    /// Set whether the cluster view has a quorum. Members cannot send without it.
     pub fn set_quorum(&mut self, quorum: bool) {
         self.has_quorum = quorum;
     }
 
-    /// The node stops: all members are out for good.
+    /// The node stops: close all members.
     pub fn stop(&mut self, outbox: &mut Outbox) {
         self.is_stopped = true;
         let own = self.own;
-        // What is held stays for the others until the node is out of the cluster's view.
+        // Keep the logs: other nodes may need them until the cluster view excludes this node.
         for group in self.groups.as_mut_slice() {
-            group.lose_past(outbox);
+            group.abandon_transition(outbox);
             for local in group.locals.as_mut_slice() {
                 let endpoint = local.endpoint;
                 match local.standing {
-                    Standing::Leaving => local.tell_end(outbox),
+                    Standing::Leaving => local.report_left(outbox),
                     Standing::Member => {
-                        tell_out(endpoint, own, outbox);
+                        report_exclusion(endpoint, own, outbox);
                         outbox.event(Event::GroupClosed { endpoint });
                     }
-                    Standing::Joining | Standing::Returning => {
+                    Standing::Joining | Standing::Merging => {
                         outbox.event(Event::GroupClosed { endpoint });
                     }
                 }
                 local.standing = Standing::Leaving;
-                local.is_ended = true;
+                local.is_end_reported = true;
             }
         }
     }
 
     // ---- time ---------------------------------------------------------------------------------
 
-    /// When [`Self::after_input`] has something to do although nothing comes in.
+    /// When [`Self::after_input`] has something to do without another input.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.is_frozen || !self.has_view() {
             let has_backlog = self.groups.iter().any(|group| group.backlog);
-            let given_up = self.groups.iter().filter_map(Group::given_up_at);
-            let given_up = given_up.filter(|_| !self.has_view()).min();
-            return has_backlog.then_some(Instant::ZERO).or(given_up);
+            let deadlines = self.groups.iter().filter_map(Group::transition_deadline);
+            let deadline = deadlines.filter(|_| !self.has_view()).min();
+            return has_backlog.then_some(Instant::ZERO).or(deadline);
         }
         self.groups.iter().filter_map(Group::next_deadline).min()
     }
@@ -447,7 +438,7 @@ impl Groups {
             .is_some_and(|group| group.coordinator.is_some())
     }
 
-    /// To be called once after every input and command: sends what was packed, delivers what may be.
+    /// Send what is due and deliver what is stable. Call this once after every input and command.
     pub fn after_input(&mut self, now: Instant, view: Option<&ClusterView>, outbox: &mut Outbox) {
         let Some(view) = view else {
             self.wait_for_view(now, outbox);
@@ -467,7 +458,7 @@ impl Groups {
                 outbox,
             };
             if self.is_frozen {
-                // What is decided already is still delivered.
+                // Entries that are stable already are still delivered.
                 group.backlog = false;
                 group.deliver(&mut context);
             } else {
@@ -480,18 +471,18 @@ impl Groups {
         }
     }
 
-    /// Without a view nobody knows this node's members: those who leave are gone at once. Those who come from
-    /// another part of the cluster do not wait for ever.
+    /// Without a cluster view no other node knows this node's members, so members that leave are gone at once.
+    /// Members that come from another component are excluded after a while.
     fn wait_for_view(&mut self, now: Instant, outbox: &mut Outbox) {
         for group in self.groups.as_mut_slice() {
             group.backlog = false;
-            if group.given_up_at().is_some_and(|at| now >= at) {
-                group.lose_past(outbox);
+            if group.transition_deadline().is_some_and(|at| now >= at) {
+                group.abandon_transition(outbox);
             }
             group.locals.retain(|local| {
                 let is_leaving = local.standing == Standing::Leaving;
                 if is_leaving {
-                    local.tell_end(outbox);
+                    local.report_left(outbox);
                 }
                 !is_leaving
             });
@@ -499,7 +490,7 @@ impl Groups {
         self.groups.retain(|group| !group.is_over());
     }
 
-    /// Tells of each group.
+    /// Call `each` with a summary of every group.
     pub fn for_each_group(&self, each: &mut dyn FnMut(&GroupSummary)) {
         for group in self.groups.iter() {
             let latest = group
@@ -524,12 +515,5 @@ impl Groups {
                     .map_or(0, |log| u32::try_from(log.length()).unwrap_or(u32::MAX)),
             });
         }
-    }
-}
-
-/// Tells a member that it is out.
-fn tell_out(endpoint: EndpointId, own: Identity, outbox: &mut Outbox) {
-    if let Ok(view) = views::empty_view(own) {
-        outbox.event(Event::GroupView { endpoint, view });
     }
 }

@@ -2,8 +2,8 @@
 
 //! The agreed list of a group's members, as consumers see it.
 
-use super::identity::{Identity, MemberId, NodeId, Slot, ViewNumber};
-use super::outputs::ChangeReason;
+use super::identity::{GroupName, Identity, MemberId, NodeId, Slot, ViewNumber};
+use super::view::ChangeReason;
 use crate::platform::{BoundedVec, Shared};
 
 /// A member of a group and the slot it keeps.
@@ -43,3 +43,20 @@ pub struct GroupView {
 
 /// A view with several owners.
 pub type SharedGroupView = Shared<GroupView>;
+
+/// What `kcgcsctl groups` shows of one group.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupSummary {
+    /// The group's name.
+    pub name: GroupName,
+    /// Members over all nodes in the group's present view.
+    pub members: u16,
+    /// Members on this node.
+    pub local_members: u16,
+    /// Number of the group's present view.
+    pub view: ViewNumber,
+    /// The node that orders the group.
+    pub coordinator: NodeId,
+    /// Ordered entries kept for those who miss them.
+    pub log_entries: u32,
+}

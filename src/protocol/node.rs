@@ -9,10 +9,10 @@
 //!   commands ---+                                     +--> the next deadline, with its reason
 //! ```
 //!
-//! The shell gives it one input at a time and the time at which it came, then polls the outputs
-//! until they are empty. A node never blocks, never asks for the time, and allocates only when it is
-//! made and for the payloads of groups. This type only checks who may say something and passes it
-//! on: [`super::membership`] knows who is here, [`super::group`] knows what they say to each other.
+//! The shell gives it one input at a time, with the time of the input, then polls the outputs until they are empty. A node
+//! never blocks, never asks for the time, and allocates only when it is made and for the payloads of groups. This type
+//! only checks who may send what and dispatches: [`super::membership`] knows who belongs to the cluster,
+//! [`super::group`] carries the messages of groups.
 
 #[cfg(kcgcs_exploration)]
 mod exploration;
@@ -21,6 +21,7 @@ use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
 use super::failure_detector::{DetectorAssignment, DetectorReport};
 use super::group::Groups;
+use super::group_view::GroupSummary;
 use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress};
 use super::membership::{Membership, ReplayWindows, Standing};
 use super::outbox::Outbox;
@@ -40,12 +41,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes a node that looks for its cluster from `now` on. Allocates everything the node ever
-    /// needs but group payloads. May sleep in the kernel.
+    /// Make a node that looks for its cluster from `now` on. Allocates all that the node ever needs, except payloads of
+    /// groups. May sleep in the kernel.
     ///
     /// # Errors
     ///
-    /// Memory could not be had: there is no node.
+    /// There is not enough memory, and no node.
     pub fn new(
         identity: Identity,
         address: PeerAddress,
@@ -63,7 +64,7 @@ impl Node {
 
     // ---- inputs -------------------------------------------------------------------------------
 
-    /// A datagram that is not one of the failure detector's came in.
+    /// Handle a datagram that is not one of the failure detector's.
     pub fn handle_datagram(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) {
         self.begin_input();
         if let Err(counter) = self.receive(now, from, bytes) {
@@ -72,14 +73,14 @@ impl Node {
         self.end_input(now);
     }
 
-    /// The time that [`Self::next_deadline`] named has come (being early is harmless).
+    /// Do what is due at the time that [`Self::next_deadline`] named. Calling early is harmless.
     pub fn handle_deadline(&mut self, now: Instant) {
         self.begin_input();
         self.membership.advance(now, &mut self.outbox);
         self.end_input(now);
     }
 
-    /// The failure detector has something to say.
+    /// Take in a report of the failure detector.
     pub fn handle_detector_report(&mut self, now: Instant, report: DetectorReport) {
         self.begin_input();
         self.membership
@@ -89,8 +90,8 @@ impl Node {
 
     // ---- commands -----------------------------------------------------------------------------
 
-    /// Makes a member of the group; its first [`Event::GroupView`] says when it is in. Legal in any
-    /// state of the node, also before its first view.
+    /// Join a group. The first [`Event::GroupView`] shows that the new member is in. Legal in any state of the node, also
+    /// before its first view.
     pub fn join_group(
         &mut self,
         now: Instant,
@@ -104,14 +105,14 @@ impl Node {
         result
     }
 
-    /// Ends a membership; [`Event::GroupLeft`] follows and is the last event of the endpoint.
+    /// Leave a group. [`Event::GroupLeft`] follows and is the last event of the endpoint.
     pub fn leave_group(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
         let result = self.groups.leave(now, endpoint);
         self.end_input(now);
         result
     }
 
-    /// Queues a message for all members. On error the payload is handed back.
+    /// Queue a message for all members. On error the payload is handed back.
     pub fn multicast(
         &mut self,
         now: Instant,
@@ -124,8 +125,8 @@ impl Node {
         result
     }
 
-    /// Puts a member out that an administrator wants out. The view without it follows, unless this node
-    /// crashes or loses its quorum at once; the evicted node gets [`Event::Evicted`] as soon as it can be told.
+    /// Evict a member. The view without it follows, unless this node crashes or loses its quorum at once. The evicted node
+    /// gets [`Event::Evicted`] as soon as it can be told.
     pub fn evict(&mut self, now: Instant, node: NodeId) -> Result<(), CommandError> {
         self.begin_input();
         let result = self.membership.evict(now, node, &mut self.outbox);
@@ -133,8 +134,8 @@ impl Node {
         result
     }
 
-    /// Lets no view be agreed on for `span_ms` from now on; zero ends that. A quorum of members must hear of
-    /// it, which takes a datagram's time.
+    /// Let no view be agreed on for `span_ms` from now on. Zero ends that. It holds once a quorum of members has heard of
+    /// it, which takes as long as a datagram.
     pub fn pin(&mut self, now: Instant, span_ms: u32) -> Result<(), CommandError> {
         self.begin_input();
         let result = self.membership.set_pin(now, span_ms, &mut self.outbox);
@@ -142,8 +143,8 @@ impl Node {
         result
     }
 
-    /// From now on a handler must confirm that a failed node can do no harm any more before a view without it
-    /// is proposed here ([`Event::FenceWanted`]), unless it takes longer than `timeout`. `None` ends that.
+    /// Let a handler confirm that a failed node can do no harm any more before this node proposes a view without it
+    /// ([`Event::FenceWanted`]), unless the handler takes longer than `timeout`. `None` ends that.
     pub fn set_fence_timeout(&mut self, now: Instant, timeout: Option<Duration>) {
         self.begin_input();
         self.membership
@@ -151,21 +152,21 @@ impl Node {
         self.end_input(now);
     }
 
-    /// To be asked just before the handler is called, which may have been busy with another node: whether it
-    /// is still to fence `subject`. If not, its answer is false.
+    /// Whether the handler is still to fence `subject`. To be asked just before the handler is called, since it may have
+    /// been busy with another node.
     pub fn wants_fence(&self, subject: Identity) -> bool {
         self.membership.wants_fence(subject)
     }
 
-    /// What the handler has come to.
+    /// Take in that the handler has fenced `subject`, or failed to.
     pub fn answer_fence(&mut self, now: Instant, subject: Identity, is_fenced: bool) {
         self.begin_input();
         self.membership
-            .take_fence_answer(now, subject, is_fenced, &mut self.outbox);
+            .handle_fence_answer(now, subject, is_fenced, &mut self.outbox);
         self.end_input(now);
     }
 
-    /// Says good-bye to the cluster; [`Event::Left`] follows within a bounded time.
+    /// Leave the cluster. [`Event::Left`] follows within a bounded time.
     pub fn leave_cluster(&mut self, now: Instant) {
         self.begin_input();
         self.groups.stop(&mut self.outbox);
@@ -181,12 +182,12 @@ impl Node {
         if let Some(transmit) = self.outbox.poll_transmit(buffer) {
             return Some(transmit);
         }
-        // What had to wait for room has it now.
+        // Datagrams that had to wait for room have it now.
         self.membership.pump(&mut self.outbox);
         self.outbox.poll_transmit(buffer)
     }
 
-    /// Whom to send heartbeats to and whom to watch from now on; hand it to `FailureDetector::install`.
+    /// Which nodes to send heartbeats to and which to monitor from now on, for `FailureDetector::install`.
     pub fn poll_assignment(&mut self) -> Option<DetectorAssignment> {
         self.membership.take_assignment()
     }
@@ -198,7 +199,7 @@ impl Node {
 
     /// When to call [`Self::handle_deadline`], and why.
     pub fn next_deadline(&self) -> Option<(Instant, DeadlineReason)> {
-        // Who has left does nothing for groups any more, whatever it still holds of them.
+        // A node that left sends nothing for its groups.
         let groups = self
             .groups
             .next_deadline()
@@ -213,7 +214,7 @@ impl Node {
 
     // ---- getters ------------------------------------------------------------------------------
 
-    /// Who this node is now (the incarnation changes when it was excluded).
+    /// The present identity of this node. The incarnation changes when the node is excluded.
     pub fn identity(&self) -> Identity {
         self.membership.own()
     }
@@ -223,27 +224,27 @@ impl Node {
         self.membership.view()
     }
 
-    /// Whether the present view has a quorum as far as this node knows: false refuses sends.
+    /// Whether the present view has a quorum, as far as this node knows. Without one, sends are refused.
     pub fn has_quorum(&self) -> bool {
         self.membership.has_quorum()
     }
 
-    /// How much longer no view is agreed on, and since which node's administrator wants it so.
+    /// How much longer views are pinned, and which node asked for it.
     pub fn pinned(&self, now: Instant) -> Option<(Duration, NodeId)> {
         self.membership.pin(now)
     }
 
-    /// Whether one of the node's invariants was found broken: it must not go on.
+    /// Whether an invariant of the node was found broken: it must not go on.
     pub fn is_broken(&self) -> bool {
         self.outbox.is_broken()
     }
 
-    /// What was counted.
+    /// The counters.
     pub fn counters(&self) -> &Counters {
         &self.outbox.counters
     }
 
-    /// Tells of each group that this node has members of or orders.
+    /// Call `each` for every group that this node has members of or orders.
     pub fn for_each_group(&self, each: &mut dyn FnMut(&GroupSummary)) {
         self.groups.for_each_group(each);
     }
@@ -270,7 +271,7 @@ impl Node {
             return Err(Counter::DroppedDuplicate);
         }
         let result = self.pass_on(now, from, &datagram);
-        // Garbage in a member's name must not use up the member's numbers.
+        // Garbage in the name of a member must not use up its numbers.
         if !result.is_err_and(Counter::is_malformed) {
             self.replay.add(header.sender, header.counter);
         }
@@ -311,7 +312,7 @@ impl Node {
         )
     }
 
-    /// Does with the groups what the membership asks for.
+    /// Do with the groups what the membership asks for.
     fn follow_membership(&mut self, now: Instant) {
         let signals = self.membership.take_signals();
         if signals.frozen {
@@ -346,21 +347,4 @@ impl Node {
         self.groups
             .after_input(now, self.membership.view(), &mut self.outbox);
     }
-}
-
-/// What `kcgcsctl groups` shows of one group.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupSummary {
-    /// The group's name.
-    pub name: GroupName,
-    /// Members over all nodes in the group's present view.
-    pub members: u16,
-    /// Members on this node.
-    pub local_members: u16,
-    /// Number of the group's present view.
-    pub view: super::identity::ViewNumber,
-    /// The node that orders the group.
-    pub coordinator: NodeId,
-    /// Ordered entries kept for those who miss them.
-    pub log_entries: u32,
 }

@@ -6,6 +6,7 @@
 
 use super::group_view::SharedGroupView;
 use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewNumber};
+pub use super::view::ChangeReason;
 use crate::platform::{BoundedVec, Shared};
 
 /// A datagram to be sent; its bytes were written to the buffer that the caller lent.
@@ -52,20 +53,6 @@ pub enum Order {
     Causal,
     /// One order for all messages, the same at every member.
     Agreed,
-}
-
-/// Why a node is no longer in a view, or is in it for the first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
-pub enum ChangeReason {
-    /// It asked to come in.
-    Join,
-    /// It said good-bye.
-    Leave,
-    /// Its watchers heard nothing of it any more.
-    Failed,
-    /// An administrator has put it out.
-    Evicted,
 }
 
 /// Why a cluster does not let a node in.

@@ -23,6 +23,20 @@ pub struct MemberRecord {
     pub slot: Slot,
 }
 
+/// Why a node came into a view or left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
+pub enum ChangeReason {
+    /// It asked to join.
+    Join,
+    /// It asked to leave.
+    Leave,
+    /// Its monitors heard nothing from it.
+    Failed,
+    /// An administrator evicted it.
+    Evicted,
+}
+
 /// A numbered, agreed list of nodes.
 ///
 /// # Invariants

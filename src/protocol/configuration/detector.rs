@@ -40,19 +40,6 @@ impl DetectorKind {
             .into_iter()
             .find(|kind| kind.name().as_bytes() == name)
     }
-
-    /// Its number on the wire.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Ring => 0,
-            Self::Gossip => 1,
-        }
-    }
-
-    /// The one with this number.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.number() == number)
-    }
 }
 
 /// How often a node gossips, and what follows from it.
@@ -85,16 +72,14 @@ mod tests {
     use crate::protocol::test_support::span;
 
     #[test]
-    fn names_and_numbers_name_one_detector_each() {
+    fn each_name_stands_for_one_detector() {
         for kind in DetectorKind::ALL {
             assert_eq!(DetectorKind::from_name(kind.name().as_bytes()), Some(kind));
-            assert_eq!(DetectorKind::from_number(kind.number()), Some(kind));
         }
         assert_eq!(DetectorKind::default(), DetectorKind::Ring);
         for name in ["", "rings", "Gossip", "gossip "] {
             assert_eq!(DetectorKind::from_name(name.as_bytes()), None);
         }
-        assert_eq!(DetectorKind::from_number(2), None);
     }
 
     #[test]

@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How late heartbeats are, as histograms of each neighbour: those that came from it against when they
-//! were due, and those that this node sent to it. Whoever looks at them sees whether the slack covers the
-//! jitter, and whose it is: that of the sender and the network, or that of this machine.
+//! Histograms of how late heartbeats are, for each neighbour: how late its heartbeats arrive here, and how late this
+//! node sends its own. They show whether `heartbeat_slack_ms` covers the jitter, and whose jitter it is: that of the
+//! sender and the network, or that of this machine.
 //!
-//! A heartbeat is due an interval after the one before it came, so one that was lost shows as a delay of
-//! an interval or more. Counts stay while the neighbour stays in successive views under one incarnation.
-//! The memory is had when the node starts.
+//! A heartbeat is due one interval after the heartbeat before it arrived, so a lost one shows as a delay of an
+//! interval or more. A histogram continues over successive views while its neighbour stays in the same incarnation.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::Identity;
 use crate::protocol::limits::{DELAY_BUCKETS, WATCHED_MAX};
 use crate::protocol::time::Duration;
 
-/// Neighbours: all that are sent to and all that are watched may be others.
+/// Neighbours: the targets of heartbeats and the monitored nodes may all be different nodes.
 const NEIGHBOURS_MAX: usize = 2 * WATCHED_MAX;
 
-/// Counts of delays, by powers of two of a microsecond: the first bucket has those of less than one
-/// microsecond and of what came early, bucket `k` those from `2^(k-1)` up to `2^k` microseconds, and the
-/// last one all that are longer.
+/// Counts of delays, by powers of two of a microsecond. The first bucket counts delays of less than one microsecond
+/// and heartbeats that were early, bucket `k` delays from `2^(k-1)` up to `2^k` microseconds, and the last bucket all
+/// longer ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DelayHistogram {
-    /// The counts. They stop at their largest value.
+    /// The counts. They saturate.
     pub buckets: [u32; DELAY_BUCKETS],
 }
 
@@ -42,14 +41,14 @@ impl DelayHistogram {
     }
 }
 
-/// What is known of one neighbour.
+/// The delays of one neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourDelays {
-    /// Who.
+    /// The neighbour.
     pub identity: Identity,
-    /// How late its heartbeats came, if it is watched.
+    /// How late its heartbeats arrived, if it is monitored.
     pub received: Option<DelayHistogram>,
-    /// How late this node sent its own to it, if it is sent to.
+    /// How late this node sent its heartbeats, if the neighbour is a target of them.
     pub sent: Option<DelayHistogram>,
 }
 
@@ -59,24 +58,24 @@ pub(super) struct Delays {
 }
 
 impl Delays {
-    /// Nobody. Allocates room for all there can be.
+    /// No neighbours. Allocates room for all that there can be.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self {
             neighbours: BoundedVec::with_capacity(NEIGHBOURS_MAX)?,
         })
     }
 
-    /// Begins to count for those of another view; who was there keeps its counts.
+    /// Count for the neighbours of another view. One that stays keeps its counts.
     pub(super) fn install(
         &mut self,
-        sources: impl Iterator<Item = Identity> + Clone,
+        monitored: impl Iterator<Item = Identity> + Clone,
         targets: impl Iterator<Item = Identity> + Clone,
     ) {
-        let is_source = |identity| sources.clone().any(|source| source == identity);
+        let is_monitored = |identity| monitored.clone().any(|known| known == identity);
         let is_target = |identity| targets.clone().any(|target| target == identity);
         self.neighbours
-            .retain(|known| is_source(known.identity) || is_target(known.identity));
-        for identity in sources.clone().chain(targets.clone()) {
+            .retain(|known| is_monitored(known.identity) || is_target(known.identity));
+        for identity in monitored.clone().chain(targets.clone()) {
             if !self
                 .neighbours
                 .iter()
@@ -94,12 +93,12 @@ impl Delays {
             let keep = |histogram: &mut Option<DelayHistogram>, is_counted: bool| {
                 *histogram = is_counted.then(|| histogram.unwrap_or(DelayHistogram::new()));
             };
-            keep(&mut known.received, is_source(known.identity));
+            keep(&mut known.received, is_monitored(known.identity));
             keep(&mut known.sent, is_target(known.identity));
         }
     }
 
-    /// A heartbeat of a neighbour has come, so late.
+    /// Count a heartbeat of a neighbour that arrived with this delay.
     pub(super) fn received(&mut self, identity: Identity, delay: Duration) {
         if let Some(histogram) = self
             .find(identity)
@@ -109,7 +108,7 @@ impl Delays {
         }
     }
 
-    /// A heartbeat to a neighbour is sent, so late.
+    /// Count a heartbeat to a neighbour that is sent with this lateness.
     pub(super) fn sent(&mut self, identity: Identity, lateness: Duration) {
         if let Some(histogram) = self.find(identity).and_then(|known| known.sent.as_mut()) {
             histogram.add(lateness);
@@ -123,7 +122,7 @@ impl Delays {
             .find(|known| known.identity == identity)
     }
 
-    /// The neighbour in this place; places change with the view.
+    /// The neighbour in this place. Places change with the view.
     pub(super) fn at(&self, place: usize) -> Option<&NeighbourDelays> {
         self.neighbours.get(place)
     }
@@ -139,7 +138,7 @@ mod tests {
         numbers.iter().map(|number| identity(*number))
     }
 
-    /// How many delays were counted of a neighbour: received, sent.
+    /// How many delays are counted for a neighbour: received, sent.
     fn counts(delays: &Delays, of: Identity) -> (Option<u32>, Option<u32>) {
         let known = (0..NEIGHBOURS_MAX).find_map(|place| {
             delays
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bucket_is_twice_as_late_as_the_one_before() -> TestResult {
+    fn each_bucket_holds_delays_twice_as_long_as_the_one_before() -> TestResult {
         let last = DELAY_BUCKETS as u64 - 1;
         // Nanoseconds, bucket.
         let mut table = [
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_stops_at_its_largest_value() {
+    fn a_count_saturates() {
         let mut histogram = DelayHistogram {
             buckets: [u32::MAX; DELAY_BUCKETS],
         };
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_stay_while_the_neighbour_stays() -> TestResult {
+    fn counts_stay_while_the_neighbour_stays_in_its_incarnation() -> TestResult {
         let mut delays = Delays::new()?;
         delays.install(identities(&[2, 3]), identities(&[2, 4]));
         for number in 2..=5 {
@@ -203,7 +202,7 @@ mod tests {
         assert_eq!(counts(&delays, identity(3)), (Some(1), None));
         assert_eq!(counts(&delays, identity(4)), (None, Some(1)));
         assert_eq!(counts(&delays, identity(5)), (None, None));
-        // 2 is sent to no more, 3 has gone and 4 is in another incarnation.
+        // Node 2 is no target any more, node 3 is gone, and node 4 is in another incarnation.
         let targets = [identity_in(4, 2)];
         delays.install(identities(&[2, 5]), targets.iter().copied());
         assert_eq!(counts(&delays, identity(2)), (Some(1), None));
@@ -220,11 +219,11 @@ mod tests {
     #[test]
     fn there_is_room_for_all_neighbours() -> TestResult {
         let mut delays = Delays::new()?;
-        let (sources, targets) = ([1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 16]);
-        assert_eq!(sources.len(), WATCHED_MAX);
-        delays.install(identities(&targets), identities(&sources));
-        delays.install(identities(&sources), identities(&targets));
-        for number in sources {
+        let (monitored, targets) = ([1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 16]);
+        assert_eq!(monitored.len(), WATCHED_MAX);
+        delays.install(identities(&targets), identities(&monitored));
+        delays.install(identities(&monitored), identities(&targets));
+        for number in monitored {
             assert_eq!(counts(&delays, identity(number)), (Some(0), None));
         }
         for number in targets {

@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Signs of life by gossip (van Renesse, Minsky and Hayden 1998).
+//! Counter gossip (van Renesse, Minsky and Hayden 1998).
 //!
-//! Each node has a counter, which grows in each of its rounds, and a table of the counters of all members,
-//! as far as it has heard. In each round it sends its table to a member that it draws. Whoever gets it
-//! keeps of each counter the larger value. A node is well as long as its counter grows, however the news
-//! of it came: a link that works one way only, or not at all, is no silence.
+//! Each node has a counter, which grows in each of its rounds, and a table with the latest known counters of all
+//! members. In each round it sends its table to a random member. The receiver keeps the larger value of each
+//! counter. A node is alive as long as its counter grows, on whatever way the news travels: a single link that
+//! works in one direction only, or not at all, is no silence.
 //!
 //! ```text
-//!   round: own counter + 1, (part of the) table --> a random member: table = max(table, what came)
-//!                                                      |
-//!                       counter of a watched node has grown: it is heard, its deadline moves
+//!   round: own counter + 1, (a part of the) table --> a random member: table = max(table, received)
+//!                                                       |
+//!                       counter of a monitored node has grown: it is heard, its deadline moves
 //! ```
 //!
-//! The members are numbered by their places in the view, which are the same at all that hold it; a table of
-//! another view is worth nothing but that there is one. A view too large for one datagram is told in
-//! parts, one in each round. Counters go on from view to view.
+//! Counters are identified by the places of the members in the view, which are the same at all members. A table
+//! of another view proves only that there is another view. A table too large for one datagram is sent in parts,
+//! one in each round. Counters continue from view to view.
 //!
-//! That a counter stands still is one node's opinion, and may be bad luck of the draw. Ranganathan, George,
-//! Todd and Chidester (2001) therefore have all live nodes agree before one counts as dead. Here all see all
-//! counters, but only the nodes that watch a member by the rings speak of it, so that a death costs no more
-//! reports than with the rings, and `confirmations` of them must: that is the consensus. They were told
-//! by others on different ways, and each asks directly before it speaks (unless `probe_count` is 0).
+//! That a counter stands still is the opinion of one node, and may be bad luck of the draw. Ranganathan, George,
+//! Todd and Chidester (2001) therefore let a node count as dead only when all live nodes agree. Here every node
+//! sees all counters, but only the ring monitors of a node accuse it, so that a crash costs no more reports than
+//! with ring heartbeats. `confirmations` of them must agree: that is the consensus. News of the node reached them
+//! on different ways, and each probes the node itself before it accuses (unless `probe_count` is 0).
 
-use super::target::aligned_after;
-use super::DetectorPeer;
+use super::headers::Received;
+use super::phase::next_in_phase;
+use super::values::DetectorPeer;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::configuration::GossipTiming;
 use crate::protocol::errors::Counter;
@@ -36,21 +37,21 @@ use crate::protocol::view::MemberRecord;
 use crate::protocol::wire::gossip::{write_gossip, GossipBody};
 use crate::protocol::wire::Writer;
 
-/// A member and how far its counter has come; zero: not heard of.
+/// A member and its latest known counter. Zero: nothing is known.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     peer: DetectorPeer,
     counter: u32,
 }
 
-/// A watched member: its place, and its counter when it was last looked at.
+/// A monitored member: its place in the table, and its counter when [`Gossip::take_grown`] last looked.
 #[derive(Clone, Copy, Debug)]
-struct Watched {
+struct Tracked {
     place: usize,
     counter: u32,
 }
 
-/// The table of one node, and when it is told.
+/// The table of this node, and when it is sent.
 pub(super) struct Gossip {
     timing: GossipTiming,
     /// The moment that rounds count from.
@@ -60,25 +61,25 @@ pub(super) struct Gossip {
     own_counter: u32,
     /// All members in the order of the view.
     table: BoundedVec<Entry>,
-    /// Room to make the table of the next view.
+    /// Memory for the table of the next view.
     next: BoundedVec<Entry>,
-    /// In the order of the failure detector's sources.
-    watched: [Option<Watched>; WATCHED_MAX],
+    /// The monitored members, in the order of the assignment.
+    tracked: [Option<Tracked>; WATCHED_MAX],
     next_round: Instant,
     /// How long a counter may stand still in this view.
-    silence: Duration,
-    /// The part of the table that the present round tells: first place.
+    timeout: Duration,
+    /// The first place of the part of the table that the present round sends.
     first: usize,
 }
 
-/// Whether a counter is later than another one. They wrap around; zero is earlier than all.
+/// Whether a counter is later than another one. Counters wrap around; zero is earlier than all others.
 const fn is_later(counter: u32, than: u32) -> bool {
     let step = counter.wrapping_sub(than);
     counter != 0 && (than == 0 || (step != 0 && step <= u32::MAX / 2))
 }
 
 impl Gossip {
-    /// Nobody to tell. Allocates room for the largest view.
+    /// Gossip without members. Allocates room for the largest view.
     pub(super) fn new(
         timing: GossipTiming,
         phase: Instant,
@@ -92,20 +93,20 @@ impl Gossip {
             own_counter: 0,
             table: BoundedVec::with_capacity(NODES_MAX)?,
             next: BoundedVec::with_capacity(NODES_MAX)?,
-            watched: [None; WATCHED_MAX],
+            tracked: [None; WATCHED_MAX],
             next_round: phase,
-            silence: timing.silence(0),
+            timeout: timing.silence(0),
             first: 0,
         })
     }
 
-    /// Another view. Who stays keeps its counter.
+    /// Move to another view. A member that stays keeps its counter.
     pub(super) fn install(
         &mut self,
         now: Instant,
         own: Identity,
         members: &[MemberRecord],
-        sources: &[Option<DetectorPeer>; WATCHED_MAX],
+        monitored: &[Option<DetectorPeer>; WATCHED_MAX],
     ) {
         if self.own != Some(own) {
             self.own = Some(own);
@@ -129,14 +130,14 @@ impl Gossip {
             let _ = self.next.push(Entry { peer, counter });
         }
         core::mem::swap(&mut self.table, &mut self.next);
-        for (place, source) in self.watched.iter_mut().zip(sources) {
-            *place = source.and_then(|peer| {
+        for (slot, peer) in self.tracked.iter_mut().zip(monitored) {
+            *slot = peer.and_then(|peer| {
                 let place = Self::place(&self.table, peer.identity.node)?;
                 let counter = self.table.get(place)?.counter;
-                Some(Watched { place, counter })
+                Some(Tracked { place, counter })
             });
         }
-        self.silence = self.timing.silence(self.table.len());
+        self.timeout = self.timing.silence(self.table.len());
         self.first = 0;
         self.next_round = now;
     }
@@ -148,11 +149,11 @@ impl Gossip {
     }
 
     /// How long a counter may stand still.
-    pub(super) fn silence(&self) -> Duration {
-        self.silence
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
-    /// How often a counter should grow.
+    /// The time between two rounds, in each of which a healthy node's counter grows.
     pub(super) fn round(&self) -> Duration {
         self.timing.round
     }
@@ -163,12 +164,13 @@ impl Gossip {
         self.table.get(place).map(|entry| entry.peer)
     }
 
-    /// When the next round is, if there is anybody to tell.
+    /// When the next round is, if there is another member.
     pub(super) fn next_send(&self) -> Option<Instant> {
         (self.table.len() > 1).then_some(self.next_round)
     }
 
-    /// Begins a round, if it is time: draws who is told. Says how late it is.
+    /// Begin a round if it is time: increment the own counter and draw a member. Returns its address, and how late
+    /// the round is.
     pub(super) fn begin_round(&mut self, now: Instant) -> Option<(PeerAddress, Duration)> {
         let due = self.next_send().filter(|at| *at <= now)?;
         self.skip_round(now);
@@ -189,12 +191,12 @@ impl Gossip {
         Some((to, now.since(due)))
     }
 
-    /// Lets a round pass in which nobody is told anything.
+    /// Let a round pass without sending.
     pub(super) fn skip_round(&mut self, now: Instant) {
-        self.next_round = aligned_after(now, self.phase, self.timing.round, 0, 1);
+        self.next_round = next_in_phase(now, self.phase, self.timing.round, 0, 1);
     }
 
-    /// What this round tells.
+    /// Write the part of the table that the present round sends.
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         let counters = self.table.get(self.first..)?.iter();
         write_gossip(
@@ -206,13 +208,18 @@ impl Gossip {
         )
     }
 
-    /// Another node's table, or a part of it, has come. An error says that nothing changed.
+    /// Merge the table of another member, or a part of it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed. The counter says why: the sender is no member, or in another incarnation, or sent from
+    /// a wrong address, or its view has another size.
     pub(super) fn merge(
         &mut self,
-        sender: Identity,
-        from: PeerAddress,
+        received: &Received,
         body: &GossipBody<'_>,
     ) -> Result<(), Counter> {
+        let sender = received.sender();
         let place = Self::place(&self.table, sender.node).ok_or(Counter::DroppedNonMember)?;
         let entry = self
             .table
@@ -226,21 +233,21 @@ impl Gossip {
         if sender != known.identity {
             return Err(Counter::DroppedNonMember);
         }
-        if from != known.address {
+        if received.from != known.address {
             return Err(Counter::DroppedWrongAddress);
         }
         if usize::from(body.members) != self.table.len() {
             return Err(Counter::DroppedValue);
         }
         let own = self.own;
-        let told = self
+        let entries = self
             .table
             .as_mut_slice()
             .iter_mut()
             .skip(usize::from(body.first))
             .zip(body.counters());
-        for (entry, counter) in told {
-            // Nobody knows this node's own counter better than itself.
+        for (entry, counter) in entries {
+            // No other node knows this node's own counter better.
             if is_later(counter, entry.counter) && Some(entry.peer.identity) != own {
                 entry.counter = counter;
             }
@@ -253,17 +260,17 @@ impl Gossip {
         Ok(())
     }
 
-    /// Whether the counter of the watched node in this place of the failure detector's sources has grown since this
-    /// was last asked.
-    pub(super) fn has_grown(&mut self, source: usize) -> bool {
-        let Some(Some(watched)) = self.watched.get_mut(source) else {
+    /// Whether the counter of the monitored member in this place of the assignment has grown since this was last
+    /// asked.
+    pub(super) fn take_grown(&mut self, monitored: usize) -> bool {
+        let Some(Some(tracked)) = self.tracked.get_mut(monitored) else {
             return false;
         };
-        let Some(entry) = self.table.get(watched.place) else {
+        let Some(entry) = self.table.get(tracked.place) else {
             return false;
         };
-        let has_grown = entry.counter != watched.counter;
-        watched.counter = entry.counter;
+        let has_grown = entry.counter != tracked.counter;
+        tracked.counter = entry.counter;
         has_grown
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A failure detector for unit tests: node 1 in view 5, which sends to node 2 and watches nodes 2 and 3.
+//! A failure detector for unit tests: node 1 in view 5, which sends heartbeats to node 2 and monitors nodes 2 and 3.
 
 use super::{DetectorAssignment, DetectorPeer, DetectorReport, DetectorVerdict, FailureDetector};
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
@@ -15,7 +15,7 @@ use crate::protocol::wire::{write_datagram, Datagram, Header, Kind};
 /// The view of the bench.
 pub(super) const VIEW: ViewNumber = ViewNumber(5);
 
-/// Where a node is.
+/// A node and its address.
 pub(super) fn peer(number: u16) -> DetectorPeer {
     DetectorPeer {
         identity: identity(number),
@@ -23,14 +23,14 @@ pub(super) fn peer(number: u16) -> DetectorPeer {
     }
 }
 
-/// To send to some nodes and to watch some.
-pub(super) fn assignment(targets: &[u16], sources: &[u16]) -> DetectorAssignment {
+/// An assignment with these targets and monitored nodes.
+pub(super) fn assignment(targets: &[u16], monitored: &[u16]) -> DetectorAssignment {
     let mut assignment = DetectorAssignment::silent(identity(1));
     assignment.view = VIEW;
     for (place, number) in assignment.targets.iter_mut().zip(targets) {
         *place = Some(peer(*number));
     }
-    for (place, number) in assignment.sources.iter_mut().zip(sources) {
+    for (place, number) in assignment.monitored.iter_mut().zip(monitored) {
         *place = Some(peer(*number));
     }
     assignment
@@ -38,11 +38,11 @@ pub(super) fn assignment(targets: &[u16], sources: &[u16]) -> DetectorAssignment
 
 /// A failure detector and the cluster's number.
 pub(super) struct Bench {
-    pub(super) failure_detector: FailureDetector,
+    pub(super) detector: FailureDetector,
     cluster: u32,
 }
 
-/// What was sent: kind, receiver, header and body.
+/// A datagram that was sent.
 pub(super) struct Sent {
     pub(super) kind: Kind,
     pub(super) to: PeerAddress,
@@ -54,9 +54,7 @@ impl Bench {
     /// A failure detector at `now`, in the view of the bench.
     pub(super) fn new(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
         let mut bench = Self::silent(now, settings)?;
-        bench
-            .failure_detector
-            .install(now, &assignment(&[2], &[2, 3]), &[]);
+        bench.detector.install(now, &assignment(&[2], &[2, 3]), &[]);
         Ok(bench)
     }
 
@@ -64,12 +62,12 @@ impl Bench {
     pub(super) fn silent(now: Instant, settings: Configuration) -> Result<Self, Unexpected> {
         let valid = ValidConfiguration::new(settings, b"bench", address(1), &[])?;
         Ok(Self {
-            failure_detector: FailureDetector::new(identity(1), &valid, now, 7)?,
+            detector: FailureDetector::new(identity(1), &valid, now, 7)?,
             cluster: valid.cluster(),
         })
     }
 
-    /// Hands in a datagram of the failure detector's.
+    /// A heartbeat, probe or reply arrives.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -92,16 +90,21 @@ impl Bench {
         };
         let mut buffer = [0; HEARTBEAT_BYTES];
         let _ = write_datagram(&mut buffer, &header, |writer| body.write(writer));
-        self.failure_detector.handle_datagram(now, from, &buffer)
+        self.detector.handle_datagram(now, from, &buffer)
     }
 
-    /// A heartbeat of a node as it should be.
+    /// The value of a counter.
+    pub(super) fn count(&self, counter: Counter) -> u64 {
+        self.detector.counters().value(counter)
+    }
+
+    /// A heartbeat arrives from a node in the view.
     pub(super) fn hear(&mut self, now: Instant, number: u16, counter: u64) -> DetectorVerdict {
         let head = (Kind::Heartbeat, identity(number), VIEW);
         self.receive(now, address(number), head, counter, 0)
     }
 
-    /// The answer of a node to one of this node's probes.
+    /// The reply of a node to one of this node's probes arrives.
     pub(super) fn answer(
         &mut self,
         now: Instant,
@@ -116,7 +119,7 @@ impl Bench {
     /// The next datagram that is sent.
     pub(super) fn sent(&mut self, now: Instant) -> Option<Sent> {
         let mut buffer = [0; DETECTOR_BYTES_MAX];
-        let transmit = self.failure_detector.poll_transmit(now, &mut buffer)?;
+        let transmit = self.detector.poll_transmit(now, &mut buffer)?;
         let datagram = Datagram::parse(buffer.get(..transmit.length)?, self.cluster).ok()?;
         Some(Sent {
             kind: datagram.header.kind,
@@ -126,7 +129,7 @@ impl Bench {
         })
     }
 
-    /// Sends all that is due and says how many datagrams of `kind` went to `to`.
+    /// Send all that is due. Returns how many datagrams of `kind` went to `to`.
     pub(super) fn count_sent(&mut self, now: Instant, kind: Kind, to: PeerAddress) -> usize {
         let mut count = 0;
         while let Some(sent) = self.sent(now) {
@@ -135,19 +138,15 @@ impl Bench {
         count
     }
 
-    /// Lets time go by, on time at each deadline, up to and with `until`; node 3 is heard whenever
-    /// it should be. Says what was reported last.
+    /// Handle the timer at each deadline up to and including `until`. Node 3 is heard whenever its heartbeat is
+    /// due. Returns the last report.
     pub(super) fn run(&mut self, until: Instant) -> Result<Option<DetectorReport>, Unexpected> {
         let mut last = None;
-        while let Some(now) = self
-            .failure_detector
-            .next_deadline()
-            .filter(|at| *at <= until)
-        {
+        while let Some(now) = self.detector.next_deadline().filter(|at| *at <= until) {
             self.keep_alive(now)?;
-            self.failure_detector.handle_timer(now);
+            self.detector.handle_timer(now);
             while self.sent(now).is_some() {}
-            while let Some(report) = self.failure_detector.poll_report() {
+            while let Some(report) = self.detector.poll_report() {
                 last = Some(report);
             }
         }

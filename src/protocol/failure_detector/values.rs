@@ -1,91 +1,92 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the engine and the failure detector hand each other: plain data.
+//! The plain data that the engine and the failure detector exchange.
 
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, PeerAddress, ViewMark, ViewNumber};
 use crate::protocol::limits::WATCHED_MAX;
 
-/// A node that heartbeats go to, or come from.
+/// A node that this node monitors, or that monitors this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DetectorPeer {
-    /// Who.
+    /// The node in one incarnation.
     pub identity: Identity,
-    /// Where.
+    /// Where it listens.
     pub address: PeerAddress,
 }
 
-/// Whom to send to and whom to watch in one view. Plain data, under 1 kB.
+/// Which nodes this node monitors in one view, and which nodes monitor it. Under 1 kB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DetectorAssignment {
-    /// This node in this view (the incarnation may have changed).
+    /// This node in this view. The incarnation may have changed.
     pub own: Identity,
-    /// The view; zero: no view, be silent.
+    /// The view. Zero: no view, so send nothing and monitor no node.
     pub view: ViewNumber,
-    /// What headers say of what it has come of.
+    /// The view's lineage, for the headers.
     pub lineage: u16,
-    /// Heartbeats go to these. The place in the list decides the phase within the interval.
+    /// The monitors of this node: its heartbeats go to them. The place in the list decides the phase within the
+    /// heartbeat interval.
     pub targets: [Option<DetectorPeer>; WATCHED_MAX],
-    /// Heartbeats are awaited from these.
-    pub sources: [Option<DetectorPeer>; WATCHED_MAX],
+    /// The nodes that this node monitors.
+    pub monitored: [Option<DetectorPeer>; WATCHED_MAX],
 }
 
 impl DetectorAssignment {
-    /// No view: be silent.
+    /// An assignment without a view: send nothing and monitor no node.
     pub const fn silent(own: Identity) -> Self {
         Self {
             own,
             view: ViewNumber(0),
             lineage: 0,
             targets: [None; WATCHED_MAX],
-            sources: [None; WATCHED_MAX],
+            monitored: [None; WATCHED_MAX],
         }
     }
 }
 
-/// What the failure detector tells the engine.
+/// What the failure detector reports to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DetectorReport {
-    /// Heartbeats of a watched node are missing and a first probe was not answered.
+    /// Heartbeats of a monitored node are missing, and it did not answer the first probe.
     Silent {
         /// The silent node.
         subject: Identity,
         /// Milliseconds since it was last heard.
         silence_ms: u64,
     },
-    /// A node reported as silent was heard again.
+    /// A node that was reported as silent or dead was heard again.
     Heard {
         /// The node.
         subject: Identity,
     },
-    /// None of the probes was answered, or a later incarnation of the node answered.
+    /// A monitored node answered none of the probes, or a later incarnation of it answered.
     Dead {
-        /// The silent node.
+        /// The dead node.
         subject: Identity,
         /// Milliseconds since it was last heard.
         silence_ms: u64,
     },
-    /// A heartbeat or probe came from a node whose view is not ours.
+    /// A heartbeat or probe came from a node that is in another view.
     OtherView {
-        /// Who sent it.
+        /// The sender.
         sender: Identity,
-        /// From where.
+        /// The address that it sent from.
         from: PeerAddress,
         /// Its view.
         view: ViewMark,
     },
 }
 
-/// What became of a datagram in the soft interrupt.
+/// What the failure detector made of a received datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DetectorVerdict {
-    /// It was a heartbeat, a probe or an answer, and is done with.
+    /// A heartbeat, a probe or a reply: the failure detector has handled it.
     Consumed,
-    /// Its header is sound and its kind is the engine's: queue it for `Node::handle_datagram`.
+    /// The header is sound and the kind is the engine's: queue it for `Node::handle_datagram`.
     ForEngine,
-    /// The same, and the failure detector has something to send because of it.
+    /// As [`Self::ForEngine`], and the failure detector has probes to send because of it.
     ForBoth,
-    /// Refused and counted.
+    /// Refused, and counted under this counter.
     Dropped(Counter),
 }
 

@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The work of a group's coordinator on its node: asking, handing over, ordering, and sending out
-//! what was ordered until all have it. The state is in [`super::sequencer`].
+//! What a group's coordinator does: it queries the survivors, lets them hand over entries, orders messages and views,
+//! and sends the ordered entries until all participants hold them. Its state is in [`super::sequencer`].
 
+use super::context::Context;
 use super::flush::{decide, holder, lacking, Decision, Held, NodeReport};
 use super::log::{Entry, Log};
 use super::sequencer::{Sequencer, Stage};
-use super::{Context, Group, ROOM_KEPT_BYTES};
+use super::{Group, ROOM_KEPT_BYTES};
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, MemberId, NodeId, ViewNumber};
 use crate::protocol::limits::{DATAGRAM_BYTES_MAX, GROUP_MEMBERS_MAX, HEADER_BYTES};
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::wire::group::{
-    write_fetch, write_query, write_report_candidate, write_report_log, write_report_nothing,
+    write_fetch, write_query, write_report_log, write_report_nothing, write_report_pending_start,
     write_start_head, Fetch,
 };
 use crate::protocol::wire::Kind;
 
 /// Room for entries in a datagram.
 const ENTRIES_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 24;
-/// The views of an epoch begin with this number times the cluster view's: so no view number of a
-/// group comes twice, although nobody may be left who remembers the epoch before.
+/// The view numbers of an epoch begin with this number times the cluster view's number. So a group never uses a view
+/// number twice, even if no node is left that knows the epoch before.
 const VIEWS_PER_CLUSTER_VIEW: u64 = 1_000_000;
 
 impl Group {
-    /// The state of a coordinator, which this node is for the present epoch.
+    /// The coordinator's state. This node is the coordinator in the present epoch; the first call makes the state.
     pub(super) fn sequencer(&mut self, context: &Context<'_>) -> Option<&mut Sequencer> {
         if self.sequencer.is_none() {
             let mut sequencer = Sequencer::new(context.view, context.now).ok()?;
@@ -36,20 +37,20 @@ impl Group {
         self.sequencer.as_mut()
     }
 
-    /// What this node holds.
+    /// The report of what this node holds.
     pub(super) fn own_report(&self, own: NodeId) -> NodeReport {
         let mut report = NodeReport::of(own);
         report.is_without_members =
-            self.locals.is_empty() && self.log.is_none() && self.candidate.is_none();
-        if let Some(candidate) = &self.candidate {
-            report.candidate = Some(Held {
-                epoch: candidate.epoch,
+            self.locals.is_empty() && self.log.is_none() && self.pending_start.is_none();
+        if let Some(start) = &self.pending_start {
+            report.pending_start = Some(Held {
+                epoch: start.epoch,
                 accepted: 1,
-                view: candidate.view.clone(),
+                view: start.view.clone(),
             });
-            if candidate.in_effect {
-                // What was before it is settled, only not carried out yet.
-                report.log = report.candidate.take();
+            if start.in_effect {
+                // The log before it is decided, only not delivered yet.
+                report.log = report.pending_start.take();
                 return report;
             }
         }
@@ -63,7 +64,7 @@ impl Group {
         report
     }
 
-    /// Tells a coordinator what this node holds.
+    /// Report to a coordinator what this node holds.
     pub(super) fn send_report(&self, context: &mut Context<'_>, to: NodeId) {
         let Some(address) = context.address(to) else {
             return;
@@ -71,24 +72,24 @@ impl Group {
         let report = self.own_report(context.own.node);
         let name = &self.name;
         if let Some(log) = &report.log {
-            let has_candidate = report.candidate.is_some();
+            let has_pending_start = report.pending_start.is_some();
             context
                 .outbox
                 .send([&address], Kind::GroupReport, |writer| {
-                    write_report_log(writer, name, log.epoch, log.accepted, has_candidate)?;
+                    write_report_log(writer, name, log.epoch, log.accepted, has_pending_start)?;
                     log.view.write(writer)
                 });
         }
-        if let Some(candidate) = &report.candidate {
+        if let Some(start) = &report.pending_start {
             let has_log = report.log.is_some();
             context
                 .outbox
                 .send([&address], Kind::GroupReport, |writer| {
-                    write_report_candidate(writer, name, candidate.epoch, has_log)?;
-                    candidate.view.write(writer)
+                    write_report_pending_start(writer, name, start.epoch, has_log)?;
+                    start.view.write(writer)
                 });
         }
-        if report.log.is_none() && report.candidate.is_none() {
+        if report.log.is_none() && report.pending_start.is_none() {
             let has_members = !report.is_without_members;
             context
                 .outbox
@@ -98,7 +99,7 @@ impl Group {
         }
     }
 
-    /// Hands entries of the epoch before to a node that lacks them.
+    /// Hand over entries of the epoch before to a node that lacks them.
     pub(super) fn hand_over(&mut self, context: &mut Context<'_>, fetch: &Fetch) {
         let (Some(address), Some(log)) = (context.address(fetch.receiver), &self.log) else {
             return;
@@ -111,7 +112,7 @@ impl Group {
         while position <= last && context.outbox.transmit_room() > ROOM_KEPT_BYTES {
             let count = entries_that_fit(log, position, last, ENTRIES_BYTES_MAX);
             if count == 0 {
-                // Delivered and forgotten: then the receiver has it.
+                // Delivered and dropped, so the receiver holds it.
                 return;
             }
             let (group, epoch) = (self.id, log.epoch);
@@ -126,14 +127,14 @@ impl Group {
         }
     }
 
-    /// Does what the coordinator has to do now.
+    /// Do what the coordinator has to do now.
     pub(super) fn run_sequencer(&mut self, context: &mut Context<'_>) {
         let Some(mut sequencer) = self.sequencer.take() else {
             return;
         };
-        sequencer.look_at_returns(context.now);
+        sequencer.check_merge(context.now);
         if self.prepare_start(&mut sequencer, context).is_err() {
-            // No memory now: the same again a little later.
+            // Memory is short: try again after an interval.
             sequencer.ask_at = context.now.after(context.interval);
         }
         if matches!(sequencer.stage, Stage::Starting) {
@@ -226,9 +227,9 @@ impl Group {
             true => ChangeReason::Leave,
             false => departed_reason(departed, member),
         };
-        // Members that have left with a view that not all have: their node forgets them when it has it.
+        // Nodes whose members left with a view that not all survivors hold: they report to have no members.
         let reports = &sequencer.reports;
-        let mut forgetful = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
+        let mut memberless = BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?;
         for node in before.iter().flat_map(|view| view.nodes()) {
             let report = reports.iter().find(|report| report.node == node);
             let has_none = match report {
@@ -236,13 +237,13 @@ impl Group {
                 None => !cluster.is_reporter(node),
             };
             if has_none {
-                let _ = forgetful.push(node);
+                let _ = memberless.push(node);
             }
         }
         let mut holders = BoundedVec::with_capacity(sequencer.reports.len())?;
         for report in sequencer.reports.iter() {
-            // Whom the others let in while it held only what was before that has not got so far: its members
-            // are new.
+            // A node that holds less than what counts was admitted by a view that it never got: its members are
+            // new.
             let held = report.accepted(decision.previous);
             if held.is_some_and(|held| held.accepted >= decision.last) {
                 let _ = holders.push(report.node);
@@ -252,7 +253,7 @@ impl Group {
             before,
             number,
             context.own.node,
-            |member| cluster.has(identity_of(member)) && !forgetful.contains(&member.node),
+            |member| cluster.has(identity_of(member)) && !memberless.contains(&member.node),
             reason,
             |node| holders.contains(&node),
         )?;
@@ -267,11 +268,11 @@ impl Group {
     fn finish_start(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
         let epoch = context.view.number;
         let holds_start = self
-            .candidate
+            .pending_start
             .as_ref()
-            .is_some_and(|candidate| candidate.epoch == epoch);
+            .is_some_and(|start| start.epoch == epoch);
         if !holds_start && self.log_of(epoch).is_none() {
-            // An earlier start had to be carried out first.
+            // This node had to carry out an earlier start first.
             if let Some((previous, last, view)) = sequencer.start.clone() {
                 self.accept_start(context, previous, last, view);
             }
@@ -289,7 +290,7 @@ impl Group {
     fn order(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
         let (epoch, cluster) = (context.view.number, context.view);
         while let Some(member) = sequencer.take_stranger() {
-            // It asked before it was known who is in. No view without it comes, which would tell it.
+            // It asked to leave before the members were known and is no member. No view will exclude it, so answer.
             self.answer_gone(context, member);
         }
         loop {
@@ -336,7 +337,7 @@ impl Group {
         }
     }
 
-    /// Sends to each participant what it has not got, and how far all have got.
+    /// Send each participant the entries that it lacks, and the stable position.
     fn send_ordered(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
         let own = context.own.node;
         let resent = sequencer.check_progress(context.now, context.interval, own);
@@ -392,12 +393,12 @@ impl Group {
                         });
                     participant.sent = participant.sent.saturating_add(count);
                 }
-                participant.told_stable = stable;
+                participant.announced_stable = stable;
                 if participant.resend_at.is_none() {
                     participant.resend_at = Some(context.now.after(participant.interval));
                 }
             }
-            if participant.told_stable < stable {
+            if participant.announced_stable < stable {
                 context
                     .outbox
                     .send([&address], Kind::GroupStatus, |writer| {
@@ -405,7 +406,7 @@ impl Group {
                         writer.u64(last)?;
                         writer.u64(stable)
                     });
-                participant.told_stable = stable;
+                participant.announced_stable = stable;
             }
             if let Some(place) = sequencer.participants.as_mut_slice().get_mut(place) {
                 *place = participant;
@@ -414,7 +415,7 @@ impl Group {
     }
 }
 
-/// The node of a member, in the incarnation that the member is of.
+/// The node of a member, in the member's incarnation.
 fn identity_of(member: MemberId) -> Identity {
     Identity {
         node: member.node,
@@ -422,7 +423,7 @@ fn identity_of(member: MemberId) -> Identity {
     }
 }
 
-/// `Option<Shared<ViewEntry>>` lent as what it holds.
+/// Borrows the view of an `Option<Shared<ViewEntry>>`.
 trait AsEntry {
     fn as_deref_entry(&self) -> Option<&super::log::ViewEntry>;
 }
@@ -433,7 +434,7 @@ impl AsEntry for Option<crate::platform::Shared<super::log::ViewEntry>> {
     }
 }
 
-/// Why a member is out whose node is not in the cluster view any more.
+/// Why a member is gone whose node is not in the cluster view any more.
 fn departed_reason(departed: &[(Identity, ChangeReason)], member: MemberId) -> ChangeReason {
     departed
         .iter()
@@ -441,7 +442,7 @@ fn departed_reason(departed: &[(Identity, ChangeReason)], member: MemberId) -> C
         .map_or(ChangeReason::Failed, |(_, reason)| *reason)
 }
 
-/// How many entries from `first` on, up to `last`, fit so many bytes.
+/// How many entries from `first` up to `last` fit so many bytes.
 fn entries_that_fit(log: &Log, first: u64, last: u64, bytes_max: usize) -> u64 {
     let mut bytes: usize = 0;
     let mut count: u64 = 0;

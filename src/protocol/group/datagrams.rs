@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams of groups: who may say what, and what is done with it.
+//! Datagrams of groups: which node may send which kind, and what each does.
 
+use super::context::Context;
 use super::flush::{Held, NodeReport};
 use super::log::ViewEntry;
-use super::{coordinator_of, member_id, Context, Group, Groups};
+use super::{coordinator_of, member_id, Group, Groups};
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{GroupId, GroupName, NodeId};
@@ -18,7 +19,11 @@ use crate::protocol::wire::group::{
 use crate::protocol::wire::{Kind, Reader};
 
 impl Groups {
-    /// A datagram of a group from a member of the present view. Nothing has changed on an error.
+    /// Handle a datagram of a group from a member of the present cluster view.
+    ///
+    /// # Errors
+    ///
+    /// The counter of a datagram that was refused. Nothing has changed.
     pub fn handle_message(
         &mut self,
         now: Instant,
@@ -90,7 +95,7 @@ impl Groups {
                 let group = find(groups, id)?;
                 group.hear_stable(&mut context, stable);
                 if let Some(log) = group.log_of(view.number) {
-                    log.hear_of(last);
+                    log.note_highest(last);
                 }
                 group.progress(&mut context);
             }
@@ -100,8 +105,8 @@ impl Groups {
                 let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
                 let is_again = sequencer.acknowledge(now, sender.identity.node, accepted);
                 if is_again {
-                    // It may have missed what it was told.
-                    sequencer.tell_again(sender.identity.node);
+                    // It may have missed the last status.
+                    sequencer.announce_stable_again(sender.identity.node);
                 }
             }
             Kind::GroupMissing => {
@@ -169,7 +174,7 @@ fn find_or_new(
     if group.name == name {
         Ok(group)
     } else {
-        // Two names with one number.
+        // Two names have the same hash.
         Err(Counter::DroppedValue)
     }
 }
@@ -181,7 +186,7 @@ fn node_report(node: NodeId, report: &Report<'_>) -> Result<NodeReport, OutOfMem
         Report::Log {
             epoch,
             accepted,
-            has_candidate,
+            has_pending_start,
             view,
         } => {
             result.log = Some(Held {
@@ -189,14 +194,14 @@ fn node_report(node: NodeId, report: &Report<'_>) -> Result<NodeReport, OutOfMem
                 accepted: *accepted,
                 view: ViewEntry::from_body(view)?,
             });
-            result.expects_candidate = *has_candidate;
+            result.expects_pending_start = *has_pending_start;
         }
-        Report::Candidate {
+        Report::PendingStart {
             epoch,
             has_log,
             view,
         } => {
-            result.candidate = Some(Held {
+            result.pending_start = Some(Held {
                 epoch: *epoch,
                 accepted: 1,
                 view: ViewEntry::from_body(view)?,

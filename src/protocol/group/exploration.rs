@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Copies of nodes that have no groups.
+//! Copying nodes for the exploration. Only nodes without groups are copied.
 
 use super::Groups;
 use crate::platform::BoundedVec;
@@ -17,7 +17,7 @@ impl Clone for Groups {
             interval: self.interval,
             next_endpoint: self.next_endpoint,
             has_quorum: self.has_quorum,
-            patience: self.patience,
+            transition_timeout: self.transition_timeout,
             cluster_view: self.cluster_view,
             shown: self.shown,
             is_frozen: self.is_frozen,

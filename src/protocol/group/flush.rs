@@ -1,24 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of a group's log when the cluster view changes.
+//! Flush: which entries of a group's log count when the cluster view changes.
 //!
-//! An entry is delivered only when every node with members has accepted it. So whoever delivered an
-//! entry, dead or alive, all survivors hold it. When the cluster view changes, every survivor first
-//! stops accepting and then says how far it has accepted; everything that *any* of them has accepted
-//! counts, is handed to those who lack it, and is delivered by all of them before the next group
-//! view. That is at least what anybody has delivered, and the same everywhere. What nobody of them
-//! has accepted was delivered by nobody, and is sent again by its sender in the next view.
+//! An entry is delivered only when every node with members has accepted it. So every survivor holds whatever any
+//! node has delivered, whether that node is alive or not. When the cluster view changes, every survivor first stops
+//! accepting and then reports how far it has accepted. Everything that *any* survivor has accepted counts: it is
+//! handed over to those that lack it, and all survivors deliver it before the next group view. That is at least what
+//! any node has delivered, and the same at all of them. What no survivor has accepted, no node has delivered; its
+//! sender sends it again in the next view.
 //!
-//! The next epoch begins with a *start* entry that says how far the log before counts. It takes
-//! effect only when all participants hold it, and nothing else is ordered before that. If the
-//! cluster view changes once more meanwhile, either somebody knows that it took effect (then all
-//! survivors hold it), or all survivors hold it (then it may have), or one does not (then it has
-//! not): the first two count it, the third forgets it.
+//! The next epoch begins with a *start* entry, which carries the last position of the log before that counts. It
+//! takes effect only when all participants hold it, and nothing else is ordered before that. Until then it is a
+//! *pending start*. If the cluster view changes once more, there are three cases: a survivor knows that the start took
+//! effect (then all survivors hold it); all survivors hold it (then it may have taken effect); one of them does not
+//! (then it has not). The first two count the start, the third drops it.
 
 use super::log::ViewEntry;
 use crate::platform::Shared;
-use crate::protocol::identity::{NodeId, ViewNumber};
+use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
 use crate::protocol::view::ClusterView;
+
+/// The start of an epoch that this node has accepted and not carried out.
+pub(super) struct PendingStart {
+    pub(super) epoch: ViewNumber,
+    pub(super) cluster_view: ViewKey,
+    /// The epoch before, and the last position of its log that counts.
+    pub(super) previous: ViewNumber,
+    pub(super) last: u64,
+    pub(super) view: Shared<ViewEntry>,
+    /// All participants are known to hold it.
+    pub(super) in_effect: bool,
+}
 
 /// What a node holds of one log.
 #[derive(Clone, Debug)]
@@ -28,77 +40,77 @@ pub(super) struct Held {
     pub(super) view: Shared<ViewEntry>,
 }
 
-/// What one node has said.
+/// What one node has reported.
 #[derive(Clone, Debug)]
 pub(super) struct NodeReport {
     pub(super) node: NodeId,
     pub(super) log: Option<Held>,
-    pub(super) candidate: Option<Held>,
-    /// It said that another report is to come.
+    pub(super) pending_start: Option<Held>,
+    /// It has announced another report.
     pub(super) expects_log: bool,
-    pub(super) expects_candidate: bool,
-    /// It holds nothing and has no members: any that others still have in their last view have left.
+    pub(super) expects_pending_start: bool,
+    /// It holds nothing and has no members. Members that other nodes have in their last view have left.
     pub(super) is_without_members: bool,
 }
 
 impl NodeReport {
-    /// Nothing said yet.
+    /// An empty report.
     pub(super) fn of(node: NodeId) -> Self {
         Self {
             node,
             log: None,
-            candidate: None,
+            pending_start: None,
             expects_log: false,
-            expects_candidate: false,
+            expects_pending_start: false,
             is_without_members: false,
         }
     }
 
-    /// Whether everything that the node wanted to say has come.
+    /// Whether all announced reports of the node have arrived.
     pub(super) fn is_complete(&self) -> bool {
         (self.log.is_some() || !self.expects_log)
-            && (self.candidate.is_some() || !self.expects_candidate)
+            && (self.pending_start.is_some() || !self.expects_pending_start)
     }
 
-    /// Whether the node holds anything.
+    /// Whether the node holds a log or a pending start.
     pub(super) fn holds_something(&self) -> bool {
-        self.log.is_some() || self.candidate.is_some()
+        self.log.is_some() || self.pending_start.is_some()
     }
 
-    /// Adds another report of the same node.
+    /// Add another report of the same node.
     pub(super) fn merge(&mut self, other: NodeReport) {
         if other.log.is_some() {
             self.log = other.log;
         }
-        if other.candidate.is_some() {
-            self.candidate = other.candidate;
+        if other.pending_start.is_some() {
+            self.pending_start = other.pending_start;
         }
         self.expects_log |= other.expects_log;
-        self.expects_candidate |= other.expects_candidate;
+        self.expects_pending_start |= other.expects_pending_start;
         self.is_without_members = other.is_without_members;
     }
 
-    /// How far the node has accepted the log of `epoch`.
+    /// What the node holds of the log of `epoch`, as a log or a pending start.
     pub(super) fn accepted(&self, epoch: ViewNumber) -> Option<&Held> {
-        [&self.log, &self.candidate]
+        [&self.log, &self.pending_start]
             .into_iter()
             .flatten()
             .find(|held| held.epoch == epoch)
     }
 }
 
-/// What counts of the epoch before.
+/// Which entries of the epoch before count.
 #[derive(Clone, Debug)]
 pub(super) struct Decision {
-    /// Which epoch it is; zero: there is no log.
+    /// The epoch. Zero: there is no log.
     pub(super) previous: ViewNumber,
-    /// Its last entry that counts.
+    /// The position of its last entry that counts.
     pub(super) last: u64,
-    /// The view that is in force there.
+    /// The view that is in force after that entry.
     pub(super) view: Option<Shared<ViewEntry>>,
 }
 
-/// Decides from all reports.
+/// Decide from the reports of all survivors.
 pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision {
     let in_effect = reports
         .iter()
@@ -106,13 +118,13 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
         .map(|held| held.epoch)
         .max()
         .unwrap_or_default();
-    let candidate = reports
+    let start = reports
         .iter()
-        .filter_map(|report| report.candidate.as_ref())
+        .filter_map(|report| report.pending_start.as_ref())
         .filter(|held| held.epoch > in_effect)
         .max_by_key(|held| held.epoch);
-    let counted = candidate.filter(|candidate| {
-        candidate
+    let counted = start.filter(|start| {
+        start
             .view
             .members
             .iter()
@@ -123,7 +135,7 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
             })
             .all(|member| {
                 reports.iter().any(|report| {
-                    report.node == member.id.node && report.accepted(candidate.epoch).is_some()
+                    report.node == member.id.node && report.accepted(start.epoch).is_some()
                 })
             })
     });
@@ -139,8 +151,8 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
     }
 }
 
-/// The nodes that lack entries that count, each with what it has. Who has members no more, as far as it has
-/// accepted, needs none: all others may have forgotten what came after that.
+/// The nodes that lack entries that count, each with the last position that it holds. A node that has no members in
+/// the last view that it has accepted needs no more entries, and all others may have dropped them.
 pub(super) fn lacking<'a>(
     reports: &'a [NodeReport],
     decision: &'a Decision,
@@ -152,7 +164,7 @@ pub(super) fn lacking<'a>(
     })
 }
 
-/// A node that has everything that counts.
+/// A node that holds all entries that count.
 pub(super) fn holder(reports: &[NodeReport], decision: &Decision) -> Option<NodeId> {
     reports
         .iter()
@@ -165,7 +177,7 @@ pub(super) fn holder(reports: &[NodeReport], decision: &Decision) -> Option<Node
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_flush))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_group_flush))]
 mod tests {
     use super::*;
     use crate::platform::BoundedVec;
@@ -209,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn who_has_members_lacks_what_counts_and_who_has_none_any_more_does_not() -> TestResult {
-        // Node 4 has left with the epoch, and has not heard that it began: others have forgotten what came
-        // after its start.
+    fn only_nodes_that_still_have_members_lack_entries() -> TestResult {
+        // The members of node 4 left with the start of the epoch, and it does not know that it took effect. Others
+        // have dropped the entries after the start.
         let reports = [
             NodeReport {
                 log: held(11, &[1, 2, 3])?,
@@ -222,11 +234,11 @@ mod tests {
                 ..NodeReport::of(node(2))
             },
             NodeReport {
-                candidate: held(1, &[1, 2, 3])?,
+                pending_start: held(1, &[1, 2, 3])?,
                 ..NodeReport::of(node(3))
             },
             NodeReport {
-                candidate: held(1, &[1, 2, 3])?,
+                pending_start: held(1, &[1, 2, 3])?,
                 ..NodeReport::of(node(4))
             },
             NodeReport::of(node(5)),

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One member on this node: whether it is in its group, and the messages that it has submitted and
-//! not yet seen ordered.
+//! A member on this node: whether it is in its group, and the messages that it has submitted and that are not ordered
+//! yet.
 //!
 //! ```text
 //!  Joining --a view has it--> Member --leave--> Leaving --a view without it--> (gone)
 //!     ^                        |    ^              ^
-//!     +----- node excluded ----+    | a view has it|
+//!     +--- node excluded ------+    | a view has it|
 //!     |                        |    |              |
-//!     |  node changes parts    +--> Returning      |
+//!     |  node changes its      +--> Merging        |
+//!     |  component                                 |
 //!     +------------------------------ leave -------+
 //! ```
 
@@ -24,19 +25,19 @@ use crate::protocol::outputs::{Event, Order};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::group::{Fragment, Part};
 
-/// What is not ordered is sent again after at most this many times the first interval.
+/// The retransmission interval doubles up to this many times the first one.
 const BACK_OFF_MAX: u64 = 8;
 
 /// Whether a member is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It has asked to come in.
+    /// It has asked to join.
     Joining,
-    /// It has a view.
+    /// It is in a view.
     Member,
-    /// It has a view of another part of the cluster, and has asked to come in here (see [`super::past`]).
-    Returning,
-    /// It has asked to go; it is told nothing any more.
+    /// It is in a view of another component, and has asked to join here (see [`super::component_change`]).
+    Merging,
+    /// It has asked to leave, and gets no more views or messages.
     Leaving,
 }
 
@@ -54,34 +55,34 @@ impl Pending {
     }
 }
 
-/// One member on this node.
+/// A member on this node.
 pub(super) struct Local {
     pub(super) endpoint: EndpointId,
     pub(super) standing: Standing,
-    /// Its end was told already, or nobody awaits it.
-    pub(super) is_ended: bool,
-    /// When to ask the coordinator again to be let in or go.
+    /// Its end was reported already, or no consumer waits for it.
+    pub(super) is_end_reported: bool,
+    /// When to send the join or leave request again.
     pub(super) request_at: Instant,
     next_sequence: u64,
     pending: BoundedVec<Pending>,
     bytes: usize,
-    /// The next fragment to send: which pending message, which fragment of it.
+    /// The next fragment to send: the place of the pending message, and the fragment of it.
     cursor: (usize, u16),
-    /// Fragments that were sent and are not ordered.
+    /// Fragments that were sent and are not ordered yet.
     in_flight: usize,
     resend_at: Option<Instant>,
-    /// Times that all was sent again since something was ordered.
+    /// How often everything was sent again since a message was ordered.
     resends: u32,
     wants_writable: bool,
 }
 
 impl Local {
-    /// A member that has not asked yet.
+    /// A member that has not asked to join yet. Allocates.
     pub(super) fn new(endpoint: EndpointId, now: Instant) -> Result<Self, OutOfMemory> {
         Ok(Self {
             endpoint,
             standing: Standing::Joining,
-            is_ended: false,
+            is_end_reported: false,
             request_at: now,
             next_sequence: 1,
             pending: BoundedVec::with_capacity(ENDPOINT_PENDING_MESSAGES_MAX)?,
@@ -94,16 +95,20 @@ impl Local {
         })
     }
 
-    /// Tells that the member has left, once.
-    pub(super) fn tell_end(&self, outbox: &mut Outbox) {
-        if !self.is_ended {
+    /// Report that the member has left, unless that was done before.
+    pub(super) fn report_left(&self, outbox: &mut Outbox) {
+        if !self.is_end_reported {
             outbox.event(Event::GroupLeft {
                 endpoint: self.endpoint,
             });
         }
     }
 
-    /// Takes a message over, or hands it back.
+    /// Queue a message.
+    ///
+    /// # Errors
+    ///
+    /// `WindowFull`: too much waits already. The payload is returned.
     pub(super) fn submit(
         &mut self,
         order: Order,
@@ -126,7 +131,7 @@ impl Local {
         Ok(())
     }
 
-    /// Forgets all messages: the member starts a new incarnation.
+    /// Drop all messages: the member starts a new incarnation.
     pub(super) fn forget_messages(&mut self) {
         self.pending.clear();
         self.bytes = 0;
@@ -135,14 +140,14 @@ impl Local {
         self.send_again();
     }
 
-    /// A new cluster view, or nothing came back for long: what is not ordered is sent again.
+    /// Send everything that is not ordered again: the cluster view is new, or no message was ordered for an interval.
     pub(super) fn send_again(&mut self) {
         self.cursor = (0, 0);
         self.in_flight = 0;
         self.resend_at = None;
     }
 
-    /// The message with this number was ordered: hands it over.
+    /// The message with this sequence number was ordered: take it out.
     pub(super) fn ordered(&mut self, sequence: u64) -> Option<Pending> {
         if self.pending.first()?.sequence != sequence {
             return None;
@@ -157,13 +162,13 @@ impl Local {
             }
             None => self.send_again(),
         }
-        // The rest gets a whole interval again.
+        // The other messages get a whole interval again.
         self.resend_at = None;
         self.resends = 0;
         Some(message)
     }
 
-    /// Whether it was refused a message and has room now. Said once.
+    /// Whether the member was refused a message and has room now. Returns true once.
     pub(super) fn take_writable(&mut self) -> bool {
         let has_room = self.pending.len() <= ENDPOINT_PENDING_MESSAGES_MAX / 2
             && self.bytes <= ENDPOINT_PENDING_BYTES_MAX / 2;
@@ -174,7 +179,7 @@ impl Local {
         is_due
     }
 
-    /// The next fragment to send, if the window has room for it.
+    /// The next fragment to send if the window has room for it.
     pub(super) fn next_fragment(&self) -> Option<Fragment<'_>> {
         if self.in_flight >= ENDPOINT_WINDOW_FRAGMENTS_MAX {
             return None;
@@ -197,12 +202,12 @@ impl Local {
         })
     }
 
-    /// Whether there is something to send now.
+    /// Whether there is a fragment to send now.
     pub(super) fn has_more(&self) -> bool {
         self.standing == Standing::Member && self.next_fragment().is_some()
     }
 
-    /// The fragment that [`Self::next_fragment`] gave was sent.
+    /// The fragment that [`Self::next_fragment`] returned was sent.
     pub(super) fn fragment_sent(&mut self, now: Instant, interval: Duration) {
         let interval = self.resend_interval(interval);
         let fragments = self
@@ -219,15 +224,15 @@ impl Local {
         }
     }
 
-    /// How long to wait for something to be ordered: longer and longer if nothing is, since then the
-    /// group waits for somebody, and does not need more copies.
+    /// How long to wait until a message is ordered. The interval doubles while none is, since then the group waits for a
+    /// node, and more copies would not help.
     fn resend_interval(&self, interval: Duration) -> Duration {
         let doublings = self.resends.saturating_sub(1);
         let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
         interval.times(factor.min(BACK_OFF_MAX))
     }
 
-    /// Sends all again if nothing was ordered for an interval.
+    /// Send everything again if no message was ordered for an interval.
     pub(super) fn check_progress(&mut self, now: Instant, interval: Duration) {
         if self.in_flight > 0 {
             let interval = self.resend_interval(interval);

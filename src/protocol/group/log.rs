@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ordered entries of a group in one cluster view (an *epoch*), as one node holds them.
+//! The ordered entries of a group in one cluster view (an *epoch*), as far as one node holds them.
 //!
 //! ```text
 //!   1 ... delivered | ... stable | ... accepted | ... received |  gaps  ... highest
-//!         forgotten   all have     acknowledged   no gap before
-//!                     it
+//!         dropped     all hold     acknowledged   no gap before
+//!                     them
 //! ```
 //!
-//! A view entry stops `accepted` until it is delivered: a message is only acknowledged when the view
-//! that it belongs to is known to its receiver.
+//! `accepted` stops behind a view entry until that is delivered: a node acknowledges a message only when it knows the
+//! view that the message belongs to.
 
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
@@ -28,16 +28,16 @@ pub(super) struct ViewEntry {
     pub(super) coordinator: NodeId,
     /// Sorted by node and endpoint.
     pub(super) members: BoundedVec<GroupMember>,
-    /// For each member how it came.
+    /// For each member how it arrived.
     pub(super) arrivals: BoundedVec<Arrival>,
-    /// Slots in the view before of those who are out.
+    /// The slots in the view before of members that are not in this one.
     pub(super) left: BoundedVec<(Slot, ChangeReason)>,
-    /// Who has come from other parts of the cluster, by part.
+    /// The transitional sets of members that arrive from other components.
     pub(super) sets: BoundedVec<TransitionalSet>,
 }
 
 impl ViewEntry {
-    /// Copies a view out of a datagram.
+    /// Copy a view from a datagram.
     pub(super) fn from_body(body: &ViewBody<'_>) -> Result<Shared<Self>, OutOfMemory> {
         let mut members = BoundedVec::with_capacity(body.member_count)?;
         let mut arrivals = BoundedVec::with_capacity(body.member_count)?;
@@ -65,17 +65,17 @@ impl ViewEntry {
         })
     }
 
-    /// Whether the member is in it.
+    /// Whether the member is in the view.
     pub(super) fn has(&self, member: MemberId) -> bool {
         self.members.iter().any(|known| known.id == member)
     }
 
-    /// Whether the node has a member in it.
+    /// Whether the node has a member in the view.
     pub(super) fn has_node(&self, node: NodeId) -> bool {
         self.members.iter().any(|known| known.id.node == node)
     }
 
-    /// Who has the slot.
+    /// The member that has the slot.
     pub(super) fn member(&self, slot: Slot) -> Option<MemberId> {
         let found = self.members.iter().find(|known| known.slot == slot);
         found.map(|known| known.id)
@@ -87,12 +87,12 @@ impl ViewEntry {
         found.map(|known| known.slot)
     }
 
-    /// Members with how they came.
+    /// The members, each with how it arrived.
     pub(super) fn arrivals(&self) -> impl ExactSizeIterator<Item = (&GroupMember, Arrival)> + '_ {
         self.members.iter().zip(self.arrivals.iter().copied())
     }
 
-    /// With which set of members from another part of the cluster the member came.
+    /// The index of the transitional set that the member arrived with, if it is from another component.
     pub(super) fn set_of(&self, member: MemberId) -> Option<u8> {
         self.arrivals().find_map(|(known, arrival)| match arrival {
             Arrival::Together(place) if known.id == member => Some(place),
@@ -111,7 +111,7 @@ impl ViewEntry {
         })
     }
 
-    /// Writes the view's body.
+    /// Write the view's body.
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         let members = self
             .arrivals()
@@ -148,7 +148,7 @@ impl Entry {
         }
     }
 
-    /// Bytes that [`Self::write`] writes, at most.
+    /// The most bytes that [`Self::write`] writes.
     pub(super) fn written_bytes(&self) -> usize {
         match self {
             Self::Data { bytes, .. } => bytes.len().saturating_add(32),
@@ -162,7 +162,7 @@ impl Entry {
         }
     }
 
-    /// Writes the entry.
+    /// Write the entry.
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         match self {
             Self::Data { slot, part, bytes } => write_data_entry(writer, *slot, part, bytes),
@@ -183,12 +183,12 @@ impl Entry {
 pub(super) struct Log {
     /// The number of the cluster view.
     pub(super) epoch: ViewNumber,
-    /// That very cluster view, also where others may have one of the same number.
+    /// The cluster view, which no other component has. (Two components may have views of the same number.)
     pub(super) cluster_view: ViewKey,
     ring: BoundedVec<Option<Entry>>,
-    /// Everything up to here was delivered and is forgotten.
+    /// Everything up to here was delivered and dropped.
     pub(super) delivered: u64,
-    /// All members are known to have everything up to here.
+    /// All participants are known to hold everything up to here.
     pub(super) stable: u64,
     /// Everything up to here may be acknowledged.
     pub(super) accepted: u64,
@@ -200,7 +200,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log that begins behind position `before`.
+    /// A log that begins behind position `before`. Allocates.
     pub(super) fn new(
         epoch: ViewNumber,
         cluster_view: ViewKey,
@@ -231,7 +231,7 @@ impl Log {
             && position <= self.delivered.saturating_add(GROUP_LOG_ENTRIES_MAX as u64)
     }
 
-    /// The entry at a position, if it is there and not delivered yet.
+    /// The entry at a position if it is here and not delivered yet.
     pub(super) fn entry(&self, position: u64) -> Option<&Entry> {
         if !self.is_inside(position) {
             return None;
@@ -239,7 +239,7 @@ impl Log {
         self.ring.get(self.place(position))?.as_ref()
     }
 
-    /// Takes an entry out that is being delivered.
+    /// Take out an entry to deliver it.
     pub(super) fn take(&mut self, position: u64) -> Option<Entry> {
         if !self.is_inside(position) {
             return None;
@@ -250,12 +250,12 @@ impl Log {
         Some(entry)
     }
 
-    /// Whether a new entry at the position would be taken.
+    /// Whether [`Self::put`] would keep an entry at the position.
     pub(super) fn wants(&self, position: u64) -> bool {
         self.is_inside(position) && self.entry(position).is_none()
     }
 
-    /// Puts an entry in its place. Ignored where there is one already, or no room.
+    /// Put an entry into its place. Does nothing where an entry is already, or where there is no room.
     pub(super) fn put(&mut self, position: u64, entry: Entry) {
         if !self.wants(position) {
             return;
@@ -271,7 +271,7 @@ impl Log {
         }
     }
 
-    /// The epoch is over: what was not accepted does not count. What counts is handed over.
+    /// Drop what was not accepted: the epoch is over. If it counts, another node hands it over.
     pub(super) fn forget_unaccepted(&mut self) {
         for position in self.accepted.saturating_add(1)..=self.highest {
             self.take(position);
@@ -280,8 +280,8 @@ impl Log {
         self.highest = self.accepted;
     }
 
-    /// Goes on accepting by one entry; its position, if there is one to be accepted.
-    /// `passes_views`: also behind a view that is not delivered yet.
+    /// Accept one more entry. Returns its position, or `None` if none may be accepted. With `passes_views` an entry
+    /// behind a view that is not delivered yet may be accepted.
     pub(super) fn accept_next(&mut self, passes_views: bool) -> Option<u64> {
         if self.accepted >= self.received {
             return None;
@@ -296,7 +296,7 @@ impl Log {
         Some(self.accepted)
     }
 
-    /// The first gap: its first and last position.
+    /// The first and last position of the first gap.
     pub(super) fn gap(&self) -> Option<(u64, u64)> {
         if self.received >= self.highest {
             return None;
@@ -309,13 +309,13 @@ impl Log {
         Some((first, last))
     }
 
-    /// Somebody says that there are entries up to here.
-    pub(super) fn hear_of(&mut self, position: u64) {
+    /// The coordinator announced that there are entries up to here.
+    pub(super) fn note_highest(&mut self, position: u64) {
         let limit = self.delivered.saturating_add(GROUP_LOG_ENTRIES_MAX as u64);
         self.highest = self.highest.max(position.min(limit));
     }
 
-    /// Entries that are kept.
+    /// The number of entries that are kept.
     pub(super) fn length(&self) -> u64 {
         self.highest.saturating_sub(self.delivered)
     }

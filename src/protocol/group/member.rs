@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a node with members of a group does: it takes ordered entries, acknowledges them, delivers
-//! what all have, and installs the group's views at their places among the messages.
+//! What a node with members of a group does with ordered entries: it accepts them, delivers those that are stable, and
+//! installs the group's views at their places among the messages.
 
+use super::context::Context;
+use super::flush::PendingStart;
 use super::local::{Local, Standing};
 use super::log::{Entry, Log, ViewEntry};
 use super::views::make_group_view;
-use super::{Candidate, Context, Group, EVENTS_KEPT};
+use super::{Group, EVENTS_KEPT};
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{MemberId, ViewNumber};
 use crate::protocol::outputs::Event;
 use crate::protocol::wire::group::{Arrival, EntryBody, Ordered, ViewBody};
 
-/// What became of an attempt to deliver.
+/// The result of an attempt to deliver.
 enum Step {
     /// Something was delivered.
     Done,
-    /// There is nothing more that may be.
+    /// No more entries may be delivered.
     Nothing,
-    /// Events or memory are short: later.
+    /// The event queue is full or memory is short: try again later.
     NoRoom,
 }
 
 impl Group {
-    // ---- taking -------------------------------------------------------------------------------
+    // ---- accepting ----------------------------------------------------------------------------
 
-    /// Ordered entries of the present epoch came from the coordinator.
+    /// Ordered entries of the present epoch arrived from the coordinator.
     pub(super) fn take_ordered(&mut self, context: &mut Context<'_>, ordered: &Ordered<'_>) {
         self.hear_stable(context, ordered.stable);
-        // A node that is out and comes back is done with what it has before it begins anew.
+        // A node whose members left and join again finishes the log that it has before it begins a new one.
         self.progress(context);
         let epoch = context.view.number;
         let mut position = ordered.first;
@@ -59,25 +61,25 @@ impl Group {
     fn take_view(&mut self, context: &Context<'_>, position: u64, body: &ViewBody<'_>) {
         let epoch = context.view.number;
         if self.log_of(epoch).is_none() {
-            // The first entry of a node that was not in the group.
+            // This may be the first entry for a node that had no members.
             let is_starting = self
-                .candidate
+                .pending_start
                 .as_ref()
-                .is_some_and(|candidate| candidate.epoch == epoch);
+                .is_some_and(|start| start.epoch == epoch);
             let own = context.own;
             let is_own = |member: &MemberId| {
                 member.node == own.node && member.incarnation == own.incarnation
             };
             let is_in = body.members().any(|(member, _, _)| is_own(&member));
-            // Else an earlier entry let this node in, which is still to come.
+            // Otherwise an earlier entry admitted this node's members, and is still to arrive.
             let begins_here = body
                 .members()
                 .all(|(member, _, arrival)| arrival != Arrival::Along || !is_own(&member));
             if is_starting || !is_in || !begins_here || self.locals.is_empty() {
                 return;
             }
-            // What is left of an epoch before is over: its members on this node have left.
-            self.candidate = None;
+            // A pending start from before is obsolete: its members on this node have left.
+            self.pending_start = None;
             self.report_at = None;
             self.log = Log::new(epoch, context.cluster_view, position.saturating_sub(1)).ok();
         }
@@ -88,12 +90,12 @@ impl Group {
         }
     }
 
-    /// The log, if it is of this epoch.
+    /// The log if it is of this epoch.
     pub(super) fn log_of(&mut self, epoch: ViewNumber) -> Option<&mut Log> {
         self.log.as_mut().filter(|log| log.epoch == epoch)
     }
 
-    /// The start of the present epoch.
+    /// The start of the present epoch arrived.
     fn take_start(
         &mut self,
         context: &mut Context<'_>,
@@ -102,15 +104,15 @@ impl Group {
         body: &ViewBody<'_>,
     ) {
         if let Ok(view) = ViewEntry::from_body(body) {
-            // Who held something of an epoch before learns so that it is out.
-            let holds_something = self.log.is_some() || self.candidate.is_some();
+            // A node that holds something of an epoch before learns from the start that its members are out.
+            let holds_something = self.log.is_some() || self.pending_start.is_some();
             if view.has_node(context.own.node) || holds_something {
                 self.accept_start(context, previous, last, view);
             }
         }
     }
 
-    /// As [`Self::take_start`], also of one's own making.
+    /// Accept the start of the present epoch, whether it arrived or this node made it.
     pub(super) fn accept_start(
         &mut self,
         context: &mut Context<'_>,
@@ -122,18 +124,18 @@ impl Group {
         if self.log.as_ref().is_some_and(|log| log.epoch == epoch) {
             return;
         }
-        if let Some(candidate) = &mut self.candidate {
-            if candidate.epoch == epoch {
+        if let Some(start) = &mut self.pending_start {
+            if start.epoch == epoch {
                 return;
             }
-            if candidate.epoch == previous {
-                // It counts after all.
-                candidate.in_effect = true;
+            if start.epoch == previous {
+                // The start that this node holds counts.
+                start.in_effect = true;
             }
-            if candidate.in_effect {
+            if start.in_effect {
                 self.deliver(context);
-                if self.candidate.is_some() {
-                    // It is not carried out yet; this one comes again.
+                if self.pending_start.is_some() {
+                    // It is not carried out yet. The coordinator sends the new one again.
                     return;
                 }
             }
@@ -141,13 +143,13 @@ impl Group {
         match &self.log {
             Some(log) if log.epoch == previous && log.accepted >= last => {}
             Some(log) if log.epoch == previous && is_in(log, context) => {
-                // Cannot be: the coordinator waits until this node has what counts.
+                // Cannot be: the coordinator waits until this node holds all entries that count.
                 return;
             }
-            // A log that does not count any more, or without members on this node.
+            // The log does not count any more, or has no members on this node.
             _ => self.log = None,
         }
-        self.candidate = Some(Candidate {
+        self.pending_start = Some(PendingStart {
             epoch,
             cluster_view: context.cluster_view,
             previous,
@@ -157,12 +159,12 @@ impl Group {
         });
     }
 
-    /// All participants have everything up to `stable`.
+    /// All participants hold all entries up to `stable`.
     pub(super) fn hear_stable(&mut self, context: &mut Context<'_>, stable: u64) {
         let epoch = context.view.number;
-        if let Some(candidate) = &mut self.candidate {
-            if candidate.epoch == epoch && stable >= 1 && !candidate.in_effect {
-                candidate.in_effect = true;
+        if let Some(start) = &mut self.pending_start {
+            if start.epoch == epoch && stable >= 1 && !start.in_effect {
+                start.in_effect = true;
                 self.deliver(context);
             }
         }
@@ -171,17 +173,17 @@ impl Group {
         }
     }
 
-    /// Entries of the epoch before came from another member.
+    /// Entries of the epoch before arrived from another node.
     pub(super) fn take_handover(
         &mut self,
         context: &mut Context<'_>,
         epoch: ViewNumber,
         ordered: &Ordered<'_>,
     ) {
-        if let Some(candidate) = &mut self.candidate {
-            if candidate.epoch == epoch && epoch < context.view.number {
-                // Only what counts is handed over: so its start took effect.
-                candidate.in_effect = true;
+        if let Some(start) = &mut self.pending_start {
+            if start.epoch == epoch && epoch < context.view.number {
+                // Only entries that count are handed over, so this start took effect.
+                start.in_effect = true;
                 self.deliver(context);
             }
         }
@@ -212,18 +214,18 @@ impl Group {
             position = position.saturating_add(1);
         }
         self.progress(context);
-        // The coordinator waits for this.
+        // The coordinator waits for this report.
         self.report_at = self.report_at.map(|_| context.now);
     }
 
-    /// Accepts and delivers as far as it goes.
+    /// Accept and deliver as far as possible.
     pub(super) fn progress(&mut self, context: &mut Context<'_>) {
         self.accept(context);
         self.deliver(context);
     }
 
-    /// Accepts what has come without a gap. Own messages among it are sent for good now: they will
-    /// be delivered at this place.
+    /// Accept what arrived without a gap. The place of own messages among these entries is final now, so their senders
+    /// get `Event::Sent`.
     fn accept(&mut self, context: &mut Context<'_>) {
         loop {
             if context.outbox.event_room() <= EVENTS_KEPT {
@@ -233,14 +235,14 @@ impl Group {
             let Some(log) = &mut self.log else {
                 return;
             };
-            // What is handed over of an epoch that is over is decided, views and all.
+            // Entries of an epoch that is over are decided already, also those behind a view.
             let is_over = log.epoch < context.view.number;
             let Some(position) = log.accept_next(is_over) else {
                 return;
             };
             self.acknowledge_due = true;
             if is_over {
-                // Its place is told when it is delivered.
+                // `Event::Sent` follows when the entry is delivered.
                 continue;
             }
             let Some(Entry::Data { slot, part, .. }) = log.entry(position) else {
@@ -279,8 +281,8 @@ impl Group {
             return;
         };
         context.outbox.counters.count(Counter::MessagesSent);
-        if local.is_ended {
-            // Its end was told: nobody is there to hear this.
+        if local.is_end_reported {
+            // The member has got its last event.
             return;
         }
         if let Ok(payload) = Shared::try_new(message.payload) {
@@ -301,29 +303,27 @@ impl Group {
 
     // ---- delivering ---------------------------------------------------------------------------
 
-    /// Delivers what all have, and what counts of the epoch before a start that is in effect. False if there was
-    /// no room for all of that.
+    /// Deliver the stable entries; and if a start is in effect, the entries that count of the epoch before, then begin
+    /// the new epoch. Returns false if there was no room for all of that.
     pub(super) fn deliver(&mut self, context: &mut Context<'_>) -> bool {
         loop {
-            let limit = match (&self.candidate, &self.log) {
-                (Some(candidate), Some(log)) if candidate.in_effect => {
-                    if log.epoch == candidate.previous {
-                        candidate.last.min(log.accepted)
+            let limit = match (&self.pending_start, &self.log) {
+                (Some(start), Some(log)) if start.in_effect => {
+                    if log.epoch == start.previous {
+                        start.last.min(log.accepted)
                     } else {
                         log.delivered
                     }
                 }
-                (Some(candidate), None) if candidate.in_effect => 0,
+                (Some(start), None) if start.in_effect => 0,
                 (_, Some(log)) => log.stable.min(log.accepted),
                 (_, None) => return true,
             };
             let step = match self.deliver_next(context, limit) {
-                Step::Nothing if self.candidate_in_effect() => {
-                    match self.carry_out_start(context) {
-                        Ok(()) => Step::Done,
-                        Err(OutOfMemory) => Step::NoRoom,
-                    }
-                }
+                Step::Nothing if self.is_start_in_effect() => match self.carry_out_start(context) {
+                    Ok(()) => Step::Done,
+                    Err(OutOfMemory) => Step::NoRoom,
+                },
                 step => step,
             };
             match step {
@@ -337,18 +337,18 @@ impl Group {
         }
     }
 
-    fn candidate_in_effect(&self) -> bool {
-        self.candidate
+    fn is_start_in_effect(&self) -> bool {
+        self.pending_start
             .as_ref()
-            .is_some_and(|candidate| candidate.in_effect)
+            .is_some_and(|start| start.in_effect)
     }
 
     fn deliver_next(&mut self, context: &mut Context<'_>, limit: u64) -> Step {
-        let told = self.told();
+        let addressed = self.addressed();
         let members = self
             .locals
             .iter()
-            .filter(|local| local.standing == told)
+            .filter(|local| local.standing == addressed)
             .count();
         let Some(log) = &mut self.log else {
             return Step::Nothing;
@@ -390,7 +390,7 @@ impl Group {
                 }
                 if let (Some(payload), Some(sender), Some(view)) = (payload, sender, number) {
                     for local in self.locals.iter() {
-                        if local.standing == told {
+                        if local.standing == addressed {
                             context.outbox.counters.count(Counter::MessagesDelivered);
                             context.outbox.event(Event::Deliver {
                                 endpoint: local.endpoint,
@@ -408,7 +408,7 @@ impl Group {
             None => return Step::Nothing,
         };
         let before = log.view.clone();
-        let is_ready = self.finish_past(context, &view);
+        let is_ready = self.complete_transition(context, &view);
         if !is_ready || self.show_view(context, before.as_ref(), &view).is_err() {
             return Step::NoRoom;
         }
@@ -421,18 +421,18 @@ impl Group {
         Step::Done
     }
 
-    /// The log before is delivered as far as it counts: the new epoch begins.
+    /// Begin the epoch of the pending start: the log before is delivered as far as it counts.
     fn carry_out_start(&mut self, context: &mut Context<'_>) -> Result<(), OutOfMemory> {
         let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(2));
         if context.outbox.event_room() <= needed {
             return Err(OutOfMemory);
         }
-        let Some(candidate) = &self.candidate else {
+        let Some(start) = &self.pending_start else {
             return Ok(());
         };
-        let (epoch, previous, view) = (candidate.epoch, candidate.previous, candidate.view.clone());
-        let mut log = Log::new(epoch, candidate.cluster_view, 1)?;
-        if !self.finish_past(context, &view) {
+        let (epoch, previous, view) = (start.epoch, start.previous, start.view.clone());
+        let mut log = Log::new(epoch, start.cluster_view, 1)?;
+        if !self.complete_transition(context, &view) {
             return Err(OutOfMemory);
         }
         let before = self
@@ -443,7 +443,7 @@ impl Group {
         self.show_view(context, before.as_ref(), &view)?;
         log.view = Some(view);
         self.log = Some(log);
-        self.candidate = None;
+        self.pending_start = None;
         for local in self.locals.as_mut_slice() {
             local.send_again();
         }
@@ -451,7 +451,7 @@ impl Group {
         Ok(())
     }
 
-    /// A node without members in the present view has no part in the log.
+    /// Drop the log if this node has no members in the present view and does not order the group.
     fn forget_log_if_out(&mut self, context: &Context<'_>) {
         let is_in = self
             .log
@@ -460,12 +460,16 @@ impl Group {
             .is_some_and(|view| view.has_node(context.own.node));
         if !is_in && !self.is_ordering {
             self.log = None;
-            // There is nothing to acknowledge any more: no deadline may wait for that.
+            // There is nothing to acknowledge any more, so the deadline must go too.
             self.acknowledge_at = None;
         }
     }
 
-    /// Tells the members on this node of a view. Nothing has changed on an error.
+    /// Show a view to the members on this node.
+    ///
+    /// # Errors
+    ///
+    /// Memory is short. Nothing has changed.
     fn show_view(
         &mut self,
         context: &mut Context<'_>,
@@ -480,26 +484,26 @@ impl Group {
         };
         let mut shown = BoundedVec::with_capacity(self.locals.len())?;
         for local in self.locals.iter() {
-            let is_told = match local.standing {
+            let is_shown = match local.standing {
                 Standing::Leaving => false,
-                Standing::Returning => self.is_in_past,
-                Standing::Joining => view.has(id(local)) && !self.is_in_past,
-                Standing::Member => !self.is_in_past,
+                Standing::Merging => self.delivers_transitional,
+                Standing::Joining => view.has(id(local)) && !self.delivers_transitional,
+                Standing::Member => !self.delivers_transitional,
             };
-            let record = match is_told {
+            let record = match is_shown {
                 true => Some(make_group_view(context, before, view, id(local))?),
                 false => None,
             };
             shown.push(record).map_err(|_| OutOfMemory)?;
         }
         *context.highest = (*context.highest).max(view.number);
-        let told = self.told();
+        let addressed = self.addressed();
         for (local, record) in self.locals.as_mut_slice().iter_mut().zip(shown.iter()) {
             let Some(record) = record else {
                 continue;
             };
             local.standing = if view.has(id(local)) {
-                told
+                addressed
             } else {
                 local.request_at = context.now;
                 Standing::Joining
@@ -508,22 +512,23 @@ impl Group {
                 endpoint: local.endpoint,
                 view: record.clone(),
             });
-            // What filled the window may have been forgotten while the node was out.
+            // The messages that filled the window may have been dropped while the node was excluded.
             if local.standing == Standing::Member && local.take_writable() {
                 context.outbox.event(Event::Writable {
                     endpoint: local.endpoint,
                 });
             }
         }
-        if !self.is_in_past {
+        if !self.delivers_transitional {
             self.end_leaves(context, before.map(|before| &**before), view);
         }
         Ok(())
     }
 
-    /// Members that were in and have left are gone. One that was never in waits for the answer to its
-    /// request: what is on its way may still let it in. One that nobody here knows (its request to
-    /// leave was overtaken by an older one to join) is asked to leave again.
+    /// End the leaving members on this node that were in the view before and are not in this one. A leaving member that
+    /// was in neither waits for the answer to its request, since a view on its way may still admit it. If the view has
+    /// a member of this node that is unknown here (an older join request overtook its leave request), let it leave
+    /// again.
     fn end_leaves(
         &mut self,
         context: &mut Context<'_>,
@@ -541,7 +546,7 @@ impl Group {
             let was_in = before.is_some_and(|before| before.has(id));
             let is_gone = local.standing == Standing::Leaving && was_in && !view.has(id);
             if is_gone {
-                local.tell_end(outbox);
+                local.report_left(outbox);
             }
             !is_gone
         });
@@ -554,7 +559,7 @@ impl Group {
             if is_own && !is_known {
                 if let Ok(mut ghost) = Local::new(member.id.endpoint, context.now) {
                     ghost.standing = Standing::Leaving;
-                    ghost.is_ended = true;
+                    ghost.is_end_reported = true;
                     let _ = self.locals.push(ghost);
                 }
             }
@@ -562,7 +567,7 @@ impl Group {
     }
 }
 
-/// Whether the node has members in the view that is in force where it has accepted the log.
+/// Whether the node has members in the view that is in force after the last accepted entry.
 fn is_in(log: &Log, context: &Context<'_>) -> bool {
     log.accepted_view()
         .is_some_and(|view| view.has_node(context.own.node))
@@ -574,7 +579,7 @@ fn copy(bytes: &[u8]) -> Result<BoundedVec<u8>, OutOfMemory> {
     Ok(copy)
 }
 
-/// Puts a message together from its fragments.
+/// Assemble a message from its fragments.
 fn gather(log: &mut Log, first: u64, last: u64) -> Result<Shared<BoundedVec<u8>>, OutOfMemory> {
     let length = (first..=last)
         .filter_map(|position| match log.entry(position) {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A node that has members of a group, as the group's coordinator sees it: what it has got, and the
-//! part of the log that it needs.
+//! A node that has members of a group, as the group's coordinator sees it: what it holds, and which entries of the log
+//! it needs.
 
 use crate::protocol::identity::NodeId;
 use crate::protocol::time::{Duration, Instant};
 
-/// A node that is out of the group is answered for so many intervals: what it was told last may have
-/// been lost. One that is silent for longer is put out of the cluster.
+/// A node that is out of the group is answered for so many intervals, since the last datagram to it may have been lost.
+/// A node that is silent for longer is excluded from the cluster.
 const REMEMBERED_INTERVALS: u64 = 20;
-/// A node that does not know that it is out, and asks to be let go, is told so many times more. What is
-/// between may work one way only, or not at all for a while.
-pub(super) const TELLINGS: u8 = 16;
+/// A node that does not know that it is out of the group, and asks to leave, gets the start so many times more. The link
+/// to it may work in one direction only, or not at all for a while.
+pub(super) const EXCLUSION_REPEATS: u8 = 16;
 
-/// A node that has members.
+/// A node that has members of the group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Participant {
     pub(super) node: NodeId,
@@ -21,44 +21,44 @@ pub(super) struct Participant {
     pub(super) acknowledged: u64,
     /// Everything up to here was sent.
     pub(super) sent: u64,
-    /// It was told that everything up to here is stable.
-    pub(super) told_stable: u64,
+    /// The stable position that was announced to it last.
+    pub(super) announced_stable: u64,
     pub(super) resend_at: Option<Instant>,
     pub(super) interval: Duration,
-    /// It needs nothing up to here: it was not in the group.
+    /// It needs no entries up to here: it was not in the group.
     pub(super) begins_after: u64,
-    /// Position of the view that does not have it any more: it still gets everything up to that.
+    /// The position of the view that excludes it. It still gets all entries up to that.
     pub(super) ends_at: Option<u64>,
-    /// It is in the group again since the entry behind this one, and has not got `ends_at` yet.
-    returns_after: Option<u64>,
-    /// It was out before the epoch began: it is told so, and nobody waits for it.
+    /// It is in the group again since the entry behind this one, and has not acknowledged `ends_at` yet.
+    rejoins_after: Option<u64>,
+    /// It was out before the epoch began. It gets the start, and no entry waits for it.
     pub(super) is_out: bool,
-    /// It asks to be let go, so it does not know that it is out: how often it is still told so.
-    pub(super) tellings: u8,
-    /// It has got `ends_at`, and is forgotten at this time.
+    /// How often the start is sent to it beyond the usual: it asks to leave, so it does not know that it is out.
+    pub(super) exclusion_repeats: u8,
+    /// It has acknowledged `ends_at`, and is forgotten at this time.
     pub(super) forgotten_at: Option<Instant>,
 }
 
 impl Participant {
-    /// A node that gets everything behind `before`.
+    /// A node that gets all entries behind `before`.
     pub(super) fn new(node: NodeId, before: u64, interval: Duration) -> Self {
         Self {
             node,
             acknowledged: before,
             sent: before,
-            told_stable: before,
+            announced_stable: before,
             resend_at: None,
             interval,
             begins_after: before,
             ends_at: None,
-            returns_after: None,
+            rejoins_after: None,
             is_out: false,
-            tellings: 0,
+            exclusion_repeats: 0,
             forgotten_at: None,
         }
     }
 
-    /// A node that gets the first entry of an epoch only to know that it is out.
+    /// A node that gets the start of an epoch only to know that it is out.
     pub(super) fn out(node: NodeId, interval: Duration) -> Self {
         Self {
             ends_at: Some(1),
@@ -67,7 +67,7 @@ impl Participant {
         }
     }
 
-    /// What everybody has as far as this one is concerned; `None`: it does not matter any more.
+    /// How far entries may be stable as far as this node is concerned. `None`: no entry waits for it.
     pub(super) fn counts(&self) -> Option<u64> {
         let counts = self.forgotten_at.is_none() && !self.is_out;
         counts.then_some(self.acknowledged)
@@ -75,7 +75,7 @@ impl Participant {
 
     /// A view at `position` does not have the node.
     pub(super) fn leave(&mut self, position: u64) {
-        self.returns_after = None;
+        self.rejoins_after = None;
         if self.ends_at.is_none() {
             self.ends_at = Some(position);
         }
@@ -85,18 +85,18 @@ impl Participant {
     pub(super) fn stay(&mut self, before: u64) {
         if self.forgotten_at.is_some() || self.is_out {
             *self = Self::new(self.node, before, self.interval);
-        } else if self.ends_at.is_some() && self.returns_after.is_none() {
-            self.returns_after = Some(before);
+        } else if self.ends_at.is_some() && self.rejoins_after.is_none() {
+            self.rejoins_after = Some(before);
         }
     }
 
-    /// It has everything up to `position`.
+    /// It has acknowledged everything up to `position`.
     pub(super) fn advance(&mut self, now: Instant, position: u64) {
         self.acknowledged = position;
         self.sent = self.sent.max(position);
         self.resend_at = None;
         if self.ends_at.is_some_and(|end| position >= end) {
-            match self.returns_after {
+            match self.rejoins_after {
                 Some(before) => *self = Self::new(self.node, before.max(position), self.interval),
                 None => {
                     self.forgotten_at = Some(now.after(self.interval.times(REMEMBERED_INTERVALS)));

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fragments that a group's coordinator keeps of messages that are not complete yet, or not next.
+//! Reassembly: the fragments that a group's coordinator keeps of messages that are not complete yet, or not next.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::MemberId;
 use crate::protocol::limits::{GROUP_REASSEMBLY_FRAGMENTS_MAX, MESSAGE_FRAGMENTS_MAX};
 use crate::protocol::wire::group::Part;
 
-struct Stashed {
+struct StoredFragment {
     sender: MemberId,
     part: Part,
     bytes: BoundedVec<u8>,
 }
 
-impl Stashed {
+impl StoredFragment {
     fn is_of(&self, sender: MemberId, sequence: u64) -> bool {
         self.sender == sender && self.part.sequence == sequence
     }
@@ -21,13 +21,13 @@ impl Stashed {
 
 /// Fragments of all senders.
 pub(super) struct Reassembly {
-    fragments: BoundedVec<Stashed>,
-    /// Whose next message may use the last places, until it is ordered.
+    fragments: BoundedVec<StoredFragment>,
+    /// The sender whose next message may use the last places until it is ordered.
     favoured: Option<MemberId>,
 }
 
 impl Reassembly {
-    /// Nothing kept.
+    /// No fragments. Allocates.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self {
             fragments: BoundedVec::with_capacity(GROUP_REASSEMBLY_FRAGMENTS_MAX)?,
@@ -35,11 +35,11 @@ impl Reassembly {
         })
     }
 
-    /// Keeps a fragment if there is room; if not, its sender sends it again. `is_next`: it is of the
-    /// message of its sender that is to be ordered next.
+    /// Keep a fragment if there is room; if not, its sender sends it again. `is_next`: its message is the next one of its
+    /// sender to be ordered.
     pub(super) fn keep(&mut self, sender: MemberId, part: &Part, bytes: &[u8], is_next: bool) {
-        let is_known = self.fragments.iter().any(|stashed| {
-            stashed.is_of(sender, part.sequence) && stashed.part.fragment == part.fragment
+        let is_known = self.fragments.iter().any(|stored| {
+            stored.is_of(sender, part.sequence) && stored.part.fragment == part.fragment
         });
         if is_known || !self.has_room_for(sender, is_next) {
             return;
@@ -48,7 +48,7 @@ impl Reassembly {
             return;
         };
         if copy.extend_from_slice(bytes).is_ok() {
-            let _ = self.fragments.push(Stashed {
+            let _ = self.fragments.push(StoredFragment {
                 sender,
                 part: *part,
                 bytes: copy,
@@ -56,9 +56,9 @@ impl Reassembly {
         }
     }
 
-    /// Whether one more fragment may be kept. The last places, as many as a message may need, are
-    /// for the next message of one sender at a time: else beginnings of messages could fill all
-    /// places, and none would ever be complete.
+    /// Whether one more fragment may be kept. The last places, as many as the largest message needs, are reserved for the
+    /// next message of one sender at a time. Otherwise incomplete messages could fill all places, and none would ever be
+    /// complete.
     fn has_room_for(&mut self, sender: MemberId, is_next: bool) -> bool {
         let room = self
             .fragments
@@ -70,39 +70,39 @@ impl Reassembly {
         is_next && room > 0 && *self.favoured.get_or_insert(sender) == sender
     }
 
-    /// The number of fragments of a message, if all are here.
+    /// The number of fragments of a message if all are here.
     pub(super) fn complete(&self, sender: MemberId, sequence: u64) -> Option<u16> {
-        let fragments = |stashed: &&Stashed| stashed.is_of(sender, sequence);
+        let fragments = |stored: &&StoredFragment| stored.is_of(sender, sequence);
         let count = self.fragments.iter().find(fragments)?.part.fragments;
         let have = self.fragments.iter().filter(fragments);
-        let have = have.filter(|stashed| stashed.part.fragments == count);
+        let have = have.filter(|stored| stored.part.fragments == count);
         (have.count() == usize::from(count)).then_some(count)
     }
 
-    /// Takes a fragment out.
+    /// Take a fragment out.
     pub(super) fn take(
         &mut self,
         sender: MemberId,
         sequence: u64,
         fragment: u16,
     ) -> Option<(Part, BoundedVec<u8>)> {
-        let place = self.fragments.iter().position(|stashed| {
-            stashed.is_of(sender, sequence) && stashed.part.fragment == fragment
+        let place = self.fragments.iter().position(|stored| {
+            stored.is_of(sender, sequence) && stored.part.fragment == fragment
         })?;
-        let stashed = self.fragments.remove(place)?;
-        Some((stashed.part, stashed.bytes))
+        let stored = self.fragments.remove(place)?;
+        Some((stored.part, stored.bytes))
     }
 
-    /// The message was ordered.
+    /// Drop what is left of a message that was ordered.
     pub(super) fn forget(&mut self, sender: MemberId, sequence: u64) {
         self.fragments
-            .retain(|stashed| !stashed.is_of(sender, sequence));
+            .retain(|stored| !stored.is_of(sender, sequence));
         self.favoured = self.favoured.filter(|favoured| *favoured != sender);
     }
 
-    /// Forgets all but the fragments of some senders.
+    /// Keep only the fragments of some senders.
     pub(super) fn retain(&mut self, is_kept: impl Fn(MemberId) -> bool) {
-        self.fragments.retain(|stashed| is_kept(stashed.sender));
+        self.fragments.retain(|stored| is_kept(stored.sender));
         self.favoured = self.favoured.filter(|favoured| is_kept(*favoured));
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     use crate::protocol::test_support::{node, TestResult};
 
     const LONG: u16 = MESSAGE_FRAGMENTS_MAX as u16;
-    /// More than can have all their fragments kept.
+    /// More senders than there is room for all fragments of their messages.
     const SENDERS: u16 = 2 * (GROUP_REASSEMBLY_FRAGMENTS_MAX / MESSAGE_FRAGMENTS_MAX) as u16;
 
     fn sender(number: u16) -> MemberId {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_complete_with_its_last_fragment_whichever_that_is() -> TestResult {
+    fn a_message_is_complete_when_its_last_missing_fragment_arrives() -> TestResult {
         let mut reassembly = Reassembly::new()?;
         for fragment in [2, 0, 2] {
             reassembly.keep(sender(1), &part(1, fragment, 3), b"", true);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_that_say_different_counts_make_no_message() -> TestResult {
+    fn fragments_with_different_counts_make_no_message() -> TestResult {
         let mut reassembly = Reassembly::new()?;
         reassembly.keep(sender(1), &part(1, 0, 2), b"", true);
         reassembly.keep(sender(1), &part(1, 1, 3), b"", true);
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn beginnings_of_messages_do_not_keep_all_from_being_complete() -> TestResult {
+    fn incomplete_messages_of_many_senders_do_not_block_each_other() -> TestResult {
         let mut reassembly = Reassembly::new()?;
         for fragment in 0..LONG {
             for number in 1..=SENDERS {
                 reassembly.keep(sender(number), &part(1, fragment, LONG), b"", true);
             }
         }
-        // Each sends all again until there was room for all of it; one at least finds that.
+        // Each sender sends all fragments again; at least one of them finds room for all.
         let mut ordered = 0;
         for _ in 0..SENDERS {
             for number in 1..=SENDERS {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_is_gone_keeps_no_place_from_others() -> TestResult {
+    fn fragments_of_a_sender_that_is_gone_make_room_for_others() -> TestResult {
         let mut reassembly = Reassembly::new()?;
         for fragment in 0..LONG {
             for number in 1..=SENDERS {

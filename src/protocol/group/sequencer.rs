@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A group's coordinator: it puts the group's messages, joins and leaves in one order.
+//! The sequencer of a group: the coordinator's state, which puts the group's messages, joins and leaves in one order.
 //!
 //! ```text
-//!  Collecting ---all have answered---> Completing ---all have what counts---> Starting --> Running
-//!   asks what is left of the log        lets holders hand entries              the first view of
-//!   of the time before                  to those who lack them                 this epoch goes out
+//!  Collecting ---all have reported---> Completing ---all hold what counts---> Starting --> Running
+//!   queries what the survivors          lets holders hand entries              sends the start of
+//!   hold of the epoch before            to nodes that lack them                this epoch
 //! ```
 //!
-//! There is one for each group and cluster view. A new one first finds out what became of the log of
-//! the epoch before: everything that any survivor has accepted counts, the rest was delivered by
-//! nobody. See [`super::flush`] for the decision and its argument.
+//! There is one for each group and cluster view. A new sequencer first finds out which entries of the epoch before
+//! count: all that any survivor has accepted. No node has delivered the others. [`super::flush`] has the decision and
+//! the argument. What the coordinator does with this state is in [`super::coordinator`].
 
 use super::flush::{Decision, NodeReport};
 use super::log::{Entry, Log, ViewEntry};
-use super::participant::{Participant, TELLINGS};
+use super::merge::{Joiner, Merge};
+use super::participant::{Participant, EXCLUSION_REPEATS};
 use super::reassembly::Reassembly;
-use super::returns::{Joiner, Returns};
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
 use crate::protocol::identity::{MemberId, NodeId, Slot, ViewNumber};
@@ -28,52 +28,52 @@ use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
 use crate::protocol::wire::group::{Arrival, Fragment, Place};
 
-/// An unanswered message is sent again after at most this many times the first interval.
+/// The retransmission interval doubles up to this many times the first one.
 const BACK_OFF_MAX: u64 = 8;
 
-/// Members that were let go and are remembered: their late requests to come in are refused.
+/// Members that have left and are remembered, so that their late join requests are refused.
 const GONE_MAX: usize = GROUP_MEMBERS_MAX;
 
-/// Where a coordinator stands.
+/// The stage of a sequencer (see the drawing above).
 pub(super) enum Stage {
-    /// Asks all nodes that may hold something.
+    /// Queries all nodes that may hold something.
     Collecting,
-    /// Waits until all survivors have the whole log of the epoch before.
+    /// Waits until all survivors hold all entries that count of the epoch before.
     Completing(Decision),
-    /// The first view was sent out; it is not held by all.
+    /// The start was sent; not all participants hold it yet.
     Starting,
-    /// Orders what comes.
+    /// Orders messages and views.
     Running,
 }
 
-/// The coordinator of one group in one epoch.
+/// The sequencer of one group in one epoch.
 pub(super) struct Sequencer {
     pub(super) stage: Stage,
-    /// For each place in the cluster view whether the node has said what it holds.
+    /// For each place in the cluster view whether the node has reported what it holds.
     answered: BoundedVec<bool>,
     pub(super) reports: BoundedVec<NodeReport>,
     pub(super) ask_at: Instant,
     joins: BoundedVec<Joiner>,
-    returns: Returns,
+    merge: Merge,
     leaves: BoundedVec<MemberId>,
-    /// Who has left in this epoch.
+    /// Members that have left in this epoch.
     gone: BoundedVec<MemberId>,
-    /// Members that a view of this epoch took out, with the view's position.
-    taken_out: BoundedVec<(MemberId, u64)>,
+    /// Members that a view of this epoch removed, each with the view's position.
+    removed: BoundedVec<(MemberId, u64)>,
     pub(super) participants: BoundedVec<Participant>,
-    /// The next message of each sender.
+    /// The sequence number of the next message of each sender.
     senders: BoundedVec<(MemberId, u64)>,
     reassembly: Reassembly,
-    /// What the first entry says of the epoch before, and the view in it.
+    /// The start: the epoch before, the last position of its log that counts, and the first view.
     pub(super) start: Option<(ViewNumber, u64, Shared<ViewEntry>)>,
     /// The view that is in force after the last ordered entry.
     pub(super) latest: Option<Shared<ViewEntry>>,
-    /// The last ordered entry.
+    /// The position of the last ordered entry.
     pub(super) last: u64,
 }
 
 impl Sequencer {
-    /// Begins to ask. Nodes that were not in the cluster view before hold nothing.
+    /// A sequencer that begins to collect. Nodes that were not in the cluster view before hold nothing. Allocates.
     pub(super) fn new(view: &ClusterView, now: Instant) -> Result<Self, OutOfMemory> {
         let mut answered = BoundedVec::with_capacity(view.count())?;
         for member in view.members() {
@@ -85,10 +85,10 @@ impl Sequencer {
             reports: BoundedVec::with_capacity(view.count().min(NODES_MAX))?,
             ask_at: now,
             joins: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
-            returns: Returns::new(),
+            merge: Merge::new(),
             leaves: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             gone: BoundedVec::with_capacity(GONE_MAX)?,
-            taken_out: BoundedVec::with_capacity(GONE_MAX)?,
+            removed: BoundedVec::with_capacity(GONE_MAX)?,
             participants: BoundedVec::with_capacity(2 * GROUP_MEMBERS_MAX)?,
             senders: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             reassembly: Reassembly::new()?,
@@ -100,7 +100,7 @@ impl Sequencer {
 
     // ---- collecting ---------------------------------------------------------------------------
 
-    /// A node has said what it holds, or a part of that.
+    /// A node has reported what it holds, or a part of that.
     pub(super) fn take_report(&mut self, view: &ClusterView, report: NodeReport) {
         if !matches!(self.stage, Stage::Collecting | Stage::Completing(_)) {
             return;
@@ -130,7 +130,7 @@ impl Sequencer {
         }
     }
 
-    /// The nodes that have not answered.
+    /// The nodes whose reports are missing.
     pub(super) fn unanswered<'a>(
         &'a self,
         view: &'a ClusterView,
@@ -144,7 +144,7 @@ impl Sequencer {
 
     // ---- joins and leaves ---------------------------------------------------------------------
 
-    /// A member asks to be let in.
+    /// A member asks to join.
     pub(super) fn join(&mut self, member: MemberId) {
         self.put_joiner(Joiner {
             member,
@@ -152,8 +152,8 @@ impl Sequencer {
         });
     }
 
-    /// A member asks to be let in that comes from another part of the cluster.
-    pub(super) fn join_again(
+    /// A member from another component asks to join.
+    pub(super) fn join_merging(
         &mut self,
         now: Instant,
         interval: Duration,
@@ -165,16 +165,16 @@ impl Sequencer {
             place: Some(place),
         };
         if self.put_joiner(joiner) {
-            self.returns.wait_for_more(now, interval);
+            self.merge.wait_for_more(now, interval);
         }
     }
 
-    /// Those who come from other parts may have been waited for long enough.
-    pub(super) fn look_at_returns(&mut self, now: Instant) {
-        self.returns.look(now);
+    /// Open the admission of members from other components if the wait for more of them is over.
+    pub(super) fn check_merge(&mut self, now: Instant) {
+        self.merge.check(now);
     }
 
-    /// Whether that is news.
+    /// Remember a join request. Returns whether it is new or has changed.
     fn put_joiner(&mut self, joiner: Joiner) -> bool {
         let member = joiner.member;
         let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
@@ -188,12 +188,12 @@ impl Sequencer {
         }
     }
 
-    /// A member asks to be let go. False if it is not known at all, now that everything is.
+    /// A member asks to leave. Returns false if it is not in the group: all members are known, and it is none of them.
     pub(super) fn leave(&mut self, member: MemberId) -> bool {
         self.joins.retain(|known| known.member != member);
         let participants = self.participants.as_mut_slice().iter_mut();
         for participant in participants.filter(|participant| participant.node == member.node) {
-            participant.tellings = TELLINGS;
+            participant.exclusion_repeats = EXCLUSION_REPEATS;
         }
         if !self.gone.contains(&member) {
             if self.gone.is_full() {
@@ -204,10 +204,10 @@ impl Sequencer {
         if matches!(self.stage, Stage::Running) {
             let is_in = self.latest.as_ref().is_some_and(|view| view.has(member));
             if !is_in {
-                // It must not forget itself before all have the view without it.
+                // Its node must not forget it before all participants hold the view without it.
                 let stable = self.stable();
                 return self
-                    .taken_out
+                    .removed
                     .iter()
                     .any(|(known, position)| *known == member && *position > stable);
             }
@@ -218,7 +218,7 @@ impl Sequencer {
         true
     }
 
-    /// The next of those who asked to be let go and are not in the latest view at all.
+    /// Take out the leave request of a member that is not in the latest view.
     pub(super) fn take_stranger(&mut self) -> Option<MemberId> {
         let latest = self.latest.as_ref();
         let is_stranger = |member: &MemberId| latest.is_none_or(|view| !view.has(*member));
@@ -226,8 +226,8 @@ impl Sequencer {
         self.leaves.remove(place)
     }
 
-    /// The first view of the epoch is ordered. Nodes that hold something of an epoch before and are
-    /// not in this view get it too: so they know that they are out, and forget the rest.
+    /// Order the first view of the epoch. Nodes that hold something of an epoch before and have no members in this view
+    /// get it too, so that they know that they are out and drop the rest.
     pub(super) fn install_start(
         &mut self,
         view: Shared<ViewEntry>,
@@ -245,7 +245,7 @@ impl Sequencer {
         self.install(view, 1, interval);
     }
 
-    /// Whether nobody is in the group, and nobody wants to be.
+    /// Whether the group has no members and no join requests.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.stage, Stage::Running)
             && self.joins.is_empty()
@@ -256,9 +256,13 @@ impl Sequencer {
                 .is_none_or(|view| view.members.is_empty())
     }
 
-    /// The view that follows `before`: without those who left or whose nodes are gone, with those
-    /// who asked to come in. Members on nodes that do not come along from `before` (it let them in,
-    /// and they never got it) are marked as new as well.
+    /// The view that follows `before`: without members that left or whose nodes are gone, and with members that asked to
+    /// join. Members on nodes that do not come along from `before` (it admitted them, but they never got it) are new,
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// Memory is short. No view was made.
     pub(super) fn make_view(
         &mut self,
         before: Option<&ViewEntry>,
@@ -276,11 +280,11 @@ impl Sequencer {
                 let _ = left.push((member.slot, reason_of(member.id)));
             } else if self.leaves.contains(&member.id) {
                 let _ = left.push((member.slot, ChangeReason::Leave));
-                if self.taken_out.is_full() {
-                    self.taken_out.remove(0);
+                if self.removed.is_full() {
+                    self.removed.remove(0);
                 }
                 let position = self.last.saturating_add(1);
-                let _ = self.taken_out.push((member.id, position));
+                let _ = self.removed.push((member.id, position));
             } else {
                 let arrival = match comes_along(member.id.node) {
                     true => Arrival::Along,
@@ -292,12 +296,12 @@ impl Sequencer {
         self.joins
             .retain(|joiner| before.is_none_or(|view| !view.has(joiner.member)));
         let room = GROUP_MEMBERS_MAX.saturating_sub(members.len());
-        let (joiners, sets) = self.returns.choose(&self.joins, room)?;
+        let (joiners, sets) = self.merge.choose(&self.joins, room)?;
         self.joins
             .retain(|known| !joiners.iter().any(|(member, _)| *member == known.member));
         let mut slot: u16 = 0;
         for (joiner, arrival) in joiners.iter().copied() {
-            // A slot of the view before is not given out again at once.
+            // A slot of the view before is not reused at once.
             loop {
                 slot = slot.saturating_add(1);
                 if before.is_none_or(|view| view.member(Slot(slot)).is_none()) {
@@ -310,7 +314,7 @@ impl Sequencer {
             };
             let _ = members.push((member, arrival));
         }
-        // Those who are not in `before` are still to be told that they are not in the group.
+        // Leave requests of members that are not in `before` are still to be answered.
         self.leaves
             .retain(|member| before.is_none_or(|view| !view.has(*member)));
         members
@@ -336,10 +340,10 @@ impl Sequencer {
     pub(super) fn has_changes(&self) -> bool {
         let latest = self.latest.as_ref().map_or(0, |view| view.members.len());
         let room = GROUP_MEMBERS_MAX.saturating_sub(latest);
-        !self.leaves.is_empty() || self.returns.has_any(&self.joins, room)
+        !self.leaves.is_empty() || self.merge.has_any(&self.joins, room)
     }
 
-    /// A view was ordered: nodes that are new get everything from its position on.
+    /// A view was ordered. Nodes that are new get all entries from its position on.
     pub(super) fn install(&mut self, view: Shared<ViewEntry>, position: u64, interval: Duration) {
         let before = position.saturating_sub(1);
         for participant in self.participants.as_mut_slice() {
@@ -364,7 +368,7 @@ impl Sequencer {
 
     // ---- messages -----------------------------------------------------------------------------
 
-    /// A fragment came in: keeps a copy until its message is complete and next.
+    /// A fragment arrived: keep a copy until its message is complete and next.
     pub(super) fn take_fragment(&mut self, sender: MemberId, fragment: &Fragment<'_>) {
         let is_member = self.latest.as_ref().is_some_and(|view| view.has(sender));
         if !matches!(self.stage, Stage::Running) || !is_member {
@@ -385,7 +389,7 @@ impl Sequencer {
         }
     }
 
-    /// Orders the messages that are complete and next, as far as the log has room.
+    /// Order the messages that are complete and next, as far as the log has room.
     pub(super) fn order_messages(&mut self, log: &mut Log) {
         let mut is_progress = true;
         while is_progress {
@@ -425,7 +429,7 @@ impl Sequencer {
 
     // ---- acknowledgements ---------------------------------------------------------------------
 
-    /// A node has everything up to `position`. Whether it has said so before.
+    /// A node acknowledges everything up to `position`. Returns whether it did so before.
     pub(super) fn acknowledge(&mut self, now: Instant, node: NodeId, position: u64) -> bool {
         let last = self.last;
         let Some(participant) = self
@@ -446,17 +450,17 @@ impl Sequencer {
         false
     }
 
-    /// A participant is told once more what all have.
-    pub(super) fn tell_again(&mut self, node: NodeId) {
+    /// Announce the stable position to a participant again.
+    pub(super) fn announce_stable_again(&mut self, node: NodeId) {
         let stable = self.stable();
         for participant in self.participants.as_mut_slice() {
             if participant.node == node {
-                participant.told_stable = stable.saturating_sub(1);
+                participant.announced_stable = stable.saturating_sub(1);
             }
         }
     }
 
-    /// What all participants have.
+    /// The last position that all participants hold.
     pub(super) fn stable(&self) -> u64 {
         self.participants
             .iter()
@@ -465,7 +469,7 @@ impl Sequencer {
             .unwrap_or(self.last)
     }
 
-    /// A participant lacks entries.
+    /// A participant reports that it lacks entries from `from` on.
     pub(super) fn missing(&mut self, node: NodeId, from: u64) {
         for participant in self.participants.as_mut_slice() {
             if participant.node == node && from > participant.acknowledged {
@@ -474,7 +478,8 @@ impl Sequencer {
         }
     }
 
-    /// Goes back to what was acknowledged where nothing has come for an interval.
+    /// Go back to the last acknowledged entry for each participant that has acknowledged nothing for an interval.
+    /// Returns how many entries are sent again.
     pub(super) fn check_progress(&mut self, now: Instant, interval: Duration, own: NodeId) -> u64 {
         let mut resent: u64 = 0;
         self.participants
@@ -489,12 +494,12 @@ impl Sequencer {
                 None => participant.resend_at = Some(now.after(participant.interval)),
                 Some(at) if now >= at => {
                     let is_last = participant.interval >= interval.times(BACK_OFF_MAX);
-                    if participant.is_out && is_last && participant.tellings == 0 {
-                        // It may know already, and have nothing to do with the group any more.
+                    if participant.is_out && is_last && participant.exclusion_repeats == 0 {
+                        // It may know already that it is out, and have forgotten the group.
                         participant.forgotten_at = Some(now);
                         continue;
                     }
-                    participant.tellings = participant.tellings.saturating_sub(1);
+                    participant.exclusion_repeats = participant.exclusion_repeats.saturating_sub(1);
                     let behind = participant.sent.saturating_sub(participant.acknowledged);
                     resent = resent.saturating_add(behind);
                     participant.sent = participant.acknowledged;
@@ -515,7 +520,8 @@ impl Sequencer {
         if participant.forgotten_at.is_some() {
             return participant.sent;
         }
-        // What a newcomer acknowledges all others must hold up to there: it cannot hand it to them.
+        // What a new participant acknowledges counts for all entries before it. It could not hand those over, so it
+        // gets nothing before the others hold them.
         if participant.acknowledged <= participant.begins_after
             && self.stable() < participant.begins_after
         {
@@ -527,7 +533,7 @@ impl Sequencer {
             .min(participant.ends_at.unwrap_or(self.last))
     }
 
-    /// When something is to be done although nothing comes in.
+    /// When the coordinator has something to do without another input.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Collecting | Stage::Completing(_) => Some(self.ask_at),
@@ -536,7 +542,7 @@ impl Sequencer {
                 .iter()
                 .flat_map(|participant| [participant.resend_at, participant.forgotten_at])
                 .flatten()
-                .chain(self.returns.next_deadline())
+                .chain(self.merge.next_deadline())
                 .min(),
         }
     }

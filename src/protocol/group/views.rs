@@ -2,15 +2,16 @@
 
 //! A group's views as members on this node see them.
 
+use super::context::Context;
 use super::log::ViewEntry;
-use super::Context;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::{GroupMember, GroupView};
-use crate::protocol::identity::{Identity, MemberId, ViewNumber};
-use crate::protocol::outputs::ChangeReason;
+use crate::protocol::identity::{EndpointId, Identity, MemberId, ViewNumber};
+use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::wire::group::Arrival;
 
-/// The view as one member on this node sees it.
+/// The view as one member on this node sees it: with the members that joined, left and came along since its last view.
 pub(super) fn make_group_view(
     context: &Context<'_>,
     before: Option<&Shared<ViewEntry>>,
@@ -28,10 +29,10 @@ pub(super) fn make_group_view(
     let set = view.set_of(reader);
     for (member, arrival) in view.arrivals() {
         let _ = members.push(*member);
-        // Who was let in before and never got that view comes alone, but has joined before.
+        // A member that an earlier view admitted and that never got that view arrives as new, but joined before.
         let was_in = before.is_some_and(|before| before.has(member.id));
         match (arrival, set) {
-            // All members that have not come together with the reader are new to it.
+            // The reader comes from another component: all members outside its set are new to it.
             (Arrival::Together(place), Some(own)) if place == own => {
                 let _ = transitional.push(member.id);
             }
@@ -67,8 +68,8 @@ pub(super) fn make_group_view(
     })
 }
 
-/// The view of a member that is out.
-pub(super) fn empty_view(own: Identity) -> Result<Shared<GroupView>, OutOfMemory> {
+/// The view of a member that is excluded.
+fn empty_view(own: Identity) -> Result<Shared<GroupView>, OutOfMemory> {
     Shared::try_new(GroupView {
         number: ViewNumber::default(),
         coordinator: own.node,
@@ -80,4 +81,11 @@ pub(super) fn empty_view(own: Identity) -> Result<Shared<GroupView>, OutOfMemory
         transitional: BoundedVec::empty(),
         reader: own,
     })
+}
+
+/// Report to a member that it is excluded.
+pub(super) fn report_exclusion(endpoint: EndpointId, own: Identity, outbox: &mut Outbox) {
+    if let Ok(view) = empty_view(own) {
+        outbox.event(Event::GroupView { endpoint, view });
+    }
 }

@@ -1,211 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who looks for a cluster: what it is answered by those who have one, and by those who look for one too.
+//! What a node that asks to join is answered by a member.
+//!
+//! The decision is a function of what this node knows; the dispatcher carries it out.
 
-use super::{Membership, Phase};
+use super::dissemination::Dissemination;
+use super::local::LocalNode;
+use super::suspicion::Suspicion;
 use crate::protocol::configuration::SharedSettings;
-use crate::protocol::errors::Counter;
-use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewNumber};
+use crate::protocol::identity::{Identity, PeerAddress};
 use crate::protocol::limits::NODES_MAX;
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outputs::{Event, RefusalReason};
-use crate::protocol::time::Instant;
-use crate::protocol::wire::membership::{
-    write_join, write_join_answer, JoinAnswer, JoinRequest, ReportRecord,
-};
-use crate::protocol::wire::{Header, Kind};
+use crate::protocol::outputs::RefusalReason;
+use crate::protocol::wire::membership::{write_join_answer, JoinAnswer, JoinRequest};
+use crate::protocol::wire::Kind;
 
-impl Membership {
-    /// Somebody looks for a cluster.
-    pub(super) fn handle_join(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        from: PeerAddress,
-        request: JoinRequest,
-        outbox: &mut Outbox,
-    ) {
-        let joiner = header.sender;
-        if let Some(reason) = mismatch(&request.settings, &self.configuration.shared()) {
-            self.refuse(joiner, from, reason, outbox);
-            return;
-        }
-        if joiner.node == self.own.node {
-            if from == self.address {
-                // An earlier incarnation of this node.
-                return;
-            }
-            self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
-            return;
-        }
-        if header.view != ViewNumber::default() {
-            self.answer_other_part(from, outbox);
-            return;
-        }
-        self.changes.renew_join(now, joiner);
-        match self.phase {
-            Phase::Joining => {
-                let (last_view, primary) = (request.last_view, request.primary);
-                let news = self
-                    .joining
-                    .add_candidate(now, joiner, from, last_view, primary);
-                if news {
-                    let (last_view, primary) = (self.joining.last_view(), self.last_primary());
-                    answer_join(from, &JoinAnswer::Forming { last_view, primary }, outbox);
-                }
-            }
-            Phase::Member | Phase::Leaving if self.has_quorum() => {
-                self.answer_joiner(now, joiner, &request, from, outbox);
-            }
-            // Nobody is let in now, but nobody shall form another cluster either.
-            Phase::Member | Phase::Leaving => {
-                let coordinator = self.address;
-                answer_join(from, &JoinAnswer::Known { coordinator }, outbox);
-            }
-            Phase::Gone => {}
-        }
-    }
+/// What becomes of a request to join.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Admission {
+    /// The node is a member and has not heard of it yet: it gets the view.
+    AlreadyMember,
+    /// The node gets this answer, and nothing else happens.
+    Answer(JoinAnswer),
+    /// The node is refused.
+    Refuse(RefusalReason),
+    /// The node may join: it is told which coordinator collects its request.
+    Eligible,
+}
 
-    /// A node without a view asks this one, which has one.
-    fn answer_joiner(
-        &mut self,
-        now: Instant,
-        joiner: Identity,
-        request: &JoinRequest,
-        from: PeerAddress,
-        outbox: &mut Outbox,
-    ) {
-        if let Some(member) = self.view.member(joiner.node) {
-            let (known, address) = (member.identity, member.address);
-            if known == joiner && address == from {
-                // It is in and has not heard it yet.
-                self.transfers.begin(from);
-                return;
-            }
-            if known.incarnation > joiner.incarnation && address == from {
-                let answer = JoinAnswer::StaleIncarnation(known.incarnation);
-                answer_join(from, &answer, outbox);
-                return;
-            }
-            if address != from && !self.changes.suspicions.is_confirmed(known) {
-                self.refuse(joiner, from, RefusalReason::DuplicateNodeId, outbox);
-                return;
-            }
-        } else if (self.departures).was_evicted_since(joiner, request.seat.first_incarnation) {
-            // It has given its view up, or did not hear that it was in, and does not know that it is out.
-            let answer = JoinAnswer::Evicted(joiner.incarnation);
-            answer_join(from, &answer, outbox);
-            return;
-        } else if let Some(last) = self
-            .departures
-            .last_incarnation(joiner)
-            .filter(|last| *last >= joiner.incarnation)
-        {
-            // It was in, perhaps without hearing of it, or this is an old datagram.
-            answer_join(from, &JoinAnswer::StaleIncarnation(last), outbox);
-            return;
-        } else if self.view.count() >= NODES_MAX {
-            self.refuse(joiner, from, RefusalReason::ViewFull, outbox);
-            return;
+/// Decide about the request of `joiner`, which has no view, while this node has one with a quorum.
+pub(super) fn decide(
+    local: &LocalNode,
+    suspicion: &Suspicion,
+    dissemination: &Dissemination,
+    joiner: Identity,
+    from: PeerAddress,
+    request: &JoinRequest,
+) -> Admission {
+    let view = local.view_or_empty();
+    if let Some(member) = view.member(joiner.node) {
+        let (known, is_same_address) = (member.identity, member.address == from);
+        if known == joiner && is_same_address {
+            Admission::AlreadyMember
+        } else if known.incarnation > joiner.incarnation && is_same_address {
+            Admission::Answer(JoinAnswer::StaleIncarnation(known.incarnation))
+        } else if !is_same_address && !suspicion.is_confirmed(known) {
+            Admission::Refuse(RefusalReason::DuplicateNodeId)
+        } else {
+            Admission::Eligible
         }
-        let coordinator = self
-            .arc_coordinator(joiner.node)
-            .map_or(self.address, |member| member.address);
-        let answer = JoinAnswer::Known { coordinator };
-        answer_join(from, &answer, outbox);
-        // Who hears nothing would only be put out again.
-        if !request.has_heard || !self.is_arc_coordinator(joiner.node) {
-            return;
-        }
-        let last_view = request.last_view;
-        if self.could_be_primary(joiner, request) {
-            self.dissolve(now, last_view, outbox);
-            return;
-        }
-        self.changes.add_join(now, joiner, from, last_view);
-        self.relay(&ReportRecord::Join(joiner, from, last_view), outbox);
-    }
-
-    fn refuse(
-        &mut self,
-        joiner: Identity,
-        from: PeerAddress,
-        reason: RefusalReason,
-        outbox: &mut Outbox,
-    ) {
-        answer_join(from, &JoinAnswer::Refused(reason), outbox);
-        outbox.event(Event::RefusedOther {
-            subject: joiner,
-            address: from,
-            reason,
-        });
-    }
-
-    /// Somebody answers this node, which looks for one.
-    pub(super) fn handle_join_answer(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        from: PeerAddress,
-        answer: &JoinAnswer,
-        outbox: &mut Outbox,
-    ) -> Result<(), Counter> {
-        // Members of parts ask each other as well.
-        let is_for_member = matches!(answer, JoinAnswer::Part { .. });
-        if self.phase != Phase::Joining && !is_for_member {
-            return Err(Counter::DroppedUnexpected);
-        }
-        let tells_whom_to_ask = is_for_member || matches!(answer, JoinAnswer::Known { .. });
-        if header.view != ViewNumber::default() && !tells_whom_to_ask {
-            // Whatever it says, who has a view knows of a cluster.
-            self.joining.learn(now, from);
-        }
-        match *answer {
-            JoinAnswer::Forming { last_view, primary } => {
-                self.joining
-                    .add_candidate(now, header.sender, from, last_view, primary);
-            }
-            JoinAnswer::Known { coordinator } => {
-                if self.joining.learn(now, coordinator) {
-                    let known = (self.last_primary(), self.seat());
-                    let request = self.joining.request(now, &self.configuration, known);
-                    outbox.send([&coordinator], Kind::Join, |writer| {
-                        write_join(writer, &request)
-                    });
-                }
-            }
-            JoinAnswer::Refused(reason) => {
-                outbox.event(Event::Refused { by: from, reason });
-            }
-            JoinAnswer::Part { is_primary, issuer } => {
-                return self.meet_part(now, header, is_primary, issuer, outbox);
-            }
-            JoinAnswer::StaleIncarnation(later) => {
-                if later < self.own.incarnation {
-                    return Err(Counter::DroppedUnexpected);
-                }
-                let incarnation = Incarnation(later.0.saturating_add(1));
-                self.start_new_incarnation(now, incarnation, header.view, outbox);
-            }
-            JoinAnswer::Evicted(incarnation) => {
-                if incarnation != self.own.incarnation {
-                    return Err(Counter::DroppedUnexpected);
-                }
-                self.end_evicted(header.view, outbox);
-            }
-        }
-        Ok(())
+    } else if dissemination.was_evicted_since(joiner, request.seat.first_incarnation) {
+        // It has given its view up, or did not hear that it was in, and does not know that it is out.
+        Admission::Answer(JoinAnswer::Evicted(joiner.incarnation))
+    } else if let Some(last) = dissemination
+        .last_incarnation(joiner)
+        .filter(|last| *last >= joiner.incarnation)
+    {
+        // It was in, perhaps without hearing of it, or this is an old datagram.
+        Admission::Answer(JoinAnswer::StaleIncarnation(last))
+    } else if view.count() >= NODES_MAX {
+        Admission::Refuse(RefusalReason::ViewFull)
+    } else {
+        Admission::Eligible
     }
 }
 
-fn answer_join(to: PeerAddress, answer: &JoinAnswer, outbox: &mut Outbox) {
+/// Whether a join is collected here that another coordinator passes on: the node is neither a member nor did it leave
+/// under this incarnation.
+pub(super) fn may_collect(
+    local: &LocalNode,
+    dissemination: &Dissemination,
+    joiner: Identity,
+) -> bool {
+    !local.view_or_empty().has(joiner) && !dissemination.has_departed(joiner)
+}
+
+/// Answer a request to join.
+pub(super) fn answer_join(to: PeerAddress, answer: &JoinAnswer, outbox: &mut Outbox) {
     outbox.send([&to], Kind::JoinAnswer, |writer| {
         write_join_answer(writer, answer)
     });
 }
 
-/// The first setting in which two nodes differ.
-fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalReason> {
+/// The first setting in which two nodes differ although it must agree.
+pub(super) fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalReason> {
     if theirs.heartbeat_interval_ms != ours.heartbeat_interval_ms {
         Some(RefusalReason::HeartbeatInterval)
     } else if theirs.rings != ours.rings {
@@ -222,5 +100,107 @@ fn mismatch(theirs: &SharedSettings, ours: &SharedSettings) -> Option<RefusalRea
         Some(RefusalReason::Detector)
     } else {
         None
+    }
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_admission))]
+mod tests {
+    use super::*;
+    use crate::protocol::configuration::Configuration;
+    use crate::protocol::identity::{Incarnation, ViewName, ViewNumber};
+    use crate::protocol::membership::test_support::member_node;
+    use crate::protocol::outputs::ChangeReason;
+    use crate::protocol::test_support::{address, identity, identity_in, node, TestResult};
+    use crate::protocol::wire::membership::Seat;
+
+    /// What a member of a view of nodes 1 to 3 decides about a node that remembers nothing before `first_incarnation`.
+    /// Node 5 has left, node 6 was evicted, both in incarnation 4.
+    fn decided(
+        joiner: Identity,
+        at_address: u16,
+        first_incarnation: u64,
+    ) -> Result<Admission, crate::protocol::test_support::Unexpected> {
+        let local = member_node(Configuration::DEFAULT, 3)?;
+        let suspicion = Suspicion::new(local.configuration())?;
+        let mut dissemination = Dissemination::new(&local)?;
+        dissemination.note_departure(identity_in(5, 4), ChangeReason::Leave);
+        dissemination.note_departure(identity_in(6, 4), ChangeReason::Evicted);
+        let request = JoinRequest {
+            settings: local.configuration().shared(),
+            has_heard: true,
+            last_view: ViewNumber(0),
+            primary: ViewNumber(0),
+            seat: Seat {
+                first_incarnation: Incarnation(first_incarnation),
+                electorate: ViewName {
+                    number: ViewNumber(0),
+                    issuer: node(1),
+                },
+            },
+        };
+        let from = address(at_address);
+        Ok(decide(
+            &local,
+            &suspicion,
+            &dissemination,
+            joiner,
+            from,
+            &request,
+        ))
+    }
+
+    #[test]
+    fn a_new_node_and_a_later_incarnation_of_a_member_may_join() -> TestResult {
+        for joiner in [identity(9), identity_in(2, 2), identity_in(5, 5)] {
+            let number = joiner.node.number();
+            let admission = decided(joiner, number, joiner.incarnation.0)?;
+            assert!(matches!(admission, Admission::Eligible));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_member_that_has_not_heard_of_its_view_gets_it() -> TestResult {
+        assert!(matches!(
+            decided(identity(2), 2, 1)?,
+            Admission::AlreadyMember
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn an_incarnation_that_was_in_before_must_come_under_a_later_one() -> TestResult {
+        for incarnation in 3..=4 {
+            let answer = decided(identity_in(5, incarnation), 5, incarnation)?;
+            assert!(matches!(
+                answer,
+                Admission::Answer(JoinAnswer::StaleIncarnation(Incarnation(4)))
+            ));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_evicted_node_is_told_so_unless_somebody_has_started_it_anew() -> TestResult {
+        let answer = decided(identity_in(6, 5), 6, 4)?;
+        assert!(matches!(
+            answer,
+            Admission::Answer(JoinAnswer::Evicted(Incarnation(5)))
+        ));
+        assert!(matches!(
+            decided(identity_in(6, 5), 6, 5)?,
+            Admission::Eligible
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn a_node_at_another_address_does_not_take_a_members_number() -> TestResult {
+        assert!(matches!(
+            decided(identity_in(2, 9), 7, 9)?,
+            Admission::Refuse(RefusalReason::DuplicateNodeId)
+        ));
+        Ok(())
     }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Deciding on the next view: single-decree Paxos (Lamport, 1998) among the members of the present
-//! view, one instance for each view.
+//! Deciding on the next view: changes and failures come in, a decided view comes out.
+//!
+//! Every view decides its successor by single-decree Paxos (Lamport 1998) among its own members, one instance for each
+//! view:
 //!
 //! ```text
 //!  coordinator                         every member of the view (the coordinator is one of them)
@@ -9,7 +11,7 @@
 //!      | <--- Promise(ballot, accepted before?) -- | its groups stop (the flush begins)
 //!      |                                           |
 //!      | a quorum has promised: take the value accepted under the highest ballot,
-//!      | or, where there is none, what was collected
+//!      | or, where there is none, the pending changes and the failures
 //!      |                                           |
 //!      | ---- Propose(ballot, changes) ----------> | accepts, unless it promised a higher ballot
 //!      | <--- Accepted(ballot) ------------------- |
@@ -17,578 +19,499 @@
 //!      | ---- Commit(ballot) --------------------> | installs the view
 //! ```
 //!
-//! Two quorums of a view share a member, so two ballots cannot decide on different views. A member
-//! that crashes comes back under another incarnation and is no member of that view any more, so
-//! nothing has to be written to disk. Whoever finds the coordinator silent may start a higher ballot
-//! in any phase: it takes up what may have been decided.
+//! Two quorums of a view share a member, so two ballots cannot decide on different views. A member that crashes comes back
+//! under another incarnation and is no member of that view any more, so nothing has to be written to disk. A member that
+//! finds the coordinator silent may start a higher ballot in any phase ([`turn`]): it takes up what may have been decided.
+//!
+//! Two gates lie on the way. A pinned member promises nothing ([`pinning`]). A proposal that leaves out a failed node
+//! waits until the node is fenced ([`fence_gate`]).
 
-mod acceptor;
-#[cfg(kcgcs_exploration)]
-mod exploration;
+pub(super) mod acceptor;
+mod ballot;
+mod fence_gate;
+mod pending_changes;
+mod pinning;
+pub(super) mod proposal;
+pub(super) mod proposer;
+mod turn;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 mod whole_tests;
 
 use core::cmp::Ordering;
 
-pub(super) use self::acceptor::Acceptor;
-use super::proposal::Proposal;
-use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewName, ViewNumber};
-use crate::protocol::limits::{NODES_MAX, TRANSMIT_BYTES_MAX};
+use self::acceptor::Acceptor;
+use self::fence_gate::FenceGate;
+use self::pending_changes::PendingChanges;
+use self::pinning::Pinning;
+use self::proposal::Proposal;
+use self::proposer::{Proposer, Stage};
+use super::formation::Formation;
+use super::local::LocalNode;
+use super::partitions::Partitions;
+use super::quorum::QuorumMonitor;
+use super::suspicion::Suspicion;
+use crate::platform::{OutOfMemory, Owned};
+use crate::protocol::configuration::ValidConfiguration;
+use crate::protocol::errors::{CommandError, Counter};
+use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewNumber};
 use crate::protocol::outbox::Outbox;
+use crate::protocol::outputs::{ChangeReason, DeadlineReason, Event};
 use crate::protocol::time::{Duration, Instant};
-use crate::protocol::view::is_quorum;
 use crate::protocol::wire::membership::{
-    write_ballot, write_hold, write_prepare, Ballot, Prepare, Promise,
+    write_ballot, Ballot, Pin, Prepare, Promise, ProposalPart,
 };
 use crate::protocol::wire::Kind;
-#[cfg(kcgcs_exploration)]
-use crate::seeded_faults::{is_seeded, Fault};
 
-/// Room that proposals leave to others in the transmit queue.
-const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 2;
-/// An unanswered message is sent again after at most this many times the first interval.
-const BACK_OFF_MAX: u64 = 8;
-/// [`Patience::Short`] in first intervals.
-const SHORT_INTERVALS: u64 = 3;
+/// A node that has not asked to join for so many rounds of looking for a cluster is not admitted any more.
+const JOIN_ROUNDS: u64 = 8;
 
-/// One voter as the proposer sees it.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
-pub(super) struct Voter {
-    /// Who.
-    pub(super) identity: Identity,
-    /// Where.
-    pub(super) address: PeerAddress,
-    /// It has promised under the present ballot.
-    pub(super) promised: bool,
-    /// It said that it may hold messages of groups that others lack.
+/// The other rooms that a ballot depends on, lent by the dispatcher for one input.
+pub(super) struct Rooms<'a> {
+    /// This node and its view.
+    pub(super) local: &'a LocalNode,
+    /// Which members have failed.
+    pub(super) suspicion: &'a mut Suspicion,
+    /// The seat of a node without a view.
+    pub(super) partitions: &'a mut Partitions,
+    /// The candidates for a first view.
+    pub(super) formation: &'a mut Formation,
+    /// Told that a ballot goes on.
+    pub(super) quorum: &'a mut QuorumMonitor,
+    /// Whether this node may hold messages of groups that others lack.
     pub(super) has_groups: bool,
-    /// Whether it votes about the successor of the last primary view.
-    pub(super) vote: Vote,
-    accepted: bool,
-    /// It has said that it is there, though it may not promise: views are pinned where it is.
-    is_there: bool,
+    /// This node has decided on a view without itself: it starts no further ballot.
+    pub(super) is_departing: bool,
 }
 
-impl Voter {
-    /// Whether it has been heard since the ballot began: it is not dead.
-    pub(super) fn has_answered(&self) -> bool {
-        self.promised || self.is_there
-    }
+/// This node's part in the decision on the next view.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
+pub(super) struct Agreement {
+    acceptor: Owned<Acceptor>,
+    proposer: Owned<Proposer>,
+    changes: Owned<PendingChanges>,
+    /// The highest round of a ballot that was heard of in this view.
+    highest_round: u32,
+    /// A refused proposer tries again no sooner.
+    not_before: Instant,
+    pinning: Pinning,
+    fence_gate: FenceGate,
+    /// Groups were told to stop in this view.
+    is_frozen: bool,
+    /// Groups are to be told to stop: set once in a view, until it is taken.
+    freezes: bool,
 }
 
-/// Whether a voter without a view votes about who follows the last primary view ([`super::parts`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
-pub(super) enum Vote {
-    /// It was not in that view, or knows of a later one.
-    None,
-    /// It was in that view and has begun anew since then: its vote is lost for ever.
-    Forgotten,
-    /// It was in that view and remembers.
-    Counts,
-}
-
-/// How many votes decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
-pub(super) enum QuorumRule {
-    /// The quorum of a view, whose members are the voters: more than half, or exactly half with the lowest.
-    OfView,
-    /// More than half of the voters.
-    MoreThanHalf,
-    /// At least so many: the first view.
-    AtLeast(usize),
-    /// All that have promised: a part of a cluster.
-    Unanimous,
-    /// The quorum of a view of so many, whose members are the voters that have a vote; exactly half is enough
-    /// if this node is among them.
-    OfPrimary(usize, Option<NodeId>),
-}
-
-/// What a ballot is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attempt {
-    /// Its name.
-    pub(super) ballot: Ballot,
-    /// How many votes decide.
-    pub(super) rule: QuorumRule,
-    /// The view whose successor is to be decided.
-    pub(super) electorate: ViewName,
-    /// The number that the next view has, if its voters have no view now.
-    pub(super) number: ViewNumber,
-}
-
-/// Where a proposer stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
-pub(super) enum Stage {
-    /// Proposes nothing.
-    Idle,
-    /// Collects promises.
-    Preparing,
-    /// Collects acceptances.
-    Proposing,
-}
-
-/// How long a proposer waits for a promise that it does not need for a quorum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// Not at all: the voter is known to be dead.
-    None,
-    /// For a few transmissions since a quorum was there: the network may have kept it away, as others.
-    Settling,
-    /// For a few transmissions: the voter is accused, or nobody knows it yet.
-    Short,
-    /// For as long as it takes to find out that the voter is dead.
-    Long,
-}
-
-/// A coordinator's attempt to decide.
-#[cfg_attr(kcgcs_exploration, derive(Clone))]
-pub(super) struct Proposer {
-    stage: Stage,
-    ballot: Ballot,
-    rule: QuorumRule,
-    electorate: ViewName,
-    number: ViewNumber,
-    /// A voter knows of a later primary view than this node does.
-    is_behind: bool,
-    voters: BoundedVec<Voter>,
-    /// The value accepted under the highest ballot that promises told of.
-    found: Proposal,
-    /// When to send again to those who have not answered, and how long to wait then.
-    send_at: Instant,
-    interval: Duration,
-    first_interval: Duration,
-    /// How long voters are awaited of whom nobody says that they are dead.
-    detection: Duration,
-    /// Until then voters with [`Patience::Short`] are awaited.
-    short_until: Instant,
-    /// Until then voters with [`Patience::Long`] are awaited; afterwards a quorum is enough.
-    long_until: Instant,
-    /// Until then voters with [`Patience::Settling`] are awaited, once a quorum has promised.
-    settled_at: Option<Instant>,
-    /// The first of the three that has not come yet.
-    look_at: Instant,
-    started_at: Instant,
-    /// The next voter and part to send, while a proposal is on its way.
-    cursor: Option<(usize, u16)>,
-    /// Whose fencing is awaited before anything is proposed, though a quorum has promised.
-    held: Option<Identity>,
-}
-
-impl Proposer {
-    /// Idle; `any` is any node. Unanswered messages are sent again after `first_interval`, and a
-    /// crash is found by the watchers within `detection`.
-    pub(super) fn new(
-        any: NodeId,
-        first_interval: Duration,
-        detection: Duration,
-    ) -> Result<Self, OutOfMemory> {
+impl Agreement {
+    /// Nothing promised and nothing to change. Allocates room for the largest view.
+    #[inline(never)]
+    pub(super) fn new(local: &LocalNode, now: Instant) -> Result<Self, OutOfMemory> {
+        let configuration = local.configuration();
+        let any = local.own().node;
+        let retransmit = configuration.retransmit();
         Ok(Self {
-            stage: Stage::Idle,
-            ballot: Ballot {
-                round: 0,
-                coordinator: any,
-            },
-            rule: QuorumRule::OfView,
-            electorate: ViewName {
-                number: ViewNumber::default(),
-                issuer: any,
-            },
-            number: ViewNumber::default(),
-            is_behind: false,
-            voters: BoundedVec::with_capacity(NODES_MAX)?,
-            found: Proposal::empty(any)?,
-            send_at: Instant::ZERO,
-            interval: first_interval,
-            first_interval,
-            detection,
-            short_until: Instant::ZERO,
-            long_until: Instant::ZERO,
-            settled_at: None,
-            look_at: Instant::ZERO,
-            started_at: Instant::ZERO,
-            cursor: None,
-            held: None,
+            acceptor: Owned::try_new(Acceptor::new(any)?)?,
+            proposer: Owned::try_new(Proposer::new(
+                any,
+                retransmit,
+                configuration.detection().plus(retransmit),
+            )?)?,
+            changes: Owned::try_new(Self::no_changes(configuration)?)?,
+            highest_round: 0,
+            not_before: now,
+            pinning: Pinning::new(),
+            fence_gate: FenceGate::new()?,
+            is_frozen: false,
+            freezes: false,
         })
     }
 
-    /// Where it stands.
-    pub(super) fn stage(&self) -> Stage {
-        self.stage
+    fn no_changes(configuration: &ValidConfiguration) -> Result<PendingChanges, OutOfMemory> {
+        let settings = configuration.settings();
+        let milliseconds = |value: u32| Duration::from_milliseconds(u64::from(value));
+        let probing = milliseconds(settings.probe_interval_ms)
+            .times(u64::from(settings.probe_count).saturating_add(2));
+        let interval = configuration.heartbeat_interval();
+        PendingChanges::new(
+            milliseconds(settings.batching_ms),
+            probing.plus(interval).plus(configuration.retransmit()),
+            configuration.formation_round().times(JOIN_ROUNDS),
+        )
     }
 
-    /// The present ballot.
-    pub(super) fn ballot(&self) -> Ballot {
-        self.ballot
+    /// A view was installed: nothing is promised in it. Changes that it carried out are forgotten, and joins of nodes that
+    /// `has_departed` meanwhile.
+    pub(super) fn install(
+        &mut self,
+        now: Instant,
+        local: &LocalNode,
+        has_departed: impl Fn(Identity) -> bool,
+    ) {
+        self.acceptor.clear();
+        self.proposer.stop();
+        self.changes
+            .install(now, local.view_or_empty(), has_departed);
+        self.highest_round = 0;
+        self.not_before = now;
+        self.pinning.enter_view(local.own().node);
+        self.fence_gate.clear();
+        self.is_frozen = false;
     }
 
-    /// Gives up: the view has changed, or a higher ballot was seen.
+    /// The view was given up: forget everything about it.
+    pub(super) fn clear(&mut self) {
+        self.acceptor.clear();
+        self.proposer.stop();
+        self.changes.clear();
+        self.highest_round = 0;
+        self.pinning = Pinning::new();
+        self.fence_gate.clear();
+        self.is_frozen = false;
+    }
+
+    /// Go on without a view. In a partitionable cluster the promise of the seat holds.
+    pub(super) fn resume(&mut self, now: Instant, local: &LocalNode, partitions: &Partitions) {
+        if local.is_partitionable() {
+            self.acceptor.resume(partitions.promised());
+        }
+        self.not_before = now;
+    }
+
+    // ---- what is known --------------------------------------------------------------------------
+
+    /// Whether this node has promised a ballot in the present view.
+    pub(super) fn has_promised(&self) -> bool {
+        self.acceptor.promised().is_some()
+    }
+
+    /// Whether no view is agreed on as far as this node can prevent it. A ballot that it promised before goes on.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinning.until().is_some() && !self.has_promised()
+    }
+
+    /// How much longer views are pinned, and which node asked for it.
+    pub(super) fn pin(&self, now: Instant) -> Option<(Duration, NodeId)> {
+        self.pinning.pinned(now)
+    }
+
+    /// Give up the present ballot: its decision was carried out, or cannot be.
     pub(super) fn stop(&mut self) {
-        self.stage = Stage::Idle;
-        self.cursor = None;
-        self.held = None;
-        self.voters.clear();
-        self.found.clear();
+        self.proposer.stop();
     }
 
-    /// Starts a ballot among `voters`; `accepted` is what this node has accepted itself before.
-    /// The first ballot of this view was heard of at `since`: patience is counted from then on, so
-    /// that ballots which follow each other do not wait anew.
-    pub(super) fn start(
+    /// The number of the view that this node has accepted, if it has.
+    pub(super) fn accepted_number(&self) -> Option<ViewNumber> {
+        self.acceptor.accepted().map(Proposal::number)
+    }
+
+    /// What was accepted under exactly this ballot.
+    pub(super) fn accepted_under<'a>(
+        &'a self,
+        local: &LocalNode,
+        partitions: &'a Partitions,
+        ballot: Ballot,
+    ) -> Option<&'a Proposal> {
+        partitions
+            .accepted_under(local, ballot)
+            .or(self.acceptor.accepted_under(ballot))
+    }
+
+    /// Whether groups are to be told to stop since this was last asked.
+    pub(super) fn take_freezes(&mut self) -> bool {
+        core::mem::take(&mut self.freezes)
+    }
+
+    /// Whether a ballot of this node still waits for the handler to fence `subject`. The subject may have been heard again
+    /// meanwhile, or another proposer may have taken over.
+    pub(super) fn wants_fence(&self, subject: Identity) -> bool {
+        self.proposer.is_held() && self.fence_gate.is_wanted(subject)
+    }
+
+    // ---- changes ----------------------------------------------------------------------------------
+
+    /// Take in that a node asks to join.
+    pub(super) fn add_join(
         &mut self,
         now: Instant,
-        since: Instant,
-        attempt: Attempt,
-        voters: impl Iterator<Item = (Identity, PeerAddress)>,
-        accepted: Option<&Proposal>,
+        suspicion: &Suspicion,
+        joiner: Identity,
+        address: PeerAddress,
+        last_view: ViewNumber,
     ) {
-        self.stop();
-        self.ballot = attempt.ballot;
-        self.rule = attempt.rule;
-        self.electorate = attempt.electorate;
-        self.number = attempt.number;
-        self.is_behind = false;
-        for (identity, address) in voters {
-            let _ = self.voters.push(Voter {
-                identity,
-                address,
-                promised: false,
-                has_groups: false,
-                vote: Vote::None,
-                accepted: false,
-                is_there: false,
-            });
-        }
-        self.voters
-            .as_mut_slice()
-            .sort_unstable_by_key(|voter| voter.identity.node);
-        if let Some((proposal, before)) = accepted.and_then(|p| Some((p, p.ballot?))) {
-            self.found.copy_from(proposal, before);
-        }
-        self.stage = Stage::Preparing;
-        self.started_at = now;
-        self.interval = self.first_interval;
-        self.send_at = now;
-        self.short_until = now.after(self.first_interval.times(SHORT_INTERVALS));
-        self.long_until = self.short_until.max(since.after(self.detection));
-        self.settled_at = None;
-        self.look_at = self.short_until;
+        self.changes.add_join(now, joiner, address, last_view);
+        self.update_changes(now, suspicion);
     }
 
-    fn voter(&mut self, identity: Identity) -> Option<&mut Voter> {
-        let place = self
-            .voters
-            .binary_search_by_key(&identity.node, |voter| voter.identity.node)
-            .ok()?;
-        self.voters
-            .as_mut_slice()
-            .get_mut(place)
-            .filter(|voter| voter.identity == identity)
+    /// Note that a node still asks to join, whether or not it may now.
+    pub(super) fn renew_join(&mut self, now: Instant, joiner: Identity) {
+        self.changes.renew_join(now, joiner);
     }
 
-    /// Those who vote, sorted by node.
-    pub(super) fn voters(&self) -> &[Voter] {
-        &self.voters
-    }
-
-    /// This node's own promise.
-    pub(super) fn promise_own(&mut self, own: Identity, has_groups: bool, vote: Vote) {
-        if let Some(voter) = self.voter(own) {
-            voter.promised = true;
-            voter.vote = vote;
-            voter.has_groups = has_groups;
-        }
-    }
-
-    /// A promise for the present ballot came in. `vote` is what it is worth, `order` how the view whose
-    /// successor it is about compares to the one that this node knows.
-    pub(super) fn take_promise(
-        &mut self,
-        from: Identity,
-        promise: &Promise<'_>,
-        vote: Vote,
-        order: Ordering,
-    ) {
-        if self.stage != Stage::Preparing || promise.ballot != self.ballot {
-            return;
-        }
-        self.is_behind |= order == Ordering::Greater;
-        let accepted = promise.accepted.as_ref();
-        if let Some((before, part)) = accepted.filter(|_| order == Ordering::Equal) {
-            self.found.add_part(*before, part);
-            if !self.found.is_complete() {
-                return;
-            }
-        }
-        let has_groups = promise.has_groups;
-        if let Some(voter) = self.voter(from) {
-            voter.promised = true;
-            voter.has_groups = has_groups;
-            voter.vote = vote;
-        }
-    }
-
-    /// Whether a voter knows of a later primary view than this node does.
-    pub(super) fn is_behind(&self) -> bool {
-        self.is_behind
-    }
-
-    /// The number that the next view has, if its voters have no view now.
-    pub(super) fn number(&self) -> ViewNumber {
-        self.number
-    }
-
-    /// From now on these votes decide.
-    pub(super) fn set_rule(&mut self, rule: QuorumRule) {
-        self.rule = rule;
-    }
-
-    /// Whether so many as the rule asks for have promised.
-    pub(super) fn is_promised_by(&self, rule: QuorumRule) -> bool {
-        self.is_met(rule, |voter| voter.promised)
-    }
-
-    /// A voter says that it is there.
-    pub(super) fn take_presence(&mut self, from: Identity) {
-        if let Some(voter) = self.voter(from) {
-            voter.is_there = true;
-        }
-    }
-
-    /// An acceptance came in.
-    pub(super) fn take_accepted(&mut self, from: Identity, ballot: Ballot) {
-        if self.stage == Stage::Proposing && ballot == self.ballot {
-            if let Some(voter) = self.voter(from) {
-                voter.accepted = true;
-            }
-        }
-    }
-
-    fn is_quorum(&self, counts: impl Fn(&Voter) -> bool) -> bool {
-        self.is_met(self.rule, counts)
-    }
-
-    fn is_met(&self, rule: QuorumRule, counts: impl Fn(&Voter) -> bool) -> bool {
-        let votes = self.voters.iter().filter(|voter| counts(voter)).count();
-        #[cfg(kcgcs_exploration)]
-        let votes = votes.saturating_add(usize::from(is_seeded(Fault::SmallQuorum)));
-        match rule {
-            QuorumRule::Unanimous => self
-                .voters
-                .iter()
-                .all(|voter| !voter.promised || counts(voter)),
-            QuorumRule::OfPrimary(all, decider) => {
-                let voting = |voter: &&Voter| voter.vote == Vote::Counts && counts(voter);
-                let votes = self.voters.iter().filter(voting).count();
-                let mut voting = self.voters.iter().filter(voting);
-                let with_decider = voting.any(|voter| Some(voter.identity.node) == decider);
-                is_quorum(votes, all, with_decider)
-            }
-            QuorumRule::AtLeast(needed) => votes >= needed,
-            QuorumRule::MoreThanHalf => is_quorum(votes, self.voters.len(), false),
-            QuorumRule::OfView => {
-                let with_lowest = self.voters.first().is_some_and(&counts);
-                is_quorum(votes, self.voters.len(), with_lowest)
-            }
-        }
-    }
-
-    /// Whether the promises are enough to propose: a quorum, and nobody is awaited any more that
-    /// may be alive. Who dies together with others often shows it only by not answering; waiting
-    /// for the watchers to say so costs no more time than a second view change would, and saves it.
-    pub(super) fn is_prepared(
+    /// Take in that a member leaves or is evicted. Returns whether that is news.
+    pub(super) fn add_leaver(
         &mut self,
         now: Instant,
-        patience: impl Fn(Identity) -> Patience,
+        suspicion: &Suspicion,
+        subject: Identity,
+        reason: ChangeReason,
     ) -> bool {
-        if self.settled_at.is_none() && self.is_quorum(|voter| voter.promised) {
-            let settled_at = now.after(self.first_interval.times(SHORT_INTERVALS));
-            self.settled_at = Some(settled_at);
-        }
-        let moments = [
-            Some(self.short_until),
-            Some(self.long_until),
-            self.settled_at,
-        ];
-        let ahead = moments.into_iter().flatten().filter(|at| *at > now);
-        self.look_at = ahead.min().unwrap_or(self.long_until);
-        let is_awaited = |voter: &Voter| {
-            !voter.promised
-                && match patience(voter.identity) {
-                    Patience::None => false,
-                    Patience::Settling => self.settled_at.is_some_and(|at| now < at),
-                    Patience::Short => now < self.short_until,
-                    Patience::Long => now < self.long_until,
-                }
-        };
-        self.stage == Stage::Preparing
-            && (self.found.ballot.is_none() || self.found.is_complete())
-            && self.is_quorum(|voter| voter.promised)
-            && !self.voters.iter().any(is_awaited)
+        let is_news = self.changes.add_leaver(subject, reason);
+        self.update_changes(now, suspicion);
+        is_news
     }
 
-    /// Whether this ballot has awaited a voter that has not answered for as long as its watchers
-    /// would have needed to find it dead.
-    pub(super) fn has_waited_long(&self, now: Instant) -> bool {
-        now >= self.short_until && now >= self.started_at.after(self.detection)
+    /// Drop joins that nobody repeats, and note since when there is something to change. To be called when a failure may
+    /// have been confirmed.
+    pub(super) fn update_changes(&mut self, now: Instant, suspicion: &Suspicion) {
+        self.changes.update(now, suspicion.has_confirmed());
     }
 
-    /// Whether a value that others accepted is known, but only in parts, for too long: its holder
-    /// is gone and the ballot has to be started anew.
-    pub(super) fn is_stuck(&self, now: Instant) -> bool {
-        self.stage == Stage::Preparing
-            && self.found.ballot.is_some()
-            && !self.found.is_complete()
-            && now
-                >= self
-                    .short_until
-                    .after(self.first_interval.times(BACK_OFF_MAX))
+    /// How many members have the right to act before this one.
+    pub(super) fn rank(&self, local: &LocalNode, suspicion: &Suspicion) -> u64 {
+        turn::rank(local, suspicion, &self.changes)
     }
 
-    /// Whether the ballot was started longer than `span` ago and is not decided.
-    pub(super) fn is_older(&self, now: Instant, span: Duration) -> bool {
-        self.stage != Stage::Idle && now >= self.started_at.after(span)
-    }
+    // ---- pinning and fencing ----------------------------------------------------------------------
 
-    /// Proposes nothing yet, since `subject` is not fenced; to be looked at again at `until`.
-    pub(super) fn hold(&mut self, subject: Identity, until: Instant) {
-        self.held = Some(subject);
-        self.look_at = until;
-    }
-
-    /// Until when even those are awaited that are accused.
-    pub(super) fn short_until(&self) -> Instant {
-        self.short_until
-    }
-
-    /// Whether a fencing is awaited.
-    pub(super) fn is_held(&self) -> bool {
-        self.held.is_some()
-    }
-
-    /// Nothing is awaited any more.
-    pub(super) fn release(&mut self) {
-        self.held = None;
-    }
-
-    /// The value that has to be proposed again, if a promise told of one.
-    pub(super) fn found(&self) -> Option<&Proposal> {
-        #[cfg(kcgcs_exploration)]
-        if is_seeded(Fault::IgnoredValue) {
-            return None;
-        }
-        self.found.is_complete().then_some(&self.found)
-    }
-
-    /// Goes on to the second phase; this node has accepted its own proposal.
-    pub(super) fn propose(&mut self, now: Instant, own: Identity) {
-        self.stage = Stage::Proposing;
-        self.interval = self.first_interval;
-        self.send_at = now;
-        if let Some(voter) = self.voter(own) {
-            voter.accepted = true;
-        }
-    }
-
-    /// Whether the value is decided.
-    pub(super) fn is_decided(&self) -> bool {
-        self.stage == Stage::Proposing && self.is_quorum(|voter| voter.accepted)
-    }
-
-    /// Sends again what was not answered, if it is time for that.
-    pub(super) fn send_due(
+    /// Let no view be agreed on for `span_ms` from now on. Zero ends that.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::NoQuorum`]: there is no view, or no quorum that could be told. Nothing has changed.
+    pub(super) fn set_pin(
         &mut self,
         now: Instant,
-        own: Identity,
-        proposal: Option<&Proposal>,
+        local: &LocalNode,
+        has_quorum: bool,
+        span_ms: u32,
+        outbox: &mut Outbox,
+    ) -> Result<(), CommandError> {
+        if local.view().is_none() || (!has_quorum && span_ms > 0) {
+            return Err(CommandError::NoQuorum);
+        }
+        self.pinning.set_own(now, local.own(), span_ms, outbox);
+        Ok(())
+    }
+
+    /// Take in a pin that a member tells of.
+    pub(super) fn handle_pin(&mut self, now: Instant, by: Identity, pin: Pin, outbox: &mut Outbox) {
+        self.pinning.handle_pin(now, by, pin, outbox);
+    }
+
+    /// End a pin whose time is over, and tell the others of one that was asked for at this node.
+    pub(super) fn advance_pin(&mut self, now: Instant, local: &LocalNode, outbox: &mut Outbox) {
+        self.pinning.advance(now, local, outbox);
+    }
+
+    /// Set how long a fence handler may take. `None`: there is no handler.
+    pub(super) fn set_fence_timeout(&mut self, timeout: Option<Duration>) {
+        self.fence_gate.set_timeout(timeout);
+    }
+
+    /// Take in that the handler has fenced `subject`, or failed to.
+    pub(super) fn handle_fence_answer(&mut self, now: Instant, subject: Identity, is_fenced: bool) {
+        self.fence_gate.handle_answer(now, subject, is_fenced);
+    }
+
+    // ---- messages of ballots ----------------------------------------------------------------------
+
+    /// Take in a request for a promise: promise the ballot unless a higher one was promised, and answer.
+    pub(super) fn handle_prepare(
+        &mut self,
+        now: Instant,
+        rooms: &mut Rooms<'_>,
+        prepare: &Prepare,
+        from: PeerAddress,
         outbox: &mut Outbox,
     ) {
-        if self.stage == Stage::Idle {
-            return;
+        self.highest_round = self.highest_round.max(prepare.ballot.round);
+        if self.acceptor.promise(now, prepare.ballot) {
+            self.proposer.stop();
+            Self::note_promised(now, rooms, prepare);
+            self.freeze(rooms.local, outbox);
         }
-        if now >= self.send_at {
-            self.send_at = now.after(self.interval);
-            let is_gathering = self.stage == Stage::Preparing && now < self.long_until;
-            let longest = self
-                .first_interval
-                .times(if is_gathering || self.held.is_some() {
-                    SHORT_INTERVALS
-                } else {
-                    BACK_OFF_MAX
-                });
-            self.interval = self.interval.times(2).min(longest);
-            if self.stage == Stage::Preparing {
-                let ballot = self.ballot;
-                if let Some(subject) = self.held {
-                    let waiting = self.voters.iter().filter(|voter| voter.promised);
-                    let waiting = waiting.filter(|voter| voter.identity != own);
-                    outbox.send(waiting.map(|voter| &voter.address), Kind::Hold, |writer| {
-                        write_hold(writer, ballot, subject)
-                    });
-                }
-                // While voters are awaited for long, those who have promised hear that it goes on:
-                // else the next in line would take over.
-                let is_slow = is_gathering && now >= self.short_until && self.held.is_none();
-                let asked = self
-                    .voters
-                    .iter()
-                    .filter(|voter| (is_slow || !voter.promised) && voter.identity != own)
-                    .map(|voter| &voter.address);
-                let prepare = Prepare {
-                    ballot,
-                    electorate: self.electorate,
-                    number: self.number,
-                };
-                outbox.send(asked, Kind::Prepare, |writer| {
-                    write_prepare(writer, &prepare)
-                });
-            } else {
-                self.cursor = Some((0, 0));
-            }
-        }
-        self.pump(own, proposal, outbox);
+        self.answer_prepare(rooms, from, outbox);
     }
 
-    /// Sends as many parts of the proposal as there is room for.
-    pub(super) fn pump(&mut self, own: Identity, proposal: Option<&Proposal>, outbox: &mut Outbox) {
-        let (Some(proposal), ballot) = (proposal, self.ballot) else {
-            return;
-        };
-        while let Some((place, part)) = self.cursor {
-            if outbox.transmit_room() <= ROOM_KEPT_BYTES {
-                return;
-            }
-            let Some(voter) = self.voters.get(place) else {
-                self.cursor = None;
-                return;
-            };
-            if voter.accepted || voter.identity == own || part >= proposal.parts() {
-                self.cursor = Some((place.saturating_add(1), 0));
-                continue;
-            }
-            outbox.send([&voter.address], Kind::Propose, |writer| {
-                write_ballot(writer, ballot)?;
-                proposal.write_part(writer, part)
+    /// Note a promise in the seat as well, if this node votes by it.
+    fn note_promised(now: Instant, rooms: &mut Rooms<'_>, prepare: &Prepare) {
+        if rooms.partitions.note_promised(now, rooms.local, prepare) {
+            rooms.formation.note_view(prepare.number);
+        }
+    }
+
+    /// Tell groups to stop until the next view: a promise was given. Told once in a view.
+    fn freeze(&mut self, local: &LocalNode, outbox: &mut Outbox) {
+        if let Some(view) = local.view().filter(|_| !self.is_frozen) {
+            self.is_frozen = true;
+            self.freezes = true;
+            outbox.event(Event::Prepare {
+                number: view.number.next(),
             });
-            self.cursor = Some((place, part.saturating_add(1)));
         }
     }
 
-    /// When something is to be done although nothing comes in.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Idle => None,
-            Stage::Preparing
-                if (self.found.ballot.is_none() || self.found.is_complete())
-                    && self.is_quorum(|voter| voter.promised) =>
-            {
-                Some(self.send_at.min(self.look_at))
-            }
-            _ => Some(self.send_at),
+    fn answer_prepare(&self, rooms: &Rooms<'_>, to: PeerAddress, outbox: &mut Outbox) {
+        let seat = rooms.partitions.seat(rooms.local);
+        let accepted = self.accepted(rooms);
+        self.acceptor
+            .send_promise(to, rooms.has_groups, seat, accepted, outbox);
+    }
+
+    /// What this node has accepted in the instance that it votes in now.
+    fn accepted<'a>(&'a self, rooms: &'a Rooms<'_>) -> Option<&'a Proposal> {
+        match rooms.partitions.votes_by_seat(rooms.local) {
+            true => rooms.partitions.accepted(rooms.local),
+            false => self.acceptor.accepted(),
         }
+    }
+
+    /// Take in a promise, or a refusal that names a higher ballot.
+    ///
+    /// # Errors
+    ///
+    /// [`Counter::DroppedUnexpected`]: this node has no ballot under way.
+    pub(super) fn handle_promise(
+        &mut self,
+        now: Instant,
+        rooms: &mut Rooms<'_>,
+        sender: Identity,
+        promise: &Promise<'_>,
+    ) -> Result<(), Counter> {
+        self.highest_round = self.highest_round.max(promise.ballot.round);
+        if self.proposer.stage() == Stage::Idle {
+            return Err(Counter::DroppedUnexpected);
+        }
+        if promise.ballot > self.proposer.ballot() {
+            self.give_way(now, rooms);
+            return Ok(());
+        }
+        let (vote, order) = rooms.partitions.judge(rooms.local, sender, &promise.seat);
+        if order == Ordering::Greater {
+            let electorate = promise.seat.electorate;
+            rooms.partitions.note_later_primary(rooms.local, electorate);
+        }
+        self.proposer.take_promise(sender, promise, vote, order);
+        Ok(())
+    }
+
+    /// Give up the present ballot, since a higher one is under way, and leave that some time.
+    fn give_way(&mut self, now: Instant, rooms: &Rooms<'_>) {
+        self.proposer.stop();
+        let local = rooms.local;
+        let wait = match local.is_joining() {
+            true => local.forming_timeout(),
+            false => {
+                let rank = self.rank(local, rooms.suspicion);
+                local.takeover().times(rank.saturating_add(1))
+            }
+        };
+        self.not_before = now.after(wait);
+    }
+
+    /// Take in a part of a proposal: accept the proposal once all its parts are there, unless a higher ballot was promised.
+    ///
+    /// # Errors
+    ///
+    /// [`Counter::DroppedUnexpected`]: in a partitionable cluster the request for a promise, which says what the ballot is
+    /// about, must have come before.
+    pub(super) fn handle_propose(
+        &mut self,
+        now: Instant,
+        rooms: &mut Rooms<'_>,
+        ballot: Ballot,
+        part: &ProposalPart<'_>,
+        from: PeerAddress,
+        outbox: &mut Outbox,
+    ) -> Result<(), Counter> {
+        self.highest_round = self.highest_round.max(ballot.round);
+        let promised = self.acceptor.promised().map(|(promised, _)| promised);
+        if rooms.local.is_partitionable() && promised != Some(ballot) {
+            return Err(Counter::DroppedUnexpected);
+        }
+        if !self.acceptor.promise(now, ballot) {
+            self.answer_prepare(rooms, from, outbox);
+            return Ok(());
+        }
+        self.proposer.stop();
+        self.freeze(rooms.local, outbox);
+        let by_seat = rooms
+            .partitions
+            .handle_proposal_part(rooms.local, ballot, part);
+        let is_accepted = match by_seat {
+            Some(is_accepted) => is_accepted,
+            None => self.acceptor.take_part(ballot, part),
+        };
+        if is_accepted {
+            outbox.send([&from], Kind::Accepted, |writer| {
+                write_ballot(writer, ballot)
+            });
+        }
+        Ok(())
+    }
+
+    /// Take in that the proposer `by` of a promised ballot waits until `subject` is fenced.
+    pub(super) fn handle_hold(
+        &mut self,
+        now: Instant,
+        quorum: &mut QuorumMonitor,
+        ballot: Ballot,
+        by: Identity,
+        subject: Identity,
+        outbox: &mut Outbox,
+    ) {
+        if self.acceptor.hear(now, ballot) {
+            quorum.note_progress(outbox);
+            self.fence_gate.handle_awaited(subject, by, outbox);
+        }
+    }
+
+    /// Take in that a member has accepted the proposal of this ballot.
+    pub(super) fn handle_accepted(&mut self, sender: Identity, ballot: Ballot) {
+        self.proposer.take_accepted(sender, ballot);
+    }
+
+    /// Note that a member is up, although it may not promise: views are pinned there.
+    pub(super) fn note_present(&mut self, sender: Identity) {
+        self.proposer.take_presence(sender);
+    }
+
+    // ---- time ------------------------------------------------------------------------------------
+
+    /// Send what had to wait for room in the transmit queue.
+    pub(super) fn pump(&mut self, local: &LocalNode, partitions: &Partitions, outbox: &mut Outbox) {
+        if self.proposer.stage() == Stage::Proposing {
+            let ballot = self.proposer.ballot();
+            let accepted = partitions.accepted_under(local, ballot);
+            let accepted = accepted.or(self.acceptor.accepted_under(ballot));
+            self.proposer.pump(local.own(), accepted, outbox);
+        }
+    }
+
+    /// Keep the vote of a node that is about to leave its view.
+    pub(super) fn keep_seat(&mut self, local: &LocalNode, partitions: &mut Partitions) {
+        partitions.keep_seat(local, &mut self.acceptor);
+    }
+
+    /// When [`Self::advance`] or [`Self::advance_pin`] has something to do although nothing comes in, and what.
+    pub(super) fn next_deadline(
+        &self,
+        local: &LocalNode,
+        suspicion: &Suspicion,
+        is_departing: bool,
+    ) -> Option<(Instant, DeadlineReason)> {
+        let turn = match self.has_promised() {
+            true => DeadlineReason::Takeover,
+            false => DeadlineReason::Batching,
+        };
+        let with = |at: Option<Instant>, reason| at.map(|at| (at, reason));
+        let deadlines = [
+            with(self.turn_at(local, suspicion, is_departing), turn),
+            with(self.pinning.next_deadline(), DeadlineReason::Pinned),
+            with(
+                self.proposer.next_deadline(),
+                DeadlineReason::MembershipRetransmit,
+            ),
+        ];
+        deadlines.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

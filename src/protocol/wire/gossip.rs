@@ -1,34 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The body of gossip: how far the counters of members have come, by their places in the view that the
-//! header names.
+//! The body of gossip: how far the heartbeat counters of members have come. Members are named by their positions in the view
+//! that the header names.
 //!
 //! ```text
 //! 0  members u16      2  first u16      4  counter of the sender u32
-//! 8  counters u32, of the members in the places `first`, `first + 1`, ...; zero: nothing known
+//! 8  counters u32, of the members at the positions `first`, `first + 1`, ...; zero: none known
 //! ```
 
-use super::{Reader, Writer};
+use super::bytes::{Reader, Writer};
 use crate::protocol::errors::Counter;
 use crate::protocol::limits::GOSSIP_ENTRIES_MAX;
 
 /// Bytes of one counter.
 const COUNTER_BYTES: usize = 4;
 
-/// What one node tells another of all counters.
+/// The counters that one node sends to another, or those of them that fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GossipBody<'a> {
-    /// Members of the view, which the receiver must have as many of.
+    /// Members of the view. The receiver's view must have as many.
     pub members: u16,
-    /// The place of the first counter.
+    /// The position of the first counter's member.
     pub first: u16,
-    /// The sender's own counter, whatever the part of the table.
+    /// The sender's own counter, wherever its position is.
     pub own_counter: u32,
     counters: &'a [u8],
 }
 
 impl<'a> GossipBody<'a> {
-    /// Reads a whole body.
+    /// Read a whole body.
+    ///
+    /// # Errors
+    ///
+    /// The counter under which the datagram is dropped.
     pub fn parse(body: &'a [u8]) -> Result<Self, Counter> {
         let mut reader = Reader::new(body);
         let members = reader.u16()?;
@@ -63,7 +67,7 @@ impl<'a> GossipBody<'a> {
     }
 }
 
-/// Writes a whole body.
+/// Write a whole body.
 pub fn write_gossip(
     writer: &mut Writer<'_>,
     members: u16,
@@ -114,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() -> TestResult {
-        // Members, place of the first, own counter, counters.
+    fn gossip_that_names_no_place_in_its_view_is_refused() -> TestResult {
+        // Members, position of the first, own counter, counters.
         for (members, first, own, count, expected) in [
             (3, 0, 1, 3, None),
             (3, 0, 1, 4, Some(Counter::DroppedCount)),

@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unit tests of acceptor and proposer, which exchange real datagrams here. (KUnit's macro wants a
-//! module that is written out where it stands, so it stands here.)
+//! Unit tests of acceptor and proposer, which exchange real datagrams here. (KUnit's macro needs a module that is written
+//! out in its file, so the tests have a file of their own.)
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 #[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_agreement))]
 mod tests {
-    use super::super::*;
-    use crate::protocol::identity::Incarnation;
-    use crate::protocol::identity::ViewNumber;
+    use core::cmp::Ordering;
+
+    use super::super::acceptor::Acceptor;
+    use super::super::proposal::Proposal;
+    use super::super::proposer::{Attempt, Patience, Proposer, QuorumRule, Stage, Vote};
+    use crate::protocol::identity::{Identity, Incarnation, PeerAddress, ViewName, ViewNumber};
     use crate::protocol::limits::{DATAGRAM_BYTES_MAX, PART_ENTRIES_MAX};
+    use crate::protocol::outbox::Outbox;
     use crate::protocol::test_support::{
         address, at, identity, identity_in, member, node, outbox, span, TestResult, Unexpected,
         CLUSTER,
     };
+    use crate::protocol::time::Instant;
+    use crate::protocol::view::is_quorum;
     use crate::protocol::wire::membership::{
-        parse_promise, parse_propose, Change, ProposalKind, Seat,
+        parse_promise, parse_propose, write_ballot, Ballot, Change, Promise, ProposalKind, Seat,
     };
-    use crate::protocol::wire::Datagram;
+    use crate::protocol::wire::{Datagram, Kind};
 
     const fn ballot(round: u32, number: u16) -> Ballot {
         Ballot {
@@ -26,7 +32,7 @@ mod tests {
         }
     }
 
-    /// Of a node that remembers nothing.
+    /// The seat of a node that remembers nothing.
     const SEAT: Seat = Seat {
         first_incarnation: Incarnation(1),
         electorate: ViewName {
@@ -134,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_promised_below_what_was_promised() -> TestResult {
+    fn no_ballot_below_the_promised_one_is_promised() -> TestResult {
         let mut acceptor = Acceptor::new(node(1))?;
         assert!(acceptor.promised().is_none());
         for (asked, expected) in [
@@ -155,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_accepted_below_what_was_promised() -> TestResult {
+    fn no_proposal_below_the_promised_ballot_is_accepted() -> TestResult {
         let mut acceptor = Acceptor::new(node(1))?;
         let (low, high) = (
             proposal(ballot(1, 9), 10, 1)?,
@@ -233,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_votes_decide_with_the_lowest_node_only() -> TestResult {
+    fn half_of_the_votes_decide_only_with_the_lowest_node() -> TestResult {
         for (other, expected) in [(1, true), (2, false), (3, false)] {
             let mut proposer = proposer(4, QuorumRule::OfView, 4)?;
             take(&mut proposer, identity(other), &plain_promise(ballot(5, 4)));
@@ -247,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_view_needs_as_many_as_it_was_told() -> TestResult {
+    fn a_first_view_needs_as_many_votes_as_the_rule_says() -> TestResult {
         let mut proposer = proposer(5, QuorumRule::AtLeast(3), 1)?;
         for number in [2, 3] {
             assert!(!proposer.is_prepared(at(90), |_| Patience::Short));
@@ -262,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_may_be_alive_are_awaited_for_a_while() -> TestResult {
+    fn voters_that_may_be_alive_are_awaited_for_a_while() -> TestResult {
         let mut proposer = proposer(5, QuorumRule::OfView, 1)?;
         for number in [2, 3] {
             take(
@@ -342,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_others_have_accepted_the_latest_is_taken_up() -> TestResult {
+    fn the_value_accepted_under_the_highest_ballot_is_proposed_again() -> TestResult {
         for order in [[2, 3], [3, 2]] {
             let mut proposer = proposer(5, QuorumRule::OfView, 1)?;
             for from in order {
@@ -360,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_acceptance_is_taken_up_as_well() -> TestResult {
+    fn a_value_that_the_proposer_has_accepted_itself_is_proposed_again() -> TestResult {
         let before = proposal(ballot(3, 2), 10, 1)?;
         let mut proposer = Proposer::new(node(1), span(30), span(300))?;
         let voters = (1..=3).map(|n| (identity(n), address(n)));
@@ -372,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_which_parts_are_missing_holds_the_ballot_up() -> TestResult {
+    fn a_value_whose_parts_are_missing_holds_the_ballot_up() -> TestResult {
         let long = proposal(ballot(2, 3), 10, PART_ENTRIES_MAX as u16 + 1)?;
         let mut acceptor = Acceptor::new(node(1))?;
         for part in 0..2 {
@@ -398,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_silent_are_asked_again_and_the_others_told_while_that_takes_long() -> TestResult {
+    fn silent_voters_are_asked_again_and_the_others_told_that_the_ballot_goes_on() -> TestResult {
         let (mut proposer, mut outbox) = (proposer(6, QuorumRule::OfView, 1)?, outbox()?);
         let (everybody, silent) = (0b111_1100, 0b111_1000);
         let mut now = at(0);
@@ -428,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn proposals_go_to_all_who_have_not_accepted() -> TestResult {
+    fn proposals_go_to_all_voters_that_have_not_accepted() -> TestResult {
         let (mut proposer, mut outbox) = (proposer(4, QuorumRule::OfView, 1)?, outbox()?);
         let value = proposal(ballot(5, 1), 10, 1)?;
         proposer.propose(at(0), identity(1));
@@ -441,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proposer_that_gave_up_does_nothing() -> TestResult {
+    fn a_proposer_that_gave_up_sends_nothing() -> TestResult {
         let (mut proposer, mut outbox) = (proposer(3, QuorumRule::OfView, 1)?, outbox()?);
         assert!(proposer.is_older(at(100), span(100)) && !proposer.is_older(at(99), span(100)));
         proposer.stop();

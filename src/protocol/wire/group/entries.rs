@@ -1,37 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Entries of a group's log on their way to the members, and how far these have come.
+//! Entries of a group's log on their way to the members, and how far the members have received them.
 
-use super::fragments::{read_part, write_part};
-use super::views::read_view;
-use super::{Part, ViewBody};
+use super::fragments::{read_part, write_part, Part};
+use super::views::ViewBody;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Slot, ViewNumber};
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::wire::{Decode, List, Reader, Writer};
 
-/// One entry of a group's log.
+/// The number of [`EntryBody::Data`] on the wire.
+const DATA: u8 = 1;
+/// The number of [`EntryBody::View`] on the wire.
+const VIEW: u8 = 2;
+/// The number of [`EntryBody::Start`] on the wire.
+const START: u8 = 3;
+
+/// One entry of a group's log. On the wire its number stands first, in one byte, then its fields in this order.
 #[derive(Clone, Copy, Debug)]
 pub enum EntryBody<'a> {
-    /// A fragment of a message.
+    /// 1: a fragment of a message.
     Data {
         /// The sender's slot in the view that is in force.
         slot: Slot,
         /// Which fragment.
         part: Part,
-        /// The bytes.
+        /// The bytes; their length, in two bytes, stands before them.
         bytes: &'a [u8],
     },
-    /// A new view.
+    /// 2: a new view.
     View(ViewBody<'a>),
-    /// The first view in a cluster view: says what became of the log before.
+    /// 3: the first view in a cluster view, with how much of the log before it counts.
     Start {
-        /// The cluster view of the log before; zero: there is none.
+        /// The cluster view of the log before; zero if there is none.
         previous: ViewNumber,
         /// The last entry of that log that counts.
         last: u64,
         /// The view.
         view: ViewBody<'a>,
     },
+}
+
+impl<'a> Decode<'a> for EntryBody<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        match reader.u8()? {
+            DATA => {
+                let slot = Slot(reader.u16()?);
+                let (part, bytes) = read_part(reader)?;
+                Ok(Self::Data { slot, part, bytes })
+            }
+            VIEW => Ok(Self::View(reader.read()?)),
+            START => Ok(Self::Start {
+                previous: reader.read()?,
+                last: reader.read()?,
+                view: reader.read()?,
+            }),
+            _ => Err(Counter::DroppedValue),
+        }
+    }
+}
+
+/// Write an [`EntryBody::Data`].
+pub fn write_data_entry(
+    writer: &mut Writer<'_>,
+    slot: Slot,
+    part: &Part,
+    bytes: &[u8],
+) -> Option<()> {
+    writer.u8(DATA)?;
+    writer.u16(slot.0)?;
+    write_part(writer, part, bytes)
+}
+
+/// Write what stands before the view in an [`EntryBody::View`].
+pub fn write_view_head(writer: &mut Writer<'_>) -> Option<()> {
+    writer.u8(VIEW)
+}
+
+/// Write what stands before the view in an [`EntryBody::Start`].
+pub fn write_start_head(writer: &mut Writer<'_>, previous: ViewNumber, last: u64) -> Option<()> {
+    writer.u8(START)?;
+    writer.write(&previous)?;
+    writer.u64(last)
 }
 
 /// Ordered entries, one after the other from `first` on.
@@ -41,72 +90,27 @@ pub struct Ordered<'a> {
     pub first: u64,
     /// All members have everything up to here.
     pub stable: u64,
-    entries: Reader<'a>,
+    entries: List<'a, EntryBody<'a>>,
 }
 
 impl<'a> Ordered<'a> {
     /// The entries.
-    pub fn entries(&self) -> impl Iterator<Item = EntryBody<'a>> + 'a {
-        let mut reader = self.entries;
-        core::iter::from_fn(move || {
-            if reader.is_empty() {
-                None
-            } else {
-                read_entry(&mut reader).ok()
-            }
-        })
+    pub fn entries(&self) -> List<'a, EntryBody<'a>> {
+        self.entries
     }
 }
 
-fn read_entry<'a>(reader: &mut Reader<'a>) -> Result<EntryBody<'a>, Counter> {
-    Ok(match reader.u8()? {
-        1 => {
-            let slot = reader.u16()?;
-            let (part, bytes) = read_part(reader)?;
-            EntryBody::Data {
-                slot: Slot(slot),
-                part,
-                bytes,
-            }
-        }
-        2 => EntryBody::View(read_view(reader)?),
-        3 => EntryBody::Start {
-            previous: ViewNumber(reader.u64()?),
-            last: reader.u64()?,
-            view: read_view(reader)?,
-        },
-        _ => return Err(Counter::DroppedValue),
-    })
-}
-
-/// Writes the head of a data entry and its bytes.
-pub fn write_data_entry(
-    writer: &mut Writer<'_>,
-    slot: Slot,
-    part: &Part,
-    bytes: &[u8],
-) -> Option<()> {
-    writer.u8(1)?;
-    writer.u16(slot.0)?;
-    write_part(writer, part, bytes)
-}
-
-/// Writes what stands before the view in a view entry.
-pub fn write_view_head(writer: &mut Writer<'_>) -> Option<()> {
-    writer.u8(2)
-}
-
-/// Writes what stands before the view in a start entry.
-pub fn write_start_head(writer: &mut Writer<'_>, previous: ViewNumber, last: u64) -> Option<()> {
-    writer.u8(3)?;
-    writer.u64(previous.0)?;
-    writer.u64(last)
-}
-
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupOrdered`].
+/// Read the rest of [`Kind::GroupOrdered`](crate::protocol::wire::Kind::GroupOrdered): `stable`, `first`, the entries.
 pub fn parse_ordered(mut reader: Reader<'_>) -> Result<Ordered<'_>, Counter> {
     let stable = reader.u64()?;
     parse_entries(reader, stable)
+}
+
+/// Read the rest of [`Kind::GroupHandover`](crate::protocol::wire::Kind::GroupHandover): the cluster view of the log, `first`, the
+/// entries.
+pub fn parse_handover(mut reader: Reader<'_>) -> Result<(ViewNumber, Ordered<'_>), Counter> {
+    let epoch = reader.read()?;
+    Ok((epoch, parse_entries(reader, 0)?))
 }
 
 fn parse_entries(mut reader: Reader<'_>, stable: u64) -> Result<Ordered<'_>, Counter> {
@@ -114,35 +118,23 @@ fn parse_entries(mut reader: Reader<'_>, stable: u64) -> Result<Ordered<'_>, Cou
     if first == 0 {
         return Err(Counter::DroppedValue);
     }
-    let mut check = reader;
-    while !check.is_empty() {
-        read_entry(&mut check)?;
-    }
     Ok(Ordered {
         first,
         stable,
-        entries: reader,
+        entries: List::parse(reader.rest())?,
     })
 }
 
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupHandover`]: the cluster view of the log, and entries.
-pub fn parse_handover(mut reader: Reader<'_>) -> Result<(ViewNumber, Ordered<'_>), Counter> {
-    let epoch = ViewNumber(reader.u64()?);
-    Ok((epoch, parse_entries(reader, 0)?))
-}
-
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupAcknowledge`]: everything up to here has come.
+/// Read the rest of [`Kind::GroupAcknowledge`](crate::protocol::wire::Kind::GroupAcknowledge): the position up to which the sender has
+/// all entries.
 pub fn parse_acknowledge(mut reader: Reader<'_>) -> Result<u64, Counter> {
-    let accepted = reader.u64()?;
-    reader.end()?;
-    Ok(accepted)
+    Decode::parse(reader.rest())
 }
 
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupMissing`] or [`crate::protocol::wire::Kind::GroupStatus`]: two positions.
+/// Read the rest of [`Kind::GroupMissing`](crate::protocol::wire::Kind::GroupMissing) or [`Kind::GroupStatus`](crate::protocol::wire::Kind::GroupStatus): two
+/// positions.
 pub fn parse_positions(mut reader: Reader<'_>) -> Result<(u64, u64), Counter> {
-    let positions = (reader.u64()?, reader.u64()?);
-    reader.end()?;
-    Ok(positions)
+    Decode::parse(reader.rest())
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]

@@ -1,54 +1,131 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a new coordinator and the nodes say to each other to find out what a log came to.
+//! The messages with which a new coordinator finds out what became of a group's log: query, report, fetch.
 
-use super::views::read_view;
-use super::{read_name, write_name, ViewBody};
+use super::names::{read_name, write_group_and_name};
+use super::views::ViewBody;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{GroupId, GroupName, NodeId, ViewNumber};
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::wire::layout::layout;
+use crate::protocol::wire::{Decode, Reader, Writer};
 
-/// What a node holds of a group.
+/// The number of [`Report::Nothing`] on the wire.
+const NOTHING: u8 = 0;
+/// The number of [`Report::Log`] on the wire.
+const LOG: u8 = 1;
+/// The number of [`Report::PendingStart`] on the wire.
+const PENDING_START: u8 = 2;
+
+/// What a node holds of a group. On the wire its number stands first, in one byte, then its fields in this order.
 #[derive(Clone, Copy, Debug)]
 pub enum Report<'a> {
-    /// Nothing.
+    /// 0: nothing.
     Nothing {
-        /// Whether it has members that are in the group as far as it knows, or ask to be.
+        /// Whether it has members that are in the group as far as it knows, or ask to be admitted.
         has_members: bool,
     },
-    /// A log.
+    /// 1: a log.
     Log {
-        /// Of which cluster view.
+        /// The cluster view of the log.
         epoch: ViewNumber,
-        /// All entries up to here.
+        /// The node has all entries up to here.
         accepted: u64,
-        /// Another report tells of the start of a later log, which is not known to be held by all.
-        has_candidate: bool,
+        /// Whether the node also has a pending start, which another report carries.
+        has_pending_start: bool,
         /// The view that is in force after the last accepted entry.
         view: ViewBody<'a>,
     },
-    /// The start of a later log.
-    Candidate {
-        /// Of which cluster view.
+    /// 2: the start of a later log, of which the node does not know whether all have it.
+    PendingStart {
+        /// The cluster view of that log.
         epoch: ViewNumber,
-        /// Whether the node has a log of an earlier one too, told of in another report.
+        /// Whether the node also has a log of an earlier one, which another report carries.
         has_log: bool,
-        /// Its view.
+        /// The first view of that log.
         view: ViewBody<'a>,
     },
 }
 
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupQuery`].
+impl<'a> Decode<'a> for Report<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        Ok(match reader.u8()? {
+            NOTHING => Self::Nothing {
+                has_members: reader.read()?,
+            },
+            LOG => Self::Log {
+                epoch: reader.read()?,
+                accepted: reader.read()?,
+                has_pending_start: reader.read()?,
+                view: reader.read()?,
+            },
+            PENDING_START => Self::PendingStart {
+                epoch: reader.read()?,
+                has_log: reader.read()?,
+                view: reader.read()?,
+            },
+            _ => return Err(Counter::DroppedValue),
+        })
+    }
+}
+
+/// Read the rest of [`Kind::GroupReport`](crate::protocol::wire::Kind::GroupReport): the group's name and the report.
+pub fn parse_report(
+    mut reader: Reader<'_>,
+    group: GroupId,
+) -> Result<(GroupName, Report<'_>), Counter> {
+    let name = read_name(&mut reader, group)?;
+    Ok((name, Decode::parse(reader.rest())?))
+}
+
+/// Write the body of [`Kind::GroupReport`](crate::protocol::wire::Kind::GroupReport) with a [`Report::Nothing`].
+pub fn write_report_nothing(
+    writer: &mut Writer<'_>,
+    name: &GroupName,
+    has_members: bool,
+) -> Option<()> {
+    write_group_and_name(writer, name)?;
+    writer.u8(NOTHING)?;
+    writer.write(&has_members)
+}
+
+/// Write what stands before the view in a [`Report::Log`].
+pub fn write_report_log(
+    writer: &mut Writer<'_>,
+    name: &GroupName,
+    epoch: ViewNumber,
+    accepted: u64,
+    has_pending_start: bool,
+) -> Option<()> {
+    write_group_and_name(writer, name)?;
+    writer.u8(LOG)?;
+    writer.write(&epoch)?;
+    writer.u64(accepted)?;
+    writer.write(&has_pending_start)
+}
+
+/// Write what stands before the view in a [`Report::PendingStart`].
+pub fn write_report_pending_start(
+    writer: &mut Writer<'_>,
+    name: &GroupName,
+    epoch: ViewNumber,
+    has_log: bool,
+) -> Option<()> {
+    write_group_and_name(writer, name)?;
+    writer.u8(PENDING_START)?;
+    writer.write(&epoch)?;
+    writer.write(&has_log)
+}
+
+/// Read the rest of [`Kind::GroupQuery`](crate::protocol::wire::Kind::GroupQuery): the group's name.
 pub fn parse_query(mut reader: Reader<'_>, group: GroupId) -> Result<GroupName, Counter> {
     let name = read_name(&mut reader, group)?;
     reader.end()?;
     Ok(name)
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::GroupQuery`].
+/// Write the body of [`Kind::GroupQuery`](crate::protocol::wire::Kind::GroupQuery).
 pub fn write_query(writer: &mut Writer<'_>, name: &GroupName) -> Option<()> {
-    writer.u64(name.id().0)?;
-    write_name(writer, name)
+    write_group_and_name(writer, name)
 }
 
 /// A request to hand entries on.
@@ -60,98 +137,21 @@ pub struct Fetch {
     pub from: u64,
     /// The last entry.
     pub to: u64,
-    /// Whom to hand them to.
+    /// The node that lacks them.
     pub receiver: NodeId,
 }
 
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupFetch`].
+layout!(struct Fetch { epoch, from, to, receiver });
+
+/// Read the rest of [`Kind::GroupFetch`](crate::protocol::wire::Kind::GroupFetch).
 pub fn parse_fetch(mut reader: Reader<'_>) -> Result<Fetch, Counter> {
-    let fetch = Fetch {
-        epoch: ViewNumber(reader.u64()?),
-        from: reader.u64()?,
-        to: reader.u64()?,
-        receiver: reader.node()?,
-    };
-    reader.end()?;
-    Ok(fetch)
+    Decode::parse(reader.rest())
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::GroupFetch`].
+/// Write the body of [`Kind::GroupFetch`](crate::protocol::wire::Kind::GroupFetch).
 pub fn write_fetch(writer: &mut Writer<'_>, group: GroupId, fetch: &Fetch) -> Option<()> {
-    writer.u64(group.0)?;
-    writer.u64(fetch.epoch.0)?;
-    writer.u64(fetch.from)?;
-    writer.u64(fetch.to)?;
-    writer.u16(fetch.receiver.number())
-}
-
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupReport`].
-pub fn parse_report(
-    mut reader: Reader<'_>,
-    group: GroupId,
-) -> Result<(GroupName, Report<'_>), Counter> {
-    let name = read_name(&mut reader, group)?;
-    let report = match reader.u8()? {
-        0 => Report::Nothing {
-            has_members: reader.boolean()?,
-        },
-        1 => Report::Log {
-            epoch: ViewNumber(reader.u64()?),
-            accepted: reader.u64()?,
-            has_candidate: reader.boolean()?,
-            view: read_view(&mut reader)?,
-        },
-        2 => Report::Candidate {
-            epoch: ViewNumber(reader.u64()?),
-            has_log: reader.boolean()?,
-            view: read_view(&mut reader)?,
-        },
-        _ => return Err(Counter::DroppedValue),
-    };
-    reader.end()?;
-    Ok((name, report))
-}
-
-/// Writes the body of [`crate::protocol::wire::Kind::GroupReport`] of a node that holds nothing.
-pub fn write_report_nothing(
-    writer: &mut Writer<'_>,
-    name: &GroupName,
-    has_members: bool,
-) -> Option<()> {
-    writer.u64(name.id().0)?;
-    write_name(writer, name)?;
-    writer.u8(0)?;
-    writer.boolean(has_members)
-}
-
-/// Writes what stands before the view in the report of a log.
-pub fn write_report_log(
-    writer: &mut Writer<'_>,
-    name: &GroupName,
-    epoch: ViewNumber,
-    accepted: u64,
-    has_candidate: bool,
-) -> Option<()> {
-    writer.u64(name.id().0)?;
-    write_name(writer, name)?;
-    writer.u8(1)?;
-    writer.u64(epoch.0)?;
-    writer.u64(accepted)?;
-    writer.boolean(has_candidate)
-}
-
-/// Writes what stands before the view in the report of a candidate.
-pub fn write_report_candidate(
-    writer: &mut Writer<'_>,
-    name: &GroupName,
-    epoch: ViewNumber,
-    has_log: bool,
-) -> Option<()> {
-    writer.u64(name.id().0)?;
-    write_name(writer, name)?;
-    writer.u8(2)?;
-    writer.u64(epoch.0)?;
-    writer.boolean(has_log)
+    writer.write(&group)?;
+    writer.write(fetch)
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
@@ -246,8 +246,8 @@ mod tests {
             })?;
             let is_same = matches!(
                 read_report(body)?.1,
-                Report::Log { epoch: ViewNumber(6), accepted: 77, has_candidate, view }
-                    if has_candidate == announced && view.number == ViewNumber(8)
+                Report::Log { epoch: ViewNumber(6), accepted: 77, has_pending_start, view }
+                    if has_pending_start == announced && view.number == ViewNumber(8)
             );
             assert!(is_same);
             let taken = wrong_length_taken(body, |body| read_report(body).is_ok());
@@ -257,17 +257,17 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_a_candidate_is_read_as_it_was_written() -> TestResult {
+    fn a_report_of_a_pending_start_is_read_as_it_was_written() -> TestResult {
         let name = name()?;
         for announced in [false, true] {
             let mut buffer = [0; 64];
             let body = written(&mut buffer, |writer| {
-                write_report_candidate(writer, &name, ViewNumber(6), announced)?;
+                write_report_pending_start(writer, &name, ViewNumber(6), announced)?;
                 write_empty_view(writer)
             })?;
             let is_same = matches!(
                 read_report(body)?.1,
-                Report::Candidate { epoch: ViewNumber(6), has_log, view }
+                Report::PendingStart { epoch: ViewNumber(6), has_log, view }
                     if has_log == announced && view.number == ViewNumber(8)
             );
             assert!(is_same);

@@ -6,19 +6,22 @@ use crate::protocol::errors::Counter;
 use crate::protocol::identity::EndpointId;
 use crate::protocol::limits::{FRAGMENT_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX};
 use crate::protocol::outputs::Order;
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::wire::layout::layout;
+use crate::protocol::wire::{Decode, Encode, List, Reader, Writer};
 
 /// Bytes of a data entry or fragment without its payload, at most.
 pub const FRAGMENT_HEAD_BYTES: usize = 32;
 
 /// One fragment of a message on its way to the coordinator.
+///
+/// On the wire the fields stand in this order; the length of `bytes`, in two bytes, stands before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment<'a> {
-    /// Who sends it.
+    /// The member that sends it.
     pub endpoint: EndpointId,
     /// The sender's oldest message that it has not seen ordered.
     pub oldest: u64,
-    /// What it is a part of.
+    /// Its place in the message.
     pub part: Part,
     /// The bytes.
     pub bytes: &'a [u8],
@@ -27,15 +30,23 @@ pub struct Fragment<'a> {
 /// Which part of which message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The order that was asked for.
+    /// The order that the sender asked for.
     pub order: Order,
-    /// The sender's number of the message.
+    /// The sender's number of the message, from 1.
     pub sequence: u64,
     /// Which fragment, from 0.
     pub fragment: u16,
     /// How many fragments the message has.
     pub fragments: u16,
 }
+
+layout!(struct Part { order, sequence, fragment, fragments });
+
+layout!(enum Order {
+    1 => Fifo,
+    2 => Causal,
+    3 => Agreed,
+});
 
 impl Part {
     /// Whether it is the message's last fragment.
@@ -44,104 +55,68 @@ impl Part {
     }
 }
 
-fn read_order(reader: &mut Reader<'_>) -> Result<Order, Counter> {
-    match reader.u8()? {
-        1 => Ok(Order::Fifo),
-        2 => Ok(Order::Causal),
-        3 => Ok(Order::Agreed),
-        _ => Err(Counter::DroppedValue),
-    }
-}
-
-fn write_order(writer: &mut Writer<'_>, order: Order) -> Option<()> {
-    writer.u8(match order {
-        Order::Fifo => 1,
-        Order::Causal => 2,
-        Order::Agreed => 3,
-    })
-}
-
+/// Read a part and its bytes. All parts of a message but the last are full, so that the length of the whole is bounded.
 pub(super) fn read_part<'a>(reader: &mut Reader<'a>) -> Result<(Part, &'a [u8]), Counter> {
-    let order = read_order(reader)?;
-    let sequence = reader.u64()?;
-    let fragment = reader.u16()?;
-    let fragments = reader.u16()?;
+    let part: Part = reader.read()?;
     let length = usize::from(reader.u16()?);
-    if fragment >= fragments
-        || usize::from(fragments) > MESSAGE_FRAGMENTS_MAX
+    if part.fragment >= part.fragments
+        || usize::from(part.fragments) > MESSAGE_FRAGMENTS_MAX
         || length > FRAGMENT_BYTES_MAX
-        || sequence == 0
+        || part.sequence == 0
     {
         return Err(Counter::DroppedCount);
     }
-    let part = Part {
-        order,
-        sequence,
-        fragment,
-        fragments,
-    };
-    // All but the last are full, so that the length of the whole is bounded.
     let is_full = length == FRAGMENT_BYTES_MAX;
-    let before = usize::from(fragment).saturating_mul(FRAGMENT_BYTES_MAX);
+    let before = usize::from(part.fragment).saturating_mul(FRAGMENT_BYTES_MAX);
     if (!part.is_last() && !is_full) || before.saturating_add(length) > MESSAGE_BYTES_MAX {
         return Err(Counter::DroppedCount);
     }
     Ok((part, reader.bytes(length)?))
 }
 
+/// Write a part and its bytes.
 pub(super) fn write_part(writer: &mut Writer<'_>, part: &Part, bytes: &[u8]) -> Option<()> {
-    write_order(writer, part.order)?;
-    writer.u64(part.sequence)?;
-    writer.u16(part.fragment)?;
-    writer.u16(part.fragments)?;
+    writer.write(part)?;
     writer.u16(u16::try_from(bytes.len()).ok()?)?;
     writer.bytes(bytes)
 }
 
-fn read_fragment<'a>(reader: &mut Reader<'a>) -> Result<Fragment<'a>, Counter> {
-    let endpoint = EndpointId(reader.u32()?);
-    let oldest = reader.u64()?;
-    let (part, bytes) = read_part(reader)?;
-    if oldest == 0 || oldest > part.sequence {
-        return Err(Counter::DroppedValue);
-    }
-    Ok(Fragment {
-        endpoint,
-        oldest,
-        part,
-        bytes,
-    })
-}
-
-/// Fragments that were checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Fragments<'a>(Reader<'a>);
-
-impl<'a> Iterator for Fragments<'a> {
-    type Item = Fragment<'a>;
-
-    fn next(&mut self) -> Option<Fragment<'a>> {
-        if self.0.is_empty() {
-            return None;
+impl<'a> Decode<'a> for Fragment<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        let endpoint = reader.read()?;
+        let oldest = reader.u64()?;
+        let (part, bytes) = read_part(reader)?;
+        if oldest == 0 || oldest > part.sequence {
+            return Err(Counter::DroppedValue);
         }
-        read_fragment(&mut self.0).ok()
+        Ok(Fragment {
+            endpoint,
+            oldest,
+            part,
+            bytes,
+        })
     }
 }
 
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupData`].
-pub fn parse_data(reader: Reader<'_>) -> Result<Fragments<'_>, Counter> {
-    let mut check = reader;
-    while !check.is_empty() {
-        read_fragment(&mut check)?;
+impl Encode for Fragment<'_> {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.write(&self.endpoint)?;
+        writer.u64(self.oldest)?;
+        write_part(writer, &self.part, self.bytes)
     }
-    Ok(Fragments(reader))
 }
 
-/// Writes one fragment behind the group's number and other fragments.
+/// The fragments of a datagram.
+pub type Fragments<'a> = List<'a, Fragment<'a>>;
+
+/// Read the rest of [`Kind::GroupData`](crate::protocol::wire::Kind::GroupData).
+pub fn parse_data(mut reader: Reader<'_>) -> Result<Fragments<'_>, Counter> {
+    List::parse(reader.rest())
+}
+
+/// Write one fragment of [`Kind::GroupData`](crate::protocol::wire::Kind::GroupData).
 pub fn write_fragment(writer: &mut Writer<'_>, fragment: &Fragment<'_>) -> Option<()> {
-    writer.u32(fragment.endpoint.0)?;
-    writer.u64(fragment.oldest)?;
-    write_part(writer, &fragment.part, fragment.bytes)
+    writer.write(fragment)
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]

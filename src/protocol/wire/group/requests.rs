@@ -1,45 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests of members to come into their group or to go, and the answer to one that is not known.
+//! Requests of members to their group's coordinator, and its answer to a member that it does not know.
 
-use super::{read_name, write_name};
+use super::names::{read_name, write_name};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{EndpointId, GroupId, GroupName, ViewKey};
+use crate::protocol::wire::layout::layout;
 use crate::protocol::wire::{Reader, Writer};
 
-/// How far a node had come in a group before it left another part of the cluster.
+/// How far a node had come in a group before it left another component of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The cluster view of the group's log that its members had delivered.
     pub log: ViewKey,
     /// The last entry of it that they had delivered.
     pub delivered: u64,
-    /// A later log of which the node had accepted the first entry, without knowing whether all had.
-    pub candidate: Option<ViewKey>,
-    /// How many members of this node come from there.
+    /// The cluster view of a pending start: a later log of which the node had accepted the first entry, without knowing
+    /// whether all had.
+    pub pending_start: Option<ViewKey>,
+    /// How many members of this node come from there; not zero.
     pub members: u8,
 }
 
-/// What an endpoint asks of its group's coordinator, or is answered.
+layout!(struct Place { log, delivered, pending_start, members });
+
+/// What an endpoint asks of its group's coordinator, or the coordinator answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Let me in.
+    /// 1: admit me.
     Join,
-    /// Let me go.
+    /// 2: let me leave.
     Leave,
-    /// The answer to [`Self::Leave`] if the endpoint is not known.
+    /// 3: the answer to [`Self::Leave`] if the coordinator does not know the endpoint.
     Gone,
-    /// Let me in, I come from another part of the cluster.
+    /// 4: admit me, I come from another component of the cluster.
     Return(Place),
 }
 
-/// Reads the rest of [`crate::protocol::wire::Kind::GroupRequest`].
+/// Read the rest of [`Kind::GroupRequest`](crate::protocol::wire::Kind::GroupRequest): the number of the request, the endpoint, the
+/// group's name, the place.
 pub fn parse_request(
     mut reader: Reader<'_>,
     group: GroupId,
 ) -> Result<(Request, EndpointId, GroupName), Counter> {
     let kind = reader.u8()?;
-    let endpoint = EndpointId(reader.u32()?);
+    let endpoint = reader.read()?;
     let name = read_name(&mut reader, group)?;
     let request = match kind {
         1 => Request::Join,
@@ -53,49 +58,31 @@ pub fn parse_request(
 }
 
 fn read_place(reader: &mut Reader<'_>) -> Result<Place, Counter> {
-    let place = Place {
-        log: ViewKey(reader.u64()?),
-        delivered: reader.u64()?,
-        candidate: match reader.boolean()? {
-            false => None,
-            true => Some(ViewKey(reader.u64()?)),
-        },
-        members: reader.u8()?,
-    };
+    let place: Place = reader.read()?;
     if place.members == 0 {
         return Err(Counter::DroppedValue);
     }
     Ok(place)
 }
 
-fn write_place(writer: &mut Writer<'_>, place: &Place) -> Option<()> {
-    writer.u64(place.log.0)?;
-    writer.u64(place.delivered)?;
-    writer.boolean(place.candidate.is_some())?;
-    if let Some(candidate) = place.candidate {
-        writer.u64(candidate.0)?;
-    }
-    writer.u8(place.members)
-}
-
-/// Writes [`crate::protocol::wire::Kind::GroupRequest`].
+/// Write the body of [`Kind::GroupRequest`](crate::protocol::wire::Kind::GroupRequest).
 pub fn write_request(
     writer: &mut Writer<'_>,
     name: &GroupName,
     request: Request,
     endpoint: EndpointId,
 ) -> Option<()> {
-    writer.u64(name.id().0)?;
+    writer.write(&name.id())?;
     writer.u8(match request {
         Request::Join => 1,
         Request::Leave => 2,
         Request::Gone => 3,
         Request::Return(_) => 4,
     })?;
-    writer.u32(endpoint.0)?;
+    writer.write(&endpoint)?;
     write_name(writer, name)?;
     match request {
-        Request::Return(place) => write_place(writer, &place),
+        Request::Return(place) => writer.write(&place),
         Request::Join | Request::Leave | Request::Gone => Some(()),
     }
 }
@@ -122,11 +109,11 @@ mod tests {
         let place = Place {
             log: ViewKey(u64::MAX),
             delivered: 9,
-            candidate: None,
+            pending_start: None,
             members: 64,
         };
-        let with_candidate = Place {
-            candidate: Some(ViewKey(7)),
+        let with_pending_start = Place {
+            pending_start: Some(ViewKey(7)),
             ..place
         };
         for request in [
@@ -134,7 +121,7 @@ mod tests {
             Request::Leave,
             Request::Gone,
             Request::Return(place),
-            Request::Return(with_candidate),
+            Request::Return(with_pending_start),
         ] {
             for name in [&b"x"[..], &[b'n'; GROUP_NAME_BYTES_MAX]] {
                 let name = GroupName::new(name).ok_or(Unexpected)?;

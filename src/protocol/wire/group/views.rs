@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Group views: who is in, in which slot, who is new, who is out and why, and who has come together from another part
-//! of the cluster.
+//! Group views: the members and their slots, how each came to the view, who left and why, and which members come together from
+//! another component of the cluster (transitional sets).
 
 use crate::protocol::errors::Counter;
-use crate::protocol::identity::{
-    EndpointId, Incarnation, MemberId, NodeId, Slot, ViewKey, ViewNumber,
-};
+use crate::protocol::identity::{MemberId, NodeId, Slot, ViewKey, ViewNumber};
 use crate::protocol::limits::{GROUP_MEMBERS_MAX, TRANSITIONAL_SETS_MAX};
-use crate::protocol::outputs::ChangeReason;
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::view::ChangeReason;
+use crate::protocol::wire::layout::layout;
+use crate::protocol::wire::{Decode, Encode, List, Reader, Writer};
 
-/// The bit of a slot that says that its member is new.
+/// The bit of a slot that is set if its member is new.
 const JOINED_BIT: u16 = 0x8000;
-/// The bits of a slot that say with whom its member, which is new, has come: one more than the place of the set.
+/// The bits of a slot that hold the set in which its member, which is new, came: one more than the position of the set.
 const SET_BITS: u16 = 0x7000;
 const SET_SHIFT: u32 = 12;
-/// Slots are given from 1 on, and not those that the view before has: so many are enough.
+/// Slots are given from 1 on, without those of the view before: so many are enough.
 const SLOTS_MAX: usize = 2 * GROUP_MEMBERS_MAX;
+/// Bytes of a member with its slot.
+const MEMBER_BYTES: usize = 16;
+/// Bytes of the slot of a member that left, with the reason.
+const LEFT_BYTES: usize = 2;
+/// Bytes of a transitional set.
+const SET_BYTES: usize = 16;
 
 /// How a member came to a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,157 +31,175 @@ pub enum Arrival {
     Along,
     /// By itself.
     New,
-    /// From another part of the cluster with all others of this set, by its place.
+    /// From another component of the cluster, with all others of the set at this position.
     Together(u8),
 }
 
-/// Members that come from one view of another part of the cluster together.
+/// Members that come together from one view of another component of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransitionalSet {
-    /// The cluster view that they have been in.
+    /// The cluster view that they come from.
     pub cluster_view: ViewKey,
     /// The last entry of the group's log there that they all deliver.
     pub last: u64,
 }
 
+layout!(struct TransitionalSet { cluster_view, last });
+
 const _: () = assert!(TRANSITIONAL_SETS_MAX < (SET_BITS >> SET_SHIFT) as usize);
 
 /// A group view on the wire.
+///
+/// In this order: `number`, `coordinator`, one byte each with the numbers of members, of members that left and of sets,
+/// then these lists. A member is its [`MemberId`] and its slot, whose upper bits hold its [`Arrival`]; a member that left is
+/// its slot, in one byte, and the reason.
 #[derive(Clone, Copy, Debug)]
 pub struct ViewBody<'a> {
     /// Its number.
     pub number: ViewNumber,
-    /// Who issued it.
+    /// The node that issued it.
     pub coordinator: NodeId,
     /// How many members it has.
     pub member_count: usize,
-    members: Reader<'a>,
-    left: Reader<'a>,
-    sets: Reader<'a>,
+    members: List<'a, Member>,
+    left: List<'a, Left>,
+    sets: List<'a, TransitionalSet>,
 }
 
-impl ViewBody<'_> {
+/// A member, its slot, and how it came.
+#[derive(Clone, Copy, Debug)]
+struct Member(MemberId, Slot, Arrival);
+
+/// The slot of a member that left, and the reason.
+#[derive(Clone, Copy, Debug)]
+struct Left(Slot, ChangeReason);
+
+impl<'a> ViewBody<'a> {
     /// The members, sorted by node and endpoint, with their slots and how they came.
-    pub fn members(&self) -> impl Iterator<Item = (MemberId, Slot, Arrival)> + '_ {
-        let mut reader = self.members;
-        core::iter::from_fn(move || read_member(&mut reader).ok())
+    pub fn members(&self) -> impl Iterator<Item = (MemberId, Slot, Arrival)> + 'a {
+        self.members
+            .map(|Member(id, slot, arrival)| (id, slot, arrival))
     }
 
-    /// The slots of members of the last view that are out, with the reason.
-    pub fn left(&self) -> impl Iterator<Item = (Slot, ChangeReason)> + '_ {
-        let mut reader = self.left;
-        core::iter::from_fn(move || read_left(&mut reader).ok())
+    /// The slots of members of the last view that left, with the reason.
+    pub fn left(&self) -> impl Iterator<Item = (Slot, ChangeReason)> + 'a {
+        self.left.map(|Left(slot, reason)| (slot, reason))
     }
 
-    /// How many are out.
+    /// How many left.
     pub fn left_count(&self) -> usize {
-        self.left().count()
+        self.left.count()
     }
 
-    /// The sets that members have come in.
-    pub fn sets(&self) -> impl Iterator<Item = TransitionalSet> + '_ {
-        let mut reader = self.sets;
-        core::iter::from_fn(move || read_set(&mut reader).ok())
+    /// The sets in which members came.
+    pub fn sets(&self) -> List<'a, TransitionalSet> {
+        self.sets
     }
 
     /// How many sets there are.
     pub fn set_count(&self) -> usize {
-        self.sets().count()
+        self.sets.count()
     }
 }
 
-fn read_set(reader: &mut Reader<'_>) -> Result<TransitionalSet, Counter> {
-    Ok(TransitionalSet {
-        cluster_view: ViewKey(reader.u64()?),
-        last: reader.u64()?,
-    })
-}
-
-fn read_member(reader: &mut Reader<'_>) -> Result<(MemberId, Slot, Arrival), Counter> {
-    let node = reader.node()?;
-    let endpoint = EndpointId(reader.u32()?);
-    let incarnation = Incarnation(reader.u64()?);
-    let bits = reader.u16()?;
-    let slot = bits & !(JOINED_BIT | SET_BITS);
-    if slot == 0 || usize::from(slot) > SLOTS_MAX {
-        return Err(Counter::DroppedValue);
-    }
-    let member = MemberId {
-        node,
-        endpoint,
-        incarnation,
-    };
-    let set = u8::try_from((bits & SET_BITS) >> SET_SHIFT).unwrap_or(u8::MAX);
-    let arrival = match (bits & JOINED_BIT != 0, set.checked_sub(1)) {
-        (true, Some(place)) => Arrival::Together(place),
-        (true, None) => Arrival::New,
-        (false, None) => Arrival::Along,
-        (false, Some(_)) => return Err(Counter::DroppedValue),
-    };
-    Ok((member, Slot(slot), arrival))
-}
-
-fn read_left(reader: &mut Reader<'_>) -> Result<(Slot, ChangeReason), Counter> {
-    let slot = u16::from(reader.u8()?);
-    let reason = match reader.u8()? {
-        2 => ChangeReason::Leave,
-        3 => ChangeReason::Failed,
-        4 => ChangeReason::Evicted,
-        _ => return Err(Counter::DroppedValue),
-    };
-    if slot == 0 {
-        return Err(Counter::DroppedValue);
-    }
-    Ok((Slot(slot), reason))
-}
-
-pub(super) fn read_view<'a>(reader: &mut Reader<'a>) -> Result<ViewBody<'a>, Counter> {
-    let number = ViewNumber(reader.u64()?);
-    let coordinator = reader.node()?;
-    let member_count = usize::from(reader.u8()?);
-    let left_count = usize::from(reader.u8()?);
-    let set_count = usize::from(reader.u8()?);
-    if member_count > GROUP_MEMBERS_MAX
-        || left_count > GROUP_MEMBERS_MAX
-        || set_count > TRANSITIONAL_SETS_MAX
-    {
-        return Err(Counter::DroppedCount);
-    }
-    let members = Reader::new(reader.bytes(member_count.saturating_mul(16))?);
-    let left = Reader::new(reader.bytes(left_count.saturating_mul(2))?);
-    let sets = Reader::new(reader.bytes(set_count.saturating_mul(16))?);
-    let mut check = members;
-    let mut before = None;
-    let mut slots_taken = [false; SLOTS_MAX];
-    while !check.is_empty() {
-        let (member, slot, arrival) = read_member(&mut check)?;
-        if matches!(arrival, Arrival::Together(place) if usize::from(place) >= set_count) {
+impl Decode<'_> for Member {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Counter> {
+        let member = reader.read()?;
+        let bits = reader.u16()?;
+        let slot = bits & !(JOINED_BIT | SET_BITS);
+        if slot == 0 || usize::from(slot) > SLOTS_MAX {
             return Err(Counter::DroppedValue);
         }
-        let key = (member.node, member.endpoint);
-        let is_taken = slots_taken
-            .get_mut(usize::from(slot.0).saturating_sub(1))
-            .is_none_or(|taken| core::mem::replace(taken, true));
-        if is_taken || before.is_some_and(|before| before >= key) {
-            return Err(Counter::DroppedValue);
-        }
-        before = Some(key);
+        let set = u8::try_from((bits & SET_BITS) >> SET_SHIFT).unwrap_or(u8::MAX);
+        let arrival = match (bits & JOINED_BIT != 0, set.checked_sub(1)) {
+            (true, Some(position)) => Arrival::Together(position),
+            (true, None) => Arrival::New,
+            (false, None) => Arrival::Along,
+            (false, Some(_)) => return Err(Counter::DroppedValue),
+        };
+        Ok(Self(member, Slot(slot), arrival))
     }
-    let mut check = left;
-    while !check.is_empty() {
-        read_left(&mut check)?;
-    }
-    Ok(ViewBody {
-        number,
-        coordinator,
-        member_count,
-        members,
-        left,
-        sets,
-    })
 }
 
-/// Writes a view; the lists as [`ViewBody`] gives them.
+impl Encode for Member {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        let Self(member, slot, arrival) = self;
+        writer.write(member)?;
+        let bits = match arrival {
+            Arrival::Along => 0,
+            Arrival::New => JOINED_BIT,
+            Arrival::Together(position) => {
+                JOINED_BIT | u16::from(position.checked_add(1)?).checked_shl(SET_SHIFT)? & SET_BITS
+            }
+        };
+        writer.u16(slot.0 | bits)
+    }
+}
+
+impl Decode<'_> for Left {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Counter> {
+        let slot = u16::from(reader.u8()?);
+        let reason = reader.read()?;
+        if slot == 0 {
+            return Err(Counter::DroppedValue);
+        }
+        Ok(Self(Slot(slot), reason))
+    }
+}
+
+impl Encode for Left {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        let Self(slot, reason) = self;
+        writer.u8(u8::try_from(slot.0).ok()?)?;
+        writer.write(reason)
+    }
+}
+
+impl<'a> Decode<'a> for ViewBody<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        let number = reader.read()?;
+        let coordinator = reader.read()?;
+        let member_count = usize::from(reader.u8()?);
+        let left_count = usize::from(reader.u8()?);
+        let set_count = usize::from(reader.u8()?);
+        if member_count > GROUP_MEMBERS_MAX
+            || left_count > GROUP_MEMBERS_MAX
+            || set_count > TRANSITIONAL_SETS_MAX
+        {
+            return Err(Counter::DroppedCount);
+        }
+        let members = reader.bytes(member_count.saturating_mul(MEMBER_BYTES))?;
+        let left = reader.bytes(left_count.saturating_mul(LEFT_BYTES))?;
+        let sets = reader.bytes(set_count.saturating_mul(SET_BYTES))?;
+        let mut last = None;
+        let mut slots_taken = [false; SLOTS_MAX];
+        let members = List::parse_checked(members, |Member(member, slot, arrival)| {
+            if matches!(arrival, Arrival::Together(position) if usize::from(*position) >= set_count)
+            {
+                return Err(Counter::DroppedValue);
+            }
+            let key = (member.node, member.endpoint);
+            let is_taken = slots_taken
+                .get_mut(usize::from(slot.0).saturating_sub(1))
+                .is_none_or(|taken| core::mem::replace(taken, true));
+            if is_taken || last.is_some_and(|last| last >= key) {
+                return Err(Counter::DroppedValue);
+            }
+            last = Some(key);
+            Ok(())
+        })?;
+        Ok(ViewBody {
+            number,
+            coordinator,
+            member_count,
+            members,
+            left: List::parse(left)?,
+            sets: List::parse(sets)?,
+        })
+    }
+}
+
+/// Write a view; the lists as [`ViewBody`] gives them.
 pub fn write_view(
     writer: &mut Writer<'_>,
     number: ViewNumber,
@@ -185,37 +208,18 @@ pub fn write_view(
     left: &[(Slot, ChangeReason)],
     sets: &[TransitionalSet],
 ) -> Option<()> {
-    writer.u64(number.0)?;
-    writer.u16(coordinator.number())?;
-    writer.u8(u8::try_from(members.len()).ok()?)?;
-    writer.u8(u8::try_from(left.len()).ok()?)?;
-    writer.u8(u8::try_from(sets.len()).ok()?)?;
+    writer.write(&number)?;
+    writer.write(&coordinator)?;
+    for count in [members.len(), left.len(), sets.len()] {
+        writer.u8(u8::try_from(count).ok()?)?;
+    }
     for (member, slot, arrival) in members {
-        writer.u16(member.node.number())?;
-        writer.u32(member.endpoint.0)?;
-        writer.u64(member.incarnation.0)?;
-        let bits = match arrival {
-            Arrival::Along => 0,
-            Arrival::New => JOINED_BIT,
-            Arrival::Together(place) => {
-                JOINED_BIT | u16::from(place.checked_add(1)?).checked_shl(SET_SHIFT)? & SET_BITS
-            }
-        };
-        writer.u16(slot.0 | bits)?;
+        writer.write(&Member(member, slot, arrival))?;
     }
     for (slot, reason) in left {
-        writer.u8(u8::try_from(slot.0).ok()?)?;
-        writer.u8(match reason {
-            ChangeReason::Failed => 3,
-            ChangeReason::Evicted => 4,
-            ChangeReason::Leave | ChangeReason::Join => 2,
-        })?;
+        writer.write(&Left(*slot, *reason))?;
     }
-    for set in sets {
-        writer.u64(set.cluster_view.0)?;
-        writer.u64(set.last)?;
-    }
-    Some(())
+    sets.iter().try_for_each(|set| writer.write(set))
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
@@ -225,10 +229,10 @@ pub fn write_view(
 )]
 mod tests {
     use super::*;
+    use crate::protocol::identity::{EndpointId, Incarnation};
     use crate::protocol::test_support::{node, written, wrong_length_taken, TestResult};
 
     const HEAD_BYTES: usize = 13;
-    const MEMBER_BYTES: usize = 16;
     const LEFT: [(Slot, ChangeReason); 2] = [
         (Slot(9), ChangeReason::Leave),
         (Slot(128), ChangeReason::Failed),
@@ -267,10 +271,7 @@ mod tests {
     }
 
     fn read(body: &[u8]) -> Result<ViewBody<'_>, Counter> {
-        let mut reader = Reader::new(body);
-        let view = read_view(&mut reader)?;
-        reader.end()?;
-        Ok(view)
+        Decode::parse(body)
     }
 
     /// What is said of the written view after the bytes at `place` were replaced.

@@ -1,53 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the entries of several messages have in common: reasons, members, and the counts of parts.
+//! What several messages have in common: members, and the counts of messages in parts.
 
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::Slot;
 use crate::protocol::limits::{NODES_MAX, PARTS_MAX, PART_ENTRIES_MAX};
-use crate::protocol::outputs::ChangeReason;
 use crate::protocol::view::MemberRecord;
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::wire::{Decode, Encode, Reader, Writer};
 
-pub(super) fn reason_number(reason: ChangeReason) -> u8 {
-    match reason {
-        ChangeReason::Join => 1,
-        ChangeReason::Leave => 2,
-        ChangeReason::Failed => 3,
-        ChangeReason::Evicted => 4,
+/// In this order: `identity` `address` `slot`, which is 1 to [`NODES_MAX`].
+impl Decode<'_> for MemberRecord {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Counter> {
+        let identity = reader.read()?;
+        let address = reader.read()?;
+        let slot = reader.u16()?;
+        if slot == 0 || usize::from(slot) > NODES_MAX {
+            return Err(Counter::DroppedValue);
+        }
+        Ok(Self {
+            identity,
+            address,
+            slot: Slot(slot),
+        })
     }
 }
 
-pub(super) fn read_reason(reader: &mut Reader<'_>) -> Result<ChangeReason, Counter> {
-    match reader.u8()? {
-        2 => Ok(ChangeReason::Leave),
-        3 => Ok(ChangeReason::Failed),
-        4 => Ok(ChangeReason::Evicted),
-        _ => Err(Counter::DroppedValue),
+impl Encode for MemberRecord {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.write(&self.identity)?;
+        writer.write(&self.address)?;
+        writer.u16(self.slot.0)
     }
 }
 
-pub(super) fn read_member(reader: &mut Reader<'_>) -> Result<MemberRecord, Counter> {
-    let identity = reader.identity()?;
-    let address = reader.address()?;
-    let slot = reader.u16()?;
-    if slot == 0 || usize::from(slot) > NODES_MAX {
-        return Err(Counter::DroppedValue);
-    }
-    Ok(MemberRecord {
-        identity,
-        address,
-        slot: Slot(slot),
-    })
-}
-
-pub(super) fn write_member(writer: &mut Writer<'_>, member: &MemberRecord) -> Option<()> {
-    writer.identity(member.identity)?;
-    writer.address(member.address)?;
-    writer.u16(member.slot.0)
-}
-
-/// Whether the numbers of a part fit together.
+/// Demand that there are as many parts as `total` entries need, that `part` is one of them, and that the entries are at most
+/// `total_max`.
 pub(super) fn check_parts(
     part: u16,
     parts: u16,
@@ -65,7 +52,7 @@ pub(super) fn check_parts(
     Ok(())
 }
 
-/// Whether a part has as many entries as its place asks for: all parts but the last are full.
+/// Demand that a part has as many entries as its place asks for: all parts but the last are full.
 pub(super) fn check_part_count(
     part: u16,
     parts: u16,

@@ -1,30 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Finding a cluster: what a node that joins says, and what it is told.
+//! Finding a cluster: the request of a node that joins, and its answers.
 
 use super::agreement::Seat;
 use crate::protocol::configuration::{DetectorKind, SharedSettings};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Incarnation, NodeId, PeerAddress, ViewNumber};
 use crate::protocol::outputs::RefusalReason;
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::wire::layout::layout;
+use crate::protocol::wire::{Decode, Writer};
 
-/// What a node that looks for a cluster says.
+/// The request of a node that looks for a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinRequest {
-    /// What it must have in common with the cluster.
+    /// The settings that it must have in common with the cluster.
     pub settings: SharedSettings,
-    /// Whether it was answered lately that there is a cluster: it hears, and may be let in.
+    /// Whether a member has answered it lately: it hears the cluster and may be admitted.
     pub has_heard: bool,
     /// The latest view that it knows of, zero if none.
     pub last_view: ViewNumber,
     /// The number of the last primary view whose members it knows, zero if none.
     pub primary: ViewNumber,
-    /// What it remembers.
+    /// What it remembers of that view.
     pub seat: Seat,
 }
 
-/// What a node that looks for a cluster is told.
+layout!(struct JoinRequest { settings, has_heard, last_view, primary, seat });
+
+layout!(struct SharedSettings {
+    heartbeat_interval_ms,
+    rings,
+    confirmations,
+    coordinators,
+    even_split,
+    partitionable,
+    detector,
+});
+
+layout!(enum DetectorKind {
+    0 => Ring,
+    1 => Gossip,
+});
+
+/// The answer to a [`JoinRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinAnswer {
     /// The answering node looks for a cluster itself.
@@ -34,147 +52,65 @@ pub enum JoinAnswer {
         /// The number of the last primary view whose members it knows, zero if none.
         primary: ViewNumber,
     },
-    /// There is a cluster: ask the coordinator at this address.
+    /// There is a cluster: ask this coordinator.
     Known {
-        /// Where the coordinator of the asking node's arc is.
+        /// The address of the coordinator of the asking node's arc.
         coordinator: PeerAddress,
     },
-    /// The cluster does not let the node in.
+    /// The cluster does not admit the node.
     Refused(RefusalReason),
-    /// The cluster has seen a later incarnation of this node: its next one must be later than this.
+    /// The cluster has seen this later incarnation of the node: its next one must be later still.
     StaleIncarnation(Incarnation),
-    /// To a member of another part: here is a part of the cluster too. The header has its view's number.
-    Part {
+    /// The sender is in a component of the cluster other than the asking member's. The header has its view's number.
+    Component {
         /// Whether its view is primary.
         is_primary: bool,
-        /// Who issued its view.
+        /// The coordinator that issued its view.
         issuer: NodeId,
     },
-    /// An administrator has put this incarnation of the node out, or an earlier one that it does not know of.
+    /// An administrator evicted this incarnation of the node, or an earlier one; the node does not know it yet.
     Evicted(Incarnation),
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::Join`].
+layout!(enum JoinAnswer {
+    0 => Forming { last_view, primary },
+    1 => Known { coordinator },
+    2 => Refused(reason),
+    3 => StaleIncarnation(seen),
+    4 => Evicted(evicted),
+    5 => Component { is_primary, issuer },
+});
+
+layout!(enum RefusalReason {
+    1 => DuplicateNodeId,
+    2 => HeartbeatInterval,
+    3 => Rings,
+    4 => Confirmations,
+    5 => Coordinators,
+    6 => ViewFull,
+    7 => Detector,
+    8 => EvenSplit,
+    9 => Partitionable,
+});
+
+/// Read the body of [`Kind::Join`](crate::protocol::wire::Kind::Join).
 pub fn parse_join(body: &[u8]) -> Result<JoinRequest, Counter> {
-    let mut reader = Reader::new(body);
-    let settings = SharedSettings {
-        heartbeat_interval_ms: reader.u32()?,
-        rings: reader.u32()?,
-        confirmations: reader.u32()?,
-        coordinators: reader.u32()?,
-        even_split: reader.u32()?,
-        partitionable: reader.u32()?,
-        detector: DetectorKind::from_number(reader.u8()?).ok_or(Counter::DroppedValue)?,
-    };
-    let has_heard = match reader.u8()? {
-        0 => false,
-        1 => true,
-        _ => return Err(Counter::DroppedValue),
-    };
-    let last_view = ViewNumber(reader.u64()?);
-    let primary = ViewNumber(reader.u64()?);
-    let seat = Seat::parse(&mut reader)?;
-    reader.end()?;
-    Ok(JoinRequest {
-        settings,
-        has_heard,
-        last_view,
-        primary,
-        seat,
-    })
+    Decode::parse(body)
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::Join`].
+/// Write the body of [`Kind::Join`](crate::protocol::wire::Kind::Join).
 pub fn write_join(writer: &mut Writer<'_>, request: &JoinRequest) -> Option<()> {
-    let settings = &request.settings;
-    writer.u32(settings.heartbeat_interval_ms)?;
-    writer.u32(settings.rings)?;
-    writer.u32(settings.confirmations)?;
-    writer.u32(settings.coordinators)?;
-    writer.u32(settings.even_split)?;
-    writer.u32(settings.partitionable)?;
-    writer.u8(settings.detector.number())?;
-    writer.u8(u8::from(request.has_heard))?;
-    writer.u64(request.last_view.0)?;
-    writer.u64(request.primary.0)?;
-    request.seat.write(writer)
+    writer.write(request)
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::JoinAnswer`].
+/// Read the body of [`Kind::JoinAnswer`](crate::protocol::wire::Kind::JoinAnswer).
 pub fn parse_join_answer(body: &[u8]) -> Result<JoinAnswer, Counter> {
-    let mut reader = Reader::new(body);
-    let answer = match reader.u8()? {
-        0 => JoinAnswer::Forming {
-            last_view: ViewNumber(reader.u64()?),
-            primary: ViewNumber(reader.u64()?),
-        },
-        1 => JoinAnswer::Known {
-            coordinator: reader.address()?,
-        },
-        2 => JoinAnswer::Refused(match reader.u8()? {
-            1 => RefusalReason::DuplicateNodeId,
-            2 => RefusalReason::HeartbeatInterval,
-            3 => RefusalReason::Rings,
-            4 => RefusalReason::Confirmations,
-            5 => RefusalReason::Coordinators,
-            6 => RefusalReason::ViewFull,
-            8 => RefusalReason::EvenSplit,
-            7 => RefusalReason::Detector,
-            9 => RefusalReason::Partitionable,
-            _ => return Err(Counter::DroppedValue),
-        }),
-        3 => JoinAnswer::StaleIncarnation(Incarnation(reader.u64()?)),
-        4 => JoinAnswer::Evicted(Incarnation(reader.u64()?)),
-        5 => JoinAnswer::Part {
-            is_primary: reader.boolean()?,
-            issuer: reader.node()?,
-        },
-        _ => return Err(Counter::DroppedValue),
-    };
-    reader.end()?;
-    Ok(answer)
+    Decode::parse(body)
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::JoinAnswer`].
+/// Write the body of [`Kind::JoinAnswer`](crate::protocol::wire::Kind::JoinAnswer).
 pub fn write_join_answer(writer: &mut Writer<'_>, answer: &JoinAnswer) -> Option<()> {
-    match answer {
-        JoinAnswer::Forming { last_view, primary } => {
-            writer.u8(0)?;
-            writer.u64(last_view.0)?;
-            writer.u64(primary.0)
-        }
-        JoinAnswer::Known { coordinator } => {
-            writer.u8(1)?;
-            writer.address(*coordinator)
-        }
-        JoinAnswer::Refused(reason) => {
-            writer.u8(2)?;
-            writer.u8(match reason {
-                RefusalReason::DuplicateNodeId => 1,
-                RefusalReason::HeartbeatInterval => 2,
-                RefusalReason::Rings => 3,
-                RefusalReason::Confirmations => 4,
-                RefusalReason::Coordinators => 5,
-                RefusalReason::ViewFull => 6,
-                RefusalReason::EvenSplit => 8,
-                RefusalReason::Detector => 7,
-                RefusalReason::Partitionable => 9,
-            })
-        }
-        JoinAnswer::StaleIncarnation(incarnation) => {
-            writer.u8(3)?;
-            writer.u64(incarnation.0)
-        }
-        JoinAnswer::Evicted(incarnation) => {
-            writer.u8(4)?;
-            writer.u64(incarnation.0)
-        }
-        JoinAnswer::Part { is_primary, issuer } => {
-            writer.u8(5)?;
-            writer.boolean(*is_primary)?;
-            writer.u16(issuer.number())
-        }
-    }
+    writer.write(answer)
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
@@ -213,7 +149,7 @@ mod tests {
         JoinAnswer::Refused(RefusalReason::Partitionable),
         JoinAnswer::StaleIncarnation(Incarnation(0)),
         JoinAnswer::StaleIncarnation(Incarnation(u64::MAX)),
-        JoinAnswer::Part {
+        JoinAnswer::Component {
             is_primary: true,
             issuer: node(9),
         },

@@ -1,125 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reporting changes: what one node tells coordinators about another one, or about itself.
+//! Reports: what one node sends to coordinators about another one, or about itself.
 
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, PeerAddress, ViewNumber};
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::wire::layout::layout;
+use crate::protocol::wire::{Decode, List, Writer};
 
-/// What one node tells coordinators about another one, or about itself.
+/// What one node reports to coordinators about another one, or about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportRecord {
-    /// A watcher, the sender or one that a coordinator speaks for, does not hear the subject and
-    /// probes it.
+    /// The monitor does not hear the subject and probes it. The monitor is the sender, or a node whose report a
+    /// coordinator passes on.
     Suspect(Identity, NodeId),
-    /// A watcher's probes were not answered.
+    /// The subject did not answer the monitor's probes.
     Accuse(Identity, NodeId),
-    /// A watcher takes back what it said of the subject.
+    /// The monitor takes back its suspicion or accusation of the subject.
     Clear(Identity, NodeId),
-    /// The sender has had an answer of the subject, which the receiver accuses.
+    /// The subject has answered the sender, and the receiver accuses it.
     Contradict(Identity),
-    /// The subject, which is the sender, wants to leave.
+    /// The subject, which is the sender, asks to leave.
     Leave(Identity),
-    /// A node wants to come in, which knows of views up to this number.
+    /// A node at this address asks to be admitted; it knows of views up to this number.
     Join(Identity, PeerAddress, ViewNumber),
-    /// An administrator wants the subject out.
+    /// An administrator evicts the subject.
     Evict(Identity),
-    /// An administrator wants no views for a while; said at the subject, which is the sender.
+    /// An administrator pins the view, or ends that, at the subject, which is the sender.
     Pin(Identity, Pin),
 }
 
-/// That views are not agreed on for a while.
+layout!(enum ReportRecord {
+    1 => Suspect(subject, monitor),
+    2 => Accuse(subject, monitor),
+    3 => Clear(subject, monitor),
+    4 => Contradict(subject),
+    5 => Leave(subject),
+    6 => Join(subject, address, last_view),
+    7 => Evict(subject),
+    8 => Pin(subject, pin),
+});
+
+/// No views are agreed on for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// Of two pins the one with the higher number counts, and of two with one number that of the higher
-    /// node.
+    /// Of two pins the one with the higher sequence holds; of two with the same sequence that of the higher node.
     pub sequence: u32,
-    /// For how many milliseconds from when this was written; zero ends it.
+    /// Milliseconds from when the sender wrote this; zero ends the pin.
     pub span_ms: u32,
 }
 
-/// Report records that were checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Reports<'a>(Reader<'a>);
+layout!(struct Pin { sequence, span_ms });
 
-impl Iterator for Reports<'_> {
-    type Item = ReportRecord;
+/// The records of a report.
+pub type Reports<'a> = List<'a, ReportRecord>;
 
-    fn next(&mut self) -> Option<ReportRecord> {
-        if self.0.is_empty() {
-            return None;
-        }
-        read_report(&mut self.0).ok()
-    }
-}
-
-/// Reads the body of [`crate::protocol::wire::Kind::Report`].
+/// Read the body of [`Kind::Report`](crate::protocol::wire::Kind::Report).
 pub fn parse_reports(body: &[u8]) -> Result<Reports<'_>, Counter> {
-    let mut reader = Reader::new(body);
-    while !reader.is_empty() {
-        read_report(&mut reader)?;
-    }
-    Ok(Reports(Reader::new(body)))
+    List::parse(body)
 }
 
-fn read_report(reader: &mut Reader<'_>) -> Result<ReportRecord, Counter> {
-    let kind = reader.u8()?;
-    let subject = reader.identity()?;
-    Ok(match kind {
-        1 => ReportRecord::Suspect(subject, reader.node()?),
-        2 => ReportRecord::Accuse(subject, reader.node()?),
-        3 => ReportRecord::Clear(subject, reader.node()?),
-        4 => ReportRecord::Contradict(subject),
-        5 => ReportRecord::Leave(subject),
-        6 => ReportRecord::Join(subject, reader.address()?, ViewNumber(reader.u64()?)),
-        7 => ReportRecord::Evict(subject),
-        8 => ReportRecord::Pin(
-            subject,
-            Pin {
-                sequence: reader.u32()?,
-                span_ms: reader.u32()?,
-            },
-        ),
-        _ => return Err(Counter::DroppedValue),
-    })
-}
-
-/// Reads the body of [`crate::protocol::wire::Kind::IndirectProbe`]: who is asked.
+/// Read the body of [`Kind::IndirectProbe`](crate::protocol::wire::Kind::IndirectProbe): the node that is asked.
 pub fn parse_identity(body: &[u8]) -> Result<Identity, Counter> {
-    let mut reader = Reader::new(body);
-    let subject = reader.identity()?;
-    reader.end()?;
-    Ok(subject)
+    Decode::parse(body)
 }
 
-/// Writes one record of the body of [`crate::protocol::wire::Kind::Report`].
+/// Write one record of the body of [`Kind::Report`](crate::protocol::wire::Kind::Report).
 pub fn write_report(writer: &mut Writer<'_>, record: &ReportRecord) -> Option<()> {
-    let (kind, subject) = match record {
-        ReportRecord::Suspect(subject, _) => (1, subject),
-        ReportRecord::Accuse(subject, _) => (2, subject),
-        ReportRecord::Clear(subject, _) => (3, subject),
-        ReportRecord::Contradict(subject) => (4, subject),
-        ReportRecord::Leave(subject) => (5, subject),
-        ReportRecord::Join(subject, _, _) => (6, subject),
-        ReportRecord::Evict(subject) => (7, subject),
-        ReportRecord::Pin(subject, _) => (8, subject),
-    };
-    writer.u8(kind)?;
-    writer.identity(*subject)?;
-    match record {
-        ReportRecord::Suspect(_, watcher)
-        | ReportRecord::Accuse(_, watcher)
-        | ReportRecord::Clear(_, watcher) => writer.u16(watcher.number()),
-        ReportRecord::Join(_, address, last_view) => {
-            writer.address(*address)?;
-            writer.u64(last_view.0)
-        }
-        ReportRecord::Pin(_, pin) => {
-            writer.u32(pin.sequence)?;
-            writer.u32(pin.span_ms)
-        }
-        ReportRecord::Contradict(_) | ReportRecord::Leave(_) | ReportRecord::Evict(_) => Some(()),
-    }
+    writer.write(record)
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]

@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whole views in parts, and the numbers of views that nodes tell each other.
+//! Whole views in parts, and the numbers of views that nodes report to each other.
 
-use super::agreement::{read_view_name, write_view_name};
-use super::entries::{
-    check_part_count, check_parts, read_member, read_reason, reason_number, write_member,
-};
+use super::entries::{check_part_count, check_parts};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, ViewName, ViewNumber};
 use crate::protocol::limits::{DEPARTURES_IN_PART_MAX, NODES_MAX};
-use crate::protocol::outputs::ChangeReason;
-use crate::protocol::view::MemberRecord;
-use crate::protocol::wire::{Reader, Writer};
+use crate::protocol::view::{ChangeReason, MemberRecord};
+use crate::protocol::wire::layout::layout;
+use crate::protocol::wire::{Decode, List, Reader, Writer};
+
+/// Bytes of one departure: an identity and a reason.
+const DEPARTURE_BYTES: usize = 11;
 
 /// A part of a whole view.
+///
+/// On the wire the fields stand in this order. One byte before `departures` is their number; `members` takes the rest.
 #[derive(Clone, Copy, Debug)]
 pub struct ViewPart<'a> {
     /// The view's number.
     pub number: ViewNumber,
-    /// Who issued it.
+    /// The coordinator that issued it.
     pub issuer: NodeId,
     /// Whether it is primary.
     pub is_primary: bool,
-    /// The view that it has come of by changes.
+    /// The first of the chain of views that led to it.
     pub origin: ViewName,
     /// Which part, from 0.
     pub part: u16,
@@ -30,203 +32,151 @@ pub struct ViewPart<'a> {
     pub parts: u16,
     /// How many members the view has.
     pub members_total: u16,
-    /// Who went lately and why (in part 0).
+    /// Nodes that left lately, each with the reason; at most [`DEPARTURES_IN_PART_MAX`].
     pub departures: Departures<'a>,
     /// The members of this part, each with whether it may hold group messages that others lack.
     pub members: Members<'a>,
 }
 
-/// Departures that were checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Departures<'a>(Reader<'a>);
+/// Nodes that left, with the reasons.
+pub type Departures<'a> = List<'a, (Identity, ChangeReason)>;
 
-impl Iterator for Departures<'_> {
-    type Item = (Identity, ChangeReason);
+/// Members, each with a flag.
+pub type Members<'a> = List<'a, (MemberRecord, bool)>;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
+impl<'a> Decode<'a> for ViewPart<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        let number = reader.read()?;
+        let issuer = reader.read()?;
+        let is_primary = reader.read()?;
+        let origin = reader.read()?;
+        let part = reader.u16()?;
+        let parts = reader.u16()?;
+        let members_total = reader.u16()?;
+        if number == ViewNumber::default() {
+            return Err(Counter::DroppedValue);
         }
-        read_departure(&mut self.0).ok()
+        check_parts(part, parts, members_total, NODES_MAX)?;
+        let departures_count = usize::from(reader.u8()?);
+        if departures_count > DEPARTURES_IN_PART_MAX {
+            return Err(Counter::DroppedCount);
+        }
+        let departures_length = departures_count.saturating_mul(DEPARTURE_BYTES);
+        let departures = List::parse(reader.bytes(departures_length)?)?;
+        let mut last = None;
+        let members = Members::parse_checked(reader.rest(), |(member, _)| {
+            let node = member.identity.node;
+            match last.replace(node) {
+                Some(last) if last >= node => Err(Counter::DroppedValue),
+                _ => Ok(()),
+            }
+        })?;
+        check_part_count(part, parts, members_total, members.count())?;
+        Ok(Self {
+            number,
+            issuer,
+            is_primary,
+            origin,
+            part,
+            parts,
+            members_total,
+            departures,
+            members,
+        })
     }
 }
 
-/// Members that were checked.
+/// A [`ViewPart`] that is written, without its members.
 #[derive(Clone, Copy, Debug)]
-pub struct Members<'a>(Reader<'a>);
-
-impl Iterator for Members<'_> {
-    type Item = (MemberRecord, bool);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        read_flagged_member(&mut self.0).ok()
-    }
+pub struct ViewPartHead<'a> {
+    /// See [`ViewPart::number`].
+    pub number: ViewNumber,
+    /// See [`ViewPart::issuer`].
+    pub issuer: NodeId,
+    /// See [`ViewPart::is_primary`].
+    pub is_primary: bool,
+    /// See [`ViewPart::origin`].
+    pub origin: ViewName,
+    /// See [`ViewPart::part`].
+    pub part: u16,
+    /// See [`ViewPart::parts`].
+    pub parts: u16,
+    /// See [`ViewPart::members_total`].
+    pub members_total: u16,
+    /// See [`ViewPart::departures`].
+    pub departures: &'a [(Identity, ChangeReason)],
 }
 
-/// Why a node is in a view no more.
+/// Read the body of [`Kind::ViewPart`](crate::protocol::wire::Kind::ViewPart).
+pub fn parse_view_part(body: &[u8]) -> Result<ViewPart<'_>, Counter> {
+    Decode::parse(body)
+}
+
+/// Write the body of [`Kind::ViewPart`](crate::protocol::wire::Kind::ViewPart).
+pub fn write_view_part(
+    writer: &mut Writer<'_>,
+    head: &ViewPartHead<'_>,
+    mut members: impl Iterator<Item = (MemberRecord, bool)>,
+) -> Option<()> {
+    writer.write(&head.number)?;
+    writer.write(&head.issuer)?;
+    writer.write(&head.is_primary)?;
+    writer.write(&head.origin)?;
+    writer.u16(head.part)?;
+    writer.u16(head.parts)?;
+    writer.u16(head.members_total)?;
+    writer.u8(u8::try_from(head.departures.len()).ok()?)?;
+    for departure in head.departures {
+        writer.write(departure)?;
+    }
+    members.try_for_each(|member| writer.write(&member))
+}
+
+/// Why the receiver is not in the sender's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotMemberReason {
-    /// A later view is without it.
+    /// A later view does not have it.
     Gone(ChangeReason),
-    /// Its part of a partitionable cluster has ended, for a better one.
+    /// Its component of a partitionable cluster has ended, for a better one.
     Dissolved,
 }
 
-/// That the receiver is in its view no more.
+layout!(enum NotMemberReason {
+    0 => Gone(reason),
+    1 => Dissolved,
+});
+
+/// The receiver is not in the sender's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotMember {
-    /// The number of the view without it, or a higher one than that of its own.
+    /// The number of the view that does not have it, or one higher than that of its own view.
     pub number: ViewNumber,
-    /// Whether that one is primary.
+    /// Whether that view is primary.
     pub is_primary: bool,
     /// Why.
     pub reason: NotMemberReason,
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::NotMember`].
+layout!(struct NotMember { number, is_primary, reason });
+
+/// Read the body of [`Kind::NotMember`](crate::protocol::wire::Kind::NotMember).
 pub fn parse_not_member(body: &[u8]) -> Result<NotMember, Counter> {
-    let mut reader = Reader::new(body);
-    let not_member = NotMember {
-        number: ViewNumber(reader.u64()?),
-        is_primary: reader.boolean()?,
-        reason: match reader.boolean()? {
-            true => NotMemberReason::Dissolved,
-            false => NotMemberReason::Gone(read_reason(&mut reader)?),
-        },
-    };
-    reader.end()?;
-    Ok(not_member)
+    Decode::parse(body)
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::NotMember`].
+/// Write the body of [`Kind::NotMember`](crate::protocol::wire::Kind::NotMember).
 pub fn write_not_member(writer: &mut Writer<'_>, not_member: &NotMember) -> Option<()> {
-    writer.u64(not_member.number.0)?;
-    writer.boolean(not_member.is_primary)?;
-    writer.boolean(not_member.reason == NotMemberReason::Dissolved)?;
-    match not_member.reason {
-        NotMemberReason::Gone(reason) => writer.u8(reason_number(reason)),
-        NotMemberReason::Dissolved => Some(()),
-    }
+    writer.write(not_member)
 }
 
-/// Reads the body of [`crate::protocol::wire::Kind::Installed`].
+/// Read the body of [`Kind::Installed`](crate::protocol::wire::Kind::Installed).
 pub fn parse_number(body: &[u8]) -> Result<ViewNumber, Counter> {
-    let mut reader = Reader::new(body);
-    let number = ViewNumber(reader.u64()?);
-    reader.end()?;
-    Ok(number)
+    Decode::parse(body)
 }
 
-/// Writes the body of [`crate::protocol::wire::Kind::Installed`].
+/// Write the body of [`Kind::Installed`](crate::protocol::wire::Kind::Installed).
 pub fn write_number(writer: &mut Writer<'_>, number: ViewNumber) -> Option<()> {
-    writer.u64(number.0)
-}
-
-/// Reads the body of [`crate::protocol::wire::Kind::ViewPart`].
-pub fn parse_view_part(body: &[u8]) -> Result<ViewPart<'_>, Counter> {
-    let mut reader = Reader::new(body);
-    let number = ViewNumber(reader.u64()?);
-    let issuer = reader.node()?;
-    let is_primary = reader.boolean()?;
-    let origin = read_view_name(&mut reader)?;
-    let part = reader.u16()?;
-    let parts = reader.u16()?;
-    let members_total = reader.u16()?;
-    if number == ViewNumber::default() {
-        return Err(Counter::DroppedValue);
-    }
-    check_parts(part, parts, members_total, NODES_MAX)?;
-    let departures_count = usize::from(reader.u8()?);
-    if departures_count > DEPARTURES_IN_PART_MAX {
-        return Err(Counter::DroppedCount);
-    }
-    let departures = Reader::new(reader.bytes(departures_count.saturating_mul(11))?);
-    let mut check = departures;
-    while !check.is_empty() {
-        read_departure(&mut check)?;
-    }
-    let members = Reader::new(reader.rest());
-    let mut check = members;
-    let mut count: usize = 0;
-    let mut last = None;
-    while !check.is_empty() {
-        let (member, _) = read_flagged_member(&mut check)?;
-        if last.is_some_and(|last| last >= member.identity.node) {
-            return Err(Counter::DroppedValue);
-        }
-        last = Some(member.identity.node);
-        count = count.saturating_add(1);
-    }
-    check_part_count(part, parts, members_total, count)?;
-    Ok(ViewPart {
-        number,
-        issuer,
-        is_primary,
-        origin,
-        part,
-        parts,
-        members_total,
-        departures: Departures(departures),
-        members: Members(members),
-    })
-}
-
-/// What the head of a view part says; the members are written behind it.
-#[derive(Clone, Copy, Debug)]
-pub struct ViewPartHead<'a> {
-    /// The view's number.
-    pub number: ViewNumber,
-    /// Who issued it.
-    pub issuer: NodeId,
-    /// Whether it is primary.
-    pub is_primary: bool,
-    /// The view that it has come of by changes.
-    pub origin: ViewName,
-    /// Which part, from 0.
-    pub part: u16,
-    /// How many parts there are.
-    pub parts: u16,
-    /// How many members the view has.
-    pub members_total: u16,
-    /// Who went lately and why; at most [`DEPARTURES_IN_PART_MAX`].
-    pub departures: &'a [(Identity, ChangeReason)],
-}
-
-/// Writes the body of [`crate::protocol::wire::Kind::ViewPart`].
-pub fn write_view_part(
-    writer: &mut Writer<'_>,
-    head: &ViewPartHead<'_>,
-    members: impl Iterator<Item = (MemberRecord, bool)>,
-) -> Option<()> {
-    writer.u64(head.number.0)?;
-    writer.u16(head.issuer.number())?;
-    writer.boolean(head.is_primary)?;
-    write_view_name(writer, head.origin)?;
-    writer.u16(head.part)?;
-    writer.u16(head.parts)?;
-    writer.u16(head.members_total)?;
-    writer.u8(u8::try_from(head.departures.len()).ok()?)?;
-    for (subject, reason) in head.departures {
-        writer.identity(*subject)?;
-        writer.u8(reason_number(*reason))?;
-    }
-    for (member, flag) in members {
-        write_member(writer, &member)?;
-        writer.boolean(flag)?;
-    }
-    Some(())
-}
-
-fn read_flagged_member(reader: &mut Reader<'_>) -> Result<(MemberRecord, bool), Counter> {
-    let member = read_member(reader)?;
-    Ok((member, reader.boolean()?))
-}
-
-fn read_departure(reader: &mut Reader<'_>) -> Result<(Identity, ChangeReason), Counter> {
-    Ok((reader.identity()?, read_reason(reader)?))
+    writer.write(&number)
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]

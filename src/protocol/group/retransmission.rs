@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a node sends for a group, and retransmits when the answer does not arrive in time: reports of what it holds,
+//! join and leave requests, messages of its members, acknowledgements. And when each of them is due.
+
+use super::context::Context;
+use super::local::{Local, Standing};
+use super::log::Log;
+use super::sequencer::Sequencer;
+use super::{coordinator_of, member_id, Group, ROOM_KEPT_BYTES};
+use crate::protocol::identity::{EndpointId, MemberId, NodeId, ViewNumber};
+use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
+use crate::protocol::time::Instant;
+use crate::protocol::view::ClusterView;
+use crate::protocol::wire::group::{write_fragment, write_request, Request, FRAGMENT_HEAD_BYTES};
+use crate::protocol::wire::Kind;
+
+/// Room for fragments in a datagram.
+const FRAGMENTS_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 8;
+
+impl Group {
+    /// A cluster view was installed.
+    pub(super) fn install(&mut self, now: Instant, view: &ClusterView, own: NodeId) {
+        self.coordinator = coordinator_of(self.id, view);
+        self.sequencer = None;
+        self.is_ordering = false;
+        if self.locals.is_empty() {
+            // This node only ordered the group.
+            self.log = None;
+            self.pending_start = None;
+        }
+        // This node has accepted a view without its members, so it gets none of the entries behind that view.
+        let is_out = self
+            .log
+            .as_ref()
+            .and_then(Log::accepted_view)
+            .is_some_and(|view| !view.has_node(own));
+        if is_out {
+            self.log = None;
+        }
+        if let Some(log) = &mut self.log {
+            log.forget_unaccepted();
+        }
+        let holds_something = self.log.is_some() || self.pending_start.is_some();
+        self.report_at = holds_something.then_some(now);
+        self.acknowledge_due = false;
+        self.acknowledge_at = None;
+        for local in self.locals.as_mut_slice() {
+            local.request_at = now;
+            local.send_again();
+        }
+    }
+
+    /// Do what is due. The cluster view is not changing.
+    pub(super) fn run(&mut self, context: &mut Context<'_>) {
+        self.backlog = false;
+        self.drop_unused_transition();
+        self.progress(context);
+        self.send_report_due(context);
+        self.send_requests(context);
+        self.send_data(context);
+        self.run_sequencer(context);
+        self.send_acknowledge(context);
+        // The epoch may have begun just now: this node may have ordered its start itself.
+        let epoch = context.view.number;
+        if self.is_coordinator(context) && self.log_of(epoch).is_some() {
+            self.backlog |= self.locals.iter().any(Local::has_more);
+        }
+    }
+
+    /// Whether this node orders the group.
+    pub(super) fn is_coordinator(&self, context: &Context<'_>) -> bool {
+        self.coordinator == Some(context.own.node)
+    }
+
+    /// The last accepted position of the log of `epoch`, if this node has it.
+    pub(super) fn accepted(&self, epoch: ViewNumber) -> Option<u64> {
+        if let Some(log) = self.log.as_ref().filter(|log| log.epoch == epoch) {
+            return Some(log.accepted);
+        }
+        let start = self.pending_start.as_ref();
+        start.filter(|start| start.epoch == epoch).map(|_| 1)
+    }
+
+    fn send_report_due(&mut self, context: &mut Context<'_>) {
+        if self.accepted(context.view.number).is_some() {
+            self.report_at = None;
+        }
+        let (Some(at), Some(coordinator)) = (self.report_at, self.coordinator) else {
+            return;
+        };
+        if context.now < at {
+            return;
+        }
+        if self.is_coordinator(context) {
+            self.sequencer(context);
+            self.report_at = None;
+        } else {
+            self.send_report(context, coordinator);
+            self.report_at = Some(context.now.after(context.interval.times(2)));
+        }
+    }
+
+    fn send_requests(&mut self, context: &mut Context<'_>) {
+        let Some(coordinator) = self.coordinator else {
+            return;
+        };
+        let merge_request = self.merge_request();
+        for place in 0..self.locals.len() {
+            let Some(local) = self.locals.as_mut_slice().get_mut(place) else {
+                return;
+            };
+            let request = match local.standing {
+                Standing::Joining => Request::Join,
+                Standing::Leaving => Request::Leave,
+                Standing::Merging => merge_request,
+                Standing::Member => continue,
+            };
+            if context.now < local.request_at {
+                continue;
+            }
+            local.request_at = context.now.after(context.interval.times(2));
+            let endpoint = local.endpoint;
+            if coordinator == context.own.node {
+                let member = member_id(context.own, endpoint);
+                if !self.take_request(context, request, member) {
+                    self.answer_gone(context, member);
+                }
+            } else if let Some(address) = context.address(coordinator) {
+                let name = &self.name;
+                context
+                    .outbox
+                    .send([&address], Kind::GroupRequest, |writer| {
+                        write_request(writer, name, request, endpoint)
+                    });
+            }
+        }
+    }
+
+    /// Handle the request of a member to join or leave. Returns false if it asks to leave and is not in the group.
+    pub(super) fn take_request(
+        &mut self,
+        context: &Context<'_>,
+        request: Request,
+        member: MemberId,
+    ) -> bool {
+        match (request, self.sequencer(context)) {
+            (Request::Join, Some(sequencer)) => {
+                sequencer.join(member);
+                true
+            }
+            (Request::Return(place), Some(sequencer)) => {
+                sequencer.join_merging(context.now, context.interval, member, place);
+                true
+            }
+            (Request::Leave, Some(sequencer)) => sequencer.leave(member),
+            _ => true,
+        }
+    }
+
+    /// Answer a leave request: the member is not in the group.
+    pub(super) fn answer_gone(&mut self, context: &mut Context<'_>, member: MemberId) {
+        if member.node == context.own.node {
+            self.forget_endpoint(context, member.endpoint);
+        } else if let Some(address) = context.address(member.node) {
+            let name = &self.name;
+            context
+                .outbox
+                .send([&address], Kind::GroupRequest, |writer| {
+                    write_request(writer, name, Request::Gone, member.endpoint)
+                });
+        }
+    }
+
+    /// A leaving member is not in the group any more: report its end.
+    pub(super) fn forget_endpoint(&mut self, context: &mut Context<'_>, endpoint: EndpointId) {
+        let outbox = &mut *context.outbox;
+        self.locals.retain(|local| {
+            let is_it = local.endpoint == endpoint && local.standing == Standing::Leaving;
+            if is_it {
+                local.report_left(outbox);
+            }
+            !is_it
+        });
+    }
+
+    /// Send what members on this node have submitted.
+    fn send_data(&mut self, context: &mut Context<'_>) {
+        let epoch = context.view.number;
+        let is_in_effect = self.log.as_ref().is_some_and(|log| log.epoch == epoch);
+        let Some(coordinator) = self.coordinator.filter(|_| is_in_effect) else {
+            return;
+        };
+        let interval = context.interval;
+        for local in self.locals.as_mut_slice() {
+            if local.standing != Standing::Member {
+                continue;
+            }
+            local.check_progress(context.now, interval);
+            if coordinator == context.own.node {
+                let member = member_id(context.own, local.endpoint);
+                while let (Some(fragment), Some(sequencer)) =
+                    (local.next_fragment(), self.sequencer.as_mut())
+                {
+                    sequencer.take_fragment(member, &fragment);
+                    local.fragment_sent(context.now, interval);
+                }
+                continue;
+            }
+            let Some(address) = context
+                .view
+                .member(coordinator)
+                .map(|member| member.address)
+            else {
+                return;
+            };
+            let group = self.id;
+            while local.next_fragment().is_some() {
+                if context.outbox.transmit_room() <= ROOM_KEPT_BYTES {
+                    self.backlog = true;
+                    return;
+                }
+                context.outbox.send([&address], Kind::GroupData, |writer| {
+                    writer.u64(group.0)?;
+                    let mut bytes: usize = 0;
+                    while let Some(fragment) = local.next_fragment() {
+                        bytes = bytes
+                            .saturating_add(FRAGMENT_HEAD_BYTES)
+                            .saturating_add(fragment.bytes.len());
+                        if bytes > FRAGMENTS_BYTES_MAX {
+                            break;
+                        }
+                        write_fragment(writer, &fragment)?;
+                        local.fragment_sent(context.now, interval);
+                    }
+                    Some(())
+                });
+            }
+        }
+    }
+
+    fn send_acknowledge(&mut self, context: &mut Context<'_>) {
+        let epoch = context.view.number;
+        let (Some(accepted), Some(coordinator)) = (self.accepted(epoch), self.coordinator) else {
+            return;
+        };
+        if coordinator == context.own.node {
+            return;
+        }
+        let Some(address) = context.address(coordinator) else {
+            return;
+        };
+        let group = self.id;
+        let (stable, gap) = match self.log.as_ref().filter(|log| log.epoch == epoch) {
+            Some(log) => (log.stable, log.gap()),
+            None => (0, None),
+        };
+        let is_again = self.acknowledge_at.is_some_and(|at| context.now >= at);
+        if self.acknowledge_due || is_again {
+            context
+                .outbox
+                .send([&address], Kind::GroupAcknowledge, |writer| {
+                    writer.u64(group.0)?;
+                    writer.u64(accepted)
+                });
+            self.acknowledge_due = false;
+            self.acknowledge_at = Some(context.now.after(context.interval.times(2)));
+        }
+        if stable >= accepted {
+            self.acknowledge_at = None;
+        }
+        if let Some((from, to)) = gap.filter(|_| context.now >= self.missing_at) {
+            context
+                .outbox
+                .send([&address], Kind::GroupMissing, |writer| {
+                    writer.u64(group.0)?;
+                    writer.u64(from)?;
+                    writer.u64(to)
+                });
+            self.missing_at = context.now.after(context.interval);
+        }
+    }
+
+    /// When [`Self::run`] has something to do without another input.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.backlog {
+            return Some(Instant::ZERO);
+        }
+        let requests = self
+            .locals
+            .iter()
+            .filter(|local| local.standing != Standing::Member)
+            .map(|local| local.request_at);
+        // Only deadlines that `send_data` and `send_acknowledge` act on. Others would wake the engine for nothing.
+        let sends = self
+            .locals
+            .iter()
+            .filter(|local| local.standing == Standing::Member)
+            .filter_map(Local::next_deadline);
+        let is_present = self.report_at.is_none();
+        let gap = self.log.as_ref().filter(|_| is_present).and_then(Log::gap);
+        let missing = gap.map(|_| self.missing_at).filter(|_| !self.is_ordering);
+        let sequencer = self.sequencer.as_ref().and_then(Sequencer::next_deadline);
+        requests
+            .chain(sends)
+            .chain(self.report_at)
+            .chain(self.acknowledge_at)
+            .chain(missing)
+            .chain(sequencer)
+            .min()
+    }
+
+    /// Whether this node may forget the group.
+    pub(super) fn is_over(&self) -> bool {
+        // Other nodes wait for the reports of a node with a log until they hold a view without it.
+        let is_idle = match &self.sequencer {
+            Some(sequencer) => sequencer.is_empty(),
+            None => self.log.is_none() && self.pending_start.is_none(),
+        };
+        self.locals.is_empty() && is_idle
+    }
+}
