@@ -196,8 +196,8 @@ impl Local {
 
     /// The members that it monitors.
     pub fn monitored(&self) -> Vec<Identity> {
-        let sources = self.assignment.monitored.iter().flatten();
-        sources.map(|peer| peer.identity).collect()
+        let monitored = self.assignment.monitored.iter().flatten();
+        monitored.map(|peer| peer.identity).collect()
     }
 
     /// Whether it sends heartbeats to this node.
@@ -254,8 +254,8 @@ impl Local {
 
     fn report_dead(&mut self, number: u16) {
         self.reported |= 1 << number;
-        let sources = self.assignment.monitored.iter().flatten();
-        let Some(subject) = sources
+        let monitored = self.assignment.monitored.iter().flatten();
+        let Some(subject) = monitored
             .map(|peer| peer.identity)
             .find(|identity| identity.node.number() == number)
         else {
