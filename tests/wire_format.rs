@@ -3,6 +3,8 @@
 //! The bytes of one example of each message. A change that makes one of these tests fail changes the format: nodes of
 //! both versions do not understand each other any more, and `VERSION` in `wire/header.rs` has to grow.
 
+use std::fmt::Write as _;
+
 use kcgcs_protocol::protocol::configuration::{DetectorKind, SharedSettings};
 use kcgcs_protocol::protocol::identity::{
     EndpointId, GroupId, GroupName, Identity, Incarnation, MemberId, NodeId, PeerAddress, Slot,
@@ -53,10 +55,10 @@ fn check(expected: &str, write: impl FnOnce(&mut Writer<'_>) -> Option<()>) {
     let mut writer = Writer::new(&mut buffer);
     write(&mut writer).expect("it fits");
     let length = writer.length();
-    let digits: String = buffer[..length]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut digits = String::new();
+    for byte in &buffer[..length] {
+        write!(digits, "{byte:02x}").expect("a string takes all");
+    }
     assert_eq!(digits, expected.replace(' ', ""));
 }
 
