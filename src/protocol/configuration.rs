@@ -14,7 +14,7 @@ use super::limits::{COORDINATORS_MAX, NODES_MAX, PEERS_MAX, RINGS_MAX};
 use super::time::Duration;
 use crate::platform::{BoundedVec, OutOfMemory};
 
-/// [`ValidConfiguration::check_pause`] in heartbeat intervals.
+/// [`ValidConfiguration::roll_call_pause`] in heartbeat intervals.
 const CHECK_INTERVALS: u64 = 8;
 
 /// The settings as the operator wrote them, one field for each parameter of the module.
@@ -356,7 +356,7 @@ impl ValidConfiguration {
 
     /// The time between two roll calls that follow a suspicion. In a network that loses datagrams some node is
     /// suspected all the time.
-    pub fn check_pause(&self) -> Duration {
+    pub fn roll_call_pause(&self) -> Duration {
         self.heartbeat_interval().times(CHECK_INTERVALS)
     }
 

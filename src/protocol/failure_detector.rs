@@ -23,7 +23,7 @@
 //!
 //! The failure detector runs in soft interrupts. It shares nothing with the engine but the plain data of [`values`],
 //! and sorts out which datagrams are the engine's. It allocates only when it is made. Every call costs
-//! O([`WATCHED_MAX`]), and for gossip as many steps as a datagram has counters.
+//! O([`MONITORED_MAX`]), and for gossip as many steps as a datagram has counters.
 
 mod delays;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
@@ -59,7 +59,7 @@ use self::scheme::Scheme;
 use super::configuration::ValidConfiguration;
 use super::errors::{Counter, Counters};
 use super::identity::{Identity, PeerAddress, ViewNumber};
-use super::limits::WATCHED_MAX;
+use super::limits::MONITORED_MAX;
 use super::outputs::Transmit;
 use super::random::Random;
 use super::time::{Duration, Instant};
@@ -222,7 +222,7 @@ impl FailureDetector {
     fn merge_gossip(&mut self, received: &Received, body: &GossipBody<'_>) -> Result<(), Counter> {
         self.scheme.merge(&self.header, received, body)?;
         self.counters.count(Counter::HeartbeatsReceived);
-        for place in 0..WATCHED_MAX {
+        for place in 0..MONITORED_MAX {
             if self.scheme.take_grown(place) {
                 self.hear_heartbeat(received.now, place);
             }
@@ -300,7 +300,7 @@ impl FailureDetector {
             // Silence while this node slept does not count, and datagrams that have arrived are handled first.
             self.monitored.postpone(lateness.plus(self.slack));
         }
-        for place in 0..WATCHED_MAX {
+        for place in 0..MONITORED_MAX {
             let Some(report) = self.monitored.expire(now, place) else {
                 continue;
             };

@@ -9,7 +9,7 @@ pub const PEERS_MAX: usize = 1024;
 /// Rings on which the nodes of a view are placed.
 pub const RINGS_MAX: usize = 8;
 /// Nodes that one node monitors, or sends heartbeats to: one for each ring.
-pub const WATCHED_MAX: usize = RINGS_MAX;
+pub const MONITORED_MAX: usize = RINGS_MAX;
 /// Buckets of a histogram of delays; the last one counts all from 4.2 seconds on.
 pub const DELAY_BUCKETS: usize = 24;
 /// Coordinators of a view.

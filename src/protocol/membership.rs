@@ -92,7 +92,7 @@ pub(super) struct Signals {
     /// The quorum was lost or is back.
     pub(super) quorum: Option<bool>,
     /// The node goes to another component by itself: members of its groups keep what they have.
-    pub(super) keeps_past: bool,
+    pub(super) changes_component: bool,
     /// The node is out for good: its memberships in groups end.
     pub(super) is_over: bool,
 }

@@ -333,8 +333,9 @@ impl Node {
         }
         if let Some(own) = signals.excluded {
             self.replay.clear();
-            let keeps_past = signals.keeps_past;
-            self.groups.excluded(now, own, keeps_past, &mut self.outbox);
+            let changes_component = signals.changes_component;
+            self.groups
+                .excluded(now, own, changes_component, &mut self.outbox);
             self.groups.set_quorum(false);
         }
         if let Some(quorum) = signals.quorum {

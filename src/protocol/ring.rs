@@ -224,7 +224,7 @@ mod tests {
     fn monitors(rings: &Rings, position: usize) -> u64 {
         rings
             .successors(position)
-            .fold(0, |set, watcher| set | 1 << watcher)
+            .fold(0, |set, monitor| set | 1 << monitor)
     }
 
     #[test]

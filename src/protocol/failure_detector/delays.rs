@@ -9,11 +9,11 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::Identity;
-use crate::protocol::limits::{DELAY_BUCKETS, WATCHED_MAX};
+use crate::protocol::limits::{DELAY_BUCKETS, MONITORED_MAX};
 use crate::protocol::time::Duration;
 
 /// Neighbours: the targets of heartbeats and the monitored nodes may all be different nodes.
-const NEIGHBOURS_MAX: usize = 2 * WATCHED_MAX;
+const NEIGHBOURS_MAX: usize = 2 * MONITORED_MAX;
 
 /// Counts of delays, by powers of two of a microsecond. The first bucket counts delays of less than one microsecond
 /// and heartbeats that were early, bucket `k` delays from `2^(k-1)` up to `2^k` microseconds, and the last bucket all
@@ -220,7 +220,7 @@ mod tests {
     fn there_is_room_for_all_neighbours() -> TestResult {
         let mut delays = Delays::new()?;
         let (monitored, targets) = ([1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 16]);
-        assert_eq!(monitored.len(), WATCHED_MAX);
+        assert_eq!(monitored.len(), MONITORED_MAX);
         delays.install(identities(&targets), identities(&monitored));
         delays.install(identities(&monitored), identities(&targets));
         for number in monitored {

@@ -30,7 +30,7 @@ use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::configuration::GossipTiming;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, PeerAddress};
-use crate::protocol::limits::{GOSSIP_ENTRIES_MAX, NODES_MAX, WATCHED_MAX};
+use crate::protocol::limits::{GOSSIP_ENTRIES_MAX, MONITORED_MAX, NODES_MAX};
 use crate::protocol::random::Random;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::MemberRecord;
@@ -64,7 +64,7 @@ pub(super) struct Gossip {
     /// Memory for the table of the next view.
     next: BoundedVec<Entry>,
     /// The monitored members, in the order of the assignment.
-    tracked: [Option<Tracked>; WATCHED_MAX],
+    tracked: [Option<Tracked>; MONITORED_MAX],
     next_round: Instant,
     /// How long a counter may stand still in this view.
     timeout: Duration,
@@ -93,7 +93,7 @@ impl Gossip {
             own_counter: 0,
             table: BoundedVec::with_capacity(NODES_MAX)?,
             next: BoundedVec::with_capacity(NODES_MAX)?,
-            tracked: [None; WATCHED_MAX],
+            tracked: [None; MONITORED_MAX],
             next_round: phase,
             timeout: timing.silence(0),
             first: 0,
@@ -106,7 +106,7 @@ impl Gossip {
         now: Instant,
         own: Identity,
         members: &[MemberRecord],
-        monitored: &[Option<DetectorPeer>; WATCHED_MAX],
+        monitored: &[Option<DetectorPeer>; MONITORED_MAX],
     ) {
         if self.own != Some(own) {
             self.own = Some(own);

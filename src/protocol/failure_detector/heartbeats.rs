@@ -7,7 +7,7 @@ use super::phase::next_in_phase;
 use super::values::DetectorPeer;
 use crate::protocol::configuration::ValidConfiguration;
 use crate::protocol::identity::NodeId;
-use crate::protocol::limits::WATCHED_MAX;
+use crate::protocol::limits::MONITORED_MAX;
 use crate::protocol::time::{Duration, Instant};
 
 /// A node that this node sends heartbeats to.
@@ -37,7 +37,7 @@ pub(super) struct Heartbeats {
     /// The moment that the phases of targets count from.
     phase: Instant,
     rings: u64,
-    targets: [Option<Target>; WATCHED_MAX],
+    targets: [Option<Target>; MONITORED_MAX],
 }
 
 impl Heartbeats {
@@ -49,13 +49,13 @@ impl Heartbeats {
             slack: configuration.heartbeat_slack(),
             phase,
             rings: u64::from(settings.rings),
-            targets: [None; WATCHED_MAX],
+            targets: [None; MONITORED_MAX],
         }
     }
 
     /// Send to the targets of another view. A target that stays gets its heartbeats as before; a new one gets its
     /// first one now.
-    pub(super) fn install(&mut self, now: Instant, peers: &[Option<DetectorPeer>; WATCHED_MAX]) {
+    pub(super) fn install(&mut self, now: Instant, peers: &[Option<DetectorPeer>; MONITORED_MAX]) {
         let old_targets = self.targets;
         for (place, (slot, peer)) in self.targets.iter_mut().zip(peers).enumerate() {
             *slot = peer.map(|peer| {

@@ -8,14 +8,14 @@ use super::values::{DetectorPeer, DetectorReport};
 use crate::protocol::configuration::ValidConfiguration;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, NodeId, PeerAddress};
-use crate::protocol::limits::WATCHED_MAX;
+use crate::protocol::limits::MONITORED_MAX;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::wire::heartbeat::{DetectorBody, NEVER_HEARD};
 
 /// The nodes that this node monitors.
 pub(super) struct MonitoredSet {
     rules: SuspicionRules,
-    nodes: [Option<Monitored>; WATCHED_MAX],
+    nodes: [Option<Monitored>; MONITORED_MAX],
     /// [`Self::probe_all`] does nothing before this time.
     probe_all_after: Instant,
     probe_all_pause: Duration,
@@ -26,9 +26,9 @@ impl MonitoredSet {
     pub(super) fn new(configuration: &ValidConfiguration, now: Instant) -> Self {
         Self {
             rules: SuspicionRules::new(configuration),
-            nodes: [None; WATCHED_MAX],
+            nodes: [None; MONITORED_MAX],
             probe_all_after: now,
-            probe_all_pause: configuration.check_pause(),
+            probe_all_pause: configuration.roll_call_pause(),
         }
     }
 
@@ -37,7 +37,7 @@ impl MonitoredSet {
     pub(super) fn install(
         &mut self,
         now: Instant,
-        peers: &[Option<DetectorPeer>; WATCHED_MAX],
+        peers: &[Option<DetectorPeer>; MONITORED_MAX],
         first_deadline: Instant,
         earliest: Instant,
     ) {

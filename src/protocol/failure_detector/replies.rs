@@ -4,11 +4,11 @@
 
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::PeerAddress;
-use crate::protocol::limits::WATCHED_MAX;
+use crate::protocol::limits::MONITORED_MAX;
 use crate::protocol::wire::heartbeat::{DetectorBody, NEVER_HEARD};
 
 /// Replies that may wait: one for each monitor of this node.
-pub(super) const REPLIES_MAX: usize = WATCHED_MAX;
+pub(super) const REPLIES_MAX: usize = MONITORED_MAX;
 
 /// The replies that wait.
 pub(super) struct ProbeReplies {

@@ -6,11 +6,11 @@ use super::headers::Received;
 use super::values::DetectorReport;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::Identity;
-use crate::protocol::limits::WATCHED_MAX;
+use crate::protocol::limits::MONITORED_MAX;
 use crate::protocol::time::{Duration, Instant};
 
 /// Reports that may wait: all that can be due about the monitored nodes at once, and some other views.
-pub(super) const REPORTS_MAX: usize = 2 * WATCHED_MAX + 8;
+pub(super) const REPORTS_MAX: usize = 2 * MONITORED_MAX + 8;
 
 /// A queue of reports, the oldest first.
 pub(super) struct Reports {

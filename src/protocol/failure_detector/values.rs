@@ -4,7 +4,7 @@
 
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Identity, PeerAddress, ViewMark, ViewNumber};
-use crate::protocol::limits::WATCHED_MAX;
+use crate::protocol::limits::MONITORED_MAX;
 
 /// A node that this node monitors, or that monitors this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub struct DetectorAssignment {
     pub lineage: u16,
     /// The monitors of this node: its heartbeats go to them. The place in the list decides the phase within the
     /// heartbeat interval.
-    pub targets: [Option<DetectorPeer>; WATCHED_MAX],
+    pub targets: [Option<DetectorPeer>; MONITORED_MAX],
     /// The nodes that this node monitors.
-    pub monitored: [Option<DetectorPeer>; WATCHED_MAX],
+    pub monitored: [Option<DetectorPeer>; MONITORED_MAX],
 }
 
 impl DetectorAssignment {
@@ -38,8 +38,8 @@ impl DetectorAssignment {
             own,
             view: ViewNumber(0),
             lineage: 0,
-            targets: [None; WATCHED_MAX],
-            monitored: [None; WATCHED_MAX],
+            targets: [None; MONITORED_MAX],
+            monitored: [None; MONITORED_MAX],
         }
     }
 }

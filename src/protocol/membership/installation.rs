@@ -210,7 +210,7 @@ impl Membership {
         outbox: &mut Outbox,
     ) {
         self.exclude(now, later_view, outbox);
-        self.signals.keeps_past = self.local.is_partitionable();
+        self.signals.changes_component = self.local.is_partitionable();
     }
 
     /// End this component: its nodes look for others under new incarnations. `later` is a view that they are told of.
@@ -255,7 +255,7 @@ impl Membership {
             None => Some(Duration::ZERO),
         };
         // A node that had no view has lost nothing now that groups know of.
-        let keeps_past = self.local.view().is_none();
+        let changes_component = self.local.view().is_none();
         if self.local.is_partitionable() && self.local.view().is_some() {
             // There may be a next view of this node's making. Its number must not be given to another one.
             let next = last_view.next();
@@ -272,7 +272,7 @@ impl Membership {
         self.formation.restart(now, stayed);
         self.restart_signals(Signals {
             excluded: Some(self.local.own()),
-            keeps_past,
+            changes_component,
             ..Signals::default()
         });
         outbox.event(Event::Excluded {

@@ -34,7 +34,7 @@ use crate::protocol::configuration::ValidConfiguration;
 use crate::protocol::errors::Counter;
 use crate::protocol::failure_detector::DetectorReport;
 use crate::protocol::identity::{Identity, NodeId, PeerAddress};
-use crate::protocol::limits::WATCHED_MAX;
+use crate::protocol::limits::MONITORED_MAX;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{DeadlineReason, Event};
 use crate::protocol::time::{Duration, Instant};
@@ -43,10 +43,10 @@ use crate::protocol::wire::membership::ReportRecord;
 use crate::protocol::wire::Kind;
 
 /// Records that this node reports to itself, since it is a coordinator.
-pub(super) type OwnReports = [Option<ReportRecord>; 2 * WATCHED_MAX];
+pub(super) type OwnReports = [Option<ReportRecord>; 2 * MONITORED_MAX];
 
 /// Positions in the view of the monitors of one member that can speak up about it.
-type Monitors = [Option<usize>; WATCHED_MAX];
+type Monitors = [Option<usize>; MONITORED_MAX];
 
 /// What a ballot shows about the members that it was sent to.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,7 @@ impl Suspicion {
             roll_call: RollCall::new(
                 settings.probe_count,
                 probe_interval,
-                configuration.check_pause(),
+                configuration.roll_call_pause(),
             ),
             reprieves: Reprieves::new()?,
         })
@@ -487,7 +487,7 @@ fn able_monitors(
     position: usize,
 ) -> Monitors {
     let is_absent = roll_call.is_absent(position);
-    let mut monitors: Monitors = [None; WATCHED_MAX];
+    let mut monitors: Monitors = [None; MONITORED_MAX];
     for monitor in local.rings().successors(position) {
         let member: Option<&MemberRecord> = local.view_or_empty().members().get(monitor);
         let Some(member) = member else {

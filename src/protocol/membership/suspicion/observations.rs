@@ -19,7 +19,7 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, NodeId};
-use crate::protocol::limits::{COORDINATORS_MAX, WATCHED_MAX};
+use crate::protocol::limits::{COORDINATORS_MAX, MONITORED_MAX};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::{ClusterView, MemberRecord};
@@ -74,7 +74,7 @@ impl Observations {
         disputed_interval: Duration,
     ) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            observations: BoundedVec::with_capacity(2 * WATCHED_MAX)?,
+            observations: BoundedVec::with_capacity(2 * MONITORED_MAX)?,
             interval,
             disputed_interval,
         })

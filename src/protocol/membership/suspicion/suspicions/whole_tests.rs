@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_deaf_node_silences_none_of_those_that_could_contradict_it() -> TestResult {
-        // Node 1 accuses all that it watches: 2, 3 and the subject.
+        // Node 1 accuses all that it monitors: 2, 3 and the subject.
         let mut suspicions = suspicions()?;
         for accused in [identity(2), identity(3), SUBJECT] {
             suspicions.accuse(at(10), accused, node(1));
