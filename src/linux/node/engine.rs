@@ -8,6 +8,7 @@
 //! notifiers, calls of the fence handler and lines in the kernel log.
 
 mod cluster_events;
+mod commands;
 mod fencing;
 mod members;
 mod watchdog;
@@ -19,10 +20,7 @@ use super::{
 use crate::{
     linux::{
         consumers::{
-            cluster_notifier::{
-                ClusterNotifier,
-                News, //
-            },
+            cluster_notifier::ClusterNotifier,
             fence_gate::FenceGate,
             group_handle::{
                 Delivery,
@@ -46,7 +44,6 @@ use crate::{
     platform::OutOfMemory,
     protocol::{
         configuration::ValidConfiguration,
-        errors::CommandError,
         identity::{
             Identity,
             NodeId,
@@ -283,69 +280,6 @@ impl Engine {
         let deadline = self.node.next_deadline().map(|(at, _)| at);
         let wanted = [deadline, self.retry_at, self.watchdog_deadline()];
         wanted.into_iter().flatten().min()
-    }
-
-    /// Carry out a command of an administrator.
-    ///
-    /// # Errors
-    ///
-    /// - [`CommandError::Stopped`]: the node has stopped or is leaving.
-    /// - Any error of `command`.
-    pub(crate) fn administer(
-        &mut self,
-        command: impl FnOnce(&mut Node, Instant) -> Result<(), CommandError>,
-    ) -> Result<(), CommandError> {
-        if self.is_stopped || self.is_leaving {
-            return Err(CommandError::Stopped);
-        }
-        let now = clock::now();
-        let result = command(&mut self.node, now);
-        self.carry_out(now);
-        self.link.wake();
-        result
-    }
-
-    /// Send a leave request to the cluster.
-    pub(super) fn leave_cluster(&mut self) {
-        if self.is_stopped || self.is_leaving {
-            return;
-        }
-        let now = clock::now();
-        self.is_leaving = true;
-        log_line!(self.log, now, "leaving");
-        self.node.leave_cluster(now);
-        self.carry_out(now);
-    }
-
-    /// Stop for good: close all handles and announce the end.
-    pub(super) fn stop(&mut self) {
-        let was_running = !self.is_stopped;
-        self.is_stopped = true;
-        self.close_handles();
-        self.cluster_view = None;
-        if was_running {
-            log_line!(self.log, clock::now(), "stopped");
-            self.notifier.push(News::Stopped);
-        }
-    }
-
-    /// Stop because of a broken invariant. The machine goes on.
-    fn fail(&mut self) {
-        if self.is_stopped {
-            return;
-        }
-        log_line!(
-            self.log,
-            clock::now(),
-            "failed: a broken invariant, see above; the node is stopped"
-        );
-        self.is_failed = true;
-        self.is_stopped = true;
-        self.bottom_half.silence();
-        self.close_handles();
-        self.cluster_view = None;
-        self.notifier.push(News::Stopped);
-        self.link.announce_left();
     }
 
     // ---- outputs ------------------------------------------------------------------------------
