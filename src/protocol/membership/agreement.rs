@@ -208,9 +208,7 @@ impl Agreement {
         partitions: &'a Partitions,
         ballot: Ballot,
     ) -> Option<&'a Proposal> {
-        partitions
-            .accepted_under(local, ballot)
-            .or(self.acceptor.accepted_under(ballot))
+        partitions.accepted_under(local, &self.acceptor, ballot)
     }
 
     /// Whether groups are to be told to stop since this was last asked.
@@ -350,17 +348,9 @@ impl Agreement {
 
     fn answer_prepare(&self, rooms: &Rooms<'_>, to: PeerAddress, outbox: &mut Outbox) {
         let seat = rooms.partitions.seat(rooms.local);
-        let accepted = self.accepted(rooms);
+        let accepted = rooms.partitions.accepted(rooms.local, &self.acceptor);
         self.acceptor
             .send_promise(to, rooms.has_groups, seat, accepted, outbox);
-    }
-
-    /// What this node has accepted in the instance that it votes in now.
-    fn accepted<'a>(&'a self, rooms: &'a Rooms<'_>) -> Option<&'a Proposal> {
-        match rooms.partitions.votes_by_seat(rooms.local) {
-            true => rooms.partitions.accepted(rooms.local),
-            false => self.acceptor.accepted(),
-        }
     }
 
     /// Take in a promise, or a refusal that names a higher ballot.
@@ -477,8 +467,7 @@ impl Agreement {
     pub(super) fn pump(&mut self, local: &LocalNode, partitions: &Partitions, outbox: &mut Outbox) {
         if self.proposer.stage() == Stage::Proposing {
             let ballot = self.proposer.ballot();
-            let accepted = partitions.accepted_under(local, ballot);
-            let accepted = accepted.or(self.acceptor.accepted_under(ballot));
+            let accepted = partitions.accepted_under(local, &self.acceptor, ballot);
             self.proposer.pump(local.own(), accepted, outbox);
         }
     }

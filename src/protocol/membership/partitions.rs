@@ -96,11 +96,6 @@ impl Partitions {
         self.seat.as_deref_mut().filter(|_| local.is_joining())
     }
 
-    /// Whether this node votes by its seat, since it has no view.
-    pub(super) fn votes_by_seat(&self, local: &LocalNode) -> bool {
-        self.voting_seat(local).is_some()
-    }
-
     /// The seat as other nodes are told of it.
     pub(super) fn seat(&self, local: &LocalNode) -> Seat {
         let electorate = self.seat.as_deref().map(|seat| seat.electorate());
@@ -247,16 +242,29 @@ impl Partitions {
         Some(seat.handle_proposal_part(ballot, part))
     }
 
-    /// What the seat has accepted, if this node votes by it.
-    pub(super) fn accepted(&self, local: &LocalNode) -> Option<&Proposal> {
-        self.voting_seat(local).and_then(KeptSeat::accepted)
+    /// What this node has accepted in the instance that it votes in now: that of its seat, or that of its view.
+    pub(super) fn accepted<'a>(
+        &'a self,
+        local: &LocalNode,
+        acceptor: &'a Acceptor,
+    ) -> Option<&'a Proposal> {
+        match self.voting_seat(local) {
+            Some(seat) => seat.accepted(),
+            None => acceptor.accepted(),
+        }
     }
 
-    /// What the seat has accepted under `ballot`, if this node votes by it. While the node has a view its seat is about
-    /// another one, whose ballots have the same names.
-    pub(super) fn accepted_under(&self, local: &LocalNode, ballot: Ballot) -> Option<&Proposal> {
+    /// What this node has accepted under `ballot`: by its seat, or else by `acceptor`. While the node has a view its seat is
+    /// about another one, whose ballots have the same names.
+    pub(super) fn accepted_under<'a>(
+        &'a self,
+        local: &LocalNode,
+        acceptor: &'a Acceptor,
+        ballot: Ballot,
+    ) -> Option<&'a Proposal> {
         self.voting_seat(local)
             .and_then(|seat| seat.accepted_under(ballot))
+            .or(acceptor.accepted_under(ballot))
     }
 
     /// Accept a proposal that this node makes itself.

@@ -54,8 +54,9 @@ impl Agreement {
         if self.proposer.is_decided() {
             return Some(ballot);
         }
-        let accepted = rooms.partitions.accepted_under(local, ballot);
-        let accepted = accepted.or(self.acceptor.accepted_under(ballot));
+        let accepted = rooms
+            .partitions
+            .accepted_under(local, &self.acceptor, ballot);
         self.proposer.send_due(now, local.own(), accepted, outbox);
         None
     }
@@ -134,10 +135,7 @@ impl Agreement {
             number: prepare.number,
         };
         let since = self.acceptor.promised_since().unwrap_or(now);
-        let accepted = match rooms.partitions.votes_by_seat(local) {
-            true => rooms.partitions.accepted(local),
-            false => self.acceptor.accepted(),
-        };
+        let accepted = rooms.partitions.accepted(local, &self.acceptor);
         if is_first {
             let own = core::iter::once((local.own(), local.address()));
             let others = rooms.formation.candidates(now);

@@ -54,8 +54,7 @@ fn last_install<'i>(
     (index.processes.iter())
         .filter(|process| Some(process.scope) == scope && process.is(member))
         .flat_map(|process| &process.installs)
-        .filter(|install| index.events[install.event].t <= end)
-        .next_back()
+        .rfind(|install| index.events[install.event].t <= end)
 }
 
 fn wrong(
