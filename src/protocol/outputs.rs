@@ -43,16 +43,18 @@ pub enum DeadlineReason {
 /// The bytes of one message.
 pub type Payload = Shared<BoundedVec<u8>>;
 
-/// The order in which members deliver the messages of a group. `Fifo` and `Causal` are implemented as `Agreed`, which
-/// is stronger.
+/// The order in which members deliver the messages of a group. All messages of one sender are delivered in the order in
+/// which it sent them, whatever their orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The messages of one sender in the order in which it sent them.
     Fifo,
     /// A message after all messages that its sender had delivered before it.
     Causal,
-    /// All messages in one order, the same at every member.
+    /// All agreed and safe messages in one order, the same at every member.
     Agreed,
+    /// As agreed, and only when every member holds the message.
+    Safe,
 }
 
 /// Why a cluster does not admit a node.

@@ -78,6 +78,7 @@ pub(crate) fn order_number(order: Order) -> u32 {
         Order::Fifo => ffi::KCGCS_FIFO,
         Order::Causal => ffi::KCGCS_CAUSAL,
         Order::Agreed => ffi::KCGCS_AGREED,
+        Order::Safe => ffi::KCGCS_SAFE,
     }
 }
 
@@ -87,6 +88,7 @@ pub(crate) fn order_of_number(number: u32) -> Option<Order> {
         ffi::KCGCS_FIFO => Some(Order::Fifo),
         ffi::KCGCS_CAUSAL => Some(Order::Causal),
         ffi::KCGCS_AGREED => Some(Order::Agreed),
+        ffi::KCGCS_SAFE => Some(Order::Safe),
         _ => None,
     }
 }

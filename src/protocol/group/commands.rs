@@ -4,6 +4,7 @@
 
 use super::context::coordinator_of;
 use super::local::{Local, Standing};
+use super::log::Log;
 use super::{Group, Groups};
 use crate::platform::BoundedVec;
 use crate::protocol::errors::CommandError;
@@ -78,8 +79,7 @@ impl Groups {
         self.groups
             .as_mut_slice()
             .iter_mut()
-            .flat_map(|group| group.locals.as_mut_slice())
-            .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
+            .find_map(|group| group.local(endpoint))
     }
 
     /// Let a member leave its group. `Event::GroupLeft` follows.
@@ -114,12 +114,30 @@ impl Groups {
             return Err((CommandError::MessageTooLong, payload));
         }
         let has_quorum = self.has_quorum;
-        match self.local(endpoint) {
-            None => Err((CommandError::NoSuchEndpoint, payload)),
-            Some(local) if !has_quorum || local.standing != Standing::Member => {
+        for group in self.groups.as_mut_slice() {
+            // What is sent while another log begins depends on nothing in that.
+            let is_over = self.is_frozen || group.pending_start.is_some();
+            let log = group.log.as_ref().filter(|_| !is_over);
+            let after = log.map_or(0, Log::causal_past);
+            let Some(local) = group.local(endpoint) else {
+                continue;
+            };
+            return if !has_quorum || local.standing != Standing::Member {
                 Err((CommandError::NoQuorum, payload))
-            }
-            Some(local) => local.submit(order, payload),
+            } else {
+                local.submit(order, after, payload)
+            };
         }
+        Err((CommandError::NoSuchEndpoint, payload))
+    }
+}
+
+impl Group {
+    /// A member of this node that is not leaving.
+    fn local(&mut self, endpoint: EndpointId) -> Option<&mut Local> {
+        self.locals
+            .as_mut_slice()
+            .iter_mut()
+            .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
     }
 }

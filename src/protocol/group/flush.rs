@@ -15,7 +15,7 @@
 //! effect (then all survivors hold it); all survivors hold it (then it may have taken effect); one of them does not
 //! (then it has not). The first two count the start, the third drops it.
 
-use super::log::ViewEntry;
+use super::entry::ViewEntry;
 use crate::platform::Shared;
 use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
 use crate::protocol::view::ClusterView;
@@ -24,6 +24,8 @@ use crate::protocol::view::ClusterView;
 pub(super) struct PendingStart {
     pub(super) epoch: ViewNumber,
     pub(super) cluster_view: ViewKey,
+    /// The coordinator that made it.
+    pub(super) orderer: Option<NodeId>,
     /// The epoch before, and the last position of its log that counts.
     pub(super) previous: ViewNumber,
     pub(super) last: u64,

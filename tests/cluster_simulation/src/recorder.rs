@@ -327,6 +327,7 @@ fn order_of(order: NodeOrder) -> Order {
         NodeOrder::Fifo => Order::Fifo,
         NodeOrder::Causal => Order::Causal,
         NodeOrder::Agreed => Order::Agreed,
+        NodeOrder::Safe => Order::Safe,
     }
 }
 
