@@ -9,10 +9,11 @@ use super::entry::Entry;
 use super::flush::{decide, holder, lacking, Decision, Held, NodeReport};
 use super::sequencer::{Sequencer, Stage};
 use super::{Group, ROOM_KEPT_BYTES};
-use crate::platform::{BoundedVec, OutOfMemory};
+use crate::platform::{breaks, BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, MemberId, NodeId, ViewNumber};
 use crate::protocol::limits::GROUP_MEMBERS_MAX;
 use crate::protocol::outputs::ChangeReason;
+use crate::protocol::rules::Rule;
 use crate::protocol::wire::group::{
     write_fetch, write_query, write_report_log, write_report_nothing, write_report_pending_start,
     Fetch, Fragment,
@@ -55,7 +56,10 @@ impl Group {
         report.log = self.log.as_ref().and_then(|log| {
             Some(Held {
                 epoch: log.epoch,
-                accepted: log.accepted,
+                accepted: match breaks(Rule::ReportAllAcknowledged) {
+                    true => log.delivered.min(log.stable),
+                    false => log.accepted,
+                },
                 view: log.accepted_view()?.clone(),
             })
         });

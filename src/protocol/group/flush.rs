@@ -16,8 +16,9 @@
 //! (then it has not). The first two count the start, the third drops it.
 
 use super::entry::ViewEntry;
-use crate::platform::Shared;
+use crate::platform::{breaks, Shared};
 use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
+use crate::protocol::rules::Rule;
 use crate::protocol::view::ClusterView;
 
 /// The start of an epoch that this node has accepted and not carried out.
@@ -145,7 +146,10 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
     let furthest = reports
         .iter()
         .filter_map(|report| report.accepted(previous))
-        .max_by_key(|held| held.accepted);
+        .max_by_key(|held| match breaks(Rule::FurthestAcceptedCounts) {
+            true => u64::MAX.saturating_sub(held.accepted),
+            false => held.accepted,
+        });
     Decision {
         previous: furthest.map_or_else(ViewNumber::default, |_| previous),
         last: furthest.map_or(0, |held| held.accepted),

@@ -17,10 +17,11 @@
 
 use super::entry::{Entry, ViewEntry};
 use super::release::{may_overtake, ReleaseRule};
-use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::platform::{breaks, BoundedVec, OutOfMemory, Shared};
 use crate::protocol::identity::{MemberId, NodeId, ViewKey, ViewNumber};
 use crate::protocol::limits::{GROUP_LOG_BYTES_MAX, GROUP_LOG_ENTRIES_MAX, GROUP_MEMBERS_MAX};
 use crate::protocol::outputs::Order;
+use crate::protocol::rules::Rule;
 
 /// An entry, and what this node knows of it.
 struct Kept {
@@ -270,6 +271,9 @@ impl Log {
     /// Advance `released` as far as the senders' nodes are known to hold the entries.
     pub(super) fn release(&mut self, own: NodeId, rule: ReleaseRule) {
         self.released = self.released.max(self.stable.min(self.accepted));
+        if breaks(Rule::ReleaseWaitsForSender) {
+            self.released = self.accepted;
+        }
         if rule == ReleaseRule::AllHold {
             return;
         }
@@ -311,7 +315,9 @@ impl Log {
     pub(super) fn is_deliverable(&self, first: u64) -> bool {
         let last = self.last_of(first);
         let is_stable = match self.entry(first) {
-            Some(Entry::Data { part, .. }) => part.order != Order::Safe || last <= self.stable,
+            Some(Entry::Data { part, .. }) => {
+                part.order != Order::Safe || last <= self.stable || breaks(Rule::SafeWaitsForAll)
+            }
             _ => true,
         };
         last <= self.released && is_stable
@@ -345,7 +351,8 @@ impl Log {
                         self.is_delivered_early(before) || self.sender(before) != sender
                     })
                 };
-                if is_held && part.after <= self.delivered && is_next() {
+                let has_past = part.after <= self.delivered || breaks(Rule::CausalWaitsForPast);
+                if is_held && has_past && (is_next() || breaks(Rule::FifoOvertakesNotItself)) {
                     return Some(first);
                 }
             }
@@ -391,7 +398,10 @@ impl Log {
 
     /// Drop what was delivered and is stable.
     pub(super) fn drop_stable(&mut self) {
-        let end = self.delivered.min(self.stable);
+        let end = match breaks(Rule::KeepUntilStable) {
+            true => self.delivered,
+            false => self.delivered.min(self.stable),
+        };
         while self.dropped < end {
             let position = self.dropped.saturating_add(1);
             self.take(position);
