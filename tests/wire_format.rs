@@ -415,11 +415,14 @@ fn fragments_and_entries_keep_their_bytes() {
     }
     let status = Status {
         last: 0xa5,
-        stable: 0xa6,
-        released: 0xa7,
+        reached: Reached {
+            stable: 0xa6,
+            released: 0xa7,
+            accepted: 0xa8,
+        },
     };
     check(
-        "00000000000000a500000000000000a600000000000000a7",
+        "00000000000000a500000000000000a600000000000000a700000000000000a8",
         |writer| write_status(writer, &status),
     );
     check("0100050300000000000000a10000000100026869", |writer| {

@@ -10,6 +10,8 @@
 pub enum Rule {
     /// An agreed message is delivered only when the node of its sender holds it ([`super::group`], release).
     ReleaseWaitsForSender,
+    /// A coordinator counts as a holder only of what it has accepted, not of all that it has ordered.
+    CoordinatorHoldsWhatItAccepted,
     /// A safe message is delivered only when all participants hold it.
     SafeWaitsForAll,
     /// After a view change everything counts that *any* survivor has accepted (flush).

@@ -25,8 +25,6 @@ use crate::protocol::view::ClusterView;
 pub(super) struct PendingStart {
     pub(super) epoch: ViewNumber,
     pub(super) cluster_view: ViewKey,
-    /// The coordinator that made it.
-    pub(super) orderer: Option<NodeId>,
     /// The epoch before, and the last position of its log that counts.
     pub(super) previous: ViewNumber,
     pub(super) last: u64,

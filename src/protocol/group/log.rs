@@ -43,8 +43,6 @@ pub(super) struct Log {
     pub(super) epoch: ViewNumber,
     /// The cluster view, which no other component has. (Two components may have views of the same number.)
     pub(super) cluster_view: ViewKey,
-    /// The coordinator that orders it, and so holds all of it.
-    orderer: Option<NodeId>,
     ring: BoundedVec<Option<Kept>>,
     /// Everything up to here was delivered, is held by all participants, and was dropped.
     dropped: u64,
@@ -80,7 +78,6 @@ impl Log {
     pub(super) fn new(
         epoch: ViewNumber,
         cluster_view: ViewKey,
-        orderer: Option<NodeId>,
         before: u64,
     ) -> Result<Self, OutOfMemory> {
         let mut ring = BoundedVec::with_capacity(GROUP_LOG_ENTRIES_MAX)?;
@@ -88,7 +85,6 @@ impl Log {
         Ok(Self {
             epoch,
             cluster_view,
-            orderer,
             ring,
             dropped: before,
             delivered: before,
@@ -260,7 +256,6 @@ impl Log {
     /// Whether a node is known to hold everything up to `position`.
     fn is_held_by(&self, own: NodeId, node: NodeId, position: u64) -> bool {
         node == own && position <= self.accepted
-            || self.orderer == Some(node)
             || position <= self.stable
             || self
                 .holders
@@ -285,9 +280,11 @@ impl Log {
                 return;
             }
             let position = self.released.saturating_add(1);
-            let is_held = self
-                .sender(position)
-                .is_none_or(|sender| self.is_held_by(own, sender.node, position));
+            let sender = match self.entry(position) {
+                Some(Entry::View(view)) => Some(view.coordinator),
+                _ => self.sender(position).map(|sender| sender.node),
+            };
+            let is_held = sender.is_none_or(|node| self.is_held_by(own, node, position));
             if !is_held {
                 return;
             }

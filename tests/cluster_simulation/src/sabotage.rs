@@ -28,6 +28,8 @@ pub enum Sabotage {
     EarlyRelease,
     /// A safe message is delivered as if it were an agreed one.
     EarlySafe,
+    /// A coordinator counts as a holder of all that it has ordered.
+    TrustCoordinator,
     /// After a view change only counts what all survivors have accepted.
     LowestCounts,
     /// A node drops an entry as soon as it has delivered it.
@@ -41,7 +43,7 @@ pub enum Sabotage {
 }
 
 /// All of them.
-const ALL: [Sabotage; 14] = [
+const ALL: [Sabotage; 15] = [
     Sabotage::SameIncarnation,
     Sabotage::LossAfterFreeze,
     Sabotage::EvictionLost,
@@ -51,6 +53,7 @@ const ALL: [Sabotage; 14] = [
     Sabotage::FenceForEver,
     Sabotage::EarlyRelease,
     Sabotage::EarlySafe,
+    Sabotage::TrustCoordinator,
     Sabotage::LowestCounts,
     Sabotage::DropDelivered,
     Sabotage::ReportLess,
@@ -71,6 +74,7 @@ impl Sabotage {
             Sabotage::FenceForEver => "fence-for-ever",
             Sabotage::EarlyRelease => "early-release",
             Sabotage::EarlySafe => "early-safe",
+            Sabotage::TrustCoordinator => "trust-coordinator",
             Sabotage::LowestCounts => "lowest-counts",
             Sabotage::DropDelivered => "drop-delivered",
             Sabotage::ReportLess => "report-less",
@@ -84,6 +88,7 @@ impl Sabotage {
         Some(match self {
             Sabotage::EarlyRelease => Rule::ReleaseWaitsForSender,
             Sabotage::EarlySafe => Rule::SafeWaitsForAll,
+            Sabotage::TrustCoordinator => Rule::CoordinatorHoldsWhatItAccepted,
             Sabotage::LowestCounts => Rule::FurthestAcceptedCounts,
             Sabotage::DropDelivered => Rule::KeepUntilStable,
             Sabotage::ReportLess => Rule::ReportAllAcknowledged,
