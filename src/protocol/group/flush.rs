@@ -2,12 +2,17 @@
 
 //! Flush: which entries of a group's log count when the cluster view changes.
 //!
-//! An entry is delivered only when every node with members has accepted it. So every survivor holds whatever any
-//! node has delivered, whether that node is alive or not. When the cluster view changes, every survivor first stops
-//! accepting and then reports how far it has accepted. Everything that *any* survivor has accepted counts: it is
-//! handed over to those that lack it, and all survivors deliver it before the next group view. That is at least what
-//! any node has delivered, and the same at all of them. What no survivor has accepted, no node has delivered; its
-//! sender sends it again in the next view.
+//! When the cluster view changes, every survivor first stops accepting and then reports how far it has accepted.
+//! Everything that *any* survivor has accepted counts: it is handed over to those that lack it, and all survivors
+//! deliver it before the next group view. That is at least what any survivor has delivered, and the same at all of them.
+//!
+//! - A survivor has accepted whatever it has delivered, so it delivers nothing that does not count.
+//! - A node that died may have delivered more, but only messages whose senders' nodes died, too ([`super::release`]). So
+//!   nobody sends these again, and no survivor delivers them in another view.
+//! - What no survivor has accepted, its sender, if it lives, sends again in the next view.
+//! - A holder keeps each entry until it is stable. So whatever a survivor lacks, a survivor that holds it can hand over.
+//! - A node whose last members have left reports, too, as long as it keeps entries that may not be stable. It was told
+//!   that its messages are ordered, and may be the only survivor that holds them.
 //!
 //! The next epoch begins with a *start* entry, which carries the last position of the log before that counts. It
 //! takes effect only when all participants hold it, and nothing else is ordered before that. Until then it is a
