@@ -165,6 +165,7 @@ fn the_groups_of_an_evicted_node_end_and_the_others_go_on() {
         each.join_group(
             now,
             kcgcs_protocol::protocol::identity::GroupName::new(b"g").unwrap(),
+            kcgcs_protocol::protocol::group_properties::GroupProperties::DEFAULT,
         )
     });
     assert_eq!(refused, Err(CommandError::Stopped));

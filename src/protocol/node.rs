@@ -21,6 +21,7 @@ use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
 use super::failure_detector::{DetectorAssignment, DetectorReport};
 use super::group::Groups;
+use super::group_properties::GroupProperties;
 use super::group_view::GroupSummary;
 use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress};
 use super::membership::{Membership, ReplayWindows, Standing};
@@ -90,17 +91,21 @@ impl Node {
 
     // ---- commands -----------------------------------------------------------------------------
 
-    /// Join a group. The first [`Event::GroupView`] shows that the new member is in. Legal in any state of the node, also
-    /// before its first view.
+    /// Join a group with these properties. The first [`Event::GroupView`] shows that the new member is in;
+    /// [`Event::GroupRefused`] that the group does not admit it. Legal in any state of the node, also before its first
+    /// view.
     pub fn join_group(
         &mut self,
         now: Instant,
         name: GroupName,
+        properties: GroupProperties,
     ) -> Result<EndpointId, CommandError> {
         if self.membership.is_gone() {
             return Err(CommandError::Stopped);
         }
-        let result = self.groups.join(now, name, self.membership.view());
+        let result = self
+            .groups
+            .join(now, name, properties, self.membership.view());
         self.end_input(now);
         result
     }

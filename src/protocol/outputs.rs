@@ -4,6 +4,7 @@
 //!
 //! The shell polls them after every input until they are empty (see [`super::node::Node`]).
 
+use super::group_properties::GroupRefusal;
 use super::group_view::SharedGroupView;
 use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewNumber};
 pub use super::view::ChangeReason;
@@ -44,7 +45,7 @@ pub enum DeadlineReason {
 pub type Payload = Shared<BoundedVec<u8>>;
 
 /// The order in which members deliver the messages of a group. `Fifo` and `Causal` are implemented as `Agreed`, which
-/// is stronger.
+/// is stronger. `Safe` is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The messages of one sender in the order in which it sent them.
@@ -53,6 +54,8 @@ pub enum Order {
     Causal,
     /// All messages in one order, the same at every member.
     Agreed,
+    /// As `Agreed`, and only when every member has the message.
+    Safe,
 }
 
 /// Why a cluster does not admit a node.
@@ -241,6 +244,13 @@ pub enum Event {
     GroupLeft {
         /// The endpoint that left.
         endpoint: EndpointId,
+    },
+    /// The group does not admit the member, and never will; no event follows for this endpoint.
+    GroupRefused {
+        /// The endpoint that asked to join.
+        endpoint: EndpointId,
+        /// Why.
+        reason: GroupRefusal,
     },
     /// The membership was ended by force, since the node stops; no event follows for this endpoint.
     GroupClosed {

@@ -13,6 +13,7 @@ use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::failure_detector::{DetectorReport, FailureDetector};
+use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::{
     fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress,
 };
@@ -333,7 +334,11 @@ impl Lab {
     pub(crate) fn join(&mut self, number: u16, name: &[u8]) -> EndpointId {
         let now = self.now;
         let name = GroupName::new(name).unwrap();
-        let endpoint = self.host(number).node.join_group(now, name).unwrap();
+        let endpoint = self
+            .host(number)
+            .node
+            .join_group(now, name, GroupProperties::DEFAULT)
+            .unwrap();
         self.drain(number);
         endpoint
     }

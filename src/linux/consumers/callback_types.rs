@@ -78,6 +78,7 @@ pub(crate) fn order_number(order: Order) -> u32 {
         Order::Fifo => ffi::KCGCS_FIFO,
         Order::Causal => ffi::KCGCS_CAUSAL,
         Order::Agreed => ffi::KCGCS_AGREED,
+        Order::Safe => ffi::KCGCS_SAFE,
     }
 }
 

@@ -7,6 +7,7 @@ use super::local::{Local, Standing};
 use super::{Group, Groups};
 use crate::platform::BoundedVec;
 use crate::protocol::errors::CommandError;
+use crate::protocol::group_properties::{GroupProperties, QuorumMode};
 use crate::protocol::identity::{EndpointId, GroupName};
 use crate::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::outputs::Order;
@@ -18,16 +19,21 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// Nothing has changed. `Stopped`: the node stops. `LimitReached`: too many members or groups on this node, or
+    /// Nothing has changed. `Stopped`: the node stops. `NotSupported`: this version cannot keep one of the properties.
+    /// `LimitReached`: too many members or groups on this node, or
     /// the name has the hash of another group's. `OutOfMemory`.
     pub fn join(
         &mut self,
         now: Instant,
         name: GroupName,
+        properties: GroupProperties,
         view: Option<&ClusterView>,
     ) -> Result<EndpointId, CommandError> {
         if self.is_stopped {
             return Err(CommandError::Stopped);
+        }
+        if properties.unsupported().is_some() {
+            return Err(CommandError::NotSupported);
         }
         let members = self.groups.iter().fold(0, |count: usize, group| {
             count.saturating_add(group.locals.len())
@@ -39,7 +45,7 @@ impl Groups {
         // Endpoint numbers are never reused.
         let following = self.next_endpoint.checked_add(1);
         let following = following.ok_or(CommandError::LimitReached)?;
-        let local = Local::new(endpoint, now)?;
+        let local = Local::new(endpoint, properties, now)?;
         let group = self.group_or_new(name, view)?;
         group
             .locals
@@ -98,8 +104,10 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `MessageTooLong`. `NoSuchEndpoint`:
-    /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, or the member has no view.
+    /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `NotSupported`: this version does not
+    /// have the order. `MessageTooLong`. `NoSuchEndpoint`:
+    /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, the member has no view, or the
+    /// view is not primary and the group wants one that is.
     /// `WindowFull`: too much waits already; `Event::Writable` follows.
     pub fn multicast(
         &mut self,
@@ -110,16 +118,23 @@ impl Groups {
         if self.is_stopped {
             return Err((CommandError::Stopped, payload));
         }
+        if order == Order::Safe {
+            return Err((CommandError::NotSupported, payload));
+        }
         if payload.len() > MESSAGE_BYTES_MAX {
             return Err((CommandError::MessageTooLong, payload));
         }
-        let has_quorum = self.has_quorum;
-        match self.local(endpoint) {
-            None => Err((CommandError::NoSuchEndpoint, payload)),
-            Some(local) if !has_quorum || local.standing != Standing::Member => {
-                Err((CommandError::NoQuorum, payload))
-            }
-            Some(local) => local.submit(order, payload),
+        let (has_quorum, is_primary) = (self.has_quorum, self.shown.is_primary);
+        let Some(local) = self.local(endpoint) else {
+            return Err((CommandError::NoSuchEndpoint, payload));
+        };
+        let may_send = match local.properties.quorum_mode {
+            QuorumMode::AnyView => has_quorum,
+            QuorumMode::PrimaryView => has_quorum && is_primary,
+        };
+        if !may_send || local.standing != Standing::Member {
+            return Err((CommandError::NoQuorum, payload));
         }
+        local.submit(order, payload)
     }
 }

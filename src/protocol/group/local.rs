@@ -15,6 +15,7 @@
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::CommandError;
+use crate::protocol::group_properties::GroupProperties;
 use crate::protocol::identity::EndpointId;
 use crate::protocol::limits::{
     ENDPOINT_PENDING_BYTES_MAX, ENDPOINT_PENDING_MESSAGES_MAX, ENDPOINT_WINDOW_FRAGMENTS_MAX,
@@ -59,6 +60,8 @@ impl Pending {
 pub(super) struct Local {
     pub(super) endpoint: EndpointId,
     pub(super) standing: Standing,
+    /// The properties that it asks its group for.
+    pub(super) properties: GroupProperties,
     /// Its end was reported already, or no consumer waits for it.
     pub(super) is_end_reported: bool,
     /// When to send the join or leave request again.
@@ -78,10 +81,15 @@ pub(super) struct Local {
 
 impl Local {
     /// A member that has not asked to join yet. Allocates.
-    pub(super) fn new(endpoint: EndpointId, now: Instant) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(
+        endpoint: EndpointId,
+        properties: GroupProperties,
+        now: Instant,
+    ) -> Result<Self, OutOfMemory> {
         Ok(Self {
             endpoint,
             standing: Standing::Joining,
+            properties,
             is_end_reported: false,
             request_at: now,
             next_sequence: 1,

@@ -11,6 +11,7 @@ use super::views::make_group_view;
 use super::{Group, EVENTS_KEPT};
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::errors::Counter;
+use crate::protocol::group_properties::GroupProperties;
 use crate::protocol::identity::{MemberId, ViewNumber};
 use crate::protocol::outputs::Event;
 use crate::protocol::wire::group::{Arrival, EntryBody, Ordered, ViewBody};
@@ -557,7 +558,9 @@ impl Group {
                 .iter()
                 .any(|local| local.endpoint == member.id.endpoint);
             if is_own && !is_known {
-                if let Ok(mut ghost) = Local::new(member.id.endpoint, context.now) {
+                if let Ok(mut ghost) =
+                    Local::new(member.id.endpoint, GroupProperties::DEFAULT, context.now)
+                {
                     ghost.standing = Standing::Leaving;
                     ghost.is_end_reported = true;
                     let _ = self.locals.push(ghost);

@@ -284,7 +284,9 @@ pub fn record(
                 message.view = id;
             }
         }
-        Event::GroupLeft { endpoint } | Event::GroupClosed { endpoint } => {
+        Event::GroupLeft { endpoint }
+        | Event::GroupClosed { endpoint }
+        | Event::GroupRefused { endpoint, .. } => {
             let Some(state) = alive.endpoints.remove(&endpoint) else {
                 return unknown(endpoint, "end");
             };
@@ -327,6 +329,7 @@ fn order_of(order: NodeOrder) -> Order {
         NodeOrder::Fifo => Order::Fifo,
         NodeOrder::Causal => Order::Causal,
         NodeOrder::Agreed => Order::Agreed,
+        NodeOrder::Safe => Order::Safe,
     }
 }
 

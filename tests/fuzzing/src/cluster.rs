@@ -364,7 +364,9 @@ fn hear(endpoints: &mut BTreeSet<EndpointId>, event: &Event) {
         | Event::Writable { endpoint } => {
             assert!(endpoints.contains(endpoint), "no such endpoint: {event:?}");
         }
-        Event::GroupLeft { endpoint } | Event::GroupClosed { endpoint } => {
+        Event::GroupLeft { endpoint }
+        | Event::GroupClosed { endpoint }
+        | Event::GroupRefused { endpoint, .. } => {
             assert!(endpoints.remove(endpoint), "no such endpoint: {event:?}");
         }
         _ => {}

@@ -6,6 +6,7 @@
 use arbitrary::{Result, Unstructured};
 use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::failure_detector::DetectorReport;
+use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::{
     EndpointId, GroupName, Identity, Incarnation, NodeId, ViewMark, ViewNumber,
 };
@@ -87,7 +88,7 @@ fn join(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Re
     let name =
         GroupName::new(NAMES[bytes.choose_index(NAMES.len())?]).expect("the names are valid");
     let machine = &mut cluster.machines[place];
-    if let Ok(endpoint) = machine.node.join_group(now, name) {
+    if let Ok(endpoint) = machine.node.join_group(now, name, GroupProperties::DEFAULT) {
         assert!(
             machine.endpoints.insert(endpoint),
             "an endpoint is used again"

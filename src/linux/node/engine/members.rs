@@ -20,6 +20,7 @@ use crate::{
     platform::report_broken_invariant,
     protocol::{
         errors::CommandError,
+        group_properties::GroupProperties,
         group_view::GroupView,
         identity::EndpointId,
         time::{
@@ -52,7 +53,7 @@ impl Engine {
         let now = clock::now();
         let endpoint = self
             .node
-            .join_group(now, handle.name)
+            .join_group(now, handle.name, GroupProperties::DEFAULT)
             .map_err(errno::of_command)?;
         handle.set_endpoint(endpoint);
         self.handles.push(handle, GFP_KERNEL)?;

@@ -46,6 +46,7 @@ layout!(enum Order {
     1 => Fifo,
     2 => Causal,
     3 => Agreed,
+    4 => Safe,
 });
 
 impl Part {
@@ -157,8 +158,13 @@ mod tests {
 
     #[test]
     fn fragments_are_read_as_they_were_written() -> TestResult {
-        let orders = [Order::Fifo, Order::Causal, Order::Agreed];
-        let mut all = [fragment(0, 1, 0), fragment(0, 1, 1), fragment(2, 3, 700)];
+        let orders = [Order::Fifo, Order::Causal, Order::Agreed, Order::Safe];
+        let mut all = [
+            fragment(0, 1, 0),
+            fragment(0, 1, 1),
+            fragment(2, 3, 700),
+            fragment(0, 1, 2),
+        ];
         for (one, order) in all.iter_mut().zip(orders) {
             one.part.order = order;
         }

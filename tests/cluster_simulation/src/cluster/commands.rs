@@ -9,6 +9,7 @@ use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::ValidConfiguration;
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::failure_detector::FailureDetector;
+use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::{
     fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId,
 };
@@ -172,7 +173,7 @@ impl Cluster {
         let name = GroupName::new(group.as_bytes())?;
         let now = self.instant(host);
         let alive = self.hosts[host].alive.as_mut()?;
-        let joined = alive.node.join_group(now, name);
+        let joined = alive.node.join_group(now, name, GroupProperties::DEFAULT);
         let endpoint = match joined {
             Ok(endpoint) => endpoint,
             Err(CommandError::Stopped) => return None,
