@@ -39,6 +39,8 @@ pub struct Node {
     groups: Groups,
     replay: ReplayWindows,
     outbox: Owned<Outbox>,
+    /// Inputs of groups were absorbed whose consequences [`Self::finish`] is still to draw.
+    is_unfinished: bool,
 }
 
 impl Node {
@@ -60,6 +62,7 @@ impl Node {
             replay: ReplayWindows::new()?,
             outbox: Owned::try_new(Outbox::new(identity, configuration.cluster())?)?,
             membership: Membership::new(identity, address, configuration, now, seed)?,
+            is_unfinished: false,
         })
     }
 
@@ -67,15 +70,38 @@ impl Node {
 
     /// Handle a datagram that is not one of the failure detector's.
     pub fn handle_datagram(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) {
+        self.absorb_datagram(now, from, bytes);
+        self.finish(now);
+    }
+
+    /// Handle a datagram, but leave to [`Self::finish`] what its group sends because of it. So a group answers many
+    /// datagrams that wait already with few. Call `finish` once when no more input waits, and before polling outputs.
+    pub fn absorb_datagram(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) {
         self.begin_input();
         if let Err(counter) = self.receive(now, from, bytes) {
             self.outbox.counters.count(counter);
         }
-        self.end_input(now);
+        self.follow_membership(now);
+        self.is_unfinished = true;
+    }
+
+    /// Let groups send and deliver what the inputs absorbed so far ask for. Does nothing if there are none.
+    pub fn finish(&mut self, now: Instant) {
+        if self.is_unfinished {
+            self.is_unfinished = false;
+            self.groups
+                .after_input(now, self.membership.view(), &mut self.outbox);
+        }
+    }
+
+    /// Whether the queues of outputs are so full that the caller should finish and poll them before it absorbs more.
+    pub fn is_saturated(&self) -> bool {
+        self.outbox.is_half_full()
     }
 
     /// Do what is due at the time that [`Self::next_deadline`] named. Calling early is harmless.
     pub fn handle_deadline(&mut self, now: Instant) {
+        self.finish(now);
         self.begin_input();
         self.membership.advance(now, &mut self.outbox);
         self.end_input(now);
@@ -83,6 +109,7 @@ impl Node {
 
     /// Take in a report of the failure detector.
     pub fn handle_detector_report(&mut self, now: Instant, report: DetectorReport) {
+        self.finish(now);
         self.begin_input();
         self.membership
             .handle_detector_report(now, report, &mut self.outbox);
@@ -125,8 +152,20 @@ impl Node {
         order: Order,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
+        let result = self.absorb_multicast(endpoint, order, payload);
+        self.finish(now);
+        result
+    }
+
+    /// Queue a message for all members, and leave sending it to [`Self::finish`]. On error the payload is handed back.
+    pub fn absorb_multicast(
+        &mut self,
+        endpoint: EndpointId,
+        order: Order,
+        payload: BoundedVec<u8>,
+    ) -> Result<(), (CommandError, BoundedVec<u8>)> {
         let result = self.groups.multicast(endpoint, order, payload);
-        self.end_input(now);
+        self.is_unfinished = true;
         result
     }
 
@@ -291,6 +330,8 @@ impl Node {
     ) -> Result<(), Counter> {
         let header = &datagram.header;
         if !header.kind.is_group() {
+            // The membership may freeze the groups: what they absorbed before counts as before.
+            self.finish(now);
             return self.membership.handle_message(
                 now,
                 header,
@@ -350,7 +391,7 @@ impl Node {
 
     fn end_input(&mut self, now: Instant) {
         self.follow_membership(now);
-        self.groups
-            .after_input(now, self.membership.view(), &mut self.outbox);
+        self.is_unfinished = true;
+        self.finish(now);
     }
 }

@@ -199,6 +199,12 @@ impl Outbox {
         })
     }
 
+    /// Whether the room for datagrams or events that groups may use is half full.
+    pub fn is_half_full(&self) -> bool {
+        self.transmit_room() < TRANSMIT_BYTES_MAX / 2
+            || self.event_room() < EVENT_QUEUE_MAX - EVENT_QUEUE_MAX / 8
+    }
+
     /// How many events still fit.
     pub fn event_room(&self) -> usize {
         self.events.room()

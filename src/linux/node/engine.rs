@@ -66,10 +66,12 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Number of inputs that one run handles before it gives up the processor.
-const INPUTS_PER_RUN: usize = 256;
-/// One input in so many is a deadline or a submitted message, although datagrams wait.
-const INPUTS_PER_TURN: usize = 16;
+/// Number of batches of inputs that one run handles before it gives up the processor.
+const BATCHES_PER_RUN: usize = 16;
+/// Number of datagrams that one batch absorbs before the node draws their consequences.
+const DATAGRAMS_PER_BATCH: usize = 64;
+/// Number of submitted messages that one batch absorbs.
+const MESSAGES_PER_BATCH: usize = 64;
 
 /// The state of the node, for operators: an `enum kcgcs_node_state`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -213,7 +215,7 @@ impl Engine {
 
     // ---- inputs -------------------------------------------------------------------------------
 
-    /// Handle the input that waits, [`INPUTS_PER_RUN`] pieces at most. Returns whether more is left.
+    /// Handle the input that waits, [`BATCHES_PER_RUN`] batches at most. Returns whether more is left.
     ///
     /// Context: Process context. May sleep.
     pub(super) fn run(&mut self) -> bool {
@@ -224,27 +226,46 @@ impl Engine {
         if !self.is_stopped {
             self.check_watchdogs(clock::now());
         }
-        for count in 0..INPUTS_PER_RUN {
+        for _ in 0..BATCHES_PER_RUN {
             if self.is_stopped {
                 return false;
             }
             let now = clock::now();
-            // Datagrams come first, but a flood of them delays nothing else for long.
-            let is_turn_of_others = count % INPUTS_PER_TURN == 0;
-            let is_done = self.handle_report(now)
-                || is_turn_of_others && (self.handle_deadline(now) || self.submit_next(now))
-                || self.handle_datagram(now)
-                || self.handle_deadline(now)
-                || self.submit_next(now);
-            if !is_done {
+            if !self.absorb_batch(now) {
                 if let Some(at) = self.next_deadline() {
                     self.link.wake_at(at);
                 }
                 return false;
             }
+            self.node.finish(now);
             self.carry_out(now);
         }
         true
+    }
+
+    /// Absorb what waits: reports of the failure detector, datagrams, a deadline and submitted messages, each up to a
+    /// bound, so that a flood of one kind delays no other. The node draws the consequences of all at once: so one
+    /// datagram carries the messages of many, and one acknowledgement answers many datagrams. Nothing waits for a
+    /// batch to fill. Returns whether there was anything.
+    fn absorb_batch(&mut self, now: Instant) -> bool {
+        let mut is_done = false;
+        while self.handle_report(now) {
+            is_done = true;
+        }
+        for _ in 0..DATAGRAMS_PER_BATCH {
+            if self.node.is_saturated() || !self.handle_datagram(now) {
+                break;
+            }
+            is_done = true;
+        }
+        is_done |= self.handle_deadline(now);
+        for _ in 0..MESSAGES_PER_BATCH {
+            if self.node.is_saturated() || !self.submit_next(now) {
+                break;
+            }
+            is_done = true;
+        }
+        is_done
     }
 
     fn handle_report(&mut self, now: Instant) -> bool {
@@ -261,7 +282,7 @@ impl Engine {
         };
         let (from, bytes) = (datagram.from(), datagram.bytes());
         trace_points::datagram_receive(self.id, from, bytes.len());
-        self.node.handle_datagram(now, from, bytes);
+        self.node.absorb_datagram(now, from, bytes);
         true
     }
 

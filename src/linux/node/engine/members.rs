@@ -97,7 +97,7 @@ impl Engine {
             return false;
         };
         let endpoint = handle.endpoint();
-        match self.node.multicast(now, endpoint, order, payload) {
+        match self.node.absorb_multicast(endpoint, order, payload) {
             Ok(()) => handle.report_writable(),
             // The message stays with the handle and is tried again after each input. While there is no memory,
             // no input may come: the timer wakes the engine.
