@@ -159,7 +159,7 @@ fn the_groups_of_an_evicted_node_end_and_the_others_go_on() {
     let closed = endpoints[1];
     assert!(lab.has_reported(
         2,
-        |event| matches!(event, Event::GroupClosed { endpoint } if *endpoint == closed)
+        |event| matches!(event, Event::GroupClosed { endpoint, .. } if *endpoint == closed)
     ));
     let refused = lab.command(2, |each, now| {
         each.join_group(

@@ -49,11 +49,11 @@ mod views;
 
 use self::context::{Context, Shown};
 use self::flush::PendingStart;
+pub use self::local::LeaveMode;
 use self::local::{Local, Standing};
 use self::log::Log;
 use self::sequencer::Sequencer;
 use self::transition::Transition;
-use self::views::report_exclusion;
 use super::configuration::Configuration;
 use super::group_view::GroupSummary;
 use super::identity::{
@@ -125,6 +125,21 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Report to the members that the view is about to change, as far as there is room.
+    fn report_blocks(&mut self, outbox: &mut Outbox) {
+        for local in self.locals.as_mut_slice() {
+            if outbox.event_room() <= EVENTS_KEPT {
+                self.backlog |= local.is_block_due();
+            } else if local.take_block() {
+                outbox.event(Event::Block {
+                    endpoint: local.endpoint,
+                });
+            }
+        }
+    }
+}
+
 fn member_id(own: Identity, endpoint: EndpointId) -> MemberId {
     MemberId {
         node: own.node,
@@ -186,12 +201,11 @@ impl Groups {
     /// The node has made a promise for a new cluster view: order and accept nothing until it is installed.
     pub fn freeze(&mut self, outbox: &mut Outbox) {
         self.is_frozen = true;
-        for local in self.groups.iter().flat_map(|group| group.locals.iter()) {
-            if local.standing == Standing::Member && outbox.event_room() > EVENTS_KEPT {
-                outbox.event(Event::Block {
-                    endpoint: local.endpoint,
-                });
+        for group in self.groups.as_mut_slice() {
+            for local in group.locals.as_mut_slice() {
+                local.want_block();
             }
+            group.report_blocks(outbox);
         }
     }
 
@@ -249,20 +263,20 @@ impl Groups {
             group.acknowledge_at = None;
             group.acknowledge_due = false;
             group.locals.retain(|local| {
-                let endpoint = local.endpoint;
                 match local.standing {
-                    Standing::Leaving => {
+                    Standing::Draining | Standing::Leaving => {
                         local.report_left(outbox);
                         return false;
                     }
                     Standing::Member => {
-                        report_exclusion(endpoint, old_own, outbox);
+                        local.start_anew();
+                        local.report_exclusion(old_own, outbox);
                         local.standing = Standing::Joining;
                     }
-                    Standing::Joining | Standing::Merging => {}
+                    // Members on their way to another component are told with their next view.
+                    Standing::Joining | Standing::Merging => local.start_anew(),
                 }
                 local.request_at = now;
-                local.forget_messages();
                 true
             });
         }
@@ -277,20 +291,17 @@ impl Groups {
     /// The node stops: close all members.
     pub fn stop(&mut self, outbox: &mut Outbox) {
         self.is_stopped = true;
-        let own = self.own;
         // Keep the logs: other nodes may need them until the cluster view excludes this node.
         for group in self.groups.as_mut_slice() {
             group.abandon_transition(outbox);
             for local in group.locals.as_mut_slice() {
                 let endpoint = local.endpoint;
                 match local.standing {
-                    Standing::Leaving => local.report_left(outbox),
-                    Standing::Member => {
-                        report_exclusion(endpoint, own, outbox);
-                        outbox.event(Event::GroupClosed { endpoint });
-                    }
-                    Standing::Joining | Standing::Merging => {
-                        outbox.event(Event::GroupClosed { endpoint });
+                    Standing::Draining | Standing::Leaving => local.report_left(outbox),
+                    Standing::Joining | Standing::Member | Standing::Merging => {
+                        local.forget_messages();
+                        let lost = local.take_lost();
+                        outbox.event(Event::GroupClosed { endpoint, lost });
                     }
                 }
                 local.standing = Standing::Leaving;
@@ -340,6 +351,7 @@ impl Groups {
             if self.is_frozen {
                 // Entries that are stable already are still delivered.
                 group.backlog = false;
+                group.report_blocks(context.outbox);
                 group.deliver(&mut context);
             } else {
                 group.run(&mut context);
@@ -360,7 +372,7 @@ impl Groups {
                 group.abandon_transition(outbox);
             }
             group.locals.retain(|local| {
-                let is_leaving = local.standing == Standing::Leaving;
+                let is_leaving = matches!(local.standing, Standing::Draining | Standing::Leaving);
                 if is_leaving {
                     local.report_left(outbox);
                 }

@@ -13,9 +13,11 @@ use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::failure_detector::{DetectorReport, FailureDetector};
+use kcgcs_protocol::protocol::group::LeaveMode;
 use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::{
-    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress,
+    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress, ViewName,
+    ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, DETECTOR_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
@@ -32,6 +34,26 @@ pub(crate) struct Host {
     pub(crate) events: Vec<(Instant, Event)>,
     pub(crate) is_up: bool,
     pub(crate) datagrams_sent: u64,
+}
+
+impl Host {
+    /// The group view that a handle was shown last. View 0 of this node: none.
+    fn shown_view(&self, endpoint: EndpointId) -> ViewName {
+        let events = self.events.iter().rev();
+        let mut views = events.filter_map(|(_, event)| match event {
+            Event::GroupView {
+                endpoint: to, view, ..
+            } if *to == endpoint => Some(ViewName {
+                number: view.number,
+                issuer: view.coordinator,
+            }),
+            _ => None,
+        });
+        views.next().unwrap_or(ViewName {
+            number: ViewNumber(0),
+            issuer: self.node.identity().node,
+        })
+    }
 }
 
 /// A datagram on its way.
@@ -346,7 +368,10 @@ impl Lab {
     /// Ask that a handle leave its group. `Event::GroupLeft` reports when it has left.
     pub(crate) fn leave(&mut self, number: u16, endpoint: EndpointId) {
         let now = self.now;
-        self.host(number).node.leave_group(now, endpoint).unwrap();
+        self.host(number)
+            .node
+            .leave_group(now, endpoint, LeaveMode::SendFirst)
+            .unwrap();
         self.drain(number);
     }
 
@@ -360,8 +385,10 @@ impl Lab {
         let now = self.now;
         let mut payload = BoundedVec::with_capacity(bytes.len()).unwrap();
         payload.extend_from_slice(bytes).unwrap();
-        let node = &mut self.host(number).node;
-        let result = node.multicast(now, endpoint, Order::Agreed, payload);
+        let host = self.host(number);
+        let call_view = host.shown_view(endpoint);
+        let node = &mut host.node;
+        let result = node.multicast(now, endpoint, Order::Agreed, call_view, payload);
         self.drain(number);
         result.map_err(|(error, _)| error)
     }
@@ -402,7 +429,12 @@ impl Lab {
                     let hash = fnv1a_64(payload);
                     history.push(format!("{sender:?} #{sequence} in {view:?}: {hash:x}"));
                 }
-                Event::GroupView { endpoint: to, view } if *to == endpoint => {
+                Event::GroupExcluded { endpoint: to, .. } if *to == endpoint => {
+                    history.push("excluded".to_owned());
+                }
+                Event::GroupView {
+                    endpoint: to, view, ..
+                } if *to == endpoint => {
                     let members: Vec<_> = view.members.iter().map(|m| m.id).collect();
                     history.push(format!("view {:?} {members:?}", view.number));
                 }

@@ -3,12 +3,12 @@
 //! What consumers ask of their groups: join, leave, send.
 
 use super::context::coordinator_of;
-use super::local::{Local, Standing};
+use super::local::{LeaveMode, Local, Standing};
 use super::{Group, Groups};
 use crate::platform::BoundedVec;
 use crate::protocol::errors::CommandError;
 use crate::protocol::group_properties::{GroupProperties, QuorumMode};
-use crate::protocol::identity::{EndpointId, GroupName};
+use crate::protocol::identity::{EndpointId, GroupName, ViewName};
 use crate::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::outputs::Order;
 use crate::protocol::time::Instant;
@@ -88,19 +88,41 @@ impl Groups {
             .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
     }
 
-    /// Let a member leave its group. `Event::GroupLeft` follows.
+    /// Let a member leave its group. `Event::GroupLeft` follows. A member that sends its messages first may be told
+    /// later to discard them.
     ///
     /// # Errors
     ///
     /// `NoSuchEndpoint`: there is no such member, or it is leaving already.
-    pub fn leave(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
+    pub fn leave(
+        &mut self,
+        now: Instant,
+        endpoint: EndpointId,
+        mode: LeaveMode,
+    ) -> Result<(), CommandError> {
         let local = self.local(endpoint).ok_or(CommandError::NoSuchEndpoint)?;
-        local.standing = Standing::Leaving;
+        local.standing = match (mode, local.standing) {
+            (LeaveMode::SendFirst, Standing::Member) => Standing::Draining,
+            (LeaveMode::SendFirst, Standing::Draining) => {
+                return Err(CommandError::NoSuchEndpoint);
+            }
+            // Only a member of a view has something to send.
+            _ => Standing::Leaving,
+        };
         local.request_at = now;
         Ok(())
     }
 
-    /// Queue a message of a member.
+    /// How many messages of a member are accepted and not ordered yet.
+    pub fn pending_messages(&self, endpoint: EndpointId) -> usize {
+        self.groups
+            .iter()
+            .flat_map(|group| group.locals.iter())
+            .find(|local| local.endpoint == endpoint)
+            .map_or(0, Local::pending)
+    }
+
+    /// Queue a message of a member, which had been shown `call_view` last when it submitted it.
     ///
     /// # Errors
     ///
@@ -113,6 +135,7 @@ impl Groups {
         &mut self,
         endpoint: EndpointId,
         order: Order,
+        call_view: ViewName,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
         if self.is_stopped {
@@ -125,7 +148,8 @@ impl Groups {
             return Err((CommandError::MessageTooLong, payload));
         }
         let (has_quorum, is_primary) = (self.has_quorum, self.shown.is_primary);
-        let Some(local) = self.local(endpoint) else {
+        let local = self.local(endpoint);
+        let Some(local) = local.filter(|local| local.standing != Standing::Draining) else {
             return Err((CommandError::NoSuchEndpoint, payload));
         };
         let may_send = match local.properties.quorum_mode {
@@ -135,6 +159,6 @@ impl Groups {
         if !may_send || local.standing != Standing::Member {
             return Err((CommandError::NoQuorum, payload));
         }
-        local.submit(order, payload)
+        local.submit(order, call_view, payload)
     }
 }

@@ -286,15 +286,13 @@ impl Group {
             // The member has got its last event.
             return;
         }
-        if let Ok(payload) = Shared::try_new(message.payload) {
-            context.outbox.event(Event::Sent {
-                endpoint: sender.endpoint,
-                sequence: message.sequence,
-                order: message.order,
-                view,
-                payload,
-            });
-        }
+        context.outbox.event(Event::Sent {
+            endpoint: sender.endpoint,
+            sequence: message.sequence,
+            order: message.order,
+            view,
+            call_view: message.call_view,
+        });
         if local.take_writable() {
             context.outbox.event(Event::Writable {
                 endpoint: sender.endpoint,
@@ -358,7 +356,7 @@ impl Group {
         if next > limit {
             return Step::Nothing;
         }
-        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(2));
+        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(3));
         if context.outbox.event_room() <= needed {
             return Step::NoRoom;
         }
@@ -424,7 +422,7 @@ impl Group {
 
     /// Begin the epoch of the pending start: the log before is delivered as far as it counts.
     fn carry_out_start(&mut self, context: &mut Context<'_>) -> Result<(), OutOfMemory> {
-        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(2));
+        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(3));
         if context.outbox.event_room() <= needed {
             return Err(OutOfMemory);
         }
@@ -486,32 +484,41 @@ impl Group {
         let mut shown = BoundedVec::with_capacity(self.locals.len())?;
         for local in self.locals.iter() {
             let is_shown = match local.standing {
-                Standing::Leaving => false,
+                Standing::Draining | Standing::Leaving => false,
                 Standing::Merging => self.delivers_transitional,
                 Standing::Joining => view.has(id(local)) && !self.delivers_transitional,
                 Standing::Member => !self.delivers_transitional,
             };
-            let record = match is_shown {
+            let record = match is_shown && view.has(id(local)) {
                 true => Some(make_group_view(context, before, view, id(local))?),
                 false => None,
             };
-            shown.push(record).map_err(|_| OutOfMemory)?;
+            shown.push((is_shown, record)).map_err(|_| OutOfMemory)?;
         }
         *context.highest = (*context.highest).max(view.number);
         let addressed = self.addressed();
-        for (local, record) in self.locals.as_mut_slice().iter_mut().zip(shown.iter()) {
+        let locals = self.locals.as_mut_slice().iter_mut();
+        for (local, (_, record)) in locals
+            .zip(shown.iter())
+            .filter(|(_, (is_shown, _))| *is_shown)
+        {
+            if local.take_block() {
+                context.outbox.event(Event::Block {
+                    endpoint: local.endpoint,
+                });
+            }
             let Some(record) = record else {
+                local.standing = Standing::Joining;
+                local.request_at = context.now;
+                local.forget_messages();
+                local.report_exclusion(own, context.outbox);
                 continue;
             };
-            local.standing = if view.has(id(local)) {
-                addressed
-            } else {
-                local.request_at = context.now;
-                Standing::Joining
-            };
+            local.standing = addressed;
             context.outbox.event(Event::GroupView {
                 endpoint: local.endpoint,
                 view: record.clone(),
+                lost: local.take_lost(),
             });
             // The messages that filled the window may have been dropped while the node was excluded.
             if local.standing == Standing::Member && local.take_writable() {
@@ -545,7 +552,11 @@ impl Group {
                 incarnation: own.incarnation,
             };
             let was_in = before.is_some_and(|before| before.has(id));
-            let is_gone = local.standing == Standing::Leaving && was_in && !view.has(id);
+            let is_gone = match local.standing {
+                Standing::Leaving => was_in && !view.has(id),
+                Standing::Draining => !view.has(id),
+                Standing::Joining | Standing::Member | Standing::Merging => false,
+            };
             if is_gone {
                 local.report_left(outbox);
             }

@@ -6,9 +6,8 @@ use super::context::Context;
 use super::log::ViewEntry;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::{GroupMember, GroupView};
-use crate::protocol::identity::{EndpointId, Identity, MemberId, ViewNumber};
-use crate::protocol::outbox::Outbox;
-use crate::protocol::outputs::{ChangeReason, Event};
+use crate::protocol::identity::MemberId;
+use crate::protocol::outputs::ChangeReason;
 use crate::protocol::wire::group::Arrival;
 
 /// The view as one member on this node sees it: with the members that joined, left and came along since its last view.
@@ -18,9 +17,6 @@ pub(super) fn make_group_view(
     view: &Shared<ViewEntry>,
     reader: MemberId,
 ) -> Result<Shared<GroupView>, OutOfMemory> {
-    if !view.has(reader) {
-        return empty_view(context.own);
-    }
     let count = view.members.len();
     let mut members: BoundedVec<GroupMember> = BoundedVec::with_capacity(count)?;
     let mut joined = BoundedVec::with_capacity(count)?;
@@ -66,26 +62,4 @@ pub(super) fn make_group_view(
         transitional,
         reader: context.own,
     })
-}
-
-/// The view of a member that is excluded.
-fn empty_view(own: Identity) -> Result<Shared<GroupView>, OutOfMemory> {
-    Shared::try_new(GroupView {
-        number: ViewNumber::default(),
-        coordinator: own.node,
-        cluster_view: ViewNumber::default(),
-        primary: false,
-        members: BoundedVec::empty(),
-        joined: BoundedVec::empty(),
-        left: BoundedVec::empty(),
-        transitional: BoundedVec::empty(),
-        reader: own,
-    })
-}
-
-/// Report to a member that it is excluded.
-pub(super) fn report_exclusion(endpoint: EndpointId, own: Identity, outbox: &mut Outbox) {
-    if let Ok(view) = empty_view(own) {
-        outbox.event(Event::GroupView { endpoint, view });
-    }
 }
