@@ -409,3 +409,47 @@ impl Groups {
         }
     }
 }
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_group))]
+mod tests {
+    use super::*;
+    use crate::protocol::group_properties::GroupProperties;
+    use crate::protocol::test_support::{at, identity, outbox, view, TestResult, Unexpected};
+
+    #[test]
+    fn members_are_told_that_the_view_changes_as_soon_as_there_is_room() -> TestResult {
+        let mut outbox = outbox()?;
+        let mut groups = Groups::new(identity(1), &Configuration::DEFAULT)?;
+        let name = GroupName::new(b"g").ok_or(Unexpected)?;
+        let endpoint = groups
+            .join(at(0), name, GroupProperties::DEFAULT, None)
+            .map_err(|_| Unexpected)?;
+        for group in groups.groups.as_mut_slice() {
+            for local in group.locals.as_mut_slice() {
+                local.standing = Standing::Member;
+            }
+        }
+        let mut fillers: usize = 0;
+        while outbox.event_room() > EVENTS_KEPT {
+            outbox.event(Event::Left);
+            fillers = fillers.saturating_add(1);
+        }
+        let view = view([1, 2])?;
+        groups.freeze(&mut outbox);
+        groups.after_input(at(0), Some(&view), &mut outbox);
+        assert_eq!(groups.next_deadline(), Some(Instant::ZERO));
+        for _ in 0..fillers {
+            assert!(matches!(outbox.poll_event(), Some(Event::Left)));
+        }
+        assert!(outbox.poll_event().is_none());
+        for _ in 0..2 {
+            groups.after_input(at(0), Some(&view), &mut outbox);
+        }
+        let event = outbox.poll_event();
+        assert!(matches!(event, Some(Event::Block { endpoint: to }) if to == endpoint));
+        assert!(outbox.poll_event().is_none());
+        assert_eq!(groups.next_deadline(), None);
+        Ok(())
+    }
+}

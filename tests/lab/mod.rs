@@ -38,7 +38,7 @@ pub(crate) struct Host {
 
 impl Host {
     /// The group view that a handle was shown last. View 0 of this node: none.
-    fn shown_view(&self, endpoint: EndpointId) -> ViewName {
+    pub(crate) fn shown_view(&self, endpoint: EndpointId) -> ViewName {
         let events = self.events.iter().rev();
         let mut views = events.filter_map(|(_, event)| match event {
             Event::GroupView {
