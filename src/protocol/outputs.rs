@@ -58,6 +58,13 @@ pub enum Order {
     Safe,
 }
 
+impl Order {
+    /// Whether this version delivers messages in this order. Otherwise it refuses them.
+    pub const fn is_supported(self) -> bool {
+        !matches!(self, Self::Safe)
+    }
+}
+
 /// Why a cluster does not admit a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalReason {

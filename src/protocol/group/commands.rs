@@ -141,7 +141,7 @@ impl Groups {
         if self.is_stopped {
             return Err((CommandError::Stopped, payload));
         }
-        if order == Order::Safe {
+        if !order.is_supported() {
             return Err((CommandError::NotSupported, payload));
         }
         if payload.len() > MESSAGE_BYTES_MAX {
