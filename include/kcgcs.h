@@ -303,9 +303,11 @@ struct kcgcs_group_properties {
  * Context: Callbacks run in process context, may sleep, and are called one at a
  * time for each handle, with no lock held. They may call kcgcs_multicast(),
  * kcgcs_self() and kcgcs_view_get(). kcgcs_leave() for the same handle returns
- * -EDEADLK. A callback may leave another handle, but two callbacks must not
- * leave each other's: each would wait for the other one. Callbacks run in a
- * WQ_MEM_RECLAIM workqueue, so they must not flush a workqueue without that flag.
+ * -EDEADLK. A callback may leave another handle. If two callbacks leave each
+ * other's, each would wait for the other one: the second gets -EDEADLK. That is
+ * only noticed among handles of one node, so do not rely on it. Callbacks run in
+ * a WQ_MEM_RECLAIM workqueue, so they must not flush a workqueue without that
+ * flag.
  */
 struct kcgcs_group_ops {
 	size_t size;
@@ -389,7 +391,8 @@ int kcgcs_leave(struct kcgcs_group *group);
  * * %-ETIMEDOUT - they were not ordered in time
  *
  * Or, if nothing was done:
- * * %-EDEADLK - called from a callback of this handle
+ * * %-EDEADLK - called from a callback of this handle, or from one that a callback
+ *   of this handle waits for
  * * %-EINVAL - @group is NULL, or @flags or @timeout_ms is out of range
  */
 int kcgcs_leave_flags(struct kcgcs_group *group, unsigned int flags,

@@ -16,11 +16,15 @@
 //! next view, or as the result of its leave.
 
 mod callbacks;
+mod module_reference;
 mod watchdog;
 
 pub(crate) use self::watchdog::Alarm;
 
-use self::watchdog::Watchdog;
+use self::{
+    module_reference::ModuleReference,
+    watchdog::Watchdog, //
+};
 use super::{
     callback_types::{
         End,
@@ -71,7 +75,6 @@ use crate::{
     }, //
 };
 use kernel::{
-    bindings,
     ffi::c_void,
     new_spinlock_irq,
     prelude::*,
@@ -189,6 +192,8 @@ pub(crate) struct Handle {
     context: *mut c_void,
     /// The address of the task that calls a callback now; zero: none.
     calling: Atomic<usize>,
+    /// The address of the task that gives the handle back, and so waits for that callback; zero: none.
+    leaving: Atomic<usize>,
     pub(crate) watchdog: Watchdog,
     /// Consumers take it in any context, so it keeps interrupts off.
     #[pin]
@@ -206,36 +211,6 @@ unsafe impl Send for Handle {}
 // SAFETY: `ops`, `context` and the module pointer never change. Only the work item, one run at a time, calls the
 // callbacks. Each other field is `Sync`.
 unsafe impl Sync for Handle {}
-
-/// A reference to a consumer's module, which keeps it loaded.
-struct ModuleReference(*mut bindings::module);
-
-impl ModuleReference {
-    /// Take a reference.
-    ///
-    /// # Errors
-    ///
-    /// - `ESHUTDOWN`: the module is being unloaded.
-    ///
-    /// # Safety
-    ///
-    /// `module` is NULL (built into the kernel) or a module whose code is running now.
-    unsafe fn new(module: *mut bindings::module) -> Result<Self> {
-        // SAFETY: The caller says that it is a module.
-        if unsafe { bindings::try_module_get(module) } {
-            Ok(Self(module))
-        } else {
-            Err(ESHUTDOWN)
-        }
-    }
-}
-
-impl Drop for ModuleReference {
-    fn drop(&mut self) {
-        // SAFETY: The reference was taken in `new` and is put once.
-        unsafe { bindings::module_put(self.0) }
-    }
-}
 
 impl Handle {
     /// Make a membership that the engine does not know yet. Its callbacks run on `queue`.
@@ -307,6 +282,7 @@ impl Handle {
                 ops,
                 context,
                 calling: Atomic::new(0),
+                leaving: Atomic::new(0),
                 watchdog,
                 state <- new_spinlock_irq!(state, "kcgcs_handle"),
                 over <- Completion::new(),
@@ -416,6 +392,34 @@ impl Handle {
     /// Whether the caller is inside of a callback of this handle.
     pub(crate) fn is_inside_callback(&self) -> bool {
         self.calling.load(Relaxed) == Task::current_raw() as usize
+    }
+
+    /// Note that the caller is about to wait for the callbacks of this handle, unless that would be for ever: a callback of
+    /// this handle waits for one of another handle, and so on, and the last of these is the caller. `others` are the
+    /// handles of the node. The caller holds the engine's lock.
+    ///
+    /// # Errors
+    ///
+    /// - `EDEADLK`: it would be for ever.
+    pub(crate) fn begin_leave(&self, others: &[Arc<Handle>]) -> Result {
+        let caller = Task::current_raw() as usize;
+        let mut callback = self.calling.load(Relaxed);
+        // A chain has each handle once at most.
+        for _ in 0..others.len() {
+            if callback == 0 {
+                break;
+            }
+            let is_next = |other: &&Arc<Handle>| other.leaving.load(Relaxed) == callback;
+            let Some(next) = others.iter().find(is_next) else {
+                break;
+            };
+            callback = next.calling.load(Relaxed);
+            if callback == caller {
+                return Err(EDEADLK);
+            }
+        }
+        self.leaving.store(caller, Relaxed);
+        Ok(())
     }
 
     /// End the callbacks: none runs any more when this returns. Nothing can be submitted any more either.

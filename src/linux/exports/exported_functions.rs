@@ -195,6 +195,9 @@ unsafe extern "C" fn kcgcs_leave_flags(
     if handle.is_inside_callback() {
         return EDEADLK.to_errno();
     }
+    if let Err(error) = instance.with_engine(|engine| engine.begin_leave(handle)) {
+        return error.to_errno();
+    }
     let is_patient = flags & ffi::KCGCS_LEAVE_DISCARD == 0;
     let milliseconds = match timeout_ms {
         0 => ffi::KCGCS_LEAVE_TIMEOUT_MS,

@@ -67,6 +67,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Let a consumer begin to leave: it may wait for the callbacks of its handle.
+    ///
+    /// # Errors
+    ///
+    /// - `EDEADLK`: it would wait for ever, as [`Handle::begin_leave`] says.
+    pub(crate) fn begin_leave(&self, handle: &Handle) -> Result {
+        handle.begin_leave(&self.handles)
+    }
+
     /// Let a consumer, whose callbacks have ended, leave its group. What it has submitted is sent first, for so long at
     /// most; `None`: not at all. [`Handle::wait_over`] waits for the end.
     pub(crate) fn leave(&mut self, handle: &Handle, patience: Option<Duration>) {
