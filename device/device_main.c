@@ -14,7 +14,8 @@
  *   poll()   reports when these would not wait; EPOLLERR before the join,
  *            EPOLLHUP when the node is gone
  *   close()  leaves the group when the last descriptor of the open file is
- *            closed and no call on it is running
+ *            closed and no call on it is running. First it sends what write()
+ *            has accepted, for 5 seconds at most
  *
  * Records wait in a ring of fixed size (record_queue.h). A record that does not
  * fit because the reader is slow is lost, and an overflow record takes its
@@ -28,6 +29,8 @@
  * take spinlocks only, and close() holds no lock while it leaves. So leaving
  * never waits for a callback that waits for it.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cleanup.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -142,19 +145,14 @@ static void device_note_room(struct device_file *file)
 }
 
 /* Look up the member's own address, and notice that the node is gone. The node
- * counts as gone only after the view without members. Called after the join and
- * from every view callback, since either may come first.
+ * counts as gone only after the view without members.
  */
-static void device_learn_self(struct device_file *file)
+static void device_learn_self(struct device_file *file,
+			      struct kcgcs_group *group)
 {
 	struct kcgcs_member self;
-	struct kcgcs_group *group;
 	int ret;
 
-	scoped_guard(spinlock, &file->lock)
-		group = file->group;
-	if (!group)
-		return;
 	ret = kcgcs_self(group, &self);
 	guard(spinlock)(&file->lock);
 	if (!ret)
@@ -168,13 +166,16 @@ static void device_wake_reader(struct device_file *file)
 	wake_up_interruptible_poll(&file->read_wait, EPOLLIN | EPOLLRDNORM);
 }
 
-static void device_view(void *context, const struct kcgcs_view *view)
+static void device_view(struct kcgcs_group *group, void *context,
+			const struct kcgcs_view *view)
 {
 	struct kcgcs_device_view body = {
 		.number = view->number,
 		.cluster_view = view->cluster_view,
 		.coordinator = view->coordinator,
 		.primary = view->primary,
+		.end = view->end,
+		.lost = min(view->lost, U32_MAX),
 		.member_count = view->member_count,
 		.joined_count = view->joined_count,
 		.left_count = view->left_count,
@@ -207,13 +208,14 @@ static void device_view(void *context, const struct kcgcs_view *view)
 	}
 	scoped_guard(spinlock, &file->lock)
 		file->is_out = !view->member_count;
-	device_learn_self(file);
+	device_learn_self(file, group);
 	device_wake_reader(file);
 	/* Let a waiting writer find out whether it may still send. */
 	device_note_room(file);
 }
 
-static void device_deliver(void *context, const struct kcgcs_message *message)
+static void device_deliver(struct kcgcs_group *group, void *context,
+			   const struct kcgcs_message *message)
 {
 	struct kcgcs_device_message body = {
 		.sender = {
@@ -248,18 +250,19 @@ static void device_plain_record(struct device_file *file, u32 kind)
 	device_wake_reader(file);
 }
 
-static void device_block(void *context)
+static void device_block(struct kcgcs_group *group, void *context)
 {
 	device_plain_record(context, KCGCS_DEVICE_BLOCK);
 }
 
-static void device_room(void *context)
+static void device_room(struct kcgcs_group *group, void *context)
 {
 	device_plain_record(context, KCGCS_DEVICE_WRITABLE);
 	device_note_room(context);
 }
 
 static const struct kcgcs_group_ops device_group_ops = {
+	.size = sizeof(device_group_ops),
 	.owner = THIS_MODULE,
 	.view = device_view,
 	.deliver = device_deliver,
@@ -290,9 +293,16 @@ static int device_release(struct inode *inode, struct file *filp)
 {
 	struct device_file *file = filp->private_data;
 
-	/* Not called from a callback, so it cannot be refused. */
-	if (file->group)
-		WARN_ON(kcgcs_leave(file->group));
+	if (file->group) {
+		u64 lost = 0;
+		int ret = kcgcs_leave_flags(file->group, 0, 0, &lost);
+
+		/* Not called from a callback, so it cannot be refused. */
+		WARN_ON(ret == -EDEADLK || ret == -EINVAL);
+		if (lost)
+			pr_warn_ratelimited("a closed member of a group has lost %llu messages that it had written: %d\n",
+					    lost, ret);
+	}
 	if (file->net)
 		put_net(file->net);
 	record_queue_release(&file->queue);
@@ -342,7 +352,6 @@ static int device_join(struct device_file *file,
 	}
 	put_net(file->net);
 	file->net = NULL;
-	device_learn_self(file);
 	device_wake_reader(file);
 	device_note_room(file);
 unlock:
@@ -398,7 +407,7 @@ static ssize_t device_read_now(struct device_file *file, struct iov_iter *to)
 	scoped_guard(spinlock, &file->lock)
 		self = file->self;
 	if (!self.node) {
-		device_learn_self(file);
+		device_learn_self(file, device_group(file));
 		scoped_guard(spinlock, &file->lock)
 			self = file->self;
 	}

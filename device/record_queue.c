@@ -208,7 +208,7 @@ void record_commit(struct record_writer *writer)
 
 /*
  * Write into the view at the head which of its members the reader is. The view
- * callback cannot do that, since it may run before the group handle is known.
+ * callback cannot do that if the node has no address for the member any more.
  */
 static void complete_view(struct record_queue *queue,
 			  const struct kcgcs_member *self)

@@ -21,18 +21,29 @@ struct kcgcs_group;
 #define KCGCS_GROUP_NAME_MAX 32
 /* Longest message in bytes. */
 #define KCGCS_MESSAGE_MAX (60 * 1024)
+/* For how long kcgcs_leave() sends what was accepted, in milliseconds. */
+#define KCGCS_LEAVE_TIMEOUT_MS 5000
+/* The longest such time that kcgcs_leave_flags() takes. */
+#define KCGCS_LEAVE_TIMEOUT_MS_MAX 60000
+/* The longest time for which a group may wait for a slow member. */
+#define KCGCS_SLOW_WAIT_MS_MAX 600000
 
 /**
  * enum kcgcs_order - in which order a message is delivered
+ * @KCGCS_ORDER_DEFAULT: as the group's property default_order says
  * @KCGCS_FIFO: after all earlier messages of the same sender
  * @KCGCS_CAUSAL: after all messages that its sender had delivered before
  * @KCGCS_AGREED: in one total order, the same at every member
- * @KCGCS_SAFE: as KCGCS_AGREED, and only when every member has the message.
- *              This version refuses it with -EOPNOTSUPP
+ * @KCGCS_SAFE: as KCGCS_AGREED, and only when the node of every member has the
+ *              message. Agreed and safe messages that follow it wait for it
  *
- * This version delivers FIFO and CAUSAL messages as AGREED, which is stronger.
+ * One group may mix the orders. The messages of one sender are delivered in the
+ * order in which it sent them, whatever their orders. A FIFO or CAUSAL message
+ * may be delivered before AGREED and SAFE messages of other senders that have
+ * their place in the total order before it, and before them at one member only.
  */
 enum kcgcs_order {
+	KCGCS_ORDER_DEFAULT = 0,
 	KCGCS_FIFO = 1,
 	KCGCS_CAUSAL = 2,
 	KCGCS_AGREED = 3,
@@ -52,6 +63,55 @@ enum kcgcs_reason {
 	KCGCS_REASON_LEAVE = 2,
 	KCGCS_REASON_FAILED = 3,
 	KCGCS_REASON_EVICTED = 4,
+};
+
+/**
+ * enum kcgcs_end - why a view has no members
+ * @KCGCS_END_NONE: it has members
+ * @KCGCS_END_EXCLUDED: the cluster went on without this node, or the node gave
+ *                      its view up. The handle is a member again when the node
+ *                      is back, without a call, and gets a view then
+ * @KCGCS_END_STOPPED: the node was stopped or evicted
+ * @KCGCS_END_SLOW: the callbacks did not keep up with the messages
+ * @KCGCS_END_HANGS: a callback did not return for watchdog_ms, and watchdog_leave
+ *                   was set
+ * @KCGCS_END_NO_MEMORY: there was no memory for a view
+ * @KCGCS_END_REFUSED: the group does not admit the handle; see enum kcgcs_refusal
+ *
+ * After all but KCGCS_END_NONE and KCGCS_END_EXCLUDED the handle stays out: no
+ * callback follows, and kcgcs_leave() is all that can be done with it.
+ */
+enum kcgcs_end {
+	KCGCS_END_NONE = 0,
+	KCGCS_END_EXCLUDED = 1,
+	KCGCS_END_STOPPED = 2,
+	KCGCS_END_SLOW = 3,
+	KCGCS_END_HANGS = 4,
+	KCGCS_END_NO_MEMORY = 5,
+	KCGCS_END_REFUSED = 6,
+};
+
+/**
+ * enum kcgcs_refusal - why a group does not admit a handle
+ * @KCGCS_REFUSAL_NONE: it was not refused
+ * @KCGCS_REFUSAL_DEFAULT_ORDER: the group has another default_order
+ * @KCGCS_REFUSAL_SENDING_VIEW: the group has another sending_view
+ * @KCGCS_REFUSAL_SLOW_POLICY: the group has another slow_policy or slow_wait_ms
+ * @KCGCS_REFUSAL_QUORUM_MODE: the group has another quorum_mode
+ * @KCGCS_REFUSAL_GROUPS: the node that would order the group orders as many
+ *                        groups as it can
+ * @KCGCS_REFUSAL_MEMBERS: the group has as many members as it can
+ * @KCGCS_REFUSAL_NAME: another group's name has the same hash
+ */
+enum kcgcs_refusal {
+	KCGCS_REFUSAL_NONE = 0,
+	KCGCS_REFUSAL_DEFAULT_ORDER = 1,
+	KCGCS_REFUSAL_SENDING_VIEW = 2,
+	KCGCS_REFUSAL_SLOW_POLICY = 3,
+	KCGCS_REFUSAL_QUORUM_MODE = 4,
+	KCGCS_REFUSAL_GROUPS = 5,
+	KCGCS_REFUSAL_MEMBERS = 6,
+	KCGCS_REFUSAL_NAME = 7,
 };
 
 /**
@@ -105,6 +165,16 @@ struct kcgcs_change {
  *                the reader itself. They have delivered the same messages in
  *                that view. If they moved here from another component of the
  *                cluster, they have new incarnations
+ * @lost: messages for which kcgcs_multicast() has returned 0 since the reader's
+ *        last view, and which will not be sent any more. Not 0 only in a view
+ *        without members, and in the first view of a reader that moved here from
+ *        another component. A lost message is one that this node did not see
+ *        delivered: the other members may have delivered the first of them
+ * @end: why the view has no members, an enum kcgcs_end
+ * @refusal: if @end is KCGCS_END_REFUSED, why, an enum kcgcs_refusal
+ *
+ * Nothing that was accepted before a view with @lost is sent after it. Later
+ * versions may add fields at the end.
  *
  * A view never changes. It is valid during the view callback, or, if it comes
  * from kcgcs_view_get(), until kcgcs_view_put().
@@ -123,6 +193,9 @@ struct kcgcs_view {
 	const struct kcgcs_member *joined;
 	const struct kcgcs_change *left;
 	const struct kcgcs_member *transitional;
+	u64 lost;
+	u32 end;
+	u32 refusal;
 };
 
 /**
@@ -144,12 +217,72 @@ struct kcgcs_message {
 };
 
 /**
+ * enum kcgcs_slow_policy - what happens to a member that is too slow
+ * @KCGCS_SLOW_DEFAULT: the same as KCGCS_SLOW_EVICT
+ * @KCGCS_SLOW_EVICT: it is removed from the group when 4096 of its deliveries, or
+ *                    16 MiB of them, wait for its callbacks
+ * @KCGCS_SLOW_WAIT: the senders wait for it, for slow_wait_ms at most. Then it is
+ *                   removed. This version refuses it with -EOPNOTSUPP
+ * @KCGCS_SLOW_NOTIFY: it misses messages and is told how many. This version
+ *                     refuses it with -EOPNOTSUPP
+ */
+enum kcgcs_slow_policy {
+	KCGCS_SLOW_DEFAULT = 0,
+	KCGCS_SLOW_EVICT = 1,
+	KCGCS_SLOW_WAIT = 2,
+	KCGCS_SLOW_NOTIFY = 3,
+};
+
+/**
+ * enum kcgcs_quorum_mode - in which cluster views the members may send
+ * @KCGCS_QUORUM_DEFAULT: the same as KCGCS_QUORUM_ANY
+ * @KCGCS_QUORUM_ANY: in each one; in a partitionable cluster also in that of a
+ *                    component that goes on without a majority
+ * @KCGCS_QUORUM_PRIMARY: in primary ones only; kcgcs_multicast() returns -ENOTCONN
+ *                        in others
+ */
+enum kcgcs_quorum_mode {
+	KCGCS_QUORUM_DEFAULT = 0,
+	KCGCS_QUORUM_ANY = 1,
+	KCGCS_QUORUM_PRIMARY = 2,
+};
+
+/**
+ * struct kcgcs_group_properties - what all members of a group have to agree on
+ * @size: sizeof(struct kcgcs_group_properties)
+ * @default_order: the order of messages that are sent with KCGCS_ORDER_DEFAULT, an
+ *                 enum kcgcs_order; KCGCS_ORDER_DEFAULT means KCGCS_AGREED
+ * @sending_view: 1: a message is delivered in the view that its sender had been
+ *                shown when it called kcgcs_multicast(). 0: in that view or in a
+ *                later one. This version refuses 1 with -EOPNOTSUPP
+ * @slow_policy: an enum kcgcs_slow_policy
+ * @slow_wait_ms: with KCGCS_SLOW_WAIT, for how long; 1 to KCGCS_SLOW_WAIT_MS_MAX.
+ *                Otherwise 0
+ * @quorum_mode: an enum kcgcs_quorum_mode
+ *
+ * All fields but @size may be 0. The first member of a group chooses. A member
+ * that asks for something else is refused by its first view, which has no
+ * members and names the property in @refusal.
+ */
+struct kcgcs_group_properties {
+	size_t size;
+	u32 default_order;
+	u32 sending_view;
+	u32 slow_policy;
+	u32 slow_wait_ms;
+	u32 quorum_mode;
+};
+
+/**
  * struct kcgcs_group_ops - the callbacks of a member
+ * @size: sizeof(struct kcgcs_group_ops). A later version with more fields takes
+ *        what an older consumer gives. A version that does not know a field
+ *        refuses it unless it is zero
  * @owner: THIS_MODULE of the consumer: the module cannot be unloaded while it is
  *         a member. NULL only if the consumer is built in, or if its exit
  *         function calls kcgcs_leave() in any case
  * @view: a new view was installed. The first call says that the handle is a
- *        member. Required
+ *        member, if the view has members. Required
  * @deliver: a message was delivered. Required
  * @block: the view is about to change. Messages that are multicast from now on
  *         belong to the next view. May be called again before that view.
@@ -165,44 +298,58 @@ struct kcgcs_message {
  * @watchdog_leave: also remove such a consumer from its group. The other members
  *                  get a view without it. The consumer itself gets a last view
  *                  without members when its callback returns
+ * @properties: what the group is to be like, or NULL for the defaults
+ *
+ * Each callback is given the handle and the context of kcgcs_join(). The handle
+ * can be used from the first callback on, also before kcgcs_join() has returned.
  *
  * Context: Callbacks run in process context, may sleep, and are called one at a
  * time for each handle, with no lock held. They may call kcgcs_multicast(),
  * kcgcs_self() and kcgcs_view_get(). kcgcs_leave() for the same handle returns
- * -EDEADLK. A callback may leave another handle, but two callbacks must not
- * leave each other's: each would wait for the other one. Callbacks run in a
- * WQ_MEM_RECLAIM workqueue, so they must not flush a workqueue without that flag.
+ * -EDEADLK. A callback may leave another handle. If two callbacks leave each
+ * other's, each would wait for the other one: the second gets -EDEADLK. That is
+ * only noticed among handles of one node, so do not rely on it. Callbacks run in
+ * a WQ_MEM_RECLAIM workqueue, so they must not flush a workqueue without that
+ * flag.
  */
 struct kcgcs_group_ops {
+	size_t size;
 	struct module *owner;
-	void (*view)(void *context, const struct kcgcs_view *view);
-	void (*deliver)(void *context, const struct kcgcs_message *message);
-	void (*block)(void *context);
-	void (*writable)(void *context);
-	void (*get_state)(void *context);
-	void (*set_state)(void *context);
+	void (*view)(struct kcgcs_group *group, void *context,
+		     const struct kcgcs_view *view);
+	void (*deliver)(struct kcgcs_group *group, void *context,
+			const struct kcgcs_message *message);
+	void (*block)(struct kcgcs_group *group, void *context);
+	void (*writable)(struct kcgcs_group *group, void *context);
+	void (*get_state)(struct kcgcs_group *group, void *context);
+	void (*set_state)(struct kcgcs_group *group, void *context);
 	unsigned int watchdog_ms;
 	bool watchdog_leave;
+	const struct kcgcs_group_properties *properties;
 };
 
 /**
  * kcgcs_join() - become a member of a group
  * @net: the network namespace whose node to use
  * @name: the group's name, 1 to KCGCS_GROUP_NAME_MAX bytes
- * @ops: the callbacks; they must stay valid until kcgcs_leave() has returned
+ * @ops: the callbacks and properties; copied
  * @context: passed to every callback
  *
- * The handle is a member when its first @view callback is called. That may
- * happen before this function returns. While the node has no quorum, the
- * membership waits.
+ * The handle is a member when its first @view callback is called with a view that
+ * has members. That may happen before this function returns. While the node has
+ * no quorum, the membership waits. If the group refuses the handle, the first
+ * view has no members and says why.
  *
  * Context: Process context. May sleep.
  * Return: a handle, to be given to kcgcs_leave() once, or an ERR_PTR:
- * * %-EINVAL - @net, @name or @ops is NULL, @name is empty or too long, a
- *   required callback is missing, or a reserved one is set
+ * * %-EINVAL - @net, @name or @ops is NULL, @name is empty or too long, a size is
+ *   wrong, a field that this version does not know is not zero, a required
+ *   callback is missing, a reserved one is set, or a property has an unknown
+ *   value
  * * %-ENETDOWN - there is no node in this namespace
  * * %-ENOMEM - no memory
  * * %-ENOSPC - the node already has 64 members, or takes part in 64 groups
+ * * %-EOPNOTSUPP - this version cannot keep one of the properties
  * * %-ESHUTDOWN - the node is stopping or was evicted, or @ops->owner is being
  *   unloaded
  */
@@ -211,31 +358,64 @@ struct kcgcs_group *kcgcs_join(struct net *net, const char *name,
 			       void *context);
 
 /**
- * kcgcs_leave() - end a membership
- * @group: the handle; it no longer exists when 0 is returned
+ * kcgcs_leave() - end a membership, and send first what was accepted
+ * @group: the handle
+ *
+ * The same as kcgcs_leave_flags() without flags, for KCGCS_LEAVE_TIMEOUT_MS.
+ *
+ * Context: As kcgcs_leave_flags().
+ * Return: As kcgcs_leave_flags().
+ */
+int kcgcs_leave(struct kcgcs_group *group);
+
+/* Do not send what was accepted and not sent yet. */
+#define KCGCS_LEAVE_DISCARD (1U << 0)
+
+/**
+ * kcgcs_leave_flags() - end a membership
+ * @group: the handle. Unless -EDEADLK or -EINVAL is returned, it no longer exists
+ * @flags: 0 or KCGCS_LEAVE_DISCARD
+ * @timeout_ms: for how long to wait, at most, until all messages for which
+ *              kcgcs_multicast() has returned 0 have their place in the order of
+ *              the group; 1 to KCGCS_LEAVE_TIMEOUT_MS_MAX. 0: KCGCS_LEAVE_TIMEOUT_MS.
+ *              With KCGCS_LEAVE_DISCARD it does not wait
+ * @lost: if not NULL, set to the number of messages that were accepted, are not
+ *        delivered as far as this node knows, and of which no view callback has
+ *        told. Of those the other members may deliver the first ones, if they
+ *        were on their way
  *
  * No callback of the handle runs after this function has returned.
  *
- * Context: Process context. May sleep, until a running callback has returned: do
- * not hold a lock that a callback takes.
- * Return: 0, or, if nothing was done:
- * * %-EDEADLK - called from a callback of this handle
- * * %-EINVAL - @group is NULL
+ * Context: Process context. May sleep, until a running callback has returned and
+ * the messages are ordered: do not hold a lock that a callback takes.
+ * Return: 0 if no message was lost, or if KCGCS_LEAVE_DISCARD was given. Or, if
+ * messages were lost:
+ * * %-ENOTCONN - the node was excluded or stopped before they were ordered
+ * * %-ETIMEDOUT - they were not ordered in time
+ *
+ * Or, if nothing was done:
+ * * %-EDEADLK - called from a callback of this handle, or from one that a callback
+ *   of this handle waits for
+ * * %-EINVAL - @group is NULL, or @flags or @timeout_ms is out of range
  */
-int kcgcs_leave(struct kcgcs_group *group);
+int kcgcs_leave_flags(struct kcgcs_group *group, unsigned int flags,
+		      unsigned int timeout_ms, u64 *lost);
 
 /**
  * kcgcs_multicast() - send a message to all members, the sender included
  * @group: the handle
  * @data: the payload; it is copied before the function returns
  * @length: its length in bytes, 0 to KCGCS_MESSAGE_MAX
- * @order: KCGCS_FIFO, KCGCS_CAUSAL or KCGCS_AGREED
+ * @order: an enum kcgcs_order
  * @gfp: how to allocate the copy. With GFP_ATOMIC the function never sleeps
  *
  * A message for which 0 was returned is delivered to all members of the view
  * that it becomes part of, unless before that the sender's node crashes or is
- * excluded, or the membership ends. A message that waits while the node is out
- * may be sent when the node is back.
+ * excluded, or the membership ends. But for a crash, the sender is told how many
+ * of its messages that concerns: by its next view, or by kcgcs_leave_flags().
+ *
+ * A view counts as shown when its view callback is called. What is sent from
+ * inside the first one is accepted.
  *
  * Context: Any context but NMI. GFP_ATOMIC where sleeping is not allowed.
  * Return: 0 if the message is queued, or, if nothing was done:
@@ -245,11 +425,12 @@ int kcgcs_leave(struct kcgcs_group *group);
  *   unknown
  * * %-EMSGSIZE - @length is larger than KCGCS_MESSAGE_MAX
  * * %-ENOMEM - no memory for the copy
- * * %-ENOTCONN - the handle has no view, or the node has no quorum. No callback
- *   says when that ends
- * * %-EOPNOTSUPP - @order is KCGCS_SAFE
+ * * %-ENOTCONN - the handle was not shown a view yet, was shown one without
+ *   members, or is about to be; the node has no quorum; or its view is not
+ *   primary and the group asks for that. No callback but @view says when that
+ *   ends
  * * %-ESHUTDOWN - the node has stopped, is stopping or was evicted, or this
- *   member was removed from its group because its callbacks were too slow
+ *   member was removed from its group or refused by it
  */
 int kcgcs_multicast(struct kcgcs_group *group, const void *data, size_t length,
 		    enum kcgcs_order order, gfp_t gfp);

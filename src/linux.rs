@@ -48,6 +48,7 @@
 mod consumers {
     pub(super) mod callback_types;
     pub(super) mod cluster_notifier;
+    pub(super) mod consumer_ops;
     pub(super) mod fence_gate;
     pub(super) mod group_handle;
     pub(super) mod view_record;

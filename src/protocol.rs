@@ -12,6 +12,7 @@ pub mod configuration;
 pub mod errors;
 pub mod failure_detector;
 pub mod group;
+pub mod group_properties;
 pub mod group_view;
 pub mod identity;
 pub mod limits;

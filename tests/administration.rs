@@ -159,12 +159,13 @@ fn the_groups_of_an_evicted_node_end_and_the_others_go_on() {
     let closed = endpoints[1];
     assert!(lab.has_reported(
         2,
-        |event| matches!(event, Event::GroupClosed { endpoint } if *endpoint == closed)
+        |event| matches!(event, Event::GroupClosed { endpoint, .. } if *endpoint == closed)
     ));
     let refused = lab.command(2, |each, now| {
         each.join_group(
             now,
             kcgcs_protocol::protocol::identity::GroupName::new(b"g").unwrap(),
+            kcgcs_protocol::protocol::group_properties::GroupProperties::DEFAULT,
         )
     });
     assert_eq!(refused, Err(CommandError::Stopped));

@@ -39,7 +39,7 @@ fn formed(count: u16) -> (Lab, Handles) {
 fn last_view(lab: &Lab, handles: &Handles, number: u16) -> Option<(Vec<u16>, Vec<u16>, bool)> {
     let mut events = lab.hosts[&number].events.iter().rev();
     events.find_map(|(_, event)| match event {
-        Event::GroupView { endpoint, view } if *endpoint == handles[&number] => {
+        Event::GroupView { endpoint, view, .. } if *endpoint == handles[&number] => {
             let members = view.members.iter().map(|member| member.id.node.number());
             let transitional = view.transitional.iter().map(|member| member.node.number());
             Some((members.collect(), transitional.collect(), view.primary))
@@ -58,10 +58,7 @@ fn are_in(lab: &Lab, handles: &Handles, numbers: &[u16]) -> bool {
 
 /// Whether the member on this node was ever reported to be out of its group.
 fn was_out(lab: &Lab, number: u16) -> bool {
-    lab.has_reported(
-        number,
-        |event| matches!(event, Event::GroupView { view, .. } if view.members.is_empty()),
-    )
+    lab.has_reported(number, |event| matches!(event, Event::GroupExcluded { .. }))
 }
 
 /// Split the network in two. Node `deaf` does not learn which entries of the group all members have.
@@ -240,9 +237,9 @@ fn all_members_of_one_node_come_back_in_one_view() {
         let events = lab.hosts[&5].events.iter();
         events
             .filter_map(|(_, event)| match event {
-                Event::GroupView { endpoint: to, view } if *to == endpoint => {
-                    Some((view.number.0, view.transitional.len()))
-                }
+                Event::GroupView {
+                    endpoint: to, view, ..
+                } if *to == endpoint => Some((view.number.0, view.transitional.len())),
                 _ => None,
             })
             .collect()

@@ -9,7 +9,8 @@
  * - read() returns whole records, as many as fit. Each record is padded with
  *   zeroes to a multiple of 8 bytes. read() returns 0 when the node is gone.
  * - poll() says when read() or write() would not wait.
- * - close() leaves the group.
+ * - close() leaves the group. Before that it sends what write() has accepted, for
+ *   5 seconds at most. A line in the kernel log says how many messages were lost.
  */
 #ifndef _UAPI_KCGCS_DEVICE_H
 #define _UAPI_KCGCS_DEVICE_H
@@ -68,12 +69,12 @@ struct kcgcs_device_view {
 	__u64 cluster_view;
 	__u16 coordinator;
 	__u8 primary;
-	__u8 reserved;
+	__u8 end;		/* an enum kcgcs_end of kcgcs.h */
 	__u16 member_count;
 	__u16 joined_count;
 	__u16 left_count;
 	__u16 transitional_count;
-	__u32 reserved2;
+	__u32 lost;		/* accepted messages that were lost since the last view */
 	struct kcgcs_device_member self;	/* the reader; zero if it is not a member */
 };
 

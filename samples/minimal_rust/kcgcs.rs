@@ -35,6 +35,12 @@ pub(crate) struct View {
     members: *const Member,
 }
 
+/// `struct kcgcs_group_properties`, used behind a pointer only, which is NULL here.
+#[repr(C)]
+pub(crate) struct Properties {
+    private: [u8; 0],
+}
+
 impl View {
     pub(crate) fn members(&self) -> &[Member] {
         match self.member_count {
@@ -68,23 +74,26 @@ impl Message {
     }
 }
 
-/// `struct kcgcs_group_ops`. C passes a valid view or message to the callbacks.
+/// `struct kcgcs_group_ops`. C passes the handle and a valid view or message to the callbacks.
 #[repr(C)]
 pub(crate) struct Operations {
+    /// The size of this struct.
+    pub(crate) size: usize,
     pub(crate) owner: *mut c_void,
-    pub(crate) view: extern "C" fn(*mut c_void, &View),
-    pub(crate) deliver: extern "C" fn(*mut c_void, &Message),
-    pub(crate) optional: [Option<extern "C" fn(*mut c_void)>; 4],
+    pub(crate) view: extern "C" fn(*mut Group, *mut c_void, &View),
+    pub(crate) deliver: extern "C" fn(*mut Group, *mut c_void, &Message),
+    pub(crate) optional: [Option<extern "C" fn(*mut Group, *mut c_void)>; 4],
     pub(crate) watchdog_ms: c_uint,
     pub(crate) watchdog_leave: bool,
+    pub(crate) properties: *const Properties,
 }
 
-// SAFETY: No field is ever written after it was made, so sharing it is a shared read. `owner` is only
-// a number here: nothing follows the pointer but C, which takes a reference to the module first.
+// SAFETY: No field is ever written after it was made, so sharing it is a shared read. `owner` and `properties` are only
+// numbers here: nothing follows the pointers but C, which takes a reference to the module first, and copies properties.
 unsafe impl Sync for Operations {}
 
-/// `KCGCS_AGREED`.
-pub(crate) const AGREED: c_uint = 3;
+/// `KCGCS_ORDER_DEFAULT`.
+pub(crate) const ORDER_DEFAULT: c_uint = 0;
 
 extern "C" {
     pub(crate) fn kcgcs_join(

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The smallest consumer of KCGCS in Rust. It joins the group "sample" in the initial network
-//! namespace, logs views and messages, sends one greeting, and leaves when it is unloaded.
+//! namespace, logs views and messages, greets the others when it is a member, and leaves when it is
+//! unloaded.
 
 mod kcgcs;
 
-use core::{ptr, str};
+use core::{mem::size_of, ptr, str};
 use kernel::bindings;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Atomic, Full, Release};
+use kernel::sync::atomic::{Atomic, Relaxed};
 
 module! {
     type: MinimalRust,
@@ -21,6 +22,7 @@ module! {
 }
 
 static OPERATIONS: kcgcs::Operations = kcgcs::Operations {
+    size: size_of::<kcgcs::Operations>(),
     // No reference to this module is needed: `drop` leaves the group before the code is unloaded.
     owner: ptr::null_mut(),
     view,
@@ -28,48 +30,47 @@ static OPERATIONS: kcgcs::Operations = kcgcs::Operations {
     optional: [None; 4],
     watchdog_ms: 0,
     watchdog_leave: false,
+    properties: ptr::null(),
 };
-static GROUP: Atomic<*mut kcgcs::Group> = Atomic::new(ptr::null_mut());
-static IS_MEMBER: Atomic<bool> = Atomic::new(false);
-static ARRIVED: Atomic<i32> = Atomic::new(0);
+static HAS_GREETED: Atomic<bool> = Atomic::new(false);
 
-/// Send the greeting at the second call.
-///
-/// The first view may come before `kcgcs_join` has returned the handle. The greeting needs both, so
-/// this is called after each.
-fn arrive() {
+/// Send the greeting.
+fn greet(group: *mut kcgcs::Group) {
     const GREETING: &[u8] = b"hello from Rust";
 
-    if ARRIVED.fetch_add(1, Full) != 1 {
-        return;
-    }
-    let (group, data) = (GROUP.load(Acquire), GREETING.as_ptr().cast());
-    let (length, order, flags) = (GREETING.len(), kcgcs::AGREED, bindings::GFP_KERNEL);
-    // SAFETY: `group` is a handle that was not given back: `init` stored it before the second call of
-    // this function, and `kcgcs_leave` waits for running callbacks. `data` points to `length` bytes.
-    // `init` and callbacks run in process context, where `GFP_KERNEL` may sleep.
+    let (data, length) = (GREETING.as_ptr().cast(), GREETING.len());
+    let (order, flags) = (kcgcs::ORDER_DEFAULT, bindings::GFP_KERNEL);
+    // SAFETY: `group` is the handle that C gave to a callback, during which it stays. `data` points to
+    // `length` bytes. Callbacks run in process context, where `GFP_KERNEL` may sleep.
     let refused = unsafe { kcgcs::kcgcs_multicast(group, data, length, order, flags) };
     if let Err(error) = to_result(refused) {
         pr_warn!("greeting refused: {:?}\n", error);
     }
 }
 
-extern "C" fn view(_context: *mut c_void, view: &kcgcs::View) {
+extern "C" fn view(group: *mut kcgcs::Group, _context: *mut c_void, view: &kcgcs::View) {
     pr_info!("view {} of node {}\n", view.number, view.coordinator);
     for member in view.members() {
         pr_info!("  {:?}\n", member);
     }
-    if !IS_MEMBER.xchg(true, Full) {
-        arrive();
+    // Callbacks come one at a time.
+    if !view.members().is_empty() && !HAS_GREETED.load(Relaxed) {
+        HAS_GREETED.store(true, Relaxed);
+        greet(group);
     }
 }
 
-extern "C" fn deliver(_context: *mut c_void, message: &kcgcs::Message) {
+extern "C" fn deliver(_: *mut kcgcs::Group, _context: *mut c_void, message: &kcgcs::Message) {
     let text = str::from_utf8(message.bytes()).unwrap_or("(not text)");
     pr_info!("message of node {}: {}\n", message.sender.node, text);
 }
 
-struct MinimalRust;
+struct MinimalRust(*mut kcgcs::Group);
+
+// SAFETY: Any thread may use a handle.
+unsafe impl Send for MinimalRust {}
+// SAFETY: Nothing is done with a shared reference.
+unsafe impl Sync for MinimalRust {}
 
 impl kernel::Module for MinimalRust {
     fn init(_module: &'static ThisModule) -> Result<Self> {
@@ -80,9 +81,7 @@ impl kernel::Module for MinimalRust {
         // SAFETY: `init_net` exists for ever, the name ends with a zero byte, and `OPERATIONS` is a
         // static of this module, which leaves the group before it is unloaded.
         let group = unsafe { kcgcs::kcgcs_join(net, name, &OPERATIONS, ptr::null_mut()) };
-        GROUP.store(from_err_ptr(group)?, Release);
-        arrive();
-        Ok(Self)
+        Ok(Self(from_err_ptr(group)?))
     }
 }
 
@@ -90,6 +89,9 @@ impl Drop for MinimalRust {
     fn drop(&mut self) {
         // SAFETY: The handle came from `kcgcs_join`. It is given back here only, once, and not from a
         // callback.
-        let _ = unsafe { kcgcs::kcgcs_leave(GROUP.load(Acquire)) };
+        let left = unsafe { kcgcs::kcgcs_leave(self.0) };
+        if let Err(error) = to_result(left) {
+            pr_warn!("not all messages were sent: {:?}\n", error);
+        }
     }
 }

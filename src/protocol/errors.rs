@@ -21,6 +21,8 @@ pub enum CommandError {
     MessageTooLong,
     /// The node has no view, or one without a quorum.
     NoQuorum,
+    /// This version cannot do what was asked for: an order, or a property of a group.
+    NotSupported,
     /// The node named is not in the view, or is this node itself.
     NoSuchMember,
     /// The node is stopping, or a broken invariant has stopped it.

@@ -60,12 +60,12 @@ mod views;
 use self::acknowledgement::Acknowledgement;
 use self::context::{Context, Shown};
 use self::flush::PendingStart;
+pub use self::local::LeaveMode;
 use self::local::{Local, Standing};
 use self::log::Log;
 use self::release::ReleaseRule;
 use self::sequencer::Sequencer;
 use self::transition::Transition;
-use self::views::report_exclusion;
 use super::configuration::Configuration;
 use super::group_view::GroupSummary;
 use super::identity::{
@@ -128,6 +128,21 @@ impl Group {
             acknowledgement: Acknowledgement::default(),
             backlog: false,
         })
+    }
+}
+
+impl Group {
+    /// Report to the members that the view is about to change, as far as there is room.
+    fn report_blocks(&mut self, outbox: &mut Outbox) {
+        for local in self.locals.as_mut_slice() {
+            if outbox.event_room() <= EVENTS_KEPT {
+                self.backlog |= local.is_block_due();
+            } else if local.take_block() {
+                outbox.event(Event::Block {
+                    endpoint: local.endpoint,
+                });
+            }
+        }
     }
 }
 
@@ -197,12 +212,11 @@ impl Groups {
     /// The node has made a promise for a new cluster view: order and accept nothing until it is installed.
     pub fn freeze(&mut self, outbox: &mut Outbox) {
         self.is_frozen = true;
-        for local in self.groups.iter().flat_map(|group| group.locals.iter()) {
-            if local.standing == Standing::Member && outbox.event_room() > EVENTS_KEPT {
-                outbox.event(Event::Block {
-                    endpoint: local.endpoint,
-                });
+        for group in self.groups.as_mut_slice() {
+            for local in group.locals.as_mut_slice() {
+                local.want_block();
             }
+            group.report_blocks(outbox);
         }
     }
 
@@ -259,20 +273,20 @@ impl Groups {
             group.report_at = None;
             group.acknowledgement = Acknowledgement::default();
             group.locals.retain(|local| {
-                let endpoint = local.endpoint;
                 match local.standing {
-                    Standing::Leaving => {
+                    Standing::Draining | Standing::Leaving => {
                         local.report_left(outbox);
                         return false;
                     }
                     Standing::Member => {
-                        report_exclusion(endpoint, old_own, outbox);
+                        local.start_anew();
+                        local.report_exclusion(old_own, outbox);
                         local.standing = Standing::Joining;
                     }
-                    Standing::Joining | Standing::Merging => {}
+                    // Members on their way to another component are told with their next view.
+                    Standing::Joining | Standing::Merging => local.start_anew(),
                 }
                 local.request_at = now;
-                local.forget_messages();
                 true
             });
         }
@@ -287,20 +301,17 @@ impl Groups {
     /// The node stops: close all members.
     pub fn stop(&mut self, outbox: &mut Outbox) {
         self.is_stopped = true;
-        let own = self.own;
         // Keep the logs: other nodes may need them until the cluster view excludes this node.
         for group in self.groups.as_mut_slice() {
             group.abandon_transition(outbox);
             for local in group.locals.as_mut_slice() {
                 let endpoint = local.endpoint;
                 match local.standing {
-                    Standing::Leaving => local.report_left(outbox),
-                    Standing::Member => {
-                        report_exclusion(endpoint, own, outbox);
-                        outbox.event(Event::GroupClosed { endpoint });
-                    }
-                    Standing::Joining | Standing::Merging => {
-                        outbox.event(Event::GroupClosed { endpoint });
+                    Standing::Draining | Standing::Leaving => local.report_left(outbox),
+                    Standing::Joining | Standing::Member | Standing::Merging => {
+                        local.forget_messages();
+                        let lost = local.take_lost();
+                        outbox.event(Event::GroupClosed { endpoint, lost });
                     }
                 }
                 local.standing = Standing::Leaving;
@@ -351,6 +362,7 @@ impl Groups {
             if self.is_frozen {
                 // Entries that are stable already are still delivered.
                 group.backlog = false;
+                group.report_blocks(context.outbox);
                 group.deliver(&mut context);
             } else {
                 group.run(&mut context);
@@ -371,7 +383,7 @@ impl Groups {
                 group.abandon_transition(outbox);
             }
             group.locals.retain(|local| {
-                let is_leaving = local.standing == Standing::Leaving;
+                let is_leaving = matches!(local.standing, Standing::Draining | Standing::Leaving);
                 if is_leaving {
                     local.report_left(outbox);
                 }
@@ -406,5 +418,49 @@ impl Groups {
                     .map_or(0, |log| u32::try_from(log.length()).unwrap_or(u32::MAX)),
             });
         }
+    }
+}
+
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_group))]
+mod tests {
+    use super::*;
+    use crate::protocol::group_properties::GroupProperties;
+    use crate::protocol::test_support::{at, identity, outbox, view, TestResult, Unexpected};
+
+    #[test]
+    fn members_are_told_that_the_view_changes_as_soon_as_there_is_room() -> TestResult {
+        let mut outbox = outbox()?;
+        let mut groups = Groups::new(identity(1), &Configuration::DEFAULT)?;
+        let name = GroupName::new(b"g").ok_or(Unexpected)?;
+        let endpoint = groups
+            .join(at(0), name, GroupProperties::DEFAULT, None)
+            .map_err(|_| Unexpected)?;
+        for group in groups.groups.as_mut_slice() {
+            for local in group.locals.as_mut_slice() {
+                local.standing = Standing::Member;
+            }
+        }
+        let mut fillers: usize = 0;
+        while outbox.event_room() > EVENTS_KEPT {
+            outbox.event(Event::Left);
+            fillers = fillers.saturating_add(1);
+        }
+        let view = view([1, 2])?;
+        groups.freeze(&mut outbox);
+        groups.after_input(at(0), Some(&view), &mut outbox);
+        assert_eq!(groups.next_deadline(), Some(Instant::ZERO));
+        for _ in 0..fillers {
+            assert!(matches!(outbox.poll_event(), Some(Event::Left)));
+        }
+        assert!(outbox.poll_event().is_none());
+        for _ in 0..2 {
+            groups.after_input(at(0), Some(&view), &mut outbox);
+        }
+        let event = outbox.poll_event();
+        assert!(matches!(event, Some(Event::Block { endpoint: to }) if to == endpoint));
+        assert!(outbox.poll_event().is_none());
+        assert_eq!(groups.next_deadline(), None);
+        Ok(())
     }
 }

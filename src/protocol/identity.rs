@@ -53,7 +53,7 @@ impl ViewNumber {
     }
 }
 
-/// The name of a cluster view: its number, and the node that issued it.
+/// The name of a cluster view or of a group view: its number, and the node that issued it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewName {
     /// The view's number; zero means no view.

@@ -20,9 +20,10 @@ mod exploration;
 use super::configuration::ValidConfiguration;
 use super::errors::{CommandError, Counter, Counters};
 use super::failure_detector::{DetectorAssignment, DetectorReport};
-use super::group::Groups;
+use super::group::{Groups, LeaveMode};
+use super::group_properties::GroupProperties;
 use super::group_view::GroupSummary;
-use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress};
+use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress, ViewName};
 use super::membership::{Membership, ReplayWindows, Standing};
 use super::outbox::Outbox;
 use super::outputs::{DeadlineReason, Event, Order, Transmit};
@@ -117,37 +118,49 @@ impl Node {
 
     // ---- commands -----------------------------------------------------------------------------
 
-    /// Join a group. The first [`Event::GroupView`] shows that the new member is in. Legal in any state of the node, also
-    /// before its first view.
+    /// Join a group with these properties. The first [`Event::GroupView`] shows that the new member is in;
+    /// [`Event::GroupRefused`] that the group does not admit it. Legal in any state of the node, also before its first
+    /// view.
     pub fn join_group(
         &mut self,
         now: Instant,
         name: GroupName,
+        properties: GroupProperties,
     ) -> Result<EndpointId, CommandError> {
         if self.membership.is_gone() {
             return Err(CommandError::Stopped);
         }
-        let result = self.groups.join(now, name, self.membership.view());
+        let result = self
+            .groups
+            .join(now, name, properties, self.membership.view());
         self.end_input(now);
         result
     }
 
-    /// Leave a group. [`Event::GroupLeft`] follows and is the last event of the endpoint.
-    pub fn leave_group(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
-        let result = self.groups.leave(now, endpoint);
+    /// Leave a group. [`Event::GroupLeft`] follows and is the last event of the endpoint. `mode` says what happens to its
+    /// messages that are not ordered yet.
+    pub fn leave_group(
+        &mut self,
+        now: Instant,
+        endpoint: EndpointId,
+        mode: LeaveMode,
+    ) -> Result<(), CommandError> {
+        let result = self.groups.leave(now, endpoint, mode);
         self.end_input(now);
         result
     }
 
-    /// Queue a message for all members. On error the payload is handed back.
+    /// Queue a message for all members. `call_view` is the group view that the consumer had been shown last when it
+    /// submitted it. On error the payload is handed back.
     pub fn multicast(
         &mut self,
         now: Instant,
         endpoint: EndpointId,
         order: Order,
+        call_view: ViewName,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
-        let result = self.absorb_multicast(endpoint, order, payload);
+        let result = self.absorb_multicast(endpoint, order, call_view, payload);
         self.finish(now);
         result
     }
@@ -157,9 +170,10 @@ impl Node {
         &mut self,
         endpoint: EndpointId,
         order: Order,
+        call_view: ViewName,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
-        let result = self.groups.multicast(endpoint, order, payload);
+        let result = self.groups.multicast(endpoint, order, call_view, payload);
         self.is_unfinished = true;
         result
     }
@@ -281,6 +295,11 @@ impl Node {
     /// The counters.
     pub fn counters(&self) -> &Counters {
         &self.outbox.counters
+    }
+
+    /// How many messages of a member are accepted and not ordered yet.
+    pub fn pending_messages(&self, endpoint: EndpointId) -> usize {
+        self.groups.pending_messages(endpoint)
     }
 
     /// Call `each` for every group that this node has members of or orders.

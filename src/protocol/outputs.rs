@@ -4,8 +4,9 @@
 //!
 //! The shell polls them after every input until they are empty (see [`super::node::Node`]).
 
+use super::group_properties::GroupRefusal;
 use super::group_view::SharedGroupView;
-use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewNumber};
+use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewName, ViewNumber};
 pub use super::view::ChangeReason;
 use crate::platform::{BoundedVec, Shared};
 
@@ -134,7 +135,8 @@ pub enum Event {
     /// This node hears a quorum of its view again.
     QuorumRegained,
     /// The cluster excluded this node. It has no view now; it looks for the cluster again, under the new incarnation
-    /// given here. All its group members got an empty view.
+    /// given here. All its group members got
+    /// [`Event::GroupExcluded`].
     Excluded {
         /// The number of a view that does not have this node.
         later_view: ViewNumber,
@@ -193,13 +195,24 @@ pub enum Event {
     },
     /// This node has left the cluster, or found no member to ask: it may be stopped.
     Left,
-    /// A view of a group for one member on this node. A view without members means that the member is out: for good if
-    /// [`Event::GroupClosed`] follows, otherwise until it has rejoined, which it does by itself.
+    /// A view of a group for one member on this node, which is in it.
     GroupView {
         /// The endpoint whose callback to call.
         endpoint: EndpointId,
         /// The view.
         view: SharedGroupView,
+        /// Messages of the member that were accepted since its last view and are not delivered, as far as this node
+        /// knows: the node has a new incarnation.
+        lost: u64,
+    },
+    /// A member on this node is out of its group, until it has rejoined, which it does by itself.
+    GroupExcluded {
+        /// The endpoint whose callback to call.
+        endpoint: EndpointId,
+        /// This node in its incarnation until now.
+        own: Identity,
+        /// The member's accepted messages that are not delivered, as far as this node knows.
+        lost: u64,
     },
     /// The group's view is about to change: messages submitted from now on belong to the next one.
     Block {
@@ -231,8 +244,8 @@ pub enum Event {
         order: Order,
         /// The number of the group view that it belongs to.
         view: ViewNumber,
-        /// The bytes.
-        payload: Payload,
+        /// The group view that its sender had been shown last when it submitted it.
+        call_view: ViewName,
     },
     /// There is room again after [`super::errors::CommandError::WindowFull`].
     Writable {
@@ -243,10 +256,21 @@ pub enum Event {
     GroupLeft {
         /// The endpoint that left.
         endpoint: EndpointId,
+        /// Its accepted messages that are not delivered, as far as this node knows.
+        lost: u64,
+    },
+    /// The group does not admit the member, and never will; no event follows for this endpoint.
+    GroupRefused {
+        /// The endpoint that asked to join.
+        endpoint: EndpointId,
+        /// Why.
+        reason: GroupRefusal,
     },
     /// The membership was ended by force, since the node stops; no event follows for this endpoint.
     GroupClosed {
         /// The endpoint.
         endpoint: EndpointId,
+        /// Its accepted messages that are not delivered, as far as this node knows.
+        lost: u64,
     },
 }

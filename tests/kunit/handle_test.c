@@ -6,172 +6,17 @@
  * without a node.
  */
 #include <kunit/test.h>
-#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
 #include <linux/rtnetlink.h>
-#include <linux/wait.h>
 #include <net/net_namespace.h>
 
 #include <kcgcs.h>
 
-/* How long to wait for what must happen. */
-#define WAIT		(60 * HZ)
+#include "consumer.h"
+
 #define MESSAGES	100
-#define REFUSAL_TRIES	100000
-
-/* A consumer, and what its callbacks were called with. */
-struct consumer {
-	struct kcgcs_group *group;
-	wait_queue_head_t wait;
-	atomic_t inside;
-	bool has_overlap;
-	int calls;
-	int views;
-	int members;
-	int delivered;
-	u64 last_sequence;
-	bool is_disordered;
-	int writable;
-	/* What deliver does: it waits for @go_on, and tries to leave. */
-	bool is_held;
-	bool tries_to_leave;
-	int leave_result;
-	struct completion entered;
-	struct completion go_on;
-};
-
-static void callback_begin(struct consumer *c)
-{
-	if (atomic_inc_return(&c->inside) != 1)
-		WRITE_ONCE(c->has_overlap, true);
-	/* Long enough for a second callback to overlap with this one. */
-	usleep_range(50, 100);
-}
-
-static void callback_end(struct consumer *c)
-{
-	atomic_dec(&c->inside);
-	WRITE_ONCE(c->calls, c->calls + 1);
-	wake_up(&c->wait);
-}
-
-static void consumer_view(void *context, const struct kcgcs_view *view)
-{
-	struct consumer *c = context;
-
-	callback_begin(c);
-	WRITE_ONCE(c->members, view->member_count);
-	WRITE_ONCE(c->views, c->views + 1);
-	callback_end(c);
-}
-
-static void consumer_deliver(void *context, const struct kcgcs_message *message)
-{
-	struct consumer *c = context;
-
-	callback_begin(c);
-	if (READ_ONCE(c->is_held)) {
-		complete_all(&c->entered);
-		wait_for_completion(&c->go_on);
-	}
-	if (c->tries_to_leave)
-		c->leave_result = kcgcs_leave(c->group);
-	if (message->sequence <= c->last_sequence)
-		c->is_disordered = true;
-	c->last_sequence = message->sequence;
-	WRITE_ONCE(c->delivered, c->delivered + 1);
-	callback_end(c);
-}
-
-static void consumer_writable(void *context)
-{
-	struct consumer *c = context;
-
-	callback_begin(c);
-	WRITE_ONCE(c->writable, c->writable + 1);
-	callback_end(c);
-}
-
-static const struct kcgcs_group_ops consumer_ops = {
-	.owner = THIS_MODULE,
-	.view = consumer_view,
-	.deliver = consumer_deliver,
-	.writable = consumer_writable,
-};
-
-/* Leaves, unless the consumer has left already.  Returns the result. */
-static int consumer_leave(struct consumer *c)
-{
-	struct kcgcs_group *group = c->group;
-
-	c->group = NULL;
-	return group ? kcgcs_leave(group) : 0;
-}
-
-static void consumer_end(void *context)
-{
-	struct consumer *c = context;
-
-	complete_all(&c->go_on);
-	consumer_leave(c);
-}
-
-/* Joins; the membership ends with the test. */
-static struct consumer *consumer_join(struct kunit *test, const char *name)
-{
-	struct consumer *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, c);
-	init_waitqueue_head(&c->wait);
-	init_completion(&c->entered);
-	init_completion(&c->go_on);
-	c->group = kcgcs_join(&init_net, name, &consumer_ops, c);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c->group);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, consumer_end,
-							   c));
-	return c;
-}
-
-/* Joins, and waits for a view of so many members. */
-static struct consumer *consumer_in_view(struct kunit *test, const char *name,
-					 int members)
-{
-	struct consumer *c = consumer_join(test, name);
-
-	KUNIT_ASSERT_NE(test, 0,
-			wait_event_timeout(c->wait,
-					   READ_ONCE(c->members) == members,
-					   WAIT));
-	return c;
-}
-
-/* Multicasts a short text.  Waits while the window is full. */
-static void say(struct kunit *test, struct consumer *c, const char *text)
-{
-	int before, error;
-
-	for (;;) {
-		before = READ_ONCE(c->writable);
-		error = kcgcs_multicast(c->group, text, strlen(text),
-					KCGCS_AGREED, GFP_KERNEL);
-		if (error != -EAGAIN)
-			break;
-		KUNIT_ASSERT_NE(test, 0,
-				wait_event_timeout(c->wait,
-						   READ_ONCE(c->writable) !=
-							   before,
-						   WAIT));
-	}
-	KUNIT_ASSERT_EQ(test, 0, error);
-}
-
-static bool has_delivered(struct consumer *c, int count)
-{
-	return wait_event_timeout(c->wait, READ_ONCE(c->delivered) >= count,
-				  WAIT) != 0;
-}
 
 /* A namespace other than the first, with a reference, or NULL. */
 static struct net *other_net(void)
@@ -208,7 +53,7 @@ static void joining_with_wrong_arguments_is_refused(struct kunit *test)
 
 	no_view.view = NULL;
 	no_deliver.deliver = NULL;
-	with_state.get_state = consumer_writable;
+	with_state.get_state = consumer_ops.writable;
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EINVAL),
 			    (void *)kcgcs_join(NULL, "a", &consumer_ops, NULL));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EINVAL),
@@ -298,11 +143,11 @@ static void leaving_from_a_callback_is_refused(struct kunit *test)
 {
 	struct consumer *c = consumer_in_view(test, "inside", 1);
 
-	c->tries_to_leave = true;
+	c->leaves = c;
 	say(test, c, "leave");
 	KUNIT_ASSERT_TRUE(test, has_delivered(c, 1));
 	KUNIT_EXPECT_EQ(test, -EDEADLK, c->leave_result);
-	c->tries_to_leave = false;
+	c->leaves = NULL;
 	/* Nothing was done: the member is still one. */
 	say(test, c, "here");
 	KUNIT_EXPECT_TRUE(test, has_delivered(c, 2));
@@ -421,19 +266,9 @@ static void sending_is_allowed_where_one_may_not_sleep(struct kunit *test)
 static void a_full_window_refuses_and_reports_when_there_is_room(struct kunit *test)
 {
 	struct consumer *c = consumer_in_view(test, "window", 1);
-	int error = 0;
-	int taken = 0;
+	int error;
+	int taken = fill_window(c, &error);
 
-	/* Fills the window, unless the engine empties it as fast as this loop. */
-	preempt_disable();
-	while (taken < REFUSAL_TRIES) {
-		error = kcgcs_multicast(c->group, "x", 1, KCGCS_AGREED,
-					GFP_ATOMIC);
-		if (error)
-			break;
-		taken++;
-	}
-	preempt_enable();
 	KUNIT_ASSERT_EQ(test, -EAGAIN, error);
 	KUNIT_EXPECT_NE(test, 0, wait_event_timeout(c->wait,
 						    READ_ONCE(c->writable) > 0,
@@ -446,21 +281,11 @@ static void a_full_window_refuses_and_reports_when_there_is_room(struct kunit *t
 /* Joins with a watchdog, which excludes the consumer from the group if asked. */
 static struct consumer *consumer_watched(struct kunit *test, bool excludes)
 {
-	static struct kcgcs_group_ops ops[2];
-	struct consumer *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+	struct kcgcs_group_ops ops = consumer_ops;
 
-	KUNIT_ASSERT_NOT_NULL(test, c);
-	ops[excludes] = consumer_ops;
-	ops[excludes].watchdog_ms = 100;
-	ops[excludes].watchdog_leave = excludes;
-	init_waitqueue_head(&c->wait);
-	init_completion(&c->entered);
-	init_completion(&c->go_on);
-	c->group = kcgcs_join(&init_net, "watchdog", &ops[excludes], c);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c->group);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, consumer_end,
-							   c));
-	return c;
+	ops.watchdog_ms = 100;
+	ops.watchdog_leave = excludes;
+	return consumer_join_with(test, "watchdog", &ops);
 }
 
 static void a_consumer_that_hangs_in_a_callback_is_excluded_if_it_wants(struct kunit *test)
@@ -493,6 +318,7 @@ static void a_consumer_that_hangs_in_a_callback_is_excluded_if_it_wants(struct k
 			wait_event_timeout(stays->wait,
 					   READ_ONCE(stays->members) == 2,
 					   WAIT));
+	KUNIT_EXPECT_EQ(test, KCGCS_END_HANGS, goes->end);
 	KUNIT_EXPECT_EQ(test, -ESHUTDOWN,
 			kcgcs_multicast(goes->group, "x", 1, KCGCS_AGREED,
 					GFP_KERNEL));

@@ -32,9 +32,10 @@ pub(crate) fn last_view_has(lab: &Lab, number: u16, endpoint: EndpointId, member
         .iter()
         .rev()
         .find_map(|(_, event)| match event {
-            Event::GroupView { endpoint: to, view } if *to == endpoint => {
-                Some(view.members.len() == members)
-            }
+            Event::GroupView {
+                endpoint: to, view, ..
+            } if *to == endpoint => Some(view.members.len() == members),
+            Event::GroupExcluded { endpoint: to, .. } if *to == endpoint => Some(members == 0),
             _ => None,
         })
         .unwrap_or(false)
@@ -74,7 +75,7 @@ pub(crate) fn has_ended(lab: &Lab, number: u16, endpoint: EndpointId) -> bool {
     let events = lab.hosts[&number].events.iter();
     events
         .rev()
-        .any(|(_, event)| matches!(event, Event::GroupLeft { endpoint: to } if *to == endpoint))
+        .any(|(_, event)| matches!(event, Event::GroupLeft { endpoint: to, .. } if *to == endpoint))
 }
 
 /// The kind of a datagram.

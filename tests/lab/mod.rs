@@ -13,8 +13,11 @@ use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::{Configuration, ValidConfiguration};
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::failure_detector::{DetectorReport, FailureDetector};
+use kcgcs_protocol::protocol::group::LeaveMode;
+use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::{
-    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress,
+    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, PeerAddress, ViewName,
+    ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::{DATAGRAM_BYTES_MAX, DETECTOR_BYTES_MAX};
 use kcgcs_protocol::protocol::node::Node;
@@ -31,6 +34,26 @@ pub(crate) struct Host {
     pub(crate) events: Vec<(Instant, Event)>,
     pub(crate) is_up: bool,
     pub(crate) datagrams_sent: u64,
+}
+
+impl Host {
+    /// The group view that a handle was shown last. View 0 of this node: none.
+    pub(crate) fn shown_view(&self, endpoint: EndpointId) -> ViewName {
+        let events = self.events.iter().rev();
+        let mut views = events.filter_map(|(_, event)| match event {
+            Event::GroupView {
+                endpoint: to, view, ..
+            } if *to == endpoint => Some(ViewName {
+                number: view.number,
+                issuer: view.coordinator,
+            }),
+            _ => None,
+        });
+        views.next().unwrap_or(ViewName {
+            number: ViewNumber(0),
+            issuer: self.node.identity().node,
+        })
+    }
 }
 
 /// A datagram on its way.
@@ -333,7 +356,11 @@ impl Lab {
     pub(crate) fn join(&mut self, number: u16, name: &[u8]) -> EndpointId {
         let now = self.now;
         let name = GroupName::new(name).unwrap();
-        let endpoint = self.host(number).node.join_group(now, name).unwrap();
+        let endpoint = self
+            .host(number)
+            .node
+            .join_group(now, name, GroupProperties::DEFAULT)
+            .unwrap();
         self.drain(number);
         endpoint
     }
@@ -341,7 +368,10 @@ impl Lab {
     /// Ask that a handle leave its group. `Event::GroupLeft` reports when it has left.
     pub(crate) fn leave(&mut self, number: u16, endpoint: EndpointId) {
         let now = self.now;
-        self.host(number).node.leave_group(now, endpoint).unwrap();
+        self.host(number)
+            .node
+            .leave_group(now, endpoint, LeaveMode::SendFirst)
+            .unwrap();
         self.drain(number);
     }
 
@@ -355,7 +385,7 @@ impl Lab {
         self.multicast_in(number, endpoint, Order::Agreed, payload)
     }
 
-    /// Multicasts in an order.
+    /// Multicast a message in an order.
     pub(crate) fn multicast_in(
         &mut self,
         number: u16,
@@ -365,8 +395,9 @@ impl Lab {
     ) -> Result<(), CommandError> {
         let mut bytes = BoundedVec::with_capacity(payload.len()).unwrap();
         bytes.extend_from_slice(payload).unwrap();
+        let call_view = self.host(number).shown_view(endpoint);
         self.command(number, |node, now| {
-            node.multicast(now, endpoint, order, bytes)
+            node.multicast(now, endpoint, order, call_view, bytes)
         })
         .map_err(|(error, _)| error)
     }
@@ -407,7 +438,12 @@ impl Lab {
                     let hash = fnv1a_64(payload);
                     history.push(format!("{sender:?} #{sequence} in {view:?}: {hash:x}"));
                 }
-                Event::GroupView { endpoint: to, view } if *to == endpoint => {
+                Event::GroupExcluded { endpoint: to, .. } if *to == endpoint => {
+                    history.push("excluded".to_owned());
+                }
+                Event::GroupView {
+                    endpoint: to, view, ..
+                } if *to == endpoint => {
                     let members: Vec<_> = view.members.iter().map(|m| m.id).collect();
                     history.push(format!("view {:?} {members:?}", view.number));
                 }

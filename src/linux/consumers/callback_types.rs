@@ -7,6 +7,10 @@
 use crate::{
     linux::ffi,
     protocol::{
+        group_properties::{
+            GroupProperty,
+            GroupRefusal, //
+        },
         group_view::GroupMember,
         identity::{
             MemberId,
@@ -33,6 +37,59 @@ pub(crate) type View = ffi::kcgcs_view;
 pub(crate) type Message = ffi::kcgcs_message;
 /// The callbacks of a consumer.
 pub(crate) type GroupOps = ffi::kcgcs_group_ops;
+/// What a consumer asks its group to be like.
+pub(crate) type Properties = ffi::kcgcs_group_properties;
+
+/// Why a membership is over, or is for a while: an `enum kcgcs_end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The cluster goes on without this node.
+    Excluded,
+    /// The node stops.
+    Stopped,
+    /// The consumer does not keep up.
+    Slow,
+    /// The consumer does not return from a callback.
+    Hangs,
+    /// There is no memory for a view.
+    NoMemory,
+    /// The group does not admit the member.
+    Refused(GroupRefusal),
+}
+
+impl End {
+    /// The `enum kcgcs_end`.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::Excluded => ffi::KCGCS_END_EXCLUDED,
+            Self::Stopped => ffi::KCGCS_END_STOPPED,
+            Self::Slow => ffi::KCGCS_END_SLOW,
+            Self::Hangs => ffi::KCGCS_END_HANGS,
+            Self::NoMemory => ffi::KCGCS_END_NO_MEMORY,
+            Self::Refused(_) => ffi::KCGCS_END_REFUSED,
+        }
+    }
+
+    /// The `enum kcgcs_refusal`.
+    pub(crate) fn refusal_number(self) -> u32 {
+        let Self::Refused(why) = self else {
+            return ffi::KCGCS_REFUSAL_NONE;
+        };
+        match why {
+            GroupRefusal::Property(GroupProperty::DefaultOrder) => {
+                ffi::KCGCS_REFUSAL_DEFAULT_ORDER
+            }
+            GroupRefusal::Property(GroupProperty::SendingView) => {
+                ffi::KCGCS_REFUSAL_SENDING_VIEW
+            }
+            GroupRefusal::Property(GroupProperty::SlowPolicy) => ffi::KCGCS_REFUSAL_SLOW_POLICY,
+            GroupRefusal::Property(GroupProperty::QuorumMode) => ffi::KCGCS_REFUSAL_QUORUM_MODE,
+            GroupRefusal::TooManyGroups => ffi::KCGCS_REFUSAL_GROUPS,
+            GroupRefusal::TooManyMembers => ffi::KCGCS_REFUSAL_MEMBERS,
+            GroupRefusal::NameInUse => ffi::KCGCS_REFUSAL_NAME,
+        }
+    }
+}
 
 const _: () = assert!(ffi::KCGCS_GROUP_NAME_MAX as usize == GROUP_NAME_BYTES_MAX);
 const _: () = assert!(ffi::KCGCS_MESSAGE_MAX as usize == MESSAGE_BYTES_MAX);
@@ -82,9 +139,10 @@ pub(crate) fn order_number(order: Order) -> u32 {
     }
 }
 
-/// The order that an `enum kcgcs_order` names.
-pub(crate) fn order_of_number(number: u32) -> Option<Order> {
+/// The order that an `enum kcgcs_order` names in a group with this default.
+pub(crate) fn order_of_number(number: u32, default: Order) -> Option<Order> {
     match number {
+        ffi::KCGCS_ORDER_DEFAULT => Some(default),
         ffi::KCGCS_FIFO => Some(Order::Fifo),
         ffi::KCGCS_CAUSAL => Some(Order::Causal),
         ffi::KCGCS_AGREED => Some(Order::Agreed),

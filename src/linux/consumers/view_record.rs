@@ -8,13 +8,17 @@
 use super::callback_types::{
     reason_number,
     Change,
+    End,
     Member,
     View, //
 };
 use crate::{
-    linux::observability::live_objects::{
-        Kind,
-        LiveObject, //
+    linux::{
+        ffi,
+        observability::live_objects::{
+            Kind,
+            LiveObject, //
+        }, //
     },
     protocol::{
         group_view::GroupView,
@@ -29,7 +33,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        UniqueArc, //
+    }, //
 };
 
 /// One view and the memory of its lists.
@@ -91,7 +98,7 @@ fn change(member: Member, reason: ChangeReason) -> Change {
 }
 
 impl ViewRecord {
-    fn new(head: Head, lists: Lists) -> Result<Arc<Self>> {
+    fn new(head: Head, lists: Lists) -> Result<UniqueArc<Self>> {
         // INVARIANT: Moving the vectors does not move what they point to, and counts are of lists
         // with at most `NODES_MAX` entries.
         let record = Self {
@@ -109,6 +116,9 @@ impl ViewRecord {
                 joined: lists.joined.as_ptr(),
                 left: lists.left.as_ptr(),
                 transitional: lists.transitional.as_ptr(),
+                lost: 0,
+                end: ffi::KCGCS_END_NONE,
+                refusal: ffi::KCGCS_REFUSAL_NONE,
             },
             members: lists.members,
             joined: lists.joined,
@@ -116,20 +126,33 @@ impl ViewRecord {
             transitional: lists.transitional,
             _live: LiveObject::new(Kind::View),
         };
-        Ok(Arc::new(record, GFP_KERNEL)?)
+        Ok(UniqueArc::new(record, GFP_KERNEL)?)
     }
 
-    /// Make a view without members, which says that the membership is over.
+    /// Make a view without members, for [`Self::ended`].
     ///
     /// Context: Process context. May sleep.
-    pub(crate) fn empty() -> Result<Arc<Self>> {
+    pub(crate) fn empty() -> Result<UniqueArc<Self>> {
         Self::new(Head::default(), Lists::default())
     }
 
-    /// Make the record of a group's view. Members that left have the slots that they had in `previous`.
+    /// Say in a view without members why it has none, and how many messages were lost.
+    pub(crate) fn ended(mut empty: UniqueArc<Self>, end: End, lost: u64) -> Arc<Self> {
+        empty.view.lost = lost;
+        empty.view.end = end.number();
+        empty.view.refusal = end.refusal_number();
+        empty.into()
+    }
+
+    /// Make the record of a group's view, before which `lost` messages of its reader were lost. Members that left have
+    /// the slots that they had in `previous`.
     ///
     /// Context: Process context. May sleep.
-    pub(crate) fn of_group(view: &GroupView, previous: Option<&ViewRecord>) -> Result<Arc<Self>> {
+    pub(crate) fn of_group(
+        view: &GroupView,
+        lost: u64,
+        previous: Option<&ViewRecord>,
+    ) -> Result<Arc<Self>> {
         let slot = |id: &MemberId| {
             let found = view.members.iter().find(|member| member.id == *id);
             Member::new(*id, found.map(|member| member.slot))
@@ -149,7 +172,9 @@ impl ViewRecord {
             coordinator: view.coordinator.number(),
             primary: view.primary,
         };
-        Self::new(head, lists)
+        let mut record = Self::new(head, lists)?;
+        record.view.lost = lost;
+        Ok(record.into())
     }
 
     /// Make the record of a cluster view; `changes` are its differences from the last one.
@@ -165,7 +190,7 @@ impl ViewRecord {
         for record in view.members() {
             let member = Member::new(node_member(record.identity), Some(record.slot));
             lists.members.push(member, GFP_KERNEL)?;
-            if previous.is_some_and(|previous| previous.find_member(&member)) {
+            if previous.is_some_and(|previous| previous.has(&member)) {
                 lists.transitional.push(member, GFP_KERNEL)?;
             } else {
                 lists.joined.push(member, GFP_KERNEL)?;
@@ -185,7 +210,7 @@ impl ViewRecord {
             coordinator: view.issuer.number(),
             primary,
         };
-        Self::new(head, lists)
+        Ok(Self::new(head, lists)?.into())
     }
 
     /// The member of this id, with its slot.
@@ -193,7 +218,8 @@ impl ViewRecord {
         self.members.iter().find(|member| member.is(id)).copied()
     }
 
-    fn find_member(&self, wanted: &Member) -> bool {
+    /// Whether it is a member, with this slot.
+    pub(crate) fn has(&self, wanted: &Member) -> bool {
         self.members.iter().any(|member| member == wanted)
     }
 
@@ -204,6 +230,11 @@ impl ViewRecord {
             endpoint,
             incarnation: node.incarnation,
         })
+    }
+
+    /// Whether the view has no members.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// The view as consumers see it.

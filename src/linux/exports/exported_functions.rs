@@ -12,9 +12,13 @@ use crate::{
                 Member,
                 View, //
             },
+            consumer_ops::{
+                read_ops,
+                read_properties, //
+            },
             group_handle::{
-                Handle,
-                Submission, //
+                Application,
+                Handle, //
             },
             view_record::ViewRecord, //
         },
@@ -31,7 +35,8 @@ use crate::{
     platform::BoundedVec,
     protocol::{
         identity::GroupName,
-        limits::MESSAGE_BYTES_MAX, //
+        limits::MESSAGE_BYTES_MAX,
+        time::Duration, //
     }, //
 };
 use core::ptr::NonNull;
@@ -52,6 +57,7 @@ use kernel::{
 ffi::as_declared!(
     kcgcs_join,
     kcgcs_leave,
+    kcgcs_leave_flags,
     kcgcs_multicast,
     kcgcs_self,
     kcgcs_view_get,
@@ -61,6 +67,8 @@ ffi::as_declared!(
     kcgcs_register_fence,
     kcgcs_unregister_fence,
 );
+
+const _: () = assert!(ffi::KCGCS_LEAVE_TIMEOUT_MS <= ffi::KCGCS_LEAVE_TIMEOUT_MS_MAX);
 
 /// What a consumer's `struct kcgcs_group *` points to. It keeps the node that the handle belongs to.
 struct Group {
@@ -90,8 +98,8 @@ fn running_node(net: NonNull<bindings::net>) -> Result<Arc<Instance>> {
 ///
 /// # Safety
 ///
-/// `net` is a namespace, `name` a string or NULL, `ops` callbacks that stay, with the module that owns them, until the
-/// group is given to `kcgcs_leave`.
+/// `net` is a namespace, `name` a string or NULL, `ops` a struct of the size that it says, or NULL, and so are its
+/// properties. The callbacks stay, with the module that owns them, until the group is given to `kcgcs_leave`.
 #[no_mangle]
 unsafe extern "C" fn kcgcs_join(
     net: *mut bindings::net,
@@ -125,25 +133,27 @@ unsafe fn join(
     else {
         return Err(EINVAL);
     };
-    {
-        // SAFETY: The caller says that the callbacks can be read.
-        let ops = unsafe { ops.as_ref() };
-        if ops.view.is_none()
-            || ops.deliver.is_none()
-            || ops.get_state.is_some()
-            || ops.set_state.is_some()
-        {
-            return Err(EINVAL);
-        }
-    }
+    // SAFETY: The caller says that the callbacks can be read, as many bytes as they say.
+    let ops = unsafe { read_ops(ops)? };
+    // SAFETY: The caller says that the properties can be read, as many bytes as they say, or are NULL.
+    let properties = unsafe { read_properties(ops.properties)? };
     let instance = registry::find(net).ok_or(ENETDOWN)?;
     if instance.is_stopping() {
         return Err(ESHUTDOWN);
     }
     let (link, queue) = (instance.link.clone(), instance.delivery_queue.clone());
+    let application = Application {
+        name,
+        ops,
+        properties,
+        context,
+    };
     // SAFETY: The callbacks were checked; the caller says that they stay, with their module, until it leaves.
-    let handle = unsafe { Handle::new(link, queue, name, ops, context)? };
+    let handle = unsafe { Handle::new(link, queue, application)? };
     let group = KBox::new(Group { handle, instance }, GFP_KERNEL)?;
+    // The address is what the caller gets. Callbacks may run before that.
+    let address: *const Group = &*group;
+    group.handle.set_group(address.cast_mut().cast());
     group
         .instance
         .with_engine(|engine| engine.join(group.handle.clone()))?;
@@ -154,22 +164,60 @@ unsafe fn join(
 ///
 /// # Safety
 ///
-/// `group` comes from `kcgcs_join`. When 0 is returned it is gone, and no other call uses it.
+/// As for [`kcgcs_leave_flags`].
 #[no_mangle]
 unsafe extern "C" fn kcgcs_leave(group: *mut ffi::kcgcs_group) -> c_int {
+    // SAFETY: The caller promises the same.
+    unsafe { kcgcs_leave_flags(group, 0, 0, core::ptr::null_mut()) }
+}
+
+/// Documented in the header.
+///
+/// # Safety
+///
+/// `group` comes from `kcgcs_join`, or is NULL. Unless `-EDEADLK` or `-EINVAL` is returned it is gone, and no other call
+/// uses it. `lost` can be written, or is NULL.
+#[no_mangle]
+unsafe extern "C" fn kcgcs_leave_flags(
+    group: *mut ffi::kcgcs_group,
+    flags: c_uint,
+    timeout_ms: c_uint,
+    lost: *mut u64,
+) -> c_int {
     might_sleep();
     // SAFETY: The caller says that it comes from `kcgcs_join`; it is given back below only.
     let Some(Group { handle, instance }) = (unsafe { borrow(group) }) else {
         return EINVAL.to_errno();
     };
+    if flags & !ffi::KCGCS_LEAVE_DISCARD != 0 || timeout_ms > ffi::KCGCS_LEAVE_TIMEOUT_MS_MAX {
+        return EINVAL.to_errno();
+    }
     if handle.is_inside_callback() {
         return EDEADLK.to_errno();
     }
+    if let Err(error) = instance.with_engine(|engine| engine.begin_leave(handle)) {
+        return error.to_errno();
+    }
+    let is_patient = flags & ffi::KCGCS_LEAVE_DISCARD == 0;
+    let milliseconds = match timeout_ms {
+        0 => ffi::KCGCS_LEAVE_TIMEOUT_MS,
+        given => given,
+    };
+    let patience = is_patient.then(|| Duration::from_milliseconds(u64::from(milliseconds)));
     handle.end_callbacks();
-    instance.with_engine(|engine| engine.leave(handle));
+    instance.with_engine(|engine| engine.leave(handle, patience));
+    let (count, is_late) = handle.wait_over();
+    if let Some(lost) = NonNull::new(lost) {
+        // SAFETY: Not NULL, so the caller says that it can be written.
+        unsafe { lost.write(count) };
+    }
     // SAFETY: `kcgcs_join` made it by `KBox::into_raw`; the caller gives it back once, and nobody borrows it any more.
     drop(unsafe { KBox::from_raw(group.cast::<Group>()) });
-    0
+    match (count > 0 && is_patient, is_late) {
+        (false, _) => 0,
+        (true, true) => ETIMEDOUT.to_errno(),
+        (true, false) => ENOTCONN.to_errno(),
+    }
 }
 
 /// Documented in the header.
@@ -188,10 +236,8 @@ unsafe extern "C" fn kcgcs_multicast(
     from_result(|| {
         // SAFETY: The caller says that it comes from `kcgcs_join` and stays during the call.
         let group = unsafe { borrow(group) }.ok_or(EINVAL)?;
-        if order == ffi::KCGCS_SAFE {
-            return Err(EOPNOTSUPP);
-        }
-        let order = order_of_number(order).ok_or(EINVAL)?;
+        let default = group.handle.properties.default_order;
+        let order = order_of_number(order, default).ok_or(EINVAL)?;
         if length > MESSAGE_BYTES_MAX {
             return Err(EMSGSIZE);
         }
@@ -205,7 +251,7 @@ unsafe extern "C" fn kcgcs_multicast(
             return Err(ESHUTDOWN);
         }
         let payload = copy(bytes, gfp)?;
-        group.handle.submit(Submission { order, payload })?;
+        group.handle.submit(order, payload)?;
         Ok(0)
     })
 }

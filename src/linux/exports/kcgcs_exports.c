@@ -14,14 +14,16 @@
  */
 static_assert(sizeof(struct kcgcs_member) == 16);
 static_assert(sizeof(struct kcgcs_change) == 24);
-static_assert(sizeof(struct kcgcs_view) == 64);
+static_assert(sizeof(struct kcgcs_view) == 80);
 static_assert(sizeof(struct kcgcs_message) == 48);
-static_assert(sizeof(struct kcgcs_group_ops) == 8 * sizeof(void *));
+static_assert(sizeof(struct kcgcs_group_ops) == 10 * sizeof(void *));
+static_assert(sizeof(struct kcgcs_group_properties) == 32);
 
 #define KCGCS_EXPORT(function) EXPORT_SYMBOL_NS_GPL(function, "KCGCS")
 
 KCGCS_EXPORT(kcgcs_join);
 KCGCS_EXPORT(kcgcs_leave);
+KCGCS_EXPORT(kcgcs_leave_flags);
 KCGCS_EXPORT(kcgcs_multicast);
 KCGCS_EXPORT(kcgcs_self);
 KCGCS_EXPORT(kcgcs_view_get);

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     linux::{
         consumers::{
+            callback_types::End,
             cluster_notifier::ClusterNotifier,
             fence_gate::FenceGate,
             group_handle::{
@@ -224,7 +225,10 @@ impl Engine {
 
     fn handle_inputs(&mut self) -> bool {
         if !self.is_stopped {
-            self.check_watchdogs(clock::now());
+            let now = clock::now();
+            self.check_watchdogs(now);
+            self.advance_leaves(now);
+            self.carry_out(now);
         }
         for _ in 0..BATCHES_PER_RUN {
             if self.is_stopped {
@@ -238,6 +242,8 @@ impl Engine {
                 return false;
             }
             self.node.finish(now);
+            self.carry_out(now);
+            self.advance_leaves(now);
             self.carry_out(now);
         }
         true
@@ -299,7 +305,12 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Instant> {
         let deadline = self.node.next_deadline().map(|(at, _)| at);
-        let wanted = [deadline, self.retry_at, self.watchdog_deadline()];
+        let wanted = [
+            deadline,
+            self.retry_at,
+            self.watchdog_deadline(),
+            self.leave_deadline(),
+        ];
         wanted.into_iter().flatten().min()
     }
 
@@ -336,8 +347,13 @@ impl Engine {
 
     fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::GroupView { endpoint, view } => {
-                self.deliver_view(now, endpoint, &view);
+            Event::GroupView {
+                endpoint,
+                view,
+                lost,
+            } => self.deliver_view(now, endpoint, &view, lost),
+            Event::GroupExcluded { endpoint, lost, .. } => {
+                self.deliver_exclusion(now, endpoint, lost);
             }
             Event::Deliver {
                 endpoint,
@@ -370,12 +386,12 @@ impl Engine {
                     handle.report_writable();
                 }
             }
-            Event::GroupClosed { endpoint } => {
-                if let Some(handle) = self.handle(endpoint) {
-                    handle.close(ViewRecord::empty().ok());
-                }
+            Event::GroupClosed { endpoint, lost } => self.ended(endpoint, End::Stopped, lost),
+            Event::GroupLeft { endpoint, lost } => self.ended(endpoint, End::Excluded, lost),
+            Event::GroupRefused { endpoint, reason } => {
+                self.refused(now, endpoint, reason);
             }
-            Event::Sent { .. } | Event::GroupLeft { .. } => {}
+            Event::Sent { .. } => {}
             other => self.handle_cluster_event(now, other),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) fn of_command(error: CommandError) -> Error {
         CommandError::WindowFull => EAGAIN,
         CommandError::MessageTooLong => EMSGSIZE,
         CommandError::NoQuorum => ENOTCONN,
+        CommandError::NotSupported => EOPNOTSUPP,
         CommandError::NoSuchMember => ENOENT,
         CommandError::Stopped => ESHUTDOWN,
     }

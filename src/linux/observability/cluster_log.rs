@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lines of the kernel log about cluster views, and the reasons for which nodes are refused.
+//! Lines of the kernel log about cluster views, and the reasons for which nodes and members of groups are refused.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,10 @@ use super::event_log::{
 use crate::{
     linux::runtime::text_buffer::TextBuffer,
     protocol::{
+        group_properties::{
+            GroupProperty,
+            GroupRefusal, //
+        },
         identity::Identity,
         outputs::{
             ChangeReason,
@@ -110,5 +114,26 @@ pub(crate) fn refusal(reason: RefusalReason) -> &'static str {
         RefusalReason::Partitionable => "rule for components without a quorum (partitionable) differs",
         RefusalReason::ViewFull => "view is full",
         RefusalReason::Detector => "detector differs",
+    }
+}
+
+/// The reason for which a group does not admit a member, for the log.
+pub(crate) fn group_refusal(reason: GroupRefusal) -> &'static str {
+    match reason {
+        GroupRefusal::Property(GroupProperty::DefaultOrder) => {
+            "it has another property default_order; all members must give the same"
+        }
+        GroupRefusal::Property(GroupProperty::SendingView) => {
+            "it has another property sending_view; all members must give the same"
+        }
+        GroupRefusal::Property(GroupProperty::SlowPolicy) => {
+            "it has another property slow_policy or slow_wait_ms; all members must give the same"
+        }
+        GroupRefusal::Property(GroupProperty::QuorumMode) => {
+            "it has another property quorum_mode; all members must give the same"
+        }
+        GroupRefusal::TooManyGroups => "the node that would order it orders as many groups as it can",
+        GroupRefusal::TooManyMembers => "it has as many members as it can",
+        GroupRefusal::NameInUse => "another group's name has the same hash; take another name",
     }
 }

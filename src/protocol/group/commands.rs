@@ -3,12 +3,13 @@
 //! What consumers ask of their groups: join, leave, send.
 
 use super::context::coordinator_of;
-use super::local::{Local, Standing};
+use super::local::{LeaveMode, Local, Standing};
 use super::log::Log;
 use super::{Group, Groups};
 use crate::platform::BoundedVec;
 use crate::protocol::errors::CommandError;
-use crate::protocol::identity::{EndpointId, GroupName};
+use crate::protocol::group_properties::{GroupProperties, QuorumMode};
+use crate::protocol::identity::{EndpointId, GroupName, ViewName};
 use crate::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::outputs::Order;
 use crate::protocol::time::Instant;
@@ -19,16 +20,21 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// Nothing has changed. `Stopped`: the node stops. `LimitReached`: too many members or groups on this node, or
+    /// Nothing has changed. `Stopped`: the node stops. `NotSupported`: this version cannot keep one of the properties.
+    /// `LimitReached`: too many members or groups on this node, or
     /// the name has the hash of another group's. `OutOfMemory`.
     pub fn join(
         &mut self,
         now: Instant,
         name: GroupName,
+        properties: GroupProperties,
         view: Option<&ClusterView>,
     ) -> Result<EndpointId, CommandError> {
         if self.is_stopped {
             return Err(CommandError::Stopped);
+        }
+        if properties.unsupported().is_some() {
+            return Err(CommandError::NotSupported);
         }
         let members = self.groups.iter().fold(0, |count: usize, group| {
             count.saturating_add(group.locals.len())
@@ -40,7 +46,7 @@ impl Groups {
         // Endpoint numbers are never reused.
         let following = self.next_endpoint.checked_add(1);
         let following = following.ok_or(CommandError::LimitReached)?;
-        let local = Local::new(endpoint, now)?;
+        let local = Local::new(endpoint, properties, now)?;
         let group = self.group_or_new(name, view)?;
         group
             .locals
@@ -82,29 +88,53 @@ impl Groups {
             .find_map(|group| group.local(endpoint))
     }
 
-    /// Let a member leave its group. `Event::GroupLeft` follows.
+    /// Let a member leave its group. `Event::GroupLeft` follows. A member that sends its messages first may be told
+    /// later to discard them.
     ///
     /// # Errors
     ///
     /// `NoSuchEndpoint`: there is no such member, or it is leaving already.
-    pub fn leave(&mut self, now: Instant, endpoint: EndpointId) -> Result<(), CommandError> {
+    pub fn leave(
+        &mut self,
+        now: Instant,
+        endpoint: EndpointId,
+        mode: LeaveMode,
+    ) -> Result<(), CommandError> {
         let local = self.local(endpoint).ok_or(CommandError::NoSuchEndpoint)?;
-        local.standing = Standing::Leaving;
+        local.standing = match (mode, local.standing) {
+            (LeaveMode::SendFirst, Standing::Member) => Standing::Draining,
+            (LeaveMode::SendFirst, Standing::Draining) => {
+                return Err(CommandError::NoSuchEndpoint);
+            }
+            // Only a member of a view has something to send.
+            _ => Standing::Leaving,
+        };
         local.request_at = now;
         Ok(())
     }
 
-    /// Queue a message of a member.
+    /// How many messages of a member are accepted and not ordered yet.
+    pub fn pending_messages(&self, endpoint: EndpointId) -> usize {
+        self.groups
+            .iter()
+            .flat_map(|group| group.locals.iter())
+            .find(|local| local.endpoint == endpoint)
+            .map_or(0, Local::pending)
+    }
+
+    /// Queue a message of a member, which had been shown `call_view` last when it submitted it.
     ///
     /// # Errors
     ///
     /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `MessageTooLong`. `NoSuchEndpoint`:
-    /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, or the member has no view.
+    /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, the member has no view, or the
+    /// view is not primary and the group wants one that is.
     /// `WindowFull`: too much waits already; `Event::Writable` follows.
     pub fn multicast(
         &mut self,
         endpoint: EndpointId,
         order: Order,
+        call_view: ViewName,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
         if self.is_stopped {
@@ -113,7 +143,7 @@ impl Groups {
         if payload.len() > MESSAGE_BYTES_MAX {
             return Err((CommandError::MessageTooLong, payload));
         }
-        let has_quorum = self.has_quorum;
+        let (has_quorum, is_primary) = (self.has_quorum, self.shown.is_primary);
         for group in self.groups.as_mut_slice() {
             // What is sent while another log begins depends on nothing in that.
             let is_over = self.is_frozen || group.pending_start.is_some();
@@ -122,11 +152,17 @@ impl Groups {
             let Some(local) = group.local(endpoint) else {
                 continue;
             };
-            return if !has_quorum || local.standing != Standing::Member {
-                Err((CommandError::NoQuorum, payload))
-            } else {
-                local.submit(order, after, payload)
+            if local.standing == Standing::Draining {
+                break;
+            }
+            let may_send = match local.properties.quorum_mode {
+                QuorumMode::AnyView => has_quorum,
+                QuorumMode::PrimaryView => has_quorum && is_primary,
             };
+            if !may_send || local.standing != Standing::Member {
+                return Err((CommandError::NoQuorum, payload));
+            }
+            return local.submit(order, after, call_view, payload);
         }
         Err((CommandError::NoSuchEndpoint, payload))
     }

@@ -25,7 +25,6 @@ use super::context::{Context, Shown};
 use super::entry::ViewEntry;
 use super::local::Standing;
 use super::transition::Transition;
-use super::views::report_exclusion;
 use super::{member_id, Group};
 use crate::protocol::identity::Identity;
 use crate::protocol::outbox::Outbox;
@@ -77,7 +76,7 @@ impl Group {
         };
         for local in self.locals.as_mut_slice() {
             if local.standing == Standing::Merging {
-                report_exclusion(local.endpoint, transition.own, outbox);
+                local.report_exclusion(transition.own, outbox);
                 local.standing = Standing::Joining;
             }
         }

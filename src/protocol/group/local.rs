@@ -4,18 +4,24 @@
 //! yet.
 //!
 //! ```text
-//!  Joining --a view has it--> Member --leave--> Leaving --a view without it--> (gone)
-//!     ^                        |    ^              ^
-//!     +--- node excluded ------+    | a view has it|
-//!     |                        |    |              |
-//!     |  node changes its      +--> Merging        |
-//!     |  component                                 |
-//!     +------------------------------ leave -------+
+//!                                        +--> Draining --all is ordered--+
+//!                                        |                               v
+//!  Joining --a view has it--> Member --leave, or leave and discard--> Leaving --a view without it--> (gone)
+//!     ^                        |    ^                                    ^
+//!     +--- node excluded ------+    | a view has it                      |
+//!     |                        |    |                                    |
+//!     |  node changes its      +--> Merging                              |
+//!     |  component                                                       |
+//!     +------------------------------ leave -----------------------------+
 //! ```
+//!
+//! Each message that was accepted has one end: it is ordered ([`Event::Sent`]), or it is counted as lost, and the
+//! member gets the count with its next view or with its last event.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::CommandError;
-use crate::protocol::identity::EndpointId;
+use crate::protocol::group_properties::GroupProperties;
+use crate::protocol::identity::{EndpointId, Identity, ViewName};
 use crate::protocol::limits::{
     ENDPOINT_PENDING_BYTES_MAX, ENDPOINT_PENDING_MESSAGES_MAX, ENDPOINT_WINDOW_FRAGMENTS_MAX,
     FRAGMENT_BYTES_MAX,
@@ -37,8 +43,20 @@ pub(super) enum Standing {
     Member,
     /// It is in a view of another component, and has asked to join here (see [`super::component_change`]).
     Merging,
+    /// It has been told to leave, and is still a member of the group's views, until its messages are ordered. It gets no
+    /// more views or messages.
+    Draining,
     /// It has asked to leave, and gets no more views or messages.
     Leaving,
+}
+
+/// What happens to the messages of a member that leaves and that are not ordered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaveMode {
+    /// They are sent and ordered first.
+    SendFirst,
+    /// They are not sent any more. Those that are on their way may still be ordered.
+    Discard,
 }
 
 /// A submitted message.
@@ -47,6 +65,8 @@ pub(super) struct Pending {
     pub(super) order: Order,
     /// The position in the present log that its sender had delivered when it sent this.
     after: u64,
+    /// The view that the consumer had been shown last when it submitted the message.
+    pub(super) call_view: ViewName,
     pub(super) payload: BoundedVec<u8>,
 }
 
@@ -61,6 +81,8 @@ impl Pending {
 pub(super) struct Local {
     pub(super) endpoint: EndpointId,
     pub(super) standing: Standing,
+    /// The properties that it asks its group for.
+    pub(super) properties: GroupProperties,
     /// Its end was reported already, or no consumer waits for it.
     pub(super) is_end_reported: bool,
     /// When to send the join or leave request again.
@@ -76,14 +98,23 @@ pub(super) struct Local {
     /// How often everything was sent again since a message was ordered.
     resends: u32,
     wants_writable: bool,
+    /// `Event::Block` is due; there was no room for it.
+    is_block_due: bool,
+    /// Messages that were accepted and dropped since the member was last told.
+    lost: u64,
 }
 
 impl Local {
     /// A member that has not asked to join yet. Allocates.
-    pub(super) fn new(endpoint: EndpointId, now: Instant) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(
+        endpoint: EndpointId,
+        properties: GroupProperties,
+        now: Instant,
+    ) -> Result<Self, OutOfMemory> {
         Ok(Self {
             endpoint,
             standing: Standing::Joining,
+            properties,
             is_end_reported: false,
             request_at: now,
             next_sequence: 1,
@@ -94,16 +125,66 @@ impl Local {
             resend_at: None,
             resends: 0,
             wants_writable: false,
+            is_block_due: false,
+            lost: 0,
         })
     }
 
-    /// Report that the member has left, unless that was done before.
-    pub(super) fn report_left(&self, outbox: &mut Outbox) {
+    /// Report that the member has left, unless that was done before. What is not ordered is lost.
+    pub(super) fn report_left(&mut self, outbox: &mut Outbox) {
+        self.forget_messages();
         if !self.is_end_reported {
             outbox.event(Event::GroupLeft {
                 endpoint: self.endpoint,
+                lost: self.take_lost(),
             });
         }
+    }
+
+    /// Report to the member that it is excluded.
+    pub(super) fn report_exclusion(&mut self, own: Identity, outbox: &mut Outbox) {
+        outbox.event(Event::GroupExcluded {
+            endpoint: self.endpoint,
+            own,
+            lost: self.take_lost(),
+        });
+    }
+
+    /// Whether the member is in the group's views and may have messages to send.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.standing, Standing::Member | Standing::Draining)
+    }
+
+    /// How many messages are not ordered yet.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many messages were lost since the member was last told, which it is now.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        core::mem::take(&mut self.lost)
+    }
+
+    /// Whether the member was told to leave and all its messages are ordered.
+    pub(super) fn is_drained(&self) -> bool {
+        self.standing == Standing::Draining && self.pending.is_empty()
+    }
+
+    /// The view is about to change: report it to the member, when there is room.
+    pub(super) fn want_block(&mut self) {
+        self.is_block_due = self.standing == Standing::Member;
+    }
+
+    /// Whether the member is still to be told that the view is about to change.
+    pub(super) fn is_block_due(&self) -> bool {
+        self.is_block_due && self.standing == Standing::Member
+    }
+
+    /// The same; returns true once.
+    pub(super) fn take_block(&mut self) -> bool {
+        let is_due = self.is_block_due();
+        self.is_block_due = false;
+        is_due
     }
 
     /// Queue a message. Its sender had delivered everything up to the position `after` of the present log.
@@ -115,6 +196,7 @@ impl Local {
         &mut self,
         order: Order,
         after: u64,
+        call_view: ViewName,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
         let bytes = self.bytes.saturating_add(payload.len());
@@ -126,6 +208,7 @@ impl Local {
             sequence: self.next_sequence,
             order,
             after,
+            call_view,
             payload,
         };
         if self.pending.push(pending).is_ok() {
@@ -135,13 +218,21 @@ impl Local {
         Ok(())
     }
 
-    /// Drop all messages: the member starts a new incarnation.
+    /// Drop all messages, and count them as lost.
     pub(super) fn forget_messages(&mut self) {
+        let count = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        self.lost = self.lost.saturating_add(count);
         self.pending.clear();
         self.bytes = 0;
-        self.next_sequence = 1;
         self.resends = 0;
         self.send_again();
+    }
+
+    /// Start a new incarnation, in which nothing of the old one is sent.
+    pub(super) fn start_anew(&mut self) {
+        self.forget_messages();
+        self.next_sequence = 1;
+        self.is_block_due = false;
     }
 
     /// Send everything that is not ordered again: the cluster view is new, or no message was ordered for an interval.
@@ -223,7 +314,7 @@ impl Local {
 
     /// Whether there is a fragment to send now.
     pub(super) fn has_more(&self) -> bool {
-        self.standing == Standing::Member && self.next_fragment().is_some()
+        self.is_sending() && self.next_fragment().is_some()
     }
 
     /// The fragment that [`Self::next_fragment`] returned was sent.

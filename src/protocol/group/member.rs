@@ -324,15 +324,13 @@ impl Group {
             // The member has got its last event.
             return;
         }
-        if let Ok(payload) = Shared::try_new(message.payload) {
-            context.outbox.event(Event::Sent {
-                endpoint: sender.endpoint,
-                sequence: message.sequence,
-                order: message.order,
-                view,
-                payload,
-            });
-        }
+        context.outbox.event(Event::Sent {
+            endpoint: sender.endpoint,
+            sequence: message.sequence,
+            order: message.order,
+            view,
+            call_view: message.call_view,
+        });
         if local.take_writable() {
             context.outbox.event(Event::Writable {
                 endpoint: sender.endpoint,
@@ -434,7 +432,7 @@ impl Group {
     }
 
     fn has_event_room(&self, context: &Context<'_>) -> bool {
-        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(2));
+        let needed = EVENTS_KEPT.saturating_add(self.locals.len().saturating_mul(3));
         context.outbox.event_room() > needed
     }
 

@@ -54,6 +54,7 @@ impl Group {
         self.backlog = false;
         self.drop_unused_transition();
         self.progress(context);
+        self.end_draining(context.now);
         self.send_report_due(context);
         self.send_requests(context);
         self.send_data(context);
@@ -112,7 +113,7 @@ impl Group {
                 Standing::Joining => Request::Join,
                 Standing::Leaving => Request::Leave,
                 Standing::Merging => merge_request,
-                Standing::Member => continue,
+                Standing::Member | Standing::Draining => continue,
             };
             if context.now < local.request_at {
                 continue;
@@ -170,6 +171,16 @@ impl Group {
         }
     }
 
+    /// Members whose messages are all ordered ask to leave now.
+    fn end_draining(&mut self, now: Instant) {
+        for local in self.locals.as_mut_slice() {
+            if local.is_drained() {
+                local.standing = Standing::Leaving;
+                local.request_at = now;
+            }
+        }
+    }
+
     /// A leaving member is not in the group any more: report its end.
     pub(super) fn forget_endpoint(&mut self, context: &mut Context<'_>, endpoint: EndpointId) {
         let outbox = &mut *context.outbox;
@@ -191,7 +202,7 @@ impl Group {
         };
         let interval = context.interval;
         for local in self.locals.as_mut_slice() {
-            if local.standing != Standing::Member {
+            if !local.is_sending() {
                 continue;
             }
             local.check_progress(context.now, interval);
@@ -250,13 +261,13 @@ impl Group {
         let requests = self
             .locals
             .iter()
-            .filter(|local| local.standing != Standing::Member)
+            .filter(|local| !local.is_sending() || local.is_drained())
             .map(|local| local.request_at);
         // Only deadlines that `send_data` and `send_acknowledge` act on. Others would wake the engine for nothing.
         let sends = self
             .locals
             .iter()
-            .filter(|local| local.standing == Standing::Member)
+            .filter(|local| local.is_sending())
             .filter_map(Local::next_deadline);
         let acknowledgement = self.acknowledgement.next_deadline();
         let sequencer = self.sequencer.as_ref().and_then(Sequencer::next_deadline);

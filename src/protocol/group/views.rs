@@ -7,9 +7,9 @@ use super::entry::ViewEntry;
 use super::local::{Local, Standing};
 use super::Group;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::protocol::group_properties::GroupProperties;
 use crate::protocol::group_view::{GroupMember, GroupView};
-use crate::protocol::identity::{EndpointId, Identity, MemberId, ViewNumber};
-use crate::protocol::outbox::Outbox;
+use crate::protocol::identity::MemberId;
 use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::wire::group::Arrival;
 
@@ -34,32 +34,41 @@ impl Group {
         let mut shown = BoundedVec::with_capacity(self.locals.len())?;
         for local in self.locals.iter() {
             let is_shown = match local.standing {
-                Standing::Leaving => false,
+                Standing::Draining | Standing::Leaving => false,
                 Standing::Merging => self.delivers_transitional,
                 Standing::Joining => view.has(id(local)) && !self.delivers_transitional,
                 Standing::Member => !self.delivers_transitional,
             };
-            let record = match is_shown {
+            let record = match is_shown && view.has(id(local)) {
                 true => Some(make_group_view(context, before, view, id(local))?),
                 false => None,
             };
-            shown.push(record).map_err(|_| OutOfMemory)?;
+            shown.push((is_shown, record)).map_err(|_| OutOfMemory)?;
         }
         *context.highest = (*context.highest).max(view.number);
         let addressed = self.addressed();
-        for (local, record) in self.locals.as_mut_slice().iter_mut().zip(shown.iter()) {
+        let locals = self.locals.as_mut_slice().iter_mut();
+        for (local, (_, record)) in locals
+            .zip(shown.iter())
+            .filter(|(_, (is_shown, _))| *is_shown)
+        {
+            if local.take_block() {
+                context.outbox.event(Event::Block {
+                    endpoint: local.endpoint,
+                });
+            }
             let Some(record) = record else {
+                local.standing = Standing::Joining;
+                local.request_at = context.now;
+                local.forget_messages();
+                local.report_exclusion(own, context.outbox);
                 continue;
             };
-            local.standing = if view.has(id(local)) {
-                addressed
-            } else {
-                local.request_at = context.now;
-                Standing::Joining
-            };
+            local.standing = addressed;
             context.outbox.event(Event::GroupView {
                 endpoint: local.endpoint,
                 view: record.clone(),
+                lost: local.take_lost(),
             });
             // The messages that filled the window may have been dropped while the node was excluded.
             if local.standing == Standing::Member && local.take_writable() {
@@ -93,7 +102,11 @@ impl Group {
                 incarnation: own.incarnation,
             };
             let was_in = before.is_some_and(|before| before.has(id));
-            let is_gone = local.standing == Standing::Leaving && was_in && !view.has(id);
+            let is_gone = match local.standing {
+                Standing::Leaving => was_in && !view.has(id),
+                Standing::Draining => !view.has(id),
+                Standing::Joining | Standing::Member | Standing::Merging => false,
+            };
             if is_gone {
                 local.report_left(outbox);
             }
@@ -106,7 +119,9 @@ impl Group {
                 .iter()
                 .any(|local| local.endpoint == member.id.endpoint);
             if is_own && !is_known {
-                if let Ok(mut ghost) = Local::new(member.id.endpoint, context.now) {
+                if let Ok(mut ghost) =
+                    Local::new(member.id.endpoint, GroupProperties::DEFAULT, context.now)
+                {
                     ghost.standing = Standing::Leaving;
                     ghost.is_end_reported = true;
                     let _ = self.locals.push(ghost);
@@ -123,9 +138,6 @@ pub(super) fn make_group_view(
     view: &Shared<ViewEntry>,
     reader: MemberId,
 ) -> Result<Shared<GroupView>, OutOfMemory> {
-    if !view.has(reader) {
-        return empty_view(context.own);
-    }
     let count = view.members.len();
     let mut members: BoundedVec<GroupMember> = BoundedVec::with_capacity(count)?;
     let mut joined = BoundedVec::with_capacity(count)?;
@@ -171,26 +183,4 @@ pub(super) fn make_group_view(
         transitional,
         reader: context.own,
     })
-}
-
-/// The view of a member that is excluded.
-fn empty_view(own: Identity) -> Result<Shared<GroupView>, OutOfMemory> {
-    Shared::try_new(GroupView {
-        number: ViewNumber::default(),
-        coordinator: own.node,
-        cluster_view: ViewNumber::default(),
-        primary: false,
-        members: BoundedVec::empty(),
-        joined: BoundedVec::empty(),
-        left: BoundedVec::empty(),
-        transitional: BoundedVec::empty(),
-        reader: own,
-    })
-}
-
-/// Report to a member that it is excluded.
-pub(super) fn report_exclusion(endpoint: EndpointId, own: Identity, outbox: &mut Outbox) {
-    if let Ok(view) = empty_view(own) {
-        outbox.event(Event::GroupView { endpoint, view });
-    }
 }

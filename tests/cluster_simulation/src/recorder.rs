@@ -169,7 +169,38 @@ pub fn record(
             push(own, EventKind::Stop);
             return Some(Note::Left);
         }
-        Event::GroupView { endpoint, view } => {
+        Event::GroupExcluded {
+            endpoint,
+            own,
+            lost,
+        } => {
+            let Some(state) = alive.endpoints.get_mut(&endpoint) else {
+                return unknown(endpoint, "exclusion");
+            };
+            let note = state.begin_anew(lost);
+            state.reader = None;
+            state.view = None;
+            state.member_count = 0;
+            let event = ViewEvent {
+                scope: Some(scope(state, endpoint)),
+                view: ViewId {
+                    number: 0,
+                    coordinator: own.node.number(),
+                },
+                primary: false,
+                members: Arc::from([]),
+                transitional: Some(Vec::new()),
+                joined: Some(Vec::new()),
+                left: Some(Vec::new()),
+            };
+            push(own, EventKind::View(event));
+            return note;
+        }
+        Event::GroupView {
+            endpoint,
+            view,
+            lost,
+        } => {
             let Some(state) = alive.endpoints.get_mut(&endpoint) else {
                 return unknown(endpoint, "view");
             };
@@ -177,17 +208,15 @@ pub fn record(
                 number: view.number.0,
                 coordinator: view.coordinator.number(),
             };
-            let is_in = !view.members.is_empty();
-            let reader = is_in.then_some(view.reader);
-            if state.reader != reader {
-                // The node has begun a new incarnation, or waits for one.
-                state.accepted = 0;
-                state.sent = 0;
-                state.waiting.clear();
-            }
-            let has_moved = is_in && state.reader.is_some() && state.reader != reader;
+            let reader = Some(view.reader);
+            let note = match state.reader == reader {
+                true => (lost > 0).then(|| miscounted(lost, 0)),
+                // The node has begun a new incarnation.
+                false => state.begin_anew(lost),
+            };
+            let has_moved = state.reader.is_some() && state.reader != reader;
             state.reader = reader;
-            state.view = is_in.then_some(id);
+            state.view = Some(id);
             state.member_count = view.members.len();
             let mut members: Vec<Member> =
                 view.members.iter().map(|m| group_member(m.id)).collect();
@@ -226,9 +255,10 @@ pub fn record(
             };
             let transitional = view.transitional.len();
             push(view.reader, EventKind::View(event));
-            if has_moved {
+            if has_moved && note.is_none() {
                 return Some(Note::Moved { transitional });
             }
+            return note;
         }
         Event::Block { endpoint } => {
             let Some(state) = alive.endpoints.get(&endpoint) else {
@@ -284,16 +314,40 @@ pub fn record(
                 message.view = id;
             }
         }
-        Event::GroupLeft { endpoint } | Event::GroupClosed { endpoint } => {
-            let Some(state) = alive.endpoints.remove(&endpoint) else {
+        Event::GroupLeft { endpoint, lost } | Event::GroupClosed { endpoint, lost } => {
+            let Some(mut state) = alive.endpoints.remove(&endpoint) else {
                 return unknown(endpoint, "end");
             };
+            let note = state.begin_anew(lost);
             let scope = Some(scope(&state, endpoint));
             let kind = EventKind::Leave { scope, done: true };
             push(state.reader.unwrap_or(own), kind);
+            return note;
+        }
+        Event::GroupRefused { endpoint, reason } => {
+            return Some(Note::Unexpected(format!(
+                "endpoint {endpoint:?} was refused: {reason:?}"
+            )));
         }
     }
     None
+}
+
+impl Endpoint {
+    /// The messages of the incarnation before end: each was sent, or the node has counted it as lost.
+    fn begin_anew(&mut self, lost: u64) -> Option<Note> {
+        let waiting = self.waiting.len() as u64;
+        self.accepted = 0;
+        self.sent = 0;
+        self.waiting.clear();
+        (waiting != lost).then(|| miscounted(lost, waiting))
+    }
+}
+
+fn miscounted(lost: u64, waiting: u64) -> Note {
+    Note::Unexpected(format!(
+        "{lost} messages were counted as lost, {waiting} were accepted and not sent"
+    ))
 }
 
 fn unknown(endpoint: EndpointId, what: &str) -> Option<Note> {

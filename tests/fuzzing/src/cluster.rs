@@ -358,13 +358,16 @@ impl Cluster {
 fn hear(endpoints: &mut BTreeSet<EndpointId>, event: &Event) {
     match event {
         Event::GroupView { endpoint, .. }
+        | Event::GroupExcluded { endpoint, .. }
         | Event::Block { endpoint }
         | Event::Deliver { endpoint, .. }
         | Event::Sent { endpoint, .. }
         | Event::Writable { endpoint } => {
             assert!(endpoints.contains(endpoint), "no such endpoint: {event:?}");
         }
-        Event::GroupLeft { endpoint } | Event::GroupClosed { endpoint } => {
+        Event::GroupLeft { endpoint, .. }
+        | Event::GroupClosed { endpoint, .. }
+        | Event::GroupRefused { endpoint, .. } => {
             assert!(endpoints.remove(endpoint), "no such endpoint: {event:?}");
         }
         _ => {}

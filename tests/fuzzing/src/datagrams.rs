@@ -3,6 +3,7 @@
 //! The target `datagrams`: forged datagrams to nodes that have a view or look for each other.
 
 use arbitrary::{Result, Unstructured};
+use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::GroupName;
 use kcgcs_protocol::protocol::time::Duration;
 
@@ -39,7 +40,7 @@ fn run(bytes: &mut Unstructured<'_>, mode: Mode) -> Result<()> {
                 let now = cluster.now;
                 let machine = &mut cluster.machines[place];
                 let name = GroupName::new(b"group").expect("the name is valid");
-                if let Ok(endpoint) = machine.node.join_group(now, name) {
+                if let Ok(endpoint) = machine.node.join_group(now, name, GroupProperties::DEFAULT) {
                     machine.endpoints.insert(endpoint);
                 }
                 cluster.drain(place);

@@ -6,8 +6,10 @@
 use arbitrary::{Result, Unstructured};
 use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::failure_detector::DetectorReport;
+use kcgcs_protocol::protocol::group::LeaveMode;
+use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::{
-    EndpointId, GroupName, Identity, Incarnation, NodeId, ViewMark, ViewNumber,
+    EndpointId, GroupName, Identity, Incarnation, NodeId, ViewMark, ViewName, ViewNumber,
 };
 use kcgcs_protocol::protocol::limits::MESSAGE_BYTES_MAX;
 use kcgcs_protocol::protocol::outputs::Order;
@@ -87,7 +89,7 @@ fn join(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Re
     let name =
         GroupName::new(NAMES[bytes.choose_index(NAMES.len())?]).expect("the names are valid");
     let machine = &mut cluster.machines[place];
-    if let Ok(endpoint) = machine.node.join_group(now, name) {
+    if let Ok(endpoint) = machine.node.join_group(now, name, GroupProperties::DEFAULT) {
         assert!(
             machine.endpoints.insert(endpoint),
             "an endpoint is used again"
@@ -110,7 +112,9 @@ fn endpoint(cluster: &Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Re
 fn leave(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) -> Result<()> {
     let now = cluster.now;
     let endpoint = endpoint(cluster, place, bytes)?;
-    let _ = cluster.machines[place].node.leave_group(now, endpoint);
+    let _ = cluster.machines[place]
+        .node
+        .leave_group(now, endpoint, LeaveMode::SendFirst);
     Ok(())
 }
 
@@ -127,7 +131,11 @@ fn multicast(cluster: &mut Cluster, place: usize, bytes: &mut Unstructured<'_>) 
     let mut payload = BoundedVec::with_capacity(length).expect("there is memory");
     while payload.push(7).is_ok() {}
     let node = &mut cluster.machines[place].node;
-    let _ = node.multicast(now, endpoint, order, payload);
+    let call_view = ViewName {
+        number: ViewNumber(1),
+        issuer: node.identity().node,
+    };
+    let _ = node.multicast(now, endpoint, order, call_view, payload);
     Ok(())
 }
 

@@ -83,14 +83,16 @@ static DECLARE_COMPLETION(ping_done);
 static u64 ping_sender_ns;
 static u64 ping_last_ns;
 
-static void bench_view(void *context, const struct kcgcs_view *view)
+static void bench_view(struct kcgcs_group *group, void *context,
+		       const struct kcgcs_view *view)
 {
 	struct bench_member *member = context;
 
 	WRITE_ONCE(member->view_members, view->member_count);
 }
 
-static void bench_deliver(void *context, const struct kcgcs_message *message)
+static void bench_deliver(struct kcgcs_group *group, void *context,
+			  const struct kcgcs_message *message)
 {
 	struct bench_member *member = context;
 	ktime_t now = ktime_get();
@@ -107,7 +109,7 @@ static void bench_deliver(void *context, const struct kcgcs_message *message)
 	}
 }
 
-static void bench_writable(void *context)
+static void bench_writable(struct kcgcs_group *group, void *context)
 {
 	struct bench_member *member = context;
 
@@ -115,6 +117,7 @@ static void bench_writable(void *context)
 }
 
 static const struct kcgcs_group_ops bench_ops = {
+	.size = sizeof(bench_ops),
 	.owner = THIS_MODULE,
 	.view = bench_view,
 	.deliver = bench_deliver,

@@ -91,7 +91,8 @@ static void stress_fire(struct timer_list *timer)
 	mod_timer(timer, jiffies + 1);
 }
 
-static void stress_view(void *context, const struct kcgcs_view *view)
+static void stress_view(struct kcgcs_group *group, void *context,
+			const struct kcgcs_view *view)
 {
 	struct stress_member *member = context;
 	u16 i;
@@ -103,14 +104,12 @@ static void stress_view(void *context, const struct kcgcs_view *view)
 		complete_all(&member->joined);
 }
 
-static void stress_deliver(void *context, const struct kcgcs_message *message)
+static void stress_deliver(struct kcgcs_group *group, void *context,
+			   const struct kcgcs_message *message)
 {
 	struct stress_member *member = context;
-	struct kcgcs_group *group = READ_ONCE(member->group);
 
 	must(!READ_ONCE(member->is_over), "a message after leaving\n");
-	if (!group)
-		return;
 	must(kcgcs_leave(group) == -EDEADLK, "left from a callback\n");
 	if (message->sender.node == READ_ONCE(member->self.node) &&
 	    message->sender.endpoint == READ_ONCE(member->self.endpoint))
@@ -118,6 +117,7 @@ static void stress_deliver(void *context, const struct kcgcs_message *message)
 }
 
 static const struct kcgcs_group_ops stress_ops = {
+	.size = sizeof(stress_ops),
 	.owner = THIS_MODULE,
 	.view = stress_view,
 	.deliver = stress_deliver,

@@ -9,7 +9,10 @@
 use super::Engine;
 use crate::{
     linux::{
-        consumers::group_handle::Alarm,
+        consumers::{
+            callback_types::End,
+            group_handle::Alarm, //
+        },
         observability::event_log::log_line, //
     },
     protocol::time::Instant, //
@@ -36,7 +39,7 @@ impl Engine {
                         name,
                         for_ms
                     );
-                    self.exclude(now, &handle, "does not return from it");
+                    self.exclude(now, &handle, End::Hangs);
                     // The next handle has moved to its place.
                     place = place.saturating_sub(1);
                 }

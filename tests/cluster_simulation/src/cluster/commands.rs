@@ -9,8 +9,10 @@ use kcgcs_protocol::platform::BoundedVec;
 use kcgcs_protocol::protocol::configuration::ValidConfiguration;
 use kcgcs_protocol::protocol::errors::CommandError;
 use kcgcs_protocol::protocol::failure_detector::FailureDetector;
+use kcgcs_protocol::protocol::group::LeaveMode;
+use kcgcs_protocol::protocol::group_properties::GroupProperties;
 use kcgcs_protocol::protocol::identity::{
-    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId,
+    fnv1a_64, EndpointId, GroupName, Identity, Incarnation, NodeId, ViewName, ViewNumber,
 };
 use kcgcs_protocol::protocol::node::Node;
 use kcgcs_protocol::protocol::outputs::Order;
@@ -172,7 +174,7 @@ impl Cluster {
         let name = GroupName::new(group.as_bytes())?;
         let now = self.instant(host);
         let alive = self.hosts[host].alive.as_mut()?;
-        let joined = alive.node.join_group(now, name);
+        let joined = alive.node.join_group(now, name, GroupProperties::DEFAULT);
         let endpoint = match joined {
             Ok(endpoint) => endpoint,
             Err(CommandError::Stopped) => return None,
@@ -215,7 +217,9 @@ impl Cluster {
         });
         self.write(host, EventKind::Leave { scope, done: false });
         let mut result = Ok(());
-        self.command(host, |node, now| result = node.leave_group(now, endpoint));
+        self.command(host, |node, now| {
+            result = node.leave_group(now, endpoint, LeaveMode::SendFirst);
+        });
         if let Err(why) = result {
             if why != CommandError::Stopped {
                 self.fault(host, &format!("leaving was refused: {why:?}"));
@@ -246,9 +250,16 @@ impl Cluster {
         let Some(alive) = self.hosts[host].alive.as_mut() else {
             return Err(CommandError::Stopped);
         };
+        let shown = alive.endpoints.get(&endpoint).and_then(|state| state.view);
+        let call_view = ViewName {
+            number: ViewNumber(shown.map_or(0, |view| view.number)),
+            issuer: shown
+                .and_then(|view| NodeId::new(view.coordinator))
+                .unwrap_or(alive.identity.node),
+        };
         alive
             .node
-            .multicast(now, endpoint, order, payload)
+            .multicast(now, endpoint, order, call_view, payload)
             .map_err(|(why, _)| why)?;
         if let Some(state) = alive.endpoints.get_mut(&endpoint) {
             state.accepted += 1;
