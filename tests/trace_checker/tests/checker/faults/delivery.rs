@@ -160,7 +160,7 @@ pub(super) const FAULTS: &[Fault] = &[
             }
             story.message(1, C, 2, &[A, B, C]);
             for _ in 0..4 {
-                let after = story.deliver_at(C, B, 1);
+                let after = story.send_at(C, 1);
                 story.move_after(story.events.len() - 1, after);
             }
         },
