@@ -265,6 +265,7 @@ impl Groups {
             } else {
                 group.abandon_transition(outbox);
             }
+            group.count_uncertain(old_own);
             group.log = None;
             group.pending_start = None;
             group.sequencer = None;

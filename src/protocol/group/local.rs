@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Each message that was accepted has one end: it is ordered ([`Event::Sent`]), or it is counted as lost, and the
-//! member gets the count with its next view or with its last event.
+//! member gets the count with its next view or with its last event. If the node is excluded, messages count as lost,
+//! too, that were ordered and that not all participants are known to hold: the others may have gone on without them.
 
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::CommandError;
@@ -141,7 +142,7 @@ impl Local {
         }
     }
 
-    /// Report to the member that it is excluded.
+    /// Report to the member that it is excluded, and how many of its messages other members may lack.
     pub(super) fn report_exclusion(&mut self, own: Identity, outbox: &mut Outbox) {
         outbox.event(Event::GroupExcluded {
             endpoint: self.endpoint,
@@ -226,6 +227,11 @@ impl Local {
         self.bytes = 0;
         self.resends = 0;
         self.send_again();
+    }
+
+    /// Count messages as lost that were ordered, but that other members may lack.
+    pub(super) fn count_uncertain(&mut self, messages: u64) {
+        self.lost = self.lost.saturating_add(messages);
     }
 
     /// Start a new incarnation, in which nothing of the old one is sent.

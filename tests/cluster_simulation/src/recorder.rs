@@ -193,6 +193,8 @@ pub fn record(
                 transitional: Some(Vec::new()),
                 joined: Some(Vec::new()),
                 left: Some(Vec::new()),
+                sending_view: false,
+                lost: Some(lost),
             };
             push(own, EventKind::View(event));
             return note;
@@ -348,7 +350,8 @@ impl Endpoint {
         self.accepted = 0;
         self.sent = 0;
         self.waiting.clear();
-        (waiting != lost).then(|| miscounted(lost, waiting))
+        // Messages that were sent and that others may lack count, too.
+        (lost < waiting).then(|| miscounted(lost, waiting))
     }
 }
 
