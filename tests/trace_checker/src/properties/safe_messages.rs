@@ -44,13 +44,18 @@ impl Obliged {
     }
 }
 
-/// Whether the process, if it installed the view, found the sender in it. A cluster that forms anew may use the identity
-/// of an old view again.
+/// Whether the view's messages are the process's, too. They are not if it found the sender missing in the view: a cluster
+/// that forms anew may use the identity of an old view again. Nor if it passed the view over: the view admitted it, but
+/// changed before the process got it, and the next view that it got names it as new.
 fn is_meant(index: &Index<'_>, process: usize, view: usize, sender: crate::trace::Member) -> bool {
-    let mut installs = index.processes[process].installs.iter();
-    installs
-        .find(|install| install.view == view)
-        .is_none_or(|install| has(&index.view_event(install.event).members, &sender))
+    let installs = &index.processes[process].installs;
+    let number = |view: usize| index.views[view].id.number;
+    match installs.iter().find(|install| install.view == view) {
+        Some(install) => has(&index.view_event(install.event).members, &sender),
+        None => !installs
+            .iter()
+            .any(|install| number(install.view) > number(view)),
+    }
 }
 
 /// All safe messages that were delivered: the message, the view, and the event of the first delivery.
