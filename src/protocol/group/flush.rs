@@ -21,6 +21,7 @@ use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
 use crate::protocol::view::ClusterView;
 
 /// The start of an epoch that this node has accepted and not carried out.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct PendingStart {
     pub(super) epoch: ViewNumber,
     pub(super) cluster_view: ViewKey,
@@ -36,6 +37,7 @@ pub(super) struct PendingStart {
 
 /// What a node holds of one log.
 #[derive(Clone, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Held {
     pub(super) epoch: ViewNumber,
     pub(super) accepted: u64,
@@ -44,6 +46,7 @@ pub(super) struct Held {
 
 /// What one node has reported.
 #[derive(Clone, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct NodeReport {
     pub(super) node: NodeId,
     pub(super) log: Option<Held>,
@@ -103,6 +106,7 @@ impl NodeReport {
 
 /// Which entries of the epoch before count.
 #[derive(Clone, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Decision {
     /// The epoch. Zero: there is no log.
     pub(super) previous: ViewNumber,

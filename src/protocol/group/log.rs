@@ -23,6 +23,7 @@ use crate::protocol::limits::{GROUP_LOG_BYTES_MAX, GROUP_LOG_ENTRIES_MAX, GROUP_
 use crate::protocol::outputs::Order;
 
 /// An entry, and what this node knows of it.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 struct Kept {
     entry: Entry,
     /// The member that sent it, known once it is accepted.
@@ -37,6 +38,7 @@ struct Kept {
 ///
 /// `dropped <= delivered <= accepted <= received <= highest`, `delivered <= released <= accepted` except while an epoch
 /// that is over is delivered; entries lie in `(dropped, dropped + capacity]` and all of `(dropped, received]` are there.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Log {
     /// The number of the cluster view.
     pub(super) epoch: ViewNumber,
