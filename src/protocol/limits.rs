@@ -47,7 +47,7 @@ pub const GROUP_NAME_BYTES_MAX: usize = 32;
 /// Groups that one node coordinates or has members of.
 pub const GROUPS_MAX: usize = 64;
 /// Members (handles) on one node, over all groups.
-pub const ENDPOINTS_MAX: usize = 64;
+pub const ENDPOINTS_MAX: usize = if cfg!(kcgcs_exploration) { 4 } else { 64 };
 /// Members of one group, on all nodes. A whole group view fits a datagram.
 pub const GROUP_MEMBERS_MAX: usize = 64;
 /// Components of a cluster that merge into one group view. The members of others follow in later views.
