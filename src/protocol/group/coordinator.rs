@@ -18,6 +18,8 @@ use crate::protocol::wire::group::{
     Fetch, Fragment,
 };
 use crate::protocol::wire::Kind;
+#[cfg(kcgcs_exploration)]
+use crate::seeded_faults::{is_seeded, Fault};
 
 /// The view numbers of an epoch begin with this number times the cluster view's number. So a group never uses a view
 /// number twice, even if no node is left that knows the epoch before.
@@ -53,9 +55,15 @@ impl Group {
             }
         }
         report.log = self.log.as_ref().and_then(|log| {
+            let accepted = log.accepted;
+            #[cfg(kcgcs_exploration)]
+            let accepted = match is_seeded(Fault::ReportsDelivered) {
+                true => log.delivered,
+                false => accepted,
+            };
             Some(Held {
                 epoch: log.epoch,
-                accepted: log.accepted,
+                accepted,
                 view: log.accepted_view()?.clone(),
             })
         });
@@ -193,6 +201,8 @@ impl Group {
             return;
         };
         for (receiver, accepted) in lacking(&sequencer.reports, decision) {
+            #[cfg(kcgcs_exploration)]
+            let accepted = accepted.saturating_add(u64::from(is_seeded(Fault::LateHandOver)));
             let fetch = Fetch {
                 epoch: decision.previous,
                 from: accepted.saturating_add(1),

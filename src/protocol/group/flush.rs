@@ -19,6 +19,8 @@ use super::entry::ViewEntry;
 use crate::platform::Shared;
 use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
 use crate::protocol::view::ClusterView;
+#[cfg(kcgcs_exploration)]
+use crate::seeded_faults::{is_seeded, Fault};
 
 /// The start of an epoch that this node has accepted and not carried out.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
@@ -150,6 +152,14 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
         .iter()
         .filter_map(|report| report.accepted(previous))
         .max_by_key(|held| held.accepted);
+    #[cfg(kcgcs_exploration)]
+    let furthest = match is_seeded(Fault::ShortCut) {
+        true => reports
+            .iter()
+            .filter_map(|report| report.accepted(previous))
+            .min_by_key(|held| held.accepted),
+        false => furthest,
+    };
     Decision {
         previous: furthest.map_or_else(ViewNumber::default, |_| previous),
         last: furthest.map_or(0, |held| held.accepted),

@@ -21,6 +21,8 @@ use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::identity::{MemberId, NodeId, ViewKey, ViewNumber};
 use crate::protocol::limits::{GROUP_LOG_BYTES_MAX, GROUP_LOG_ENTRIES_MAX, GROUP_MEMBERS_MAX};
 use crate::protocol::outputs::Order;
+#[cfg(kcgcs_exploration)]
+use crate::seeded_faults::{is_seeded, Fault};
 
 /// An entry, and what this node knows of it.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
@@ -286,6 +288,8 @@ impl Log {
             let is_held = self
                 .sender(position)
                 .is_none_or(|sender| self.is_held_by(own, sender.node, position));
+            #[cfg(kcgcs_exploration)]
+            let is_held = is_held || is_seeded(Fault::DeliversAtReceipt);
             if !is_held {
                 return;
             }
@@ -316,6 +320,8 @@ impl Log {
             Some(Entry::Data { part, .. }) => part.order != Order::Safe || last <= self.stable,
             _ => true,
         };
+        #[cfg(kcgcs_exploration)]
+        let is_stable = is_stable || is_seeded(Fault::HastySafe);
         last <= self.released && is_stable
     }
 
@@ -394,6 +400,11 @@ impl Log {
     /// Drop what was delivered and is stable.
     pub(super) fn drop_stable(&mut self) {
         let end = self.delivered.min(self.stable);
+        #[cfg(kcgcs_exploration)]
+        let end = match is_seeded(Fault::DropsDelivered) {
+            true => self.delivered,
+            false => end,
+        };
         while self.dropped < end {
             let position = self.dropped.saturating_add(1);
             self.take(position);

@@ -14,6 +14,8 @@ use crate::protocol::errors::Counter;
 use crate::protocol::identity::{MemberId, ViewNumber};
 use crate::protocol::outputs::{Event, Payload};
 use crate::protocol::wire::group::{Arrival, EntryBody, Ordered, Status, ViewBody};
+#[cfg(kcgcs_exploration)]
+use crate::seeded_faults::{is_seeded, Fault};
 
 /// The result of an attempt to deliver.
 enum Step {
@@ -177,6 +179,10 @@ impl Group {
             view,
             in_effect: false,
         });
+        #[cfg(kcgcs_exploration)]
+        if let Some(start) = &mut self.pending_start {
+            start.in_effect = is_seeded(Fault::HastyStart);
+        }
     }
 
     /// The coordinator announces how far it is.

@@ -328,7 +328,11 @@ impl Local {
             Fingerprint::of(self, self.clock),
         );
         if input == Input::Deadline && outputs.sent.is_empty() && after == before {
-            outputs.wrong = Some(format!("the deadline does not advance: {:?} at {:?}", self.node.next_deadline(), self.clock));
+            outputs.wrong = Some(format!(
+                "the deadline does not advance: {:?} at {:?}",
+                self.node.next_deadline(),
+                self.clock
+            ));
         }
         outputs
     }

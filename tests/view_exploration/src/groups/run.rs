@@ -13,6 +13,9 @@ use crate::protocol::view::{is_quorum, ClusterView};
 /// The number of nodes.
 pub const NODES: usize = 3;
 
+/// A command is held for so many deadlines at most.
+const LATE_DEADLINES_MAX: u8 = 3;
+
 /// What a node is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Command {
@@ -48,6 +51,8 @@ pub struct Run {
     pub holds: u8,
     /// The number of deadlines that may still be early.
     pub early: u8,
+    /// The deadlines for which commands have been held.
+    pub waited: u8,
     /// The time that has passed, in nanoseconds. Not a part of the state.
     pub elapsed: u64,
 }
@@ -58,7 +63,7 @@ impl Hash for Run {
         self.journals.hash(state);
         self.queue.hash(state);
         self.held.hash(state);
-        [self.crashes, self.holds, self.early].hash(state);
+        [self.crashes, self.holds, self.early, self.waited].hash(state);
     }
 }
 
@@ -88,6 +93,7 @@ impl Run {
             crashes: scenario.crashes,
             holds: scenario.holds,
             early: scenario.early,
+            waited: 0,
             elapsed: 0,
         }
     }
@@ -135,7 +141,7 @@ impl Run {
         step: Step,
     ) -> Result<(), String> {
         match step {
-            Step::Next if self.queue.is_empty() => self.come_to_deadline(world, scenario)?,
+            Step::Next if self.queue.is_empty() => self.come_to_deadline(world)?,
             Step::Next => {
                 let item = self.queue.remove(0);
                 self.arrive(world, scenario, item)?;
@@ -163,8 +169,9 @@ impl Run {
         if self.queue.is_empty() {
             self.report_dead(world);
         }
-        if self.queue.is_empty() && self.is_settled_but_for_commands(world) {
+        if self.waited >= LATE_DEADLINES_MAX {
             // Commands are late, but never lost.
+            self.waited = 0;
             let is_command = |item: &Item| matches!(item, Item::Command(..));
             self.queue
                 .extend(self.held.iter().copied().filter(is_command));
@@ -198,11 +205,7 @@ impl Run {
         }
     }
 
-    fn come_to_deadline(
-        &mut self,
-        world: &mut World,
-        scenario: &GroupScenario,
-    ) -> Result<(), String> {
+    fn come_to_deadline(&mut self, world: &mut World) -> Result<(), String> {
         let nearest = self.up().filter_map(|place| {
             let local = world.local(self.nodes[place]);
             Some((local.deadline()?.since(local.clock()), place))
@@ -212,11 +215,18 @@ impl Run {
             if self.held.is_empty() {
                 return Err(format!(
                     "L3: nobody has anything to do{}",
-                    self.what_is_missing(world, scenario)
+                    self.what_is_missing(world)
                 ));
             }
             self.queue.append(&mut self.held);
             return Ok(());
+        };
+        let is_late = |item: &Item| matches!(item, Item::Command(..));
+        let waited = self.waited + 1;
+        self.waited = if self.held.iter().any(is_late) {
+            waited
+        } else {
+            0
         };
         self.elapsed += span.as_nanoseconds();
         if span.as_nanoseconds() > 0 {
@@ -267,11 +277,9 @@ impl Run {
     /// are in one view, and each message of one of them was delivered to all of them. Or they are no quorum.
     pub fn is_settled(&self, world: &World) -> bool {
         let is_command = |item: &Item| matches!(item, Item::Command(..));
-        !self.held.iter().any(is_command) && self.is_settled_but_for_commands(world)
-    }
-
-    fn is_settled_but_for_commands(&self, world: &World) -> bool {
-        !self.has_quorum(world) || self.is_one_view(world) && self.is_all_delivered(world)
+        let is_complete =
+            !self.has_quorum(world) || self.is_one_view(world) && self.is_all_delivered(world);
+        is_complete && !self.held.iter().any(is_command)
     }
 
     /// Whether the nodes that are up are a quorum of the latest view that they know.
@@ -326,7 +334,7 @@ impl Run {
     }
 
     /// What is missing for the run to be settled.
-    pub fn what_is_missing(&self, world: &World, _scenario: &GroupScenario) -> String {
+    pub fn what_is_missing(&self, world: &World) -> String {
         let mut text = String::new();
         for place in self.up() {
             let local = world.local(self.nodes[place]);

@@ -225,14 +225,14 @@ impl Search {
             self.take(&mut run, Step::Next)
                 .map_err(|wrong| (wrong, way()))?;
             if run.elapsed > until {
-                let missing = run.what_is_missing(&self.world, &self.scenario);
+                let missing = run.what_is_missing(&self.world);
                 return Err((
                     format!("L1, L3: the nodes do not come to rest{missing}"),
                     way(),
                 ));
             }
         }
-        let missing = run.what_is_missing(&self.world, &self.scenario);
+        let missing = run.what_is_missing(&self.world);
         Err((
             format!("L3: the nodes send without end{missing}"),
             vec![Step::Next; REST_STEPS_MAX],
