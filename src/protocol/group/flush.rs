@@ -15,6 +15,9 @@
 //! effect (then all survivors hold it); all survivors hold it (then it may have taken effect); one of them does not
 //! (then it has not). The first two count the start, the third drops it.
 
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod whole_tests;
+
 use super::entry::ViewEntry;
 use crate::platform::Shared;
 use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};

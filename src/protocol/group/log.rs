@@ -400,11 +400,6 @@ impl Log {
     /// Drop what was delivered and is stable.
     pub(super) fn drop_stable(&mut self) {
         let end = self.delivered.min(self.stable);
-        #[cfg(kcgcs_exploration)]
-        let end = match is_seeded(Fault::DropsDelivered) {
-            true => self.delivered,
-            false => end,
-        };
         while self.dropped < end {
             let position = self.dropped.saturating_add(1);
             self.take(position);

@@ -179,10 +179,6 @@ impl Group {
             view,
             in_effect: false,
         });
-        #[cfg(kcgcs_exploration)]
-        if let Some(start) = &mut self.pending_start {
-            start.in_effect = is_seeded(Fault::HastyStart);
-        }
     }
 
     /// The coordinator announces how far it is.
@@ -259,6 +255,10 @@ impl Group {
         self.accept(context);
         self.deliver(context);
         if let Some(log) = &mut self.log {
+            #[cfg(kcgcs_exploration)]
+            if is_seeded(Fault::DropsDelivered) && !self.is_ordering {
+                log.stable = log.stable.max(log.delivered);
+            }
             log.drop_stable();
         }
         self.forget_log_if_out(context);

@@ -25,17 +25,15 @@ pub enum Fault {
     ReportsDelivered,
     /// What a survivor lacks is handed over from one entry too late on.
     LateHandOver,
-    /// The start of an epoch takes effect at a node as soon as that node holds it.
-    HastyStart,
     /// A safe message is delivered as an agreed one.
     HastySafe,
-    /// A node drops what it has delivered although others may lack it.
+    /// A node drops what it has delivered although others may lack it, unless it orders the group.
     DropsDelivered,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 12] = [
+    pub const ALL: [Fault; 11] = [
         Fault::ForgottenPromise,
         Fault::SmallQuorum,
         Fault::IgnoredValue,
@@ -45,7 +43,6 @@ impl Fault {
         Fault::ShortCut,
         Fault::ReportsDelivered,
         Fault::LateHandOver,
-        Fault::HastyStart,
         Fault::HastySafe,
         Fault::DropsDelivered,
     ];
