@@ -10,6 +10,10 @@ use super::Node;
 impl Hash for Node {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.membership.hash(state);
-        self.groups.hash(state);
+        let mut has_groups = false;
+        self.groups.for_each_group(&mut |_| has_groups = true);
+        if has_groups {
+            self.groups.hash(state);
+        }
     }
 }
