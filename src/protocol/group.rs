@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Groups: named sets of members that get agreed views and one total order of messages.
+//! Groups: named sets of members that get agreed views, and messages in the order that the sender of each asks for.
 //!
 //! Each group has a coordinator: the node with the highest rendezvous hash of the group and the cluster view's nodes
 //! (Thaler and Ravishankar 1998). So groups are spread over the nodes, and few move when a node joins or leaves. The
@@ -8,25 +8,31 @@
 //! *epoch*).
 //!
 //! ```text
-//!  member                     coordinator                     all nodes with members
-//!    | --- GroupData ------------> | orders                          |
-//!    |                             | --- GroupOrdered -------------> | keep the entries
-//!    |                             | <-- GroupAcknowledge ---------- |
-//!    |                             | all have it: it is stable       |
-//!    |                             | --- GroupStatus --------------> | deliver
+//!  node of the sender         coordinator                 other nodes with members
+//!    | --- GroupData ------------> | orders                       |
+//!    | <-- GroupOrdered ---------- | --- GroupOrdered ----------> | keep the entries
+//!    | --- GroupAcknowledge -----> | ---------------------------> | the sender's node holds it: deliver
+//!    |                             | <-- GroupAcknowledge ------- | after a while, or for a safe message at once
+//!    |                             | all hold it: it is stable    |
+//!    |                             | --- GroupStatus -----------> | deliver safe ones, drop the entries
 //! ```
 //!
-//! An entry is delivered only when all nodes with members hold it. So whatever any node has delivered no survivor
-//! lacks, whichever nodes crash. [`flush`] explains what happens to the log when the cluster view changes.
+//! [`release`] says when an entry of each order may be delivered, and why no crash of nodes that have delivered it shows.
+//! [`flush`] explains what happens to the log when the cluster view changes.
+//!
+//! Inputs are absorbed: a batch of datagrams and submitted messages changes the state, then each group runs once. So
+//! one datagram carries what many messages ask for, and nothing waits for a batch to fill.
 //!
 //! - [`local`]: a member on this node, and the messages that it sends.
-//! - [`log`]: the entries of one epoch. [`member`]: accepting and delivering them. [`views`]: group views as members
-//!   see them.
+//! - [`entry`], [`log`]: the entries of one epoch. [`member`]: accepting and delivering them. [`acknowledgement`]: when to
+//!   acknowledge them, and to report gaps. [`views`]: group views as members see them.
 //! - [`sequencer`] (state) and [`coordinator`] (actions): ordering. [`participant`]: a node with members as the
-//!   coordinator sees it. [`reassembly`]: fragments that wait for their message.
+//!   coordinator sees it. [`distribution`]: getting the entries to all participants. [`reassembly`]: fragments that wait
+//!   for their message.
 //! - [`flush`]: what counts of the epoch before. [`merge`], [`transition`] and [`component_change`]: members that come
 //!   from another component of a partitioned cluster.
-//! - [`commands`]: joining, leaving, sending. [`datagrams`]: what arrives. [`retransmission`]: what a node sends, and repeats until it is answered.
+//! - [`commands`]: joining, leaving, sending. [`datagrams`]: what arrives. [`retransmission`]: what a node sends,
+//!   and repeats until it is answered.
 
 mod acknowledgement;
 mod commands;

@@ -99,7 +99,7 @@ const _: () = assert!(
 const _: () = assert!(
     HEADER_BYTES
         + 8
-        + 16
+        + 32
         + 17
         + 13
         + GROUP_MEMBERS_MAX * (16 + 2)

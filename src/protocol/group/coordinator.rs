@@ -9,17 +9,16 @@ use super::entry::Entry;
 use super::flush::{decide, holder, lacking, Decision, Held, NodeReport};
 use super::sequencer::{Sequencer, Stage};
 use super::{Group, ROOM_KEPT_BYTES};
-use crate::platform::{BoundedVec, OutOfMemory};
+use crate::platform::{breaks, BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, MemberId, NodeId, ViewNumber};
 use crate::protocol::limits::GROUP_MEMBERS_MAX;
 use crate::protocol::outputs::ChangeReason;
+use crate::protocol::rules::Rule;
 use crate::protocol::wire::group::{
     write_fetch, write_query, write_report_log, write_report_nothing, write_report_pending_start,
     Fetch, Fragment,
 };
 use crate::protocol::wire::Kind;
-#[cfg(kcgcs_exploration)]
-use crate::seeded_faults::{is_seeded, Fault};
 
 /// The view numbers of an epoch begin with this number times the cluster view's number. So a group never uses a view
 /// number twice, even if no node is left that knows the epoch before.
@@ -55,15 +54,12 @@ impl Group {
             }
         }
         report.log = self.log.as_ref().and_then(|log| {
-            let accepted = log.accepted;
-            #[cfg(kcgcs_exploration)]
-            let accepted = match is_seeded(Fault::ReportsDelivered) {
-                true => log.delivered,
-                false => accepted,
-            };
             Some(Held {
                 epoch: log.epoch,
-                accepted,
+                accepted: match breaks(Rule::ReportAllAcknowledged) {
+                    true => log.delivered.min(log.stable),
+                    false => log.accepted,
+                },
                 view: log.accepted_view()?.clone(),
             })
         });
@@ -201,8 +197,6 @@ impl Group {
             return;
         };
         for (receiver, accepted) in lacking(&sequencer.reports, decision) {
-            #[cfg(kcgcs_exploration)]
-            let accepted = accepted.saturating_add(u64::from(is_seeded(Fault::LateHandOver)));
             let fetch = Fetch {
                 epoch: decision.previous,
                 from: accepted.saturating_add(1),

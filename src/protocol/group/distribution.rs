@@ -19,11 +19,11 @@ use crate::protocol::errors::Counter;
 use crate::protocol::identity::{GroupId, NodeId, PeerAddress};
 use crate::protocol::limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES};
 use crate::protocol::outbox::Outbox;
-use crate::protocol::wire::group::{write_start_head, write_status, Status};
+use crate::protocol::wire::group::{write_start_head, write_status, Reached, Status};
 use crate::protocol::wire::{Kind, Writer};
 
 /// Room for entries in a datagram.
-pub(super) const ENTRIES_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 32;
+pub(super) const ENTRIES_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 40;
 
 impl Group {
     /// Send the entries that a participant reports to lack.
@@ -39,7 +39,7 @@ impl Group {
         let Some(log) = self.log.as_ref().filter(|log| log.epoch == epoch) else {
             return;
         };
-        let (stable, released) = (sequencer.stable(), log.released);
+        let reached = reached(sequencer, log);
         let mut first = from.max(participant.acknowledged.saturating_add(1));
         let last = to.min(participant.sent);
         while first <= last && context.outbox.transmit_room() > ROOM_KEPT_BYTES {
@@ -52,7 +52,7 @@ impl Group {
                 context.outbox,
                 [&address],
                 self.id,
-                (stable, released),
+                reached,
                 log,
                 first,
                 count,
@@ -71,7 +71,7 @@ impl Group {
         };
         let (own, now, cluster) = (context.own.node, context.now, context.view);
         let (stable, last) = (sequencer.stable(), sequencer.last);
-        let reached = (stable, log.released);
+        let reached = reached(sequencer, log);
         self.backlog |= !send_probes(self.id, log, reached, sequencer, context);
         // Participants that are equally far get the same datagram, which is encoded once.
         loop {
@@ -124,7 +124,11 @@ impl Group {
         let Some((previous, before, view)) = sequencer.start.clone() else {
             return;
         };
-        let (group, own, stable) = (self.id, context.own.node, sequencer.stable());
+        let (group, own) = (self.id, context.own.node);
+        let reached = Reached {
+            stable: sequencer.stable(),
+            ..Reached::default()
+        };
         for participant in sequencer.participants.as_mut_slice() {
             let lacks_it =
                 participant.sent == 0 || participant.is_probed && participant.acknowledged == 0;
@@ -142,27 +146,23 @@ impl Group {
                 .outbox
                 .send([&address], Kind::GroupOrdered, |writer| {
                     writer.u64(group.0)?;
-                    writer.u64(stable)?;
-                    writer.u64(stable)?;
+                    writer.write(&reached)?;
                     writer.u64(1)?;
                     write_start_head(writer, previous, before)?;
                     view.write(writer)
                 });
             participant.is_probed = false;
             let sent = participant.sent.max(1);
-            participant.sent_up_to(context.now, sent, (stable, stable));
+            participant.sent_up_to(context.now, sent, reached);
         }
     }
 
     /// Announce what is stable and released to participants that were not sent it with entries: at once if one of them
     /// waits for it, else after a while.
-    fn announce(
-        &mut self,
-        sequencer: &mut Sequencer,
-        reached: (u64, u64),
-        context: &mut Context<'_>,
-    ) {
-        let (stable, released) = reached;
+    fn announce(&mut self, sequencer: &mut Sequencer, reached: Reached, context: &mut Context<'_>) {
+        let Reached {
+            stable, released, ..
+        } = reached;
         let (own, rule) = (context.own.node, context.release_rule);
         let last_safe = self.log.as_ref().map_or(0, |log| log.last_safe);
         let is_behind = |participant: &Participant| {
@@ -199,8 +199,7 @@ impl Group {
         sequencer.announce_at = None;
         let status = Status {
             last: sequencer.last,
-            stable,
-            released,
+            reached,
         };
         let cluster = context.view;
         let behind = sequencer.participants.iter();
@@ -224,10 +223,18 @@ impl Group {
         };
         let status = Status {
             last: sequencer.last,
-            stable: sequencer.stable(),
-            released: log.released,
+            reached: reached(sequencer, log),
         };
         send_status(context.outbox, [&address], self.id, &status);
+    }
+}
+
+/// How far the entries are.
+fn reached(sequencer: &Sequencer, log: &Log) -> Reached {
+    Reached {
+        stable: sequencer.stable(),
+        released: log.released,
+        accepted: log.accepted,
     }
 }
 
@@ -236,14 +243,13 @@ impl Group {
 fn send_probes(
     group: GroupId,
     log: &Log,
-    reached: (u64, u64),
+    reached: Reached,
     sequencer: &mut Sequencer,
     context: &mut Context<'_>,
 ) -> bool {
     let status = Status {
         last: sequencer.last,
-        stable: reached.0,
-        released: reached.1,
+        reached,
     };
     for participant in sequencer.participants.as_mut_slice() {
         let Some(address) = context.address(participant.node) else {
@@ -280,15 +286,14 @@ fn send_entries<'a>(
     outbox: &mut Outbox,
     to: impl IntoIterator<Item = &'a PeerAddress>,
     group: GroupId,
-    (stable, released): (u64, u64),
+    reached: Reached,
     log: &Log,
     first: u64,
     count: u64,
 ) {
     outbox.send(to, Kind::GroupOrdered, |writer| {
         writer.u64(group.0)?;
-        writer.u64(stable)?;
-        writer.u64(released)?;
+        writer.write(&reached)?;
         write_entries(writer, log, first, count)
     });
 }

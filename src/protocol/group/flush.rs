@@ -2,12 +2,17 @@
 
 //! Flush: which entries of a group's log count when the cluster view changes.
 //!
-//! An entry is delivered only when every node with members has accepted it. So every survivor holds whatever any
-//! node has delivered, whether that node is alive or not. When the cluster view changes, every survivor first stops
-//! accepting and then reports how far it has accepted. Everything that *any* survivor has accepted counts: it is
-//! handed over to those that lack it, and all survivors deliver it before the next group view. That is at least what
-//! any node has delivered, and the same at all of them. What no survivor has accepted, no node has delivered; its
-//! sender sends it again in the next view.
+//! When the cluster view changes, every survivor first stops accepting and then reports how far it has accepted.
+//! Everything that *any* survivor has accepted counts: it is handed over to those that lack it, and all survivors
+//! deliver it before the next group view. That is at least what any survivor has delivered, and the same at all of them.
+//!
+//! - A survivor has accepted whatever it has delivered, so it delivers nothing that does not count.
+//! - A node that died may have delivered more, but only messages whose senders' nodes died, too ([`super::release`]). So
+//!   nobody sends these again, and no survivor delivers them in another view.
+//! - What no survivor has accepted, its sender, if it lives, sends again in the next view.
+//! - A holder keeps each entry until it is stable. So whatever a survivor lacks, a survivor that holds it can hand over.
+//! - A node whose last members have left reports, too, as long as it keeps entries that may not be stable. It was told
+//!   that its messages are ordered, and may be the only survivor that holds them.
 //!
 //! The next epoch begins with a *start* entry, which carries the last position of the log before that counts. It
 //! takes effect only when all participants hold it, and nothing else is ordered before that. Until then it is a
@@ -19,19 +24,16 @@
 mod whole_tests;
 
 use super::entry::ViewEntry;
-use crate::platform::Shared;
+use crate::platform::{breaks, Shared};
 use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
+use crate::protocol::rules::Rule;
 use crate::protocol::view::ClusterView;
-#[cfg(kcgcs_exploration)]
-use crate::seeded_faults::{is_seeded, Fault};
 
 /// The start of an epoch that this node has accepted and not carried out.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct PendingStart {
     pub(super) epoch: ViewNumber,
     pub(super) cluster_view: ViewKey,
-    /// The coordinator that made it.
-    pub(super) orderer: Option<NodeId>,
     /// The epoch before, and the last position of its log that counts.
     pub(super) previous: ViewNumber,
     pub(super) last: u64,
@@ -154,15 +156,10 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
     let furthest = reports
         .iter()
         .filter_map(|report| report.accepted(previous))
-        .max_by_key(|held| held.accepted);
-    #[cfg(kcgcs_exploration)]
-    let furthest = match is_seeded(Fault::ShortCut) {
-        true => reports
-            .iter()
-            .filter_map(|report| report.accepted(previous))
-            .min_by_key(|held| held.accepted),
-        false => furthest,
-    };
+        .max_by_key(|held| match breaks(Rule::FurthestAcceptedCounts) {
+            true => u64::MAX.saturating_sub(held.accepted),
+            false => held.accepted,
+        });
     Decision {
         previous: furthest.map_or_else(ViewNumber::default, |_| previous),
         last: furthest.map_or(0, |held| held.accepted),

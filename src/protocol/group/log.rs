@@ -17,12 +17,11 @@
 
 use super::entry::{Entry, ViewEntry};
 use super::release::{may_overtake, ReleaseRule};
-use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::platform::{breaks, BoundedVec, OutOfMemory, Shared};
 use crate::protocol::identity::{MemberId, NodeId, ViewKey, ViewNumber};
 use crate::protocol::limits::{GROUP_LOG_BYTES_MAX, GROUP_LOG_ENTRIES_MAX, GROUP_MEMBERS_MAX};
 use crate::protocol::outputs::Order;
-#[cfg(kcgcs_exploration)]
-use crate::seeded_faults::{is_seeded, Fault};
+use crate::protocol::rules::Rule;
 
 /// An entry, and what this node knows of it.
 #[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
@@ -46,8 +45,6 @@ pub(super) struct Log {
     pub(super) epoch: ViewNumber,
     /// The cluster view, which no other component has. (Two components may have views of the same number.)
     pub(super) cluster_view: ViewKey,
-    /// The coordinator that orders it, and so holds all of it.
-    orderer: Option<NodeId>,
     ring: BoundedVec<Option<Kept>>,
     /// Everything up to here was delivered, is held by all participants, and was dropped.
     dropped: u64,
@@ -83,7 +80,6 @@ impl Log {
     pub(super) fn new(
         epoch: ViewNumber,
         cluster_view: ViewKey,
-        orderer: Option<NodeId>,
         before: u64,
     ) -> Result<Self, OutOfMemory> {
         let mut ring = BoundedVec::with_capacity(GROUP_LOG_ENTRIES_MAX)?;
@@ -91,7 +87,6 @@ impl Log {
         Ok(Self {
             epoch,
             cluster_view,
-            orderer,
             ring,
             dropped: before,
             delivered: before,
@@ -263,7 +258,6 @@ impl Log {
     /// Whether a node is known to hold everything up to `position`.
     fn is_held_by(&self, own: NodeId, node: NodeId, position: u64) -> bool {
         node == own && position <= self.accepted
-            || self.orderer == Some(node)
             || position <= self.stable
             || self
                 .holders
@@ -274,6 +268,9 @@ impl Log {
     /// Advance `released` as far as the senders' nodes are known to hold the entries.
     pub(super) fn release(&mut self, own: NodeId, rule: ReleaseRule) {
         self.released = self.released.max(self.stable.min(self.accepted));
+        if breaks(Rule::ReleaseWaitsForSender) {
+            self.released = self.accepted;
+        }
         if rule == ReleaseRule::AllHold {
             return;
         }
@@ -285,11 +282,11 @@ impl Log {
                 return;
             }
             let position = self.released.saturating_add(1);
-            let is_held = self
-                .sender(position)
-                .is_none_or(|sender| self.is_held_by(own, sender.node, position));
-            #[cfg(kcgcs_exploration)]
-            let is_held = is_held || is_seeded(Fault::DeliversAtReceipt);
+            let sender = match self.entry(position) {
+                Some(Entry::View(view)) => Some(view.coordinator),
+                _ => self.sender(position).map(|sender| sender.node),
+            };
+            let is_held = sender.is_none_or(|node| self.is_held_by(own, node, position));
             if !is_held {
                 return;
             }
@@ -317,11 +314,11 @@ impl Log {
     pub(super) fn is_deliverable(&self, first: u64) -> bool {
         let last = self.last_of(first);
         let is_stable = match self.entry(first) {
-            Some(Entry::Data { part, .. }) => part.order != Order::Safe || last <= self.stable,
+            Some(Entry::Data { part, .. }) => {
+                part.order != Order::Safe || last <= self.stable || breaks(Rule::SafeWaitsForAll)
+            }
             _ => true,
         };
-        #[cfg(kcgcs_exploration)]
-        let is_stable = is_stable || is_seeded(Fault::HastySafe);
         last <= self.released && is_stable
     }
 
@@ -353,7 +350,8 @@ impl Log {
                         self.is_delivered_early(before) || self.sender(before) != sender
                     })
                 };
-                if is_held && part.after <= self.delivered && is_next() {
+                let has_past = part.after <= self.delivered || breaks(Rule::CausalWaitsForPast);
+                if is_held && has_past && (is_next() || breaks(Rule::FifoOvertakesNotItself)) {
                     return Some(first);
                 }
             }
@@ -399,7 +397,10 @@ impl Log {
 
     /// Drop what was delivered and is stable.
     pub(super) fn drop_stable(&mut self) {
-        let end = self.delivered.min(self.stable);
+        let end = match breaks(Rule::KeepUntilStable) {
+            true => self.delivered,
+            false => self.delivered.min(self.stable),
+        };
         while self.dropped < end {
             let position = self.dropped.saturating_add(1);
             self.take(position);

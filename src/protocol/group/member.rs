@@ -9,13 +9,12 @@ use super::entry::{copy, Entry, ViewEntry};
 use super::flush::PendingStart;
 use super::log::Log;
 use super::{Group, EVENTS_KEPT};
-use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::platform::{breaks, BoundedVec, OutOfMemory, Shared};
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{MemberId, ViewNumber};
 use crate::protocol::outputs::{Event, Payload};
-use crate::protocol::wire::group::{Arrival, EntryBody, Ordered, Status, ViewBody};
-#[cfg(kcgcs_exploration)]
-use crate::seeded_faults::{is_seeded, Fault};
+use crate::protocol::rules::Rule;
+use crate::protocol::wire::group::{Arrival, EntryBody, Ordered, Reached, Status, ViewBody};
 
 /// The result of an attempt to deliver.
 enum Step {
@@ -32,7 +31,7 @@ impl Group {
 
     /// Ordered entries of the present epoch arrived from the coordinator.
     pub(super) fn take_ordered(&mut self, context: &mut Context<'_>, ordered: &Ordered<'_>) {
-        self.hear_stable(context, ordered.stable);
+        self.hear_stable(context, ordered.reached.stable);
         let received = self.log.as_ref().map(Log::received);
         // A node whose members left and join again finishes the log that it has before it begins a new one.
         self.progress(context);
@@ -62,9 +61,7 @@ impl Group {
             self.acknowledgement.is_due = true;
         }
         self.progress(context);
-        if let Some(log) = self.log_of(epoch) {
-            log.hear_released(ordered.released);
-        }
+        self.hear_reached(context, ordered.reached);
         self.progress(context);
     }
 
@@ -96,13 +93,7 @@ impl Group {
             // A pending start from before is obsolete: its members on this node have left.
             self.pending_start = None;
             self.report_at = None;
-            self.log = Log::new(
-                epoch,
-                context.cluster_view,
-                self.coordinator,
-                position.saturating_sub(1),
-            )
-            .ok();
+            self.log = Log::new(epoch, context.cluster_view, position.saturating_sub(1)).ok();
         }
         if let Some(log) = self.log_of(epoch).filter(|log| log.wants(position)) {
             if let Ok(view) = ViewEntry::from_body(body) {
@@ -173,7 +164,6 @@ impl Group {
         self.pending_start = Some(PendingStart {
             epoch,
             cluster_view: context.cluster_view,
-            orderer: self.coordinator,
             previous,
             last,
             view,
@@ -183,12 +173,26 @@ impl Group {
 
     /// The coordinator announces how far it is.
     pub(super) fn take_status(&mut self, context: &mut Context<'_>, status: &Status) {
-        self.hear_stable(context, status.stable);
+        self.hear_stable(context, status.reached.stable);
         if let Some(log) = self.log_of(context.view.number) {
             log.note_highest(status.last);
-            log.hear_released(status.released);
         }
+        self.hear_reached(context, status.reached);
         self.progress(context);
+    }
+
+    fn hear_reached(&mut self, context: &Context<'_>, reached: Reached) {
+        let coordinator = self.coordinator;
+        if let Some(log) = self.log_of(context.view.number) {
+            if let Some(coordinator) = coordinator {
+                let accepted = match breaks(Rule::CoordinatorHoldsWhatItAccepted) {
+                    true => u64::MAX,
+                    false => reached.accepted,
+                };
+                log.note_holder(coordinator, accepted);
+            }
+            log.hear_released(reached.released);
+        }
     }
 
     /// All participants hold all entries up to `stable`.
@@ -255,10 +259,6 @@ impl Group {
         self.accept(context);
         self.deliver(context);
         if let Some(log) = &mut self.log {
-            #[cfg(kcgcs_exploration)]
-            if is_seeded(Fault::DropsDelivered) && !self.is_ordering {
-                log.stable = log.stable.max(log.delivered);
-            }
             log.drop_stable();
         }
         self.forget_log_if_out(context);
@@ -496,7 +496,7 @@ impl Group {
             return Ok(());
         };
         let (epoch, previous, view) = (start.epoch, start.previous, start.view.clone());
-        let mut log = Log::new(epoch, start.cluster_view, start.orderer, 1)?;
+        let mut log = Log::new(epoch, start.cluster_view, 1)?;
         if !self.complete_transition(context, &view) {
             return Err(OutOfMemory);
         }

@@ -6,6 +6,7 @@
 use crate::protocol::identity::NodeId;
 use crate::protocol::limits::GROUP_FLIGHT_ENTRIES_MAX;
 use crate::protocol::time::{Duration, Instant};
+use crate::protocol::wire::group::Reached;
 
 /// A node that is out of the group is answered for so many intervals, since the last datagram to it may have been lost.
 /// A node that is silent for longer is excluded from the cluster.
@@ -114,9 +115,10 @@ impl Participant {
     }
 
     /// It was sent everything up to `position`, with what is stable and released.
-    pub(super) fn sent_up_to(&mut self, now: Instant, position: u64, reached: (u64, u64)) {
+    pub(super) fn sent_up_to(&mut self, now: Instant, position: u64, reached: Reached) {
         self.sent = position;
-        (self.announced_stable, self.announced_released) = reached;
+        self.announced_stable = reached.stable;
+        self.announced_released = reached.released;
         if self.resend_at.is_none() {
             self.resend_at = Some(now.after(self.interval));
         }

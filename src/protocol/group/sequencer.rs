@@ -9,8 +9,8 @@
 //! ```
 //!
 //! There is one for each group and cluster view. A new sequencer first finds out which entries of the epoch before
-//! count: all that any survivor has accepted. No node has delivered the others. [`super::flush`] has the decision and
-//! the argument. What the coordinator does with this state is in [`super::coordinator`].
+//! count: all that any survivor has accepted. [`super::flush`] has the decision and the argument. What the coordinator
+//! does with this state is in [`super::coordinator`] and [`super::distribution`].
 
 use super::entry::{copy, Entry, ViewEntry};
 use super::flush::{Decision, NodeReport};

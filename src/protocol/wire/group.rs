@@ -11,7 +11,8 @@ mod views;
 
 pub use entries::{
     parse_acknowledge, parse_handover, parse_missing, parse_ordered, parse_status,
-    write_data_entry, write_start_head, write_status, write_view_head, EntryBody, Ordered, Status,
+    write_data_entry, write_start_head, write_status, write_view_head, EntryBody, Ordered, Reached,
+    Status,
 };
 pub use flush::{
     parse_fetch, parse_query, parse_report, write_fetch, write_query, write_report_log,

@@ -10,7 +10,20 @@ use view_exploration::explorer::groups::scenarios::{GroupScenario, GROUP_SCENARI
 use view_exploration::explorer::groups::search::explore_group;
 use view_exploration::explorer::scenarios::{Scenario, SCENARIOS};
 use view_exploration::explorer::search::{explore, Limits};
+use view_exploration::protocol::rules::Rule;
 use view_exploration::seeded_faults::{seed, Fault};
+
+/// The rules that can be broken in scenarios with a group.
+const RULES: [Rule; 8] = [
+    Rule::ReleaseWaitsForSender,
+    Rule::CoordinatorHoldsWhatItAccepted,
+    Rule::SafeWaitsForAll,
+    Rule::FurthestAcceptedCounts,
+    Rule::KeepUntilStable,
+    Rule::ReportAllAcknowledged,
+    Rule::FifoOvertakesNotItself,
+    Rule::CausalWaitsForPast,
+];
 
 /// Explore all runs of the view agreement of a few nodes, and runs of a group.
 #[derive(Parser)]
@@ -41,6 +54,9 @@ struct Arguments {
     /// Let one of so many states settle, besides those in which nothing can happen any more.
     #[arg(long, default_value_t = 100)]
     settle_one_of: u64,
+    /// Let all nodes break a rule of the protocol, in scenarios with a group: its name in the file rules.rs.
+    #[arg(long)]
+    broken_rule: Option<String>,
     /// Seed a fault into all nodes: its number, from 1, in the file seeded_faults.rs.
     #[arg(long)]
     fault: Option<usize>,
@@ -52,6 +68,16 @@ fn main() -> ExitCode {
         .fault
         .and_then(|number| Fault::ALL.get(number.wrapping_sub(1)));
     seed(fault.copied());
+    let rule = match &arguments.broken_rule {
+        None => None,
+        Some(name) => match RULES.iter().find(|rule| format!("{rule:?}") == *name) {
+            Some(rule) => Some(*rule),
+            None => {
+                println!("there is no rule {name}; there are {RULES:?}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
     let limits = Limits {
         states: arguments.states,
         time: Duration::from_secs(arguments.seconds),
@@ -69,7 +95,7 @@ fn main() -> ExitCode {
             early: arguments.early.unwrap_or(scenario.early),
             ..*scenario
         };
-        match explore_group(scenario, limits) {
+        match explore_group(scenario, rule, limits) {
             Ok(report) => {
                 println!("{report}");
                 if report.violation.is_some() {

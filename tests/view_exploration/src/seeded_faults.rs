@@ -17,34 +17,16 @@ pub enum Fault {
     HastyLeave,
     /// A node of a partitionable cluster that gives up a primary view forgets what it has accepted about the next one.
     ForgottenSeat,
-    /// A member delivers what it has received, without regard to what others hold.
-    DeliversAtReceipt,
-    /// The entries that count of a log are those that all survivors have accepted, not those that any has.
-    ShortCut,
-    /// A node reports what it has delivered instead of what it has accepted.
-    ReportsDelivered,
-    /// What a survivor lacks is handed over from one entry too late on.
-    LateHandOver,
-    /// A safe message is delivered as an agreed one.
-    HastySafe,
-    /// A node drops what it has delivered although others may lack it, unless it orders the group.
-    DropsDelivered,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 5] = [
         Fault::ForgottenPromise,
         Fault::SmallQuorum,
         Fault::IgnoredValue,
         Fault::HastyLeave,
         Fault::ForgottenSeat,
-        Fault::DeliversAtReceipt,
-        Fault::ShortCut,
-        Fault::ReportsDelivered,
-        Fault::LateHandOver,
-        Fault::HastySafe,
-        Fault::DropsDelivered,
     ];
 }
 

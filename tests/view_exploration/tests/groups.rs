@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Explore the scenarios with a group, and show that seeded faults are found under the promises that they break.
+//! Explore the scenarios with a group, and show that broken rules are found under the promises that they break.
 
 use std::time::Duration;
 
 use view_exploration::explorer::groups::scenarios::GroupScenario;
 use view_exploration::explorer::groups::search::{explore_group, GroupReport};
 use view_exploration::explorer::search::Limits;
-use view_exploration::seeded_faults::{seed, Fault};
+use view_exploration::protocol::rules::Rule;
 
-fn run(name: &str, fault: Option<Fault>) -> GroupReport {
+fn run(name: &str, broken: Option<Rule>) -> GroupReport {
     let scenario = GroupScenario::named(name).expect("the scenario exists");
     let limits = Limits {
         states: 2_000_000,
         time: Duration::from_secs(600),
         settle_one_of: 1,
     };
-    seed(fault);
-    let report = explore_group(scenario, limits);
-    seed(None);
+    let report = explore_group(scenario, broken, limits);
     let report = report.expect("the scenario has a beginning");
     println!("{report}");
     report
@@ -38,13 +36,13 @@ fn holds_everywhere(name: &str) {
     assert!(at_rest > without_quorum, "{report}");
 }
 
-/// Assert that the fault is found, as a violation of `promise`.
-fn is_found(fault: Fault, name: &str, promise: &str) {
-    let report = run(name, Some(fault));
+/// Assert that a node that breaks the rule is found, as a violation of `promise`.
+fn is_found(rule: Rule, name: &str, promise: &str) {
+    let report = run(name, Some(rule));
     let found = report.violation.as_ref().map(|(what, _)| what.as_str());
     assert!(
         found.is_some_and(|what| what.starts_with(promise)),
-        "{fault:?}: {report}"
+        "{rule:?}: {report}"
     );
 }
 
@@ -84,31 +82,26 @@ fn a_crash_breaks_no_promise_although_a_deadline_comes_before_a_datagram() {
 }
 
 #[test]
-fn a_member_that_delivers_at_receipt_is_found() {
-    is_found(Fault::DeliversAtReceipt, "group-agreed", "D4");
+fn a_member_that_delivers_what_the_sender_may_lack_is_found() {
+    is_found(Rule::ReleaseWaitsForSender, "group-agreed", "D4");
 }
 
 #[test]
 fn a_cut_that_is_the_nearest_instead_of_the_furthest_is_found() {
-    is_found(Fault::ShortCut, "group-agreed", "D5");
-}
-
-#[test]
-fn a_node_that_reports_less_than_it_has_accepted_is_found() {
-    is_found(Fault::ReportsDelivered, "group-agreed", "L1, L3");
-}
-
-#[test]
-fn a_hand_over_that_starts_one_entry_too_late_is_found() {
-    is_found(Fault::LateHandOver, "group-agreed", "L1, L3");
+    is_found(Rule::FurthestAcceptedCounts, "group-agreed", "D5");
 }
 
 #[test]
 fn a_safe_message_that_is_delivered_before_all_hold_it_is_found() {
-    is_found(Fault::HastySafe, "group-safe", "S1, S2, S3");
+    is_found(Rule::SafeWaitsForAll, "group-safe", "S1, S2, S3");
 }
 
 #[test]
 fn a_node_that_drops_what_others_may_lack_is_found() {
-    is_found(Fault::DropsDelivered, "group-agreed", "L1, L3");
+    is_found(Rule::KeepUntilStable, "group-agreed", "L1, L3");
+}
+
+#[test]
+fn a_node_that_reports_less_than_it_has_acknowledged_is_found() {
+    is_found(Rule::ReportAllAcknowledged, "group-agreed", "D5");
 }

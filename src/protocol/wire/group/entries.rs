@@ -89,10 +89,8 @@ pub fn write_start_head(writer: &mut Writer<'_>, previous: ViewNumber, last: u64
 pub struct Ordered<'a> {
     /// The position of the first entry.
     pub first: u64,
-    /// All members have everything up to here.
-    pub stable: u64,
-    /// Everything up to here is released: as far as its order allows, it may be delivered.
-    pub released: u64,
+    /// How far the coordinator is.
+    pub reached: Reached,
     entries: List<'a, EntryBody<'a>>,
 }
 
@@ -103,33 +101,27 @@ impl<'a> Ordered<'a> {
     }
 }
 
-/// Read the rest of `Kind::GroupOrdered`: `stable`, `released`, `first`, the entries.
+/// Read the rest of `Kind::GroupOrdered`: what is reached, `first`, the entries.
 pub fn parse_ordered(mut reader: Reader<'_>) -> Result<Ordered<'_>, Counter> {
-    let stable = reader.u64()?;
-    let released = reader.u64()?;
-    parse_entries(reader, stable, released)
+    let reached = reader.read()?;
+    parse_entries(reader, reached)
 }
 
 /// Read the rest of `Kind::GroupHandover`: the cluster view of the log, `first`, the
 /// entries.
 pub fn parse_handover(mut reader: Reader<'_>) -> Result<(ViewNumber, Ordered<'_>), Counter> {
     let epoch = reader.read()?;
-    Ok((epoch, parse_entries(reader, 0, 0)?))
+    Ok((epoch, parse_entries(reader, Reached::default())?))
 }
 
-fn parse_entries(
-    mut reader: Reader<'_>,
-    stable: u64,
-    released: u64,
-) -> Result<Ordered<'_>, Counter> {
+fn parse_entries(mut reader: Reader<'_>, reached: Reached) -> Result<Ordered<'_>, Counter> {
     let first = reader.u64()?;
     if first == 0 {
         return Err(Counter::DroppedValue);
     }
     Ok(Ordered {
         first,
-        stable,
-        released,
+        reached,
         entries: List::parse(reader.rest())?,
     })
 }
@@ -145,18 +137,29 @@ pub fn parse_missing(mut reader: Reader<'_>) -> Result<(u64, u64), Counter> {
     Decode::parse(reader.rest())
 }
 
-/// How far the coordinator of a group is. On the wire the fields stand in this order.
+/// How far the entries of a log are, as its coordinator knows. On the wire the fields stand in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// All members have everything up to here.
+    pub stable: u64,
+    /// Everything up to here is released: as far as its order allows, it may be delivered.
+    pub released: u64,
+    /// The coordinator has accepted everything up to here.
+    pub accepted: u64,
+}
+
+layout!(struct Reached { stable, released, accepted });
+
+/// What a coordinator announces without entries. On the wire the fields stand in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The last entry.
     pub last: u64,
-    /// All members have everything up to here.
-    pub stable: u64,
-    /// Everything up to here is released.
-    pub released: u64,
+    /// How far the entries are.
+    pub reached: Reached,
 }
 
-layout!(struct Status { last, stable, released });
+layout!(struct Status { last, reached });
 
 /// Read the rest of `Kind::GroupStatus`.
 pub fn parse_status(mut reader: Reader<'_>) -> Result<Status, Counter> {
@@ -179,6 +182,11 @@ mod tests {
     use crate::protocol::test_support::{node, written, wrong_length_taken, TestResult};
     use crate::protocol::wire::group::write_view;
 
+    const REACHED: Reached = Reached {
+        stable: 99,
+        released: 98,
+        accepted: 97,
+    };
     const PART: Part = Part {
         order: Order::Agreed,
         sequence: 4,
@@ -234,15 +242,11 @@ mod tests {
     fn ordered_entries_are_read_as_they_were_written() -> TestResult {
         let mut buffer = [0; 256];
         let body = written(&mut buffer, |writer| {
-            writer.u64(99)?;
-            writer.u64(98)?;
+            writer.write(&REACHED)?;
             write_all(writer, 1)
         })?;
         let ordered = parse_ordered(Reader::new(body))?;
-        assert_eq!(
-            (ordered.stable, ordered.released, ordered.first),
-            (99, 98, 1)
-        );
+        assert_eq!((ordered.reached, ordered.first), (REACHED, 1));
         assert!(are_all(&ordered));
         Ok(())
     }
@@ -256,7 +260,7 @@ mod tests {
         })?;
         let (epoch, ordered) = parse_handover(Reader::new(body))?;
         assert_eq!((epoch, ordered.first), (ViewNumber(3), u64::MAX));
-        assert_eq!(ordered.stable, 0);
+        assert_eq!(ordered.reached, Reached::default());
         assert!(are_all(&ordered));
         Ok(())
     }
@@ -265,14 +269,13 @@ mod tests {
     fn a_list_with_a_cut_entry_is_refused_whole() -> TestResult {
         let mut buffer = [0; 64];
         let body = written(&mut buffer, |writer| {
-            writer.u64(0)?;
-            writer.u64(0)?;
+            writer.write(&REACHED)?;
             writer.u64(1)?;
             write_data_entry(writer, Slot(1), &PART, b"abc")
         })?;
         // Without any entry it is whole, too.
         let taken = wrong_length_taken(body, |body| {
-            body.len() != 24 && parse_ordered(Reader::new(body)).is_ok()
+            body.len() != 32 && parse_ordered(Reader::new(body)).is_ok()
         });
         assert_eq!(taken, None);
         Ok(())
@@ -282,16 +285,14 @@ mod tests {
     fn position_zero_and_unknown_entries_are_refused() -> TestResult {
         let mut buffer = [0; 64];
         let body = written(&mut buffer, |writer| {
-            writer.u64(0)?;
-            writer.u64(0)?;
+            writer.write(&REACHED)?;
             writer.u64(0)
         })?;
         let refused = parse_ordered(Reader::new(body)).err();
         assert_eq!(refused, Some(Counter::DroppedValue));
         for kind in [0, 4, 255] {
             let body = written(&mut buffer, |writer| {
-                writer.u64(0)?;
-                writer.u64(0)?;
+                writer.write(&REACHED)?;
                 writer.u64(1)?;
                 writer.u8(kind)
             })?;
@@ -305,8 +306,7 @@ mod tests {
     fn a_status_is_read_as_it_was_written() -> TestResult {
         let status = Status {
             last: u64::MAX,
-            stable: 3,
-            released: 4,
+            reached: REACHED,
         };
         let mut buffer = [0; 32];
         let body = written(&mut buffer, |writer| write_status(writer, &status))?;

@@ -12,6 +12,8 @@ use super::super::world::World;
 use super::properties::{check, check_at_rest};
 use super::run::{describe, Run, Step, NODES};
 use super::scenarios::GroupScenario;
+use crate::platform::break_rule;
+use crate::protocol::rules::Rule;
 use crate::protocol::time::Instant;
 
 /// The time within which the nodes must come to rest, in nanoseconds.
@@ -97,12 +99,16 @@ struct Search {
     steps: u64,
 }
 
-/// Explore a scenario.
+/// Explore a scenario. From its beginning on all nodes break the `broken` rule.
 ///
 /// # Errors
 ///
 /// The scenario has no beginning.
-pub fn explore_group(scenario: GroupScenario, limits: Limits) -> Result<GroupReport, String> {
+pub fn explore_group(
+    scenario: GroupScenario,
+    broken: Option<Rule>,
+    limits: Limits,
+) -> Result<GroupReport, String> {
     let began = Time::now();
     let mut world = World::default();
     let beginning = scenario.beginning(&mut world)?;
@@ -118,6 +124,7 @@ pub fn explore_group(scenario: GroupScenario, limits: Limits) -> Result<GroupRep
         views: 0,
         steps: 0,
     };
+    break_rule(broken);
     search.seen.insert(fingerprint(&beginning));
     let mut level = vec![(0_u32, beginning)];
     let mut depth = 0;
@@ -139,6 +146,7 @@ pub fn explore_group(scenario: GroupScenario, limits: Limits) -> Result<GroupRep
         depth += usize::from(!next.is_empty());
         level = next;
     }
+    break_rule(None);
     Ok(GroupReport {
         scenario,
         states: search.ways.len(),
