@@ -213,6 +213,13 @@ impl<T> Clone for Shared<T> {
     }
 }
 
+#[cfg(kcgcs_exploration)]
+impl<T: core::hash::Hash> core::hash::Hash for Shared<T> {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
 impl<T> Deref for Shared<T> {
     type Target = T;
 

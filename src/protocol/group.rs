@@ -42,8 +42,6 @@ mod coordinator;
 mod datagrams;
 mod distribution;
 mod entry;
-#[cfg(kcgcs_exploration)]
-mod exploration;
 mod flush;
 mod local;
 mod log;
@@ -89,6 +87,7 @@ const ROOM_KEPT_BYTES: usize = TRANSMIT_BYTES_MAX / 4;
 const TRANSITION_ROUNDS: u64 = 16;
 
 /// One group that this node has members of or coordinates.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 struct Group {
     name: GroupName,
     id: GroupId,
@@ -155,6 +154,7 @@ fn member_id(own: Identity, endpoint: EndpointId) -> MemberId {
 }
 
 /// All groups of one node.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub struct Groups {
     own: Identity,
     groups: BoundedVec<Group>,

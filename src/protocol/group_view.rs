@@ -8,6 +8,7 @@ use crate::platform::{BoundedVec, Shared};
 
 /// A member of a group and the slot it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct GroupMember {
     /// The member.
     pub id: MemberId,

@@ -116,6 +116,7 @@ impl PeerAddress {
 
 /// The name of a group, as its users write it: 1 to [`GROUP_NAME_BYTES_MAX`] bytes, none of them zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct GroupName {
     bytes: [u8; GROUP_NAME_BYTES_MAX],
     length: u8,

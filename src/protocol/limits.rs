@@ -47,26 +47,26 @@ pub const GROUP_NAME_BYTES_MAX: usize = 32;
 /// Groups that one node coordinates or has members of.
 pub const GROUPS_MAX: usize = 64;
 /// Members (handles) on one node, over all groups.
-pub const ENDPOINTS_MAX: usize = 64;
+pub const ENDPOINTS_MAX: usize = if cfg!(kcgcs_exploration) { 4 } else { 64 };
 /// Members of one group, on all nodes. A whole group view fits a datagram.
 pub const GROUP_MEMBERS_MAX: usize = 64;
 /// Components of a cluster that merge into one group view. The members of others follow in later views.
 pub const TRANSITIONAL_SETS_MAX: usize = 4;
 /// Bytes of one multicast message.
-pub const MESSAGE_BYTES_MAX: usize = 60 * 1024;
+pub const MESSAGE_BYTES_MAX: usize = if cfg!(kcgcs_exploration) { 1 } else { 60 } * 1024;
 /// Bytes of payload in one fragment of a message.
 pub const FRAGMENT_BYTES_MAX: usize = 1200;
 /// Fragments of the largest message.
 pub const MESSAGE_FRAGMENTS_MAX: usize = MESSAGE_BYTES_MAX.div_ceil(FRAGMENT_BYTES_MAX);
 /// Fragments that one member has sent and that are not ordered yet.
-pub const ENDPOINT_WINDOW_FRAGMENTS_MAX: usize = 64;
+pub const ENDPOINT_WINDOW_FRAGMENTS_MAX: usize = if cfg!(kcgcs_exploration) { 8 } else { 64 };
 /// Messages that one member has submitted and its node has not sent yet.
 pub const ENDPOINT_PENDING_MESSAGES_MAX: usize = 128;
 /// Bytes of all payloads that one member has submitted and that are not ordered yet.
 pub const ENDPOINT_PENDING_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 /// Ordered entries of one group that a node keeps for nodes that lack them. (It keeps twice as many, and twice the
 /// bytes, while its members come from another component of the cluster.)
-pub const GROUP_LOG_ENTRIES_MAX: usize = 1024;
+pub const GROUP_LOG_ENTRIES_MAX: usize = if cfg!(kcgcs_exploration) { 32 } else { 1024 };
 /// Bytes of ordered messages that a node keeps of one group.
 pub const GROUP_LOG_BYTES_MAX: usize = 1024 * 1024;
 /// Fragments of incomplete messages that a group's coordinator keeps.

@@ -26,6 +26,7 @@ const REORDERING: Duration = Duration::from_milliseconds(2);
 
 /// What was acknowledged, and what is due.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Acknowledgement {
     /// Somebody waits for the acknowledgement.
     pub(super) is_due: bool,

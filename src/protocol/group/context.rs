@@ -12,6 +12,7 @@ use crate::protocol::view::ClusterView;
 
 /// The cluster view of a group view, as members see it.
 #[derive(Clone, Copy, Default)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Shown {
     pub(super) number: ViewNumber,
     pub(super) is_primary: bool,

@@ -13,6 +13,7 @@ use crate::protocol::wire::Writer;
 
 /// A group view as an entry of the log.
 #[derive(Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct ViewEntry {
     pub(super) number: ViewNumber,
     pub(super) coordinator: NodeId,
@@ -123,6 +124,7 @@ const DATA_HEAD_BYTES: usize = 1 + 2 + 13 + 2;
 
 /// One entry.
 #[derive(Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) enum Entry {
     /// A fragment of a message of the member with this slot.
     Data {

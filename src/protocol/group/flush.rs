@@ -20,6 +20,9 @@
 //! effect (then all survivors hold it); all survivors hold it (then it may have taken effect); one of them does not
 //! (then it has not). The first two count the start, the third drops it.
 
+#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
+mod whole_tests;
+
 use super::entry::ViewEntry;
 use crate::platform::{breaks, Shared};
 use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
@@ -27,6 +30,7 @@ use crate::protocol::rules::Rule;
 use crate::protocol::view::ClusterView;
 
 /// The start of an epoch that this node has accepted and not carried out.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct PendingStart {
     pub(super) epoch: ViewNumber,
     pub(super) cluster_view: ViewKey,
@@ -40,6 +44,7 @@ pub(super) struct PendingStart {
 
 /// What a node holds of one log.
 #[derive(Clone, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Held {
     pub(super) epoch: ViewNumber,
     pub(super) accepted: u64,
@@ -48,6 +53,7 @@ pub(super) struct Held {
 
 /// What one node has reported.
 #[derive(Clone, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct NodeReport {
     pub(super) node: NodeId,
     pub(super) log: Option<Held>,
@@ -107,6 +113,7 @@ impl NodeReport {
 
 /// Which entries of the epoch before count.
 #[derive(Clone, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Decision {
     /// The epoch. Zero: there is no log.
     pub(super) previous: ViewNumber,

@@ -37,6 +37,7 @@ const BACK_OFF_MAX: u64 = 8;
 
 /// Whether a member is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) enum Standing {
     /// It has asked to join.
     Joining,
@@ -61,6 +62,7 @@ pub enum LeaveMode {
 }
 
 /// A submitted message.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Pending {
     pub(super) sequence: u64,
     pub(super) order: Order,
@@ -79,6 +81,7 @@ impl Pending {
 }
 
 /// A member on this node.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Local {
     pub(super) endpoint: EndpointId,
     pub(super) standing: Standing,

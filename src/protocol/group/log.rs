@@ -24,6 +24,7 @@ use crate::protocol::outputs::Order;
 use crate::protocol::rules::Rule;
 
 /// An entry, and what this node knows of it.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 struct Kept {
     entry: Entry,
     /// The member that sent it, known once it is accepted.
@@ -38,6 +39,7 @@ struct Kept {
 ///
 /// `dropped <= delivered <= accepted <= received <= highest`, `delivered <= released <= accepted` except while an epoch
 /// that is over is delivered; entries lie in `(dropped, dropped + capacity]` and all of `(dropped, received]` are there.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Log {
     /// The number of the cluster view.
     pub(super) epoch: ViewNumber,

@@ -18,6 +18,7 @@ const WAIT_INTERVALS_MAX: u64 = 16;
 
 /// A member that asks to join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Joiner {
     pub(super) member: MemberId,
     /// How far it has delivered in another component, if it is from there.
@@ -28,6 +29,7 @@ pub(super) struct Joiner {
 pub(super) type Chosen = (BoundedVec<(MemberId, Arrival)>, BoundedVec<TransitionalSet>);
 
 /// When members from other components are admitted.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Merge {
     /// All of them have had time to ask.
     is_open: bool,

@@ -17,6 +17,7 @@ pub(super) const EXCLUSION_REPEATS: u8 = 16;
 
 /// A node that has members of the group.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) struct Participant {
     pub(super) node: NodeId,
     /// It has acknowledged everything up to here.

@@ -10,6 +10,7 @@ use crate::protocol::outputs::Payload;
 use crate::protocol::wire::group::Part;
 
 /// A message of which some fragments have arrived.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 struct Partial {
     sender: MemberId,
     sequence: u64,
@@ -29,6 +30,7 @@ impl Partial {
 }
 
 /// Fragments of all senders.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Reassembly {
     messages: BoundedVec<Partial>,
     /// Fragments of all messages.

@@ -35,6 +35,7 @@ use crate::protocol::outputs::Order;
 
 /// When an entry may be delivered that is not to be safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub(super) enum ReleaseRule {
     /// When the nodes of the senders of all entries up to it hold the log up to them.
     SendersHold,

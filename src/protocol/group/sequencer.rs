@@ -34,6 +34,7 @@ const BACK_OFF_MAX: u64 = 8;
 const GONE_MAX: usize = GROUP_MEMBERS_MAX;
 
 /// The stage of a sequencer (see the drawing above).
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) enum Stage {
     /// Queries all nodes that may hold something.
     Collecting,
@@ -46,6 +47,7 @@ pub(super) enum Stage {
 }
 
 /// The sequencer of one group in one epoch.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Sequencer {
     pub(super) stage: Stage,
     /// For each place in the cluster view whether the node has reported what it holds.

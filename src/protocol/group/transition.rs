@@ -11,6 +11,7 @@ use crate::protocol::time::Instant;
 use crate::protocol::wire::group::{Place, TransitionalSet};
 
 /// What the members of one group on this node retain of the component that their node left.
+#[cfg_attr(kcgcs_exploration, derive(Clone, Hash))]
 pub(super) struct Transition {
     /// This node in its incarnation there.
     pub(super) own: Identity,

@@ -18,6 +18,7 @@
 //! which the node is part ([`search`]).
 
 pub mod fingerprint;
+pub mod groups;
 pub mod local;
 pub mod properties;
 pub mod scenarios;

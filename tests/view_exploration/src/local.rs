@@ -5,12 +5,15 @@
 use std::hash::{Hash, Hasher};
 
 use super::fingerprint::Fingerprint;
+use crate::platform::BoundedVec;
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
 use crate::protocol::failure_detector::{DetectorAssignment, DetectorReport};
-use crate::protocol::identity::{Identity, Incarnation, NodeId, PeerAddress, ViewMark};
+use crate::protocol::identity::{
+    EndpointId, GroupName, Identity, Incarnation, MemberId, NodeId, PeerAddress, ViewMark,
+};
 use crate::protocol::limits::DATAGRAM_BYTES_MAX;
 use crate::protocol::node::Node;
-use crate::protocol::outputs::Event;
+use crate::protocol::outputs::{Event, Order};
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
 
@@ -34,6 +37,10 @@ pub enum Input<'a> {
     Dead(u16),
     /// A heartbeat of this incarnation, in that view.
     Heartbeat(Identity, ViewMark),
+    /// The command to join this group.
+    Join(GroupName),
+    /// The command to send the next message to its group, in this order.
+    Multicast(Order),
 }
 
 /// The outputs of a node after an input.
@@ -43,6 +50,8 @@ pub struct Outputs {
     pub sent: Vec<(u16, Vec<u8>)>,
     /// The views installed.
     pub views: Vec<Installed>,
+    /// What its member of the group has done and seen.
+    pub heard: Vec<Heard>,
     /// A promise that this node has broken by itself.
     pub wrong: Option<String>,
 }
@@ -60,6 +69,46 @@ pub struct Installed {
     pub members: Vec<(Identity, u16)>,
 }
 
+/// What a member of a group has done or seen. Members are named by their nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Heard {
+    /// It has sent its message of this number.
+    Multicast(u64, Order),
+    /// It has got a view.
+    View(Box<GroupViewSeen>),
+    /// It has got a message.
+    Deliver {
+        /// The sender.
+        sender: Identity,
+        /// The sender's number of the message.
+        sequence: u64,
+        /// Its order.
+        order: Order,
+        /// The number of the view that it is delivered in.
+        view: u64,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+    /// It was excluded.
+    Excluded,
+}
+
+/// A group view as a member gets it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupViewSeen {
+    /// Its number.
+    pub number: u64,
+    /// Its members.
+    pub members: Vec<Identity>,
+    /// The members that come from the reader's view before.
+    pub transitional: Vec<Identity>,
+}
+
+/// The bytes of a message.
+pub fn payload(sender: u16, sequence: u64) -> Vec<u8> {
+    vec![sender as u8, sequence as u8]
+}
+
 /// A node of the exploration.
 #[derive(Clone)]
 pub struct Local {
@@ -74,12 +123,19 @@ pub struct Local {
     incarnation: Incarnation,
     is_gone: bool,
     is_partitionable: bool,
+    /// Its member of the group.
+    endpoint: Option<EndpointId>,
+    /// The last view of that member.
+    group_view: Option<Heard>,
+    /// The messages that it has sent.
+    sent: u64,
 }
 
 impl Hash for Local {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.node.hash(state);
         self.reported.hash(state);
+        self.sent.hash(state);
     }
 }
 
@@ -124,6 +180,9 @@ impl Local {
             incarnation,
             is_gone: false,
             is_partitionable,
+            endpoint: None,
+            group_view: None,
+            sent: 0,
         }
     }
 
@@ -178,6 +237,19 @@ impl Local {
         })
     }
 
+    /// The last view of its member of the group.
+    pub fn group_view(&self) -> Option<&Heard> {
+        self.group_view.as_ref()
+    }
+
+    /// The node that orders its group.
+    pub fn group_coordinator(&self) -> Option<u16> {
+        let mut coordinator = None;
+        self.node
+            .for_each_group(&mut |group| coordinator = Some(group.coordinator.number()));
+        coordinator
+    }
+
     /// Whether it has left or was evicted.
     pub fn is_gone(&self) -> bool {
         self.is_gone
@@ -213,6 +285,7 @@ impl Local {
             self.clock,
             Fingerprint::of(self, self.clock),
         );
+        let mut sent = None;
         match input {
             Input::Datagram(from, bytes) => {
                 let mut bytes = bytes.to_vec();
@@ -239,17 +312,42 @@ impl Local {
                 };
                 self.node.handle_detector_report(self.clock, report);
             }
+            Input::Join(name) => {
+                let endpoint = self.node.join_group(self.clock, name);
+                self.endpoint = Some(endpoint.expect("a node with few members takes one more"));
+            }
+            Input::Multicast(order) => sent = self.multicast(order),
         }
         let mut outputs = self.settle();
+        if let Some(sent) = sent {
+            outputs.heard.insert(0, sent);
+        }
         let after = (
             self.deadline(),
             self.clock,
             Fingerprint::of(self, self.clock),
         );
         if input == Input::Deadline && outputs.sent.is_empty() && after == before {
-            outputs.wrong = Some("the deadline does not advance".to_owned());
+            outputs.wrong = Some(format!(
+                "the deadline does not advance: {:?} at {:?}",
+                self.node.next_deadline(),
+                self.clock
+            ));
         }
         outputs
+    }
+
+    /// Send the next message. While there is no quorum, the node refuses it.
+    fn multicast(&mut self, order: Order) -> Option<Heard> {
+        let bytes = payload(self.identity().node.number(), self.sent + 1);
+        let mut copy = BoundedVec::with_capacity(bytes.len()).expect("there is memory");
+        copy.extend_from_slice(&bytes)
+            .expect("it was made for that");
+        self.node
+            .multicast(self.clock, self.endpoint?, order, copy)
+            .ok()?;
+        self.sent += 1;
+        Some(Heard::Multicast(self.sent, order))
     }
 
     fn report_dead(&mut self, number: u16) {
@@ -328,6 +426,39 @@ impl Local {
                 self.last_view = 0;
             }
             Event::Left | Event::Evicted { .. } => self.is_gone = true,
+            Event::GroupView { view, .. } if view.members.is_empty() => {
+                outputs.heard.push(Heard::Excluded);
+            }
+            Event::GroupView { view, .. } => {
+                let identity = |id: &MemberId| Identity {
+                    node: id.node,
+                    incarnation: id.incarnation,
+                };
+                let seen = Heard::View(Box::new(GroupViewSeen {
+                    number: view.number.0,
+                    members: view.members.iter().map(|m| identity(&m.id)).collect(),
+                    transitional: view.transitional.iter().map(identity).collect(),
+                }));
+                self.group_view = Some(seen.clone());
+                outputs.heard.push(seen);
+            }
+            Event::Deliver {
+                sender,
+                sequence,
+                order,
+                view,
+                payload,
+                ..
+            } => outputs.heard.push(Heard::Deliver {
+                sender: Identity {
+                    node: sender.node,
+                    incarnation: sender.incarnation,
+                },
+                sequence: *sequence,
+                order: *order,
+                view: view.0,
+                payload: payload.to_vec(),
+            }),
             _ => {}
         }
     }

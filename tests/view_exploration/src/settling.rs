@@ -325,6 +325,7 @@ impl Settling {
             Input::Evict(number) => What::Evict(*number),
             Input::Dead(number) => What::Dead(*number),
             Input::Heartbeat(sender, _) => What::Heartbeat(sender.node.number()),
+            Input::Join(_) | Input::Multicast(_) => return,
         };
         if self.history.len() >= HISTORY_MAX {
             self.history.pop_front();

@@ -9,8 +9,10 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 
 use super::fingerprint::{BuildSame, Fingerprint};
-use super::local::{Input, Installed, Local};
+use super::local::{Heard, Input, Installed, Local};
 use crate::protocol::identity::{Identity, ViewMark};
+use crate::protocol::outputs::Order;
+use crate::protocol::time::Duration;
 use crate::protocol::wire::Kind;
 
 /// A datagram on its way.
@@ -46,6 +48,10 @@ pub enum Stimulus {
     Dead(u16),
     /// A heartbeat.
     Heartbeat(Identity, ViewMark),
+    /// The command to send the next message.
+    Multicast(Order),
+    /// Nothing happens for this time.
+    Wait(Duration),
 }
 
 /// The effect of an input on a node.
@@ -56,6 +62,8 @@ pub struct Outcome {
     pub sent: Vec<u32>,
     /// The views that it installs.
     pub views: Vec<u32>,
+    /// What its member of the group does and sees.
+    pub heard: Vec<u32>,
     /// A promise that it breaks.
     pub wrong: Option<String>,
 }
@@ -69,6 +77,11 @@ pub struct World {
     message_numbers: HashMap<Message, u32>,
     views: Vec<Installed>,
     view_numbers: HashMap<Installed, u32>,
+    heard: Vec<Heard>,
+    heard_numbers: HashMap<Heard, u32>,
+    /// Each journal: the one that it continues, and the last thing in it. The first one is empty.
+    journals: Vec<(u32, u32)>,
+    journal_numbers: HashMap<(u32, u32), u32>,
     outcomes: HashMap<(u32, Stimulus), Rc<Outcome>>,
 }
 
@@ -112,6 +125,64 @@ impl World {
         number_of(&mut self.views, &mut self.view_numbers, view)
     }
 
+    /// What a member has done or seen, by its number.
+    pub fn heard(&self, number: u32) -> &Heard {
+        &self.heard[number as usize]
+    }
+
+    /// The number of what a member has done or seen, which is added if it is new.
+    pub fn add_heard(&mut self, heard: Heard) -> u32 {
+        number_of(&mut self.heard, &mut self.heard_numbers, heard)
+    }
+
+    /// The number of the journal that continues this one (0: the empty one), which is added if it is new.
+    pub fn add_to_journal(&mut self, journal: u32, heard: u32) -> u32 {
+        let all = &mut self.journals;
+        *self
+            .journal_numbers
+            .entry((journal, heard))
+            .or_insert_with(|| {
+                all.push((journal, heard));
+                all.len() as u32
+            })
+    }
+
+    /// A journal from its end to its beginning.
+    fn backwards(&self, mut journal: u32) -> impl Iterator<Item = &Heard> {
+        std::iter::from_fn(move || {
+            let (before, heard) = *self.journals.get((journal as usize).checked_sub(1)?)?;
+            journal = before;
+            Some(self.heard(heard))
+        })
+    }
+
+    /// What is in a journal.
+    pub fn journal(&self, journal: u32) -> Vec<&Heard> {
+        let mut all: Vec<_> = self.backwards(journal).collect();
+        all.reverse();
+        all
+    }
+
+    /// The last view in a journal.
+    pub fn last_view(&self, journal: u32) -> Option<&Heard> {
+        let is_view = |heard: &&Heard| matches!(heard, Heard::View(_) | Heard::Excluded);
+        self.backwards(journal).find(is_view)
+    }
+
+    /// The number of messages that were sent in a journal.
+    pub fn sent(&self, journal: u32) -> u64 {
+        let is_sent = |heard: &&Heard| matches!(heard, Heard::Multicast(..));
+        self.backwards(journal).filter(is_sent).count() as u64
+    }
+
+    /// Whether this message was delivered in a journal.
+    pub fn has_delivered(&self, journal: u32, node: u16, number: u64) -> bool {
+        self.backwards(journal).any(|heard| {
+            matches!(heard, Heard::Deliver { sender, sequence, .. }
+                if sender.node.number() == node && *sequence == number)
+        })
+    }
+
     /// The effect of an input on a node.
     pub fn step(&mut self, local: u32, stimulus: Stimulus) -> Rc<Outcome> {
         if let Some(outcome) = self.outcomes.get(&(local, stimulus)) {
@@ -135,12 +206,24 @@ impl World {
             Stimulus::Evict(subject) => Input::Evict(subject),
             Stimulus::Dead(subject) => Input::Dead(subject),
             Stimulus::Heartbeat(sender, view) => Input::Heartbeat(sender, view),
+            Stimulus::Multicast(order) => Input::Multicast(order),
+            Stimulus::Wait(span) => {
+                local.wait(span);
+                return Outcome {
+                    next: self.add_local(local),
+                    sent: Vec::new(),
+                    views: Vec::new(),
+                    heard: Vec::new(),
+                    wrong: None,
+                };
+            }
         };
         let Ok(outputs) = catch_unwind(AssertUnwindSafe(|| local.take(input))) else {
             return Outcome {
                 next: number,
                 sent: Vec::new(),
                 views: Vec::new(),
+                heard: Vec::new(),
                 wrong: Some("a panic".to_owned()),
             };
         };
@@ -155,6 +238,11 @@ impl World {
                 .views
                 .into_iter()
                 .map(|view| self.add_view(view))
+                .collect(),
+            heard: outputs
+                .heard
+                .into_iter()
+                .map(|heard| self.add_heard(heard))
                 .collect(),
             next: self.add_local(local),
             wrong: outputs.wrong,

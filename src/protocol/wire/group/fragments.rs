@@ -29,6 +29,7 @@ pub struct Fragment<'a> {
 
 /// Which part of which message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct Part {
     /// The order that the sender asked for.
     pub order: Order,

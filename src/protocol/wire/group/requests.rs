@@ -10,6 +10,7 @@ use crate::protocol::wire::{Reader, Writer};
 
 /// How far a node had come in a group before it left another component of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct Place {
     /// The cluster view of the group's log that its members had delivered.
     pub log: ViewKey,

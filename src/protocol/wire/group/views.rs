@@ -26,6 +26,7 @@ const SET_BYTES: usize = 16;
 
 /// How a member came to a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub enum Arrival {
     /// From the group's view before.
     Along,
@@ -37,6 +38,7 @@ pub enum Arrival {
 
 /// Members that come together from one view of another component of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(kcgcs_exploration, derive(Hash))]
 pub struct TransitionalSet {
     /// The cluster view that they come from.
     pub cluster_view: ViewKey,
