@@ -34,10 +34,10 @@ struct kcgcs_group;
  * @KCGCS_FIFO: after all earlier messages of the same sender
  * @KCGCS_CAUSAL: after all messages that its sender had delivered before
  * @KCGCS_AGREED: in one total order, the same at every member
- * @KCGCS_SAFE: as KCGCS_AGREED, and only when every member has the message.
- *              This version refuses it with -EOPNOTSUPP
+ * @KCGCS_SAFE: as KCGCS_AGREED, and only when every member has the message
  *
- * This version delivers FIFO and CAUSAL messages as AGREED, which is stronger.
+ * All messages of one sender are delivered in the order in which it sent them,
+ * whatever their orders.
  */
 enum kcgcs_order {
 	KCGCS_ORDER_DEFAULT = 0,
@@ -426,7 +426,6 @@ int kcgcs_leave_flags(struct kcgcs_group *group, unsigned int flags,
  *   members, or is about to be; the node has no quorum; or its view is not
  *   primary and the group asks for that. No callback but @view says when that
  *   ends
- * * %-EOPNOTSUPP - the order is KCGCS_SAFE
  * * %-ESHUTDOWN - the node has stopped, is stopping or was evicted, or this
  *   member was removed from its group or refused by it
  */

@@ -11,6 +11,24 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
+use crate::protocol::rules::Rule;
+
+extern crate std;
+
+std::thread_local! {
+    static BROKEN: core::cell::Cell<Option<Rule>> = const { core::cell::Cell::new(None) };
+}
+
+/// Let the nodes of this thread break a rule from now on, or none.
+pub fn break_rule(rule: Option<Rule>) {
+    BROKEN.set(rule);
+}
+
+/// Whether the nodes of this thread break the rule.
+pub fn breaks(rule: Rule) -> bool {
+    BROKEN.get() == Some(rule)
+}
+
 /// An allocation failed. The operation changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;

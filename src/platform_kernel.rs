@@ -13,6 +13,7 @@ use core::ops::{
     Deref,
     DerefMut, //
 };
+use crate::protocol::rules::Rule;
 use kernel::{
     alloc::kvec::InsertError,
     fmt,
@@ -25,6 +26,12 @@ use kernel::{
         Arc, //
     }, //
 };
+
+/// Whether tests let nodes break the rule. Never in the kernel.
+#[inline(always)]
+pub const fn breaks(_: Rule) -> bool {
+    false
+}
 
 /// An allocation failed. The operation changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod outputs;
 pub mod random;
 pub mod ring;
+pub mod rules;
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
 pub(crate) mod test_support;
 pub mod time;

@@ -385,6 +385,7 @@ fn fragments_and_entries_keep_their_bytes() {
         sequence: 0xa1,
         fragment: 0,
         fragments: 1,
+        after: 0xa4,
     };
     for (order, expected) in [
         (
@@ -393,7 +394,15 @@ fn fragments_and_entries_keep_their_bytes() {
         ),
         (
             Order::Causal,
-            "000000a200000000000000a30200000000000000a10000000100026869",
+            "000000a200000000000000a30200000000000000a10000000100000000000000a400026869",
+        ),
+        (
+            Order::Agreed,
+            "000000a200000000000000a30300000000000000a10000000100026869",
+        ),
+        (
+            Order::Safe,
+            "000000a200000000000000a30400000000000000a10000000100026869",
         ),
     ] {
         let fragment = Fragment {
@@ -404,6 +413,15 @@ fn fragments_and_entries_keep_their_bytes() {
         };
         check(expected, |writer| write_fragment(writer, &fragment));
     }
+    let status = Status {
+        last: 0xa5,
+        stable: 0xa6,
+        released: 0xa7,
+    };
+    check(
+        "00000000000000a500000000000000a600000000000000a7",
+        |writer| write_status(writer, &status),
+    );
     check("0100050300000000000000a10000000100026869", |writer| {
         write_data_entry(writer, Slot(5), &part, b"hi")
     });

@@ -15,9 +15,9 @@ use kcgcs_protocol::protocol::outputs::{ChangeReason, Order, RefusalReason};
 use kcgcs_protocol::protocol::view::MemberRecord;
 use kcgcs_protocol::protocol::wire::gossip::GossipBody;
 use kcgcs_protocol::protocol::wire::group::{
-    parse_acknowledge, parse_data, parse_fetch, parse_handover, parse_ordered, parse_positions,
-    parse_query, parse_report, parse_request, read_group, write_fragment, Fragment, Part,
-    FRAGMENT_HEAD_BYTES,
+    parse_acknowledge, parse_data, parse_fetch, parse_handover, parse_missing, parse_ordered,
+    parse_query, parse_report, parse_request, parse_status, read_group, write_fragment, Fragment,
+    Part, FRAGMENT_HEAD_BYTES,
 };
 use kcgcs_protocol::protocol::wire::heartbeat::DetectorBody;
 use kcgcs_protocol::protocol::wire::membership::*;
@@ -67,11 +67,12 @@ fn parse_with_groups(body: &[u8]) {
     };
     let _ = parse_request(reader, group);
     let _ = parse_acknowledge(reader);
-    let _ = parse_positions(reader);
+    let _ = parse_missing(reader);
+    let _ = parse_status(reader);
     let _ = parse_query(reader, group);
     let _ = parse_fetch(reader);
     let _ = parse_report(reader, group);
-    if let Ok(fragments) = parse_data(reader) {
+    if let Ok((_, fragments)) = parse_data(reader) {
         let _ = fragments.count();
     }
     for ordered in [
@@ -411,17 +412,19 @@ proptest! {
         sequence in 1..1_000_u64,
         bytes in vec(any::<u8>(), 1..=FRAGMENT_BYTES_MAX),
     ) {
-        let part = Part { order: Order::Agreed, sequence, fragment: 0, fragments: 1 };
+        let part = Part { order: Order::Agreed, sequence, fragment: 0, fragments: 1, after: 0 };
         let endpoint = EndpointId(endpoint);
         let fragment = Fragment { endpoint, oldest: sequence, part, bytes: &bytes };
         let body = written(|writer| {
             writer.u64(GroupId(7).0)?;
+            writer.u64(sequence)?;
             write_fragment(writer, &fragment)
         });
-        prop_assert!(body.len() <= 8 + FRAGMENT_HEAD_BYTES + bytes.len());
+        prop_assert!(body.len() <= 16 + FRAGMENT_HEAD_BYTES + bytes.len());
         let mut reader = Reader::new(&body);
         prop_assert_eq!(read_group(&mut reader), Ok(GroupId(7)));
-        let read: Vec<_> = parse_data(reader).unwrap().collect();
-        prop_assert_eq!(read, [fragment]);
+        let (accepted, fragments) = parse_data(reader).unwrap();
+        prop_assert_eq!(accepted, sequence);
+        prop_assert_eq!(fragments.collect::<Vec<_>>(), [fragment]);
     }
 }

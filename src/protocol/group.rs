@@ -28,11 +28,14 @@
 //!   from another component of a partitioned cluster.
 //! - [`commands`]: joining, leaving, sending. [`datagrams`]: what arrives. [`retransmission`]: what a node sends, and repeats until it is answered.
 
+mod acknowledgement;
 mod commands;
 mod component_change;
 mod context;
 mod coordinator;
 mod datagrams;
+mod distribution;
+mod entry;
 #[cfg(kcgcs_exploration)]
 mod exploration;
 mod flush;
@@ -42,16 +45,19 @@ mod member;
 mod merge;
 mod participant;
 mod reassembly;
+mod release;
 mod retransmission;
 mod sequencer;
 mod transition;
 mod views;
 
+use self::acknowledgement::Acknowledgement;
 use self::context::{Context, Shown};
 use self::flush::PendingStart;
 pub use self::local::LeaveMode;
 use self::local::{Local, Standing};
 use self::log::Log;
+use self::release::ReleaseRule;
 use self::sequencer::Sequencer;
 use self::transition::Transition;
 use super::configuration::Configuration;
@@ -94,11 +100,7 @@ struct Group {
     is_ordering: bool,
     /// When to report to the coordinator again what this node holds.
     report_at: Option<Instant>,
-    acknowledge_due: bool,
-    /// When to acknowledge again unless the entries become stable before.
-    acknowledge_at: Option<Instant>,
-    /// When gaps may be reported again.
-    missing_at: Instant,
+    acknowledgement: Acknowledgement,
     /// Something waits for room in a queue.
     backlog: bool,
 }
@@ -117,9 +119,7 @@ impl Group {
             sequencer: None,
             is_ordering: false,
             report_at: None,
-            acknowledge_due: false,
-            acknowledge_at: None,
-            missing_at: Instant::ZERO,
+            acknowledgement: Acknowledgement::default(),
             backlog: false,
         })
     }
@@ -153,6 +153,7 @@ pub struct Groups {
     own: Identity,
     groups: BoundedVec<Group>,
     interval: Duration,
+    release_rule: ReleaseRule,
     /// How long members on their way from one component to another keep their last view.
     transition_timeout: Duration,
     /// The present cluster view.
@@ -176,6 +177,10 @@ impl Groups {
             own,
             groups: BoundedVec::with_capacity(GROUPS_MAX)?,
             interval: milliseconds(settings.retransmit_ms),
+            release_rule: match settings.partitionable != 0 {
+                true => ReleaseRule::AllHold,
+                false => ReleaseRule::SendersHold,
+            },
             transition_timeout: milliseconds(settings.blocked_timeout_ms)
                 .plus(milliseconds(settings.formation_ms).times(TRANSITION_ROUNDS)),
             cluster_view: ViewKey::default(),
@@ -260,8 +265,7 @@ impl Groups {
             group.is_ordering = false;
             group.coordinator = None;
             group.report_at = None;
-            group.acknowledge_at = None;
-            group.acknowledge_due = false;
+            group.acknowledgement = Acknowledgement::default();
             group.locals.retain(|local| {
                 match local.standing {
                     Standing::Draining | Standing::Leaving => {
@@ -344,6 +348,7 @@ impl Groups {
                 cluster_view: self.cluster_view,
                 shown: self.shown,
                 interval: self.interval,
+                release_rule: self.release_rule,
                 departed: &self.departed,
                 highest: &mut self.highest,
                 outbox,

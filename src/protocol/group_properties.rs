@@ -176,9 +176,7 @@ impl GroupProperties {
 
     /// The first property whose value this version cannot keep. A member that asks for it is refused when it joins.
     pub fn unsupported(&self) -> Option<GroupProperty> {
-        if !self.default_order.is_supported() {
-            Some(GroupProperty::DefaultOrder)
-        } else if self.is_sending_view {
+        if self.is_sending_view {
             Some(GroupProperty::SendingView)
         } else if self.slow_policy != SlowPolicy::Evict {
             Some(GroupProperty::SlowPolicy)

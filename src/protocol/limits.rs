@@ -72,7 +72,7 @@ pub const GROUP_LOG_BYTES_MAX: usize = 1024 * 1024;
 /// Fragments of incomplete messages that a group's coordinator keeps.
 pub const GROUP_REASSEMBLY_FRAGMENTS_MAX: usize = 1024;
 /// Entries that a group's coordinator sends to a node ahead of its acknowledgement.
-pub const GROUP_FLIGHT_ENTRIES_MAX: usize = 128;
+pub const GROUP_FLIGHT_ENTRIES_MAX: usize = 512;
 
 /// Bytes of datagrams that wait to be sent: more than one datagram to each node of the largest view.
 pub const TRANSMIT_BYTES_MAX: usize = if cfg!(kcgcs_exploration) { 16 } else { 256 } * 1024;

@@ -44,25 +44,18 @@ pub enum DeadlineReason {
 /// The bytes of one message.
 pub type Payload = Shared<BoundedVec<u8>>;
 
-/// The order in which members deliver the messages of a group. `Fifo` and `Causal` are implemented as `Agreed`, which
-/// is stronger. `Safe` is refused.
+/// The order in which members deliver the messages of a group. All messages of one sender are delivered in the order in
+/// which it sent them, whatever their orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The messages of one sender in the order in which it sent them.
     Fifo,
     /// A message after all messages that its sender had delivered before it.
     Causal,
-    /// All messages in one order, the same at every member.
+    /// All agreed and safe messages in one order, the same at every member.
     Agreed,
-    /// As `Agreed`, and only when every member has the message.
+    /// As agreed, and only when every member holds the message.
     Safe,
-}
-
-impl Order {
-    /// Whether this version delivers messages in this order. Otherwise it refuses them.
-    pub const fn is_supported(self) -> bool {
-        !matches!(self, Self::Safe)
-    }
 }
 
 /// Why a cluster does not admit a node.

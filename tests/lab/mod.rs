@@ -380,17 +380,26 @@ impl Lab {
         &mut self,
         number: u16,
         endpoint: EndpointId,
-        bytes: &[u8],
+        payload: &[u8],
     ) -> Result<(), CommandError> {
-        let now = self.now;
-        let mut payload = BoundedVec::with_capacity(bytes.len()).unwrap();
-        payload.extend_from_slice(bytes).unwrap();
-        let host = self.host(number);
-        let call_view = host.shown_view(endpoint);
-        let node = &mut host.node;
-        let result = node.multicast(now, endpoint, Order::Agreed, call_view, payload);
-        self.drain(number);
-        result.map_err(|(error, _)| error)
+        self.multicast_in(number, endpoint, Order::Agreed, payload)
+    }
+
+    /// Multicasts in an order.
+    pub(crate) fn multicast_in(
+        &mut self,
+        number: u16,
+        endpoint: EndpointId,
+        order: Order,
+        payload: &[u8],
+    ) -> Result<(), CommandError> {
+        let mut bytes = BoundedVec::with_capacity(payload.len()).unwrap();
+        bytes.extend_from_slice(payload).unwrap();
+        let call_view = self.hosts[&number].shown_view(endpoint);
+        self.command(number, |node, now| {
+            node.multicast(now, endpoint, order, call_view, bytes)
+        })
+        .map_err(|(error, _)| error)
     }
 
     /// Have the failure detector of node `by` declare `subject` dead.

@@ -238,9 +238,6 @@ unsafe extern "C" fn kcgcs_multicast(
         let group = unsafe { borrow(group) }.ok_or(EINVAL)?;
         let default = group.handle.properties.default_order;
         let order = order_of_number(order, default).ok_or(EINVAL)?;
-        if !order.is_supported() {
-            return Err(EOPNOTSUPP);
-        }
         if length > MESSAGE_BYTES_MAX {
             return Err(EMSGSIZE);
         }

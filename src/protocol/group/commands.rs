@@ -4,6 +4,7 @@
 
 use super::context::coordinator_of;
 use super::local::{LeaveMode, Local, Standing};
+use super::log::Log;
 use super::{Group, Groups};
 use crate::platform::BoundedVec;
 use crate::protocol::errors::CommandError;
@@ -84,8 +85,7 @@ impl Groups {
         self.groups
             .as_mut_slice()
             .iter_mut()
-            .flat_map(|group| group.locals.as_mut_slice())
-            .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
+            .find_map(|group| group.local(endpoint))
     }
 
     /// Let a member leave its group. `Event::GroupLeft` follows. A member that sends its messages first may be told
@@ -126,8 +126,7 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `NotSupported`: this version does not
-    /// have the order. `MessageTooLong`. `NoSuchEndpoint`:
+    /// Nothing has changed, and the payload is returned. `Stopped`: the node stops. `MessageTooLong`. `NoSuchEndpoint`:
     /// there is no such member, or it is leaving. `NoQuorum`: the cluster has no quorum, the member has no view, or the
     /// view is not primary and the group wants one that is.
     /// `WindowFull`: too much waits already; `Event::Writable` follows.
@@ -141,24 +140,39 @@ impl Groups {
         if self.is_stopped {
             return Err((CommandError::Stopped, payload));
         }
-        if !order.is_supported() {
-            return Err((CommandError::NotSupported, payload));
-        }
         if payload.len() > MESSAGE_BYTES_MAX {
             return Err((CommandError::MessageTooLong, payload));
         }
         let (has_quorum, is_primary) = (self.has_quorum, self.shown.is_primary);
-        let local = self.local(endpoint);
-        let Some(local) = local.filter(|local| local.standing != Standing::Draining) else {
-            return Err((CommandError::NoSuchEndpoint, payload));
-        };
-        let may_send = match local.properties.quorum_mode {
-            QuorumMode::AnyView => has_quorum,
-            QuorumMode::PrimaryView => has_quorum && is_primary,
-        };
-        if !may_send || local.standing != Standing::Member {
-            return Err((CommandError::NoQuorum, payload));
+        for group in self.groups.as_mut_slice() {
+            // What is sent while another log begins depends on nothing in that.
+            let is_over = self.is_frozen || group.pending_start.is_some();
+            let log = group.log.as_ref().filter(|_| !is_over);
+            let after = log.map_or(0, Log::causal_past);
+            let local = group.local(endpoint);
+            let Some(local) = local.filter(|local| local.standing != Standing::Draining) else {
+                continue;
+            };
+            let may_send = match local.properties.quorum_mode {
+                QuorumMode::AnyView => has_quorum,
+                QuorumMode::PrimaryView => has_quorum && is_primary,
+            };
+            return if !may_send || local.standing != Standing::Member {
+                Err((CommandError::NoQuorum, payload))
+            } else {
+                local.submit(order, call_view, after, payload)
+            };
         }
-        local.submit(order, call_view, payload)
+        Err((CommandError::NoSuchEndpoint, payload))
+    }
+}
+
+impl Group {
+    /// A member of this node that is not leaving.
+    fn local(&mut self, endpoint: EndpointId) -> Option<&mut Local> {
+        self.locals
+            .as_mut_slice()
+            .iter_mut()
+            .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
     }
 }

@@ -22,8 +22,8 @@
 //! Until then the consumer keeps its view and cannot send.
 
 use super::context::{Context, Shown};
+use super::entry::ViewEntry;
 use super::local::Standing;
-use super::log::ViewEntry;
 use super::transition::Transition;
 use super::{member_id, Group};
 use crate::protocol::identity::Identity;
@@ -168,6 +168,7 @@ impl Group {
             view: context.view,
             cluster_view: context.cluster_view,
             interval: context.interval,
+            release_rule: context.release_rule,
             departed: context.departed,
             highest: &mut *context.highest,
             outbox: &mut *context.outbox,

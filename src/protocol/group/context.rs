@@ -2,6 +2,7 @@
 
 //! What a group needs of its surroundings during one call: the time, the cluster view and the queues.
 
+use super::release::ReleaseRule;
 use crate::protocol::identity::{GroupId, Identity, NodeId, PeerAddress, ViewKey, ViewNumber};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::ChangeReason;
@@ -25,6 +26,8 @@ pub(super) struct Context<'a> {
     pub(super) shown: Shown,
     /// The retransmission interval.
     pub(super) interval: Duration,
+    /// When entries may be delivered.
+    pub(super) release_rule: ReleaseRule,
     /// Nodes that left the cluster lately, and why.
     pub(super) departed: &'a [(Identity, ChangeReason)],
     /// The highest number of a group view that this node has seen.

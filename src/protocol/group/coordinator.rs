@@ -4,23 +4,22 @@
 //! and sends the ordered entries until all participants hold them. Its state is in [`super::sequencer`].
 
 use super::context::Context;
+use super::distribution::{entries_that_fit, write_entries, ENTRIES_BYTES_MAX};
+use super::entry::Entry;
 use super::flush::{decide, holder, lacking, Decision, Held, NodeReport};
-use super::log::{Entry, Log};
 use super::sequencer::{Sequencer, Stage};
 use super::{Group, ROOM_KEPT_BYTES};
-use crate::platform::{BoundedVec, OutOfMemory};
-use crate::protocol::errors::Counter;
+use crate::platform::{breaks, BoundedVec, OutOfMemory};
 use crate::protocol::identity::{Identity, MemberId, NodeId, ViewNumber};
-use crate::protocol::limits::{DATAGRAM_BYTES_MAX, GROUP_MEMBERS_MAX, HEADER_BYTES};
+use crate::protocol::limits::GROUP_MEMBERS_MAX;
 use crate::protocol::outputs::ChangeReason;
+use crate::protocol::rules::Rule;
 use crate::protocol::wire::group::{
     write_fetch, write_query, write_report_log, write_report_nothing, write_report_pending_start,
-    write_start_head, Fetch,
+    Fetch, Fragment,
 };
 use crate::protocol::wire::Kind;
 
-/// Room for entries in a datagram.
-const ENTRIES_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 24;
 /// The view numbers of an epoch begin with this number times the cluster view's number. So a group never uses a view
 /// number twice, even if no node is left that knows the epoch before.
 const VIEWS_PER_CLUSTER_VIEW: u64 = 1_000_000;
@@ -57,7 +56,10 @@ impl Group {
         report.log = self.log.as_ref().and_then(|log| {
             Some(Held {
                 epoch: log.epoch,
-                accepted: log.accepted,
+                accepted: match breaks(Rule::ReportAllAcknowledged) {
+                    true => log.delivered.min(log.stable),
+                    false => log.accepted,
+                },
                 view: log.accepted_view()?.clone(),
             })
         });
@@ -220,8 +222,8 @@ impl Group {
     ) -> Result<(), OutOfMemory> {
         let before = decision.view.as_deref_entry();
         let fresh = context.view.number.0.saturating_mul(VIEWS_PER_CLUSTER_VIEW);
-        let known = before.map_or(*context.highest, |view| view.number);
-        let number = known.next().max(ViewNumber(fresh));
+        let known = before.map_or_else(ViewNumber::default, |view| view.number);
+        let number = known.max(*context.highest).next().max(ViewNumber(fresh));
         let (departed, cluster) = (context.departed, context.view);
         let reason = |member: MemberId| match cluster.has(identity_of(member)) {
             true => ChangeReason::Leave,
@@ -294,6 +296,7 @@ impl Group {
             self.answer_gone(context, member);
         }
         loop {
+            self.settle(sequencer, context);
             let Some(log) = self.log_of(epoch) else {
                 return;
             };
@@ -320,97 +323,47 @@ impl Group {
                     sequencer.install(view, position, context.interval);
                 }
             }
-            let delivered = log.delivered;
-            self.progress(context);
-            let Some(log) = self.log_of(epoch) else {
-                return;
-            };
-            sequencer.acknowledge(context.now, context.own.node, log.accepted);
-            log.stable = log.stable.max(sequencer.stable().min(sequencer.last));
-            self.progress(context);
-            let is_idle = self
-                .log_of(epoch)
-                .is_none_or(|log| log.delivered == delivered && sequencer.last == before);
-            if is_idle {
+            if sequencer.last == before {
                 return;
             }
         }
     }
 
-    /// Send each participant the entries that it lacks, and the stable position.
-    fn send_ordered(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
-        let own = context.own.node;
-        let resent = sequencer.check_progress(context.now, context.interval, own);
-        context.outbox.counters.add(Counter::EntriesResent, resent);
-        let (stable, last, group) = (sequencer.stable(), sequencer.last, self.id);
-        let log = self
-            .log
-            .as_ref()
-            .filter(|log| log.epoch == context.view.number);
-        for place in 0..sequencer.participants.len() {
-            let Some(mut participant) = sequencer.participants.get(place).copied() else {
-                break;
+    /// Accept what was ordered, and deliver and drop what that allows.
+    fn settle(&mut self, sequencer: &mut Sequencer, context: &mut Context<'_>) {
+        loop {
+            self.progress(context);
+            let Some(log) = self.log_of(context.view.number) else {
+                return;
             };
-            let Some(address) = context.address(participant.node) else {
-                continue;
-            };
-            if participant.node == own {
-                continue;
+            sequencer.acknowledge(context.now, context.own.node, log.accepted);
+            let stable = log.stable.max(sequencer.stable().min(sequencer.last));
+            if stable == log.stable {
+                return;
             }
-            let limit = sequencer.flight_limit(&participant);
-            while participant.sent < limit {
-                if context.outbox.transmit_room() <= ROOM_KEPT_BYTES {
-                    self.backlog = true;
-                    break;
-                }
-                let first = participant.sent.saturating_add(1);
-                let start = sequencer.start.as_ref().filter(|_| first == 1);
-                if let Some((previous, before, view)) = start {
-                    context
-                        .outbox
-                        .send([&address], Kind::GroupOrdered, |writer| {
-                            writer.u64(group.0)?;
-                            writer.u64(stable)?;
-                            writer.u64(first)?;
-                            write_start_head(writer, *previous, *before)?;
-                            view.write(writer)
-                        });
-                    participant.sent = 1;
-                } else {
-                    let Some(log) = log else {
-                        break;
-                    };
-                    let count = entries_that_fit(log, first, limit, ENTRIES_BYTES_MAX);
-                    if count == 0 {
-                        break;
-                    }
-                    context
-                        .outbox
-                        .send([&address], Kind::GroupOrdered, |writer| {
-                            writer.u64(group.0)?;
-                            writer.u64(stable)?;
-                            write_entries(writer, log, first, count)
-                        });
-                    participant.sent = participant.sent.saturating_add(count);
-                }
-                participant.announced_stable = stable;
-                if participant.resend_at.is_none() {
-                    participant.resend_at = Some(context.now.after(participant.interval));
-                }
-            }
-            if participant.announced_stable < stable {
-                context
-                    .outbox
-                    .send([&address], Kind::GroupStatus, |writer| {
-                        writer.u64(group.0)?;
-                        writer.u64(last)?;
-                        writer.u64(stable)
-                    });
-                participant.announced_stable = stable;
-            }
-            if let Some(place) = sequencer.participants.as_mut_slice().get_mut(place) {
-                *place = participant;
-            }
+            log.stable = stable;
+        }
+    }
+
+    /// Take in an acknowledgement, whether this node orders the group or not. Returns whether this node orders it and the
+    /// sender has acknowledged so much before.
+    pub(super) fn take_acknowledge(
+        &mut self,
+        context: &Context<'_>,
+        node: NodeId,
+        accepted: u64,
+    ) -> bool {
+        if let Some(log) = self.log_of(context.view.number) {
+            log.note_holder(node, accepted);
+        }
+        let sequencer = self.sequencer.as_mut();
+        sequencer.is_some_and(|sequencer| sequencer.acknowledge(context.now, node, accepted))
+    }
+
+    /// Take in a fragment of a member.
+    pub(super) fn take_fragment(&mut self, member: MemberId, fragment: &Fragment<'_>) {
+        if let (Some(sequencer), Some(log)) = (&mut self.sequencer, &mut self.log) {
+            sequencer.take_fragment(member, fragment, log);
         }
     }
 }
@@ -425,11 +378,11 @@ fn identity_of(member: MemberId) -> Identity {
 
 /// Borrows the view of an `Option<Shared<ViewEntry>>`.
 trait AsEntry {
-    fn as_deref_entry(&self) -> Option<&super::log::ViewEntry>;
+    fn as_deref_entry(&self) -> Option<&super::entry::ViewEntry>;
 }
 
-impl AsEntry for Option<crate::platform::Shared<super::log::ViewEntry>> {
-    fn as_deref_entry(&self) -> Option<&super::log::ViewEntry> {
+impl AsEntry for Option<crate::platform::Shared<super::entry::ViewEntry>> {
+    fn as_deref_entry(&self) -> Option<&super::entry::ViewEntry> {
         self.as_ref().map(|view| &**view)
     }
 }
@@ -440,34 +393,4 @@ fn departed_reason(departed: &[(Identity, ChangeReason)], member: MemberId) -> C
         .iter()
         .find(|(identity, _)| *identity == identity_of(member))
         .map_or(ChangeReason::Failed, |(_, reason)| *reason)
-}
-
-/// How many entries from `first` up to `last` fit so many bytes.
-fn entries_that_fit(log: &Log, first: u64, last: u64, bytes_max: usize) -> u64 {
-    let mut bytes: usize = 0;
-    let mut count: u64 = 0;
-    while first.saturating_add(count) <= last {
-        let Some(entry) = log.entry(first.saturating_add(count)) else {
-            break;
-        };
-        bytes = bytes.saturating_add(entry.written_bytes());
-        if bytes > bytes_max {
-            break;
-        }
-        count = count.saturating_add(1);
-    }
-    count
-}
-
-fn write_entries(
-    writer: &mut crate::protocol::wire::Writer<'_>,
-    log: &Log,
-    first: u64,
-    count: u64,
-) -> Option<()> {
-    writer.u64(first)?;
-    for position in first..first.saturating_add(count) {
-        log.entry(position)?.write(writer)?;
-    }
-    Some(())
 }

@@ -3,8 +3,8 @@
 //! Datagrams of groups: which node may send which kind, and what each does.
 
 use super::context::{coordinator_of, Context};
+use super::entry::ViewEntry;
 use super::flush::{Held, NodeReport};
-use super::log::ViewEntry;
 use super::{member_id, Group, Groups};
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::errors::Counter;
@@ -13,8 +13,9 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::time::Instant;
 use crate::protocol::view::{ClusterView, MemberRecord};
 use crate::protocol::wire::group::{
-    parse_acknowledge, parse_data, parse_fetch, parse_handover, parse_ordered, parse_positions,
-    parse_query, parse_report, parse_request, read_group, write_report_nothing, Report, Request,
+    parse_acknowledge, parse_data, parse_fetch, parse_handover, parse_missing, parse_ordered,
+    parse_query, parse_report, parse_request, parse_status, read_group, write_report_nothing,
+    Report, Request,
 };
 use crate::protocol::wire::{Kind, Reader};
 
@@ -39,9 +40,7 @@ impl Groups {
         let is_mine = coordinator == self.own.node;
         let is_from_coordinator = coordinator == sender.identity.node;
         let is_allowed = match kind {
-            Kind::GroupData | Kind::GroupAcknowledge | Kind::GroupMissing | Kind::GroupReport => {
-                is_mine
-            }
+            Kind::GroupData | Kind::GroupMissing | Kind::GroupReport => is_mine,
             Kind::GroupRequest => is_mine || is_from_coordinator,
             Kind::GroupOrdered | Kind::GroupStatus | Kind::GroupQuery | Kind::GroupFetch => {
                 is_from_coordinator
@@ -58,6 +57,7 @@ impl Groups {
             cluster_view: self.cluster_view,
             shown: self.shown,
             interval: self.interval,
+            release_rule: self.release_rule,
             departed: &self.departed,
             highest: &mut self.highest,
             outbox,
@@ -78,12 +78,15 @@ impl Groups {
                 }
             }
             Kind::GroupData => {
-                let fragments = parse_data(reader)?;
+                let (accepted, fragments) = parse_data(reader)?;
                 let group = find(groups, id)?;
-                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
+                if group.sequencer.is_none() {
+                    return Err(Counter::DroppedUnexpected);
+                }
+                group.take_acknowledge(&context, sender.identity.node, accepted);
                 for fragment in fragments {
                     let member = member_id(sender.identity, fragment.endpoint);
-                    sequencer.take_fragment(member, &fragment);
+                    group.take_fragment(member, &fragment);
                 }
             }
             Kind::GroupOrdered => {
@@ -91,29 +94,23 @@ impl Groups {
                 find(groups, id)?.take_ordered(&mut context, &ordered);
             }
             Kind::GroupStatus => {
-                let (last, stable) = parse_positions(reader)?;
-                let group = find(groups, id)?;
-                group.hear_stable(&mut context, stable);
-                if let Some(log) = group.log_of(view.number) {
-                    log.note_highest(last);
-                }
-                group.progress(&mut context);
+                let status = parse_status(reader)?;
+                find(groups, id)?.take_status(&mut context, &status);
             }
             Kind::GroupAcknowledge => {
                 let accepted = parse_acknowledge(reader)?;
                 let group = find(groups, id)?;
-                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
-                let is_again = sequencer.acknowledge(now, sender.identity.node, accepted);
+                let is_again = group.take_acknowledge(&context, sender.identity.node, accepted);
                 if is_again {
                     // It may have missed the last status.
-                    sequencer.announce_stable_again(sender.identity.node);
+                    group.send_status(&mut context, sender.address);
                 }
+                group.progress(&mut context);
             }
             Kind::GroupMissing => {
-                let (from, _) = parse_positions(reader)?;
+                let (from, to) = parse_missing(reader)?;
                 let group = find(groups, id)?;
-                let sequencer = group.sequencer.as_mut().ok_or(Counter::DroppedUnexpected)?;
-                sequencer.missing(sender.identity.node, from);
+                group.repair(&mut context, sender.identity.node, from, to);
             }
             Kind::GroupQuery => {
                 let name = parse_query(reader, id)?;

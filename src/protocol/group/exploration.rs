@@ -15,6 +15,7 @@ impl Clone for Groups {
             own: self.own,
             groups: BoundedVec::empty(),
             interval: self.interval,
+            release_rule: self.release_rule,
             next_endpoint: self.next_endpoint,
             has_quorum: self.has_quorum,
             transition_timeout: self.transition_timeout,

@@ -15,15 +15,18 @@
 //! effect (then all survivors hold it); all survivors hold it (then it may have taken effect); one of them does not
 //! (then it has not). The first two count the start, the third drops it.
 
-use super::log::ViewEntry;
-use crate::platform::Shared;
+use super::entry::ViewEntry;
+use crate::platform::{breaks, Shared};
 use crate::protocol::identity::{NodeId, ViewKey, ViewNumber};
+use crate::protocol::rules::Rule;
 use crate::protocol::view::ClusterView;
 
 /// The start of an epoch that this node has accepted and not carried out.
 pub(super) struct PendingStart {
     pub(super) epoch: ViewNumber,
     pub(super) cluster_view: ViewKey,
+    /// The coordinator that made it.
+    pub(super) orderer: Option<NodeId>,
     /// The epoch before, and the last position of its log that counts.
     pub(super) previous: ViewNumber,
     pub(super) last: u64,
@@ -143,7 +146,10 @@ pub(super) fn decide(reports: &[NodeReport], cluster: &ClusterView) -> Decision 
     let furthest = reports
         .iter()
         .filter_map(|report| report.accepted(previous))
-        .max_by_key(|held| held.accepted);
+        .max_by_key(|held| match breaks(Rule::FurthestAcceptedCounts) {
+            true => u64::MAX.saturating_sub(held.accepted),
+            false => held.accepted,
+        });
     Decision {
         previous: furthest.map_or_else(ViewNumber::default, |_| previous),
         last: furthest.map_or(0, |held| held.accepted),

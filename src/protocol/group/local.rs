@@ -65,6 +65,8 @@ pub(super) struct Pending {
     pub(super) order: Order,
     /// The view that the consumer had been shown last when it submitted the message.
     pub(super) call_view: ViewName,
+    /// The position in the present log that its sender had delivered when it sent this.
+    after: u64,
     pub(super) payload: BoundedVec<u8>,
 }
 
@@ -185,7 +187,7 @@ impl Local {
         is_due
     }
 
-    /// Queue a message.
+    /// Queue a message. Its sender had delivered everything up to the position `after` of the present log.
     ///
     /// # Errors
     ///
@@ -194,6 +196,7 @@ impl Local {
         &mut self,
         order: Order,
         call_view: ViewName,
+        after: u64,
         payload: BoundedVec<u8>,
     ) -> Result<(), (CommandError, BoundedVec<u8>)> {
         let bytes = self.bytes.saturating_add(payload.len());
@@ -205,6 +208,7 @@ impl Local {
             sequence: self.next_sequence,
             order,
             call_view,
+            after,
             payload,
         };
         if self.pending.push(pending).is_ok() {
@@ -236,6 +240,15 @@ impl Local {
         self.cursor = (0, 0);
         self.in_flight = 0;
         self.resend_at = None;
+    }
+
+    /// A new log begins: send everything again that was not ordered in the one before. All that the messages depend on
+    /// was delivered in that.
+    pub(super) fn begin_log(&mut self) {
+        for message in self.pending.as_mut_slice() {
+            message.after = 0;
+        }
+        self.send_again();
     }
 
     /// The message with this sequence number was ordered: take it out.
@@ -288,9 +301,15 @@ impl Local {
                 sequence: message.sequence,
                 fragment: self.cursor.1,
                 fragments: message.fragments(),
+                after: message.after,
             },
             bytes: message.payload.get(start..end).unwrap_or_default(),
         })
+    }
+
+    /// Whether messages wait to be ordered.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Whether there is a fragment to send now.

@@ -4,6 +4,7 @@
 //! it needs.
 
 use crate::protocol::identity::NodeId;
+use crate::protocol::limits::GROUP_FLIGHT_ENTRIES_MAX;
 use crate::protocol::time::{Duration, Instant};
 
 /// A node that is out of the group is answered for so many intervals, since the last datagram to it may have been lost.
@@ -23,6 +24,10 @@ pub(super) struct Participant {
     pub(super) sent: u64,
     /// The stable position that was announced to it last.
     pub(super) announced_stable: u64,
+    /// The released position that was announced to it last.
+    pub(super) announced_released: u64,
+    /// It has acknowledged nothing for an interval: it gets the first entry again that it may lack.
+    pub(super) is_probed: bool,
     pub(super) resend_at: Option<Instant>,
     pub(super) interval: Duration,
     /// It needs no entries up to here: it was not in the group.
@@ -47,6 +52,8 @@ impl Participant {
             acknowledged: before,
             sent: before,
             announced_stable: before,
+            announced_released: before,
+            is_probed: false,
             resend_at: None,
             interval,
             begins_after: before,
@@ -90,11 +97,36 @@ impl Participant {
         }
     }
 
+    /// The last entry that may be sent to it now, if everything up to `stable` is stable and `last` is the last entry.
+    pub(super) fn flight_limit(&self, stable: u64, last: u64) -> u64 {
+        if self.forgotten_at.is_some() {
+            return self.sent;
+        }
+        // What a new participant acknowledges counts for all entries before it. It could not hand those over, so it
+        // gets nothing before the others hold them.
+        if self.acknowledged <= self.begins_after && stable < self.begins_after {
+            return self.sent;
+        }
+        self.acknowledged
+            .saturating_add(GROUP_FLIGHT_ENTRIES_MAX as u64)
+            .min(self.ends_at.unwrap_or(last))
+    }
+
+    /// It was sent everything up to `position`, with what is stable and released.
+    pub(super) fn sent_up_to(&mut self, now: Instant, position: u64, reached: (u64, u64)) {
+        self.sent = position;
+        (self.announced_stable, self.announced_released) = reached;
+        if self.resend_at.is_none() {
+            self.resend_at = Some(now.after(self.interval));
+        }
+    }
+
     /// It has acknowledged everything up to `position`.
     pub(super) fn advance(&mut self, now: Instant, position: u64) {
         self.acknowledged = position;
         self.sent = self.sent.max(position);
         self.resend_at = None;
+        self.is_probed = false;
         if self.ends_at.is_some_and(|end| position >= end) {
             match self.rejoins_after {
                 Some(before) => *self = Self::new(self.node, before.max(position), self.interval),

@@ -2,26 +2,37 @@
 
 //! Reassembly: the fragments that a group's coordinator keeps of messages that are not complete yet, or not next.
 
+use super::entry::copy;
 use crate::platform::{BoundedVec, OutOfMemory};
 use crate::protocol::identity::MemberId;
 use crate::protocol::limits::{GROUP_REASSEMBLY_FRAGMENTS_MAX, MESSAGE_FRAGMENTS_MAX};
+use crate::protocol::outputs::Payload;
 use crate::protocol::wire::group::Part;
 
-struct StoredFragment {
+/// A message of which some fragments have arrived.
+struct Partial {
     sender: MemberId,
-    part: Part,
-    bytes: BoundedVec<u8>,
+    sequence: u64,
+    /// One place for each fragment.
+    fragments: BoundedVec<Option<(Part, Payload)>>,
+    arrived: usize,
 }
 
-impl StoredFragment {
+impl Partial {
     fn is_of(&self, sender: MemberId, sequence: u64) -> bool {
-        self.sender == sender && self.part.sequence == sequence
+        self.sender == sender && self.sequence == sequence
+    }
+
+    fn is_complete(&self) -> bool {
+        self.arrived == self.fragments.len()
     }
 }
 
 /// Fragments of all senders.
 pub(super) struct Reassembly {
-    fragments: BoundedVec<StoredFragment>,
+    messages: BoundedVec<Partial>,
+    /// Fragments of all messages.
+    fragments: usize,
     /// The sender whose next message may use the last places until it is ordered.
     favoured: Option<MemberId>,
 }
@@ -30,40 +41,81 @@ impl Reassembly {
     /// No fragments. Allocates.
     pub(super) fn new() -> Result<Self, OutOfMemory> {
         Ok(Self {
-            fragments: BoundedVec::with_capacity(GROUP_REASSEMBLY_FRAGMENTS_MAX)?,
+            messages: BoundedVec::with_capacity(GROUP_REASSEMBLY_FRAGMENTS_MAX)?,
+            fragments: 0,
             favoured: None,
         })
+    }
+
+    /// Whether it keeps nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
     }
 
     /// Keep a fragment if there is room; if not, its sender sends it again. `is_next`: its message is the next one of its
     /// sender to be ordered.
     pub(super) fn keep(&mut self, sender: MemberId, part: &Part, bytes: &[u8], is_next: bool) {
-        let is_known = self.fragments.iter().any(|stored| {
-            stored.is_of(sender, part.sequence) && stored.part.fragment == part.fragment
+        let count = usize::from(part.fragments);
+        let mut messages = self.messages.iter();
+        let known = messages.position(|message| {
+            message.is_of(sender, part.sequence) && message.fragments.len() == count
         });
+        let has = |message: &Partial| {
+            let place = message.fragments.get(usize::from(part.fragment));
+            place.is_none_or(Option::is_some)
+        };
+        let is_known = known
+            .and_then(|place| self.messages.get(place))
+            .is_some_and(has);
         if is_known || !self.has_room_for(sender, is_next) {
             return;
         }
-        let Ok(mut copy) = BoundedVec::with_capacity(bytes.len()) else {
-            return;
+        // The sender sends again what there was no memory for.
+        let _ = self.put(known, sender, part, bytes);
+    }
+
+    fn put(
+        &mut self,
+        known: Option<usize>,
+        sender: MemberId,
+        part: &Part,
+        bytes: &[u8],
+    ) -> Result<(), OutOfMemory> {
+        let bytes = copy(bytes)?;
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let count = usize::from(part.fragments);
+                let mut fragments = BoundedVec::with_capacity(count)?;
+                while fragments.len() < count {
+                    fragments.push(None).map_err(|_| OutOfMemory)?;
+                }
+                let message = Partial {
+                    sender,
+                    sequence: part.sequence,
+                    fragments,
+                    arrived: 0,
+                };
+                self.messages.push(message).map_err(|_| OutOfMemory)?;
+                self.messages.len().saturating_sub(1)
+            }
         };
-        if copy.extend_from_slice(bytes).is_ok() {
-            let _ = self.fragments.push(StoredFragment {
-                sender,
-                part: *part,
-                bytes: copy,
-            });
+        let message = self.messages.as_mut_slice().get_mut(place);
+        let message = message.ok_or(OutOfMemory)?;
+        let fragments = message.fragments.as_mut_slice();
+        if let Some(place) = fragments.get_mut(usize::from(part.fragment)) {
+            *place = Some((*part, bytes));
+            message.arrived = message.arrived.saturating_add(1);
+            self.fragments = self.fragments.saturating_add(1);
         }
+        Ok(())
     }
 
     /// Whether one more fragment may be kept. The last places, as many as the largest message needs, are reserved for the
     /// next message of one sender at a time. Otherwise incomplete messages could fill all places, and none would ever be
     /// complete.
     fn has_room_for(&mut self, sender: MemberId, is_next: bool) -> bool {
-        let room = self
-            .fragments
-            .capacity()
-            .saturating_sub(self.fragments.len());
+        let room = GROUP_REASSEMBLY_FRAGMENTS_MAX.saturating_sub(self.fragments);
         if room > MESSAGE_FRAGMENTS_MAX {
             return true;
         }
@@ -72,38 +124,52 @@ impl Reassembly {
 
     /// The number of fragments of a message if all are here.
     pub(super) fn complete(&self, sender: MemberId, sequence: u64) -> Option<u16> {
-        let fragments = |stored: &&StoredFragment| stored.is_of(sender, sequence);
-        let count = self.fragments.iter().find(fragments)?.part.fragments;
-        let have = self.fragments.iter().filter(fragments);
-        let have = have.filter(|stored| stored.part.fragments == count);
-        (have.count() == usize::from(count)).then_some(count)
+        let mut messages = self.messages.iter();
+        let found =
+            messages.find(|message| message.is_of(sender, sequence) && message.is_complete());
+        found.and_then(|message| u16::try_from(message.fragments.len()).ok())
     }
 
-    /// Take a fragment out.
+    /// Take a complete message out, and drop what else there is of it. `each` gets its fragments in order.
     pub(super) fn take(
         &mut self,
         sender: MemberId,
         sequence: u64,
-        fragment: u16,
-    ) -> Option<(Part, BoundedVec<u8>)> {
-        let place = self.fragments.iter().position(|stored| {
-            stored.is_of(sender, sequence) && stored.part.fragment == fragment
-        })?;
-        let stored = self.fragments.remove(place)?;
-        Some((stored.part, stored.bytes))
+        mut each: impl FnMut(Part, Payload),
+    ) {
+        let mut messages = self.messages.as_mut_slice().iter_mut();
+        let found =
+            messages.find(|message| message.is_of(sender, sequence) && message.is_complete());
+        if let Some(message) = found {
+            for fragment in message.fragments.as_mut_slice() {
+                if let Some((part, bytes)) = fragment.take() {
+                    each(part, bytes);
+                }
+            }
+        }
+        self.forget(sender, sequence);
     }
 
     /// Drop what is left of a message that was ordered.
     pub(super) fn forget(&mut self, sender: MemberId, sequence: u64) {
-        self.fragments
-            .retain(|stored| !stored.is_of(sender, sequence));
+        if !self.messages.is_empty() {
+            self.messages
+                .retain(|message| !message.is_of(sender, sequence));
+            self.count();
+        }
         self.favoured = self.favoured.filter(|favoured| *favoured != sender);
     }
 
     /// Keep only the fragments of some senders.
     pub(super) fn retain(&mut self, is_kept: impl Fn(MemberId) -> bool) {
-        self.fragments.retain(|stored| is_kept(stored.sender));
+        self.messages.retain(|message| is_kept(message.sender));
+        self.count();
         self.favoured = self.favoured.filter(|favoured| is_kept(*favoured));
+    }
+
+    fn count(&mut self) {
+        let arrived = self.messages.iter().map(|message| message.arrived);
+        self.fragments = arrived.fold(0, usize::saturating_add);
     }
 }
 
@@ -136,6 +202,7 @@ mod tests {
             sequence,
             fragment,
             fragments,
+            after: 0,
         }
     }
 
@@ -150,8 +217,14 @@ mod tests {
         assert_eq!(reassembly.complete(sender(1), 1), None);
         reassembly.keep(sender(1), &part(1, 1, 3), b"x", true);
         assert_eq!(reassembly.complete(sender(1), 1), Some(3));
-        let taken = reassembly.take(sender(1), 1, 1);
-        assert!(taken.is_some_and(|(part, bytes)| part.fragment == 1 && &bytes[..] == b"x"));
+        let mut taken = 0;
+        reassembly.take(sender(1), 1, |part, bytes| {
+            assert_eq!(part.fragment, taken);
+            assert_eq!(bytes.len(), usize::from(taken == 1));
+            taken += 1;
+        });
+        assert_eq!(taken, 3);
+        assert_eq!(reassembly.complete(sender(1), 1), None);
         Ok(())
     }
 

@@ -3,9 +3,9 @@
 //! What a node sends for a group, and retransmits when the answer does not arrive in time: reports of what it holds,
 //! join and leave requests, messages of its members, acknowledgements. And when each of them is due.
 
+use super::acknowledgement::Acknowledgement;
 use super::context::{coordinator_of, Context};
 use super::local::{Local, Standing};
-use super::log::Log;
 use super::sequencer::Sequencer;
 use super::{member_id, Group, ROOM_KEPT_BYTES};
 use crate::protocol::identity::{EndpointId, MemberId, NodeId, ViewNumber};
@@ -16,7 +16,7 @@ use crate::protocol::wire::group::{write_fragment, write_request, Request, FRAGM
 use crate::protocol::wire::Kind;
 
 /// Room for fragments in a datagram.
-const FRAGMENTS_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 8;
+const FRAGMENTS_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER_BYTES - 16;
 
 impl Group {
     /// A cluster view was installed.
@@ -25,16 +25,15 @@ impl Group {
         self.sequencer = None;
         self.is_ordering = false;
         if self.locals.is_empty() {
-            // This node only ordered the group.
-            self.log = None;
+            // Its members, if any, have left before the start.
             self.pending_start = None;
         }
-        // This node has accepted a view without its members, so it gets none of the entries behind that view.
-        let is_out = self
-            .log
-            .as_ref()
-            .and_then(Log::accepted_view)
-            .is_some_and(|view| !view.has_node(own));
+        // A node without members in the last view that it has accepted gets none of the entries behind that view. It
+        // keeps its log only if another node may lack a part of it.
+        let is_out = self.log.as_ref().is_some_and(|log| {
+            let is_in = log.accepted_view().is_some_and(|view| view.has_node(own));
+            !is_in && log.stable >= log.accepted
+        });
         if is_out {
             self.log = None;
         }
@@ -43,8 +42,7 @@ impl Group {
         }
         let holds_something = self.log.is_some() || self.pending_start.is_some();
         self.report_at = holds_something.then_some(now);
-        self.acknowledge_due = false;
-        self.acknowledge_at = None;
+        self.acknowledgement = Acknowledgement::default();
         for local in self.locals.as_mut_slice() {
             local.request_at = now;
             local.send_again();
@@ -210,10 +208,12 @@ impl Group {
             local.check_progress(context.now, interval);
             if coordinator == context.own.node {
                 let member = member_id(context.own, local.endpoint);
-                while let (Some(fragment), Some(sequencer)) =
-                    (local.next_fragment(), self.sequencer.as_mut())
-                {
-                    sequencer.take_fragment(member, &fragment);
+                while let (Some(fragment), Some(sequencer), Some(log)) = (
+                    local.next_fragment(),
+                    self.sequencer.as_mut(),
+                    self.log.as_mut(),
+                ) {
+                    sequencer.take_fragment(member, &fragment, log);
                     local.fragment_sent(context.now, interval);
                 }
                 continue;
@@ -226,6 +226,7 @@ impl Group {
                 return;
             };
             let group = self.id;
+            let accepted = self.log.as_ref().map_or(0, |log| log.accepted);
             while local.next_fragment().is_some() {
                 if context.outbox.transmit_room() <= ROOM_KEPT_BYTES {
                     self.backlog = true;
@@ -233,6 +234,7 @@ impl Group {
                 }
                 context.outbox.send([&address], Kind::GroupData, |writer| {
                     writer.u64(group.0)?;
+                    writer.u64(accepted)?;
                     let mut bytes: usize = 0;
                     while let Some(fragment) = local.next_fragment() {
                         bytes = bytes
@@ -246,49 +248,8 @@ impl Group {
                     }
                     Some(())
                 });
+                self.acknowledgement.sent(accepted);
             }
-        }
-    }
-
-    fn send_acknowledge(&mut self, context: &mut Context<'_>) {
-        let epoch = context.view.number;
-        let (Some(accepted), Some(coordinator)) = (self.accepted(epoch), self.coordinator) else {
-            return;
-        };
-        if coordinator == context.own.node {
-            return;
-        }
-        let Some(address) = context.address(coordinator) else {
-            return;
-        };
-        let group = self.id;
-        let (stable, gap) = match self.log.as_ref().filter(|log| log.epoch == epoch) {
-            Some(log) => (log.stable, log.gap()),
-            None => (0, None),
-        };
-        let is_again = self.acknowledge_at.is_some_and(|at| context.now >= at);
-        if self.acknowledge_due || is_again {
-            context
-                .outbox
-                .send([&address], Kind::GroupAcknowledge, |writer| {
-                    writer.u64(group.0)?;
-                    writer.u64(accepted)
-                });
-            self.acknowledge_due = false;
-            self.acknowledge_at = Some(context.now.after(context.interval.times(2)));
-        }
-        if stable >= accepted {
-            self.acknowledge_at = None;
-        }
-        if let Some((from, to)) = gap.filter(|_| context.now >= self.missing_at) {
-            context
-                .outbox
-                .send([&address], Kind::GroupMissing, |writer| {
-                    writer.u64(group.0)?;
-                    writer.u64(from)?;
-                    writer.u64(to)
-                });
-            self.missing_at = context.now.after(context.interval);
         }
     }
 
@@ -308,15 +269,12 @@ impl Group {
             .iter()
             .filter(|local| local.is_sending())
             .filter_map(Local::next_deadline);
-        let is_present = self.report_at.is_none();
-        let gap = self.log.as_ref().filter(|_| is_present).and_then(Log::gap);
-        let missing = gap.map(|_| self.missing_at).filter(|_| !self.is_ordering);
+        let acknowledgement = self.acknowledgement.next_deadline();
         let sequencer = self.sequencer.as_ref().and_then(Sequencer::next_deadline);
         requests
             .chain(sends)
             .chain(self.report_at)
-            .chain(self.acknowledge_at)
-            .chain(missing)
+            .chain(acknowledgement)
             .chain(sequencer)
             .min()
     }

@@ -12,17 +12,16 @@
 //! count: all that any survivor has accepted. No node has delivered the others. [`super::flush`] has the decision and
 //! the argument. What the coordinator does with this state is in [`super::coordinator`].
 
+use super::entry::{copy, Entry, ViewEntry};
 use super::flush::{Decision, NodeReport};
-use super::log::{Entry, Log, ViewEntry};
+use super::log::Log;
 use super::merge::{Joiner, Merge};
 use super::participant::{Participant, EXCLUSION_REPEATS};
 use super::reassembly::Reassembly;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
 use crate::protocol::group_view::GroupMember;
 use crate::protocol::identity::{MemberId, NodeId, Slot, ViewNumber};
-use crate::protocol::limits::{
-    FRAGMENT_BYTES_MAX, GROUP_FLIGHT_ENTRIES_MAX, GROUP_MEMBERS_MAX, NODES_MAX,
-};
+use crate::protocol::limits::{FRAGMENT_BYTES_MAX, GROUP_MEMBERS_MAX, NODES_MAX};
 use crate::protocol::outputs::ChangeReason;
 use crate::protocol::time::{Duration, Instant};
 use crate::protocol::view::ClusterView;
@@ -53,6 +52,8 @@ pub(super) struct Sequencer {
     answered: BoundedVec<bool>,
     pub(super) reports: BoundedVec<NodeReport>,
     pub(super) ask_at: Instant,
+    /// When to announce what is stable and released to those that were not sent it with entries.
+    pub(super) announce_at: Option<Instant>,
     joins: BoundedVec<Joiner>,
     merge: Merge,
     leaves: BoundedVec<MemberId>,
@@ -84,6 +85,7 @@ impl Sequencer {
             answered,
             reports: BoundedVec::with_capacity(view.count().min(NODES_MAX))?,
             ask_at: now,
+            announce_at: None,
             joins: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
             merge: Merge::new(),
             leaves: BoundedVec::with_capacity(GROUP_MEMBERS_MAX)?,
@@ -368,29 +370,46 @@ impl Sequencer {
 
     // ---- messages -----------------------------------------------------------------------------
 
-    /// A fragment arrived: keep a copy until its message is complete and next.
-    pub(super) fn take_fragment(&mut self, sender: MemberId, fragment: &Fragment<'_>) {
-        let is_member = self.latest.as_ref().is_some_and(|view| view.has(sender));
-        if !matches!(self.stage, Stage::Running) || !is_member {
+    /// A fragment arrived. Order it at once if it is a whole message and next, and the log has room; else keep a copy
+    /// until its message is complete and next.
+    pub(super) fn take_fragment(
+        &mut self,
+        sender: MemberId,
+        fragment: &Fragment<'_>,
+        log: &mut Log,
+    ) {
+        let slot = self.latest.as_ref().and_then(|view| view.slot(sender));
+        let (Stage::Running, Some(slot)) = (&self.stage, slot) else {
+            return;
+        };
+        let known = self.senders.iter().position(|(known, _)| *known == sender);
+        let place = known.unwrap_or(self.senders.len());
+        if known.is_none() && self.senders.push((sender, fragment.oldest)).is_err() {
             return;
         }
-        let next = match self.senders.iter().find(|(known, _)| *known == sender) {
-            Some((_, next)) => *next,
-            None => {
-                let _ = self.senders.push((sender, fragment.oldest));
-                fragment.oldest
-            }
+        let Some((_, next)) = self.senders.as_mut_slice().get_mut(place) else {
+            return;
         };
-        let sequence = fragment.part.sequence;
-        if sequence >= next {
-            let is_next = sequence == next;
-            self.reassembly
-                .keep(sender, &fragment.part, fragment.bytes, is_next);
+        let (part, bytes) = (fragment.part, fragment.bytes);
+        if part.sequence == *next && part.fragments == 1 && log.has_room(1) {
+            let Ok(bytes) = copy(bytes) else {
+                return;
+            };
+            *next = next.saturating_add(1);
+            self.last = self.last.saturating_add(1);
+            log.put(self.last, Entry::Data { slot, part, bytes });
+            self.reassembly.forget(sender, part.sequence);
+        } else if part.sequence >= *next {
+            let is_next = part.sequence == *next;
+            self.reassembly.keep(sender, &part, bytes, is_next);
         }
     }
 
     /// Order the messages that are complete and next, as far as the log has room.
     pub(super) fn order_messages(&mut self, log: &mut Log) {
+        if self.reassembly.is_empty() {
+            return;
+        }
         let mut is_progress = true;
         while is_progress {
             is_progress = false;
@@ -417,13 +436,10 @@ impl Sequencer {
         if !log.has_room(usize::from(fragments)) {
             return false;
         }
-        for fragment in 0..fragments {
-            if let Some((part, bytes)) = self.reassembly.take(sender, sequence, fragment) {
-                self.last = self.last.saturating_add(1);
-                log.put(self.last, Entry::Data { slot, part, bytes });
-            }
-        }
-        self.reassembly.forget(sender, sequence);
+        self.reassembly.take(sender, sequence, |part, bytes| {
+            self.last = self.last.saturating_add(1);
+            log.put(self.last, Entry::Data { slot, part, bytes });
+        });
         true
     }
 
@@ -450,16 +466,6 @@ impl Sequencer {
         false
     }
 
-    /// Announce the stable position to a participant again.
-    pub(super) fn announce_stable_again(&mut self, node: NodeId) {
-        let stable = self.stable();
-        for participant in self.participants.as_mut_slice() {
-            if participant.node == node {
-                participant.announced_stable = stable.saturating_sub(1);
-            }
-        }
-    }
-
     /// The last position that all participants hold.
     pub(super) fn stable(&self) -> u64 {
         self.participants
@@ -469,19 +475,9 @@ impl Sequencer {
             .unwrap_or(self.last)
     }
 
-    /// A participant reports that it lacks entries from `from` on.
-    pub(super) fn missing(&mut self, node: NodeId, from: u64) {
-        for participant in self.participants.as_mut_slice() {
-            if participant.node == node && from > participant.acknowledged {
-                participant.sent = participant.sent.min(from.saturating_sub(1));
-            }
-        }
-    }
-
-    /// Go back to the last acknowledged entry for each participant that has acknowledged nothing for an interval.
-    /// Returns how many entries are sent again.
-    pub(super) fn check_progress(&mut self, now: Instant, interval: Duration, own: NodeId) -> u64 {
-        let mut resent: u64 = 0;
+    /// Mark each participant to be probed that has acknowledged nothing for an interval. It gets the first entry again
+    /// that it may lack, and reports then what else it lacks.
+    pub(super) fn check_progress(&mut self, now: Instant, interval: Duration, own: NodeId) {
         self.participants
             .retain(|participant| participant.forgotten_at.is_none_or(|at| now < at));
         for participant in self.participants.as_mut_slice() {
@@ -491,7 +487,10 @@ impl Sequencer {
                 continue;
             }
             match participant.resend_at {
-                None => participant.resend_at = Some(now.after(participant.interval)),
+                None => {
+                    participant.interval = interval;
+                    participant.resend_at = Some(now.after(interval));
+                }
                 Some(at) if now >= at => {
                     let is_last = participant.interval >= interval.times(BACK_OFF_MAX);
                     if participant.is_out && is_last && participant.exclusion_repeats == 0 {
@@ -500,9 +499,7 @@ impl Sequencer {
                         continue;
                     }
                     participant.exclusion_repeats = participant.exclusion_repeats.saturating_sub(1);
-                    let behind = participant.sent.saturating_sub(participant.acknowledged);
-                    resent = resent.saturating_add(behind);
-                    participant.sent = participant.acknowledged;
+                    participant.is_probed = true;
                     participant.interval = participant
                         .interval
                         .times(2)
@@ -512,25 +509,6 @@ impl Sequencer {
                 Some(_) => {}
             }
         }
-        resent
-    }
-
-    /// The last entry that may be sent to a participant now.
-    pub(super) fn flight_limit(&self, participant: &Participant) -> u64 {
-        if participant.forgotten_at.is_some() {
-            return participant.sent;
-        }
-        // What a new participant acknowledges counts for all entries before it. It could not hand those over, so it
-        // gets nothing before the others hold them.
-        if participant.acknowledged <= participant.begins_after
-            && self.stable() < participant.begins_after
-        {
-            return participant.sent;
-        }
-        participant
-            .acknowledged
-            .saturating_add(GROUP_FLIGHT_ENTRIES_MAX as u64)
-            .min(participant.ends_at.unwrap_or(self.last))
     }
 
     /// When the coordinator has something to do without another input.
@@ -543,6 +521,7 @@ impl Sequencer {
                 .flat_map(|participant| [participant.resend_at, participant.forgotten_at])
                 .flatten()
                 .chain(self.merge.next_deadline())
+                .chain(self.announce_at)
                 .min(),
         }
     }

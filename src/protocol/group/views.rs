@@ -3,12 +3,133 @@
 //! A group's views as members on this node see them.
 
 use super::context::Context;
-use super::log::ViewEntry;
+use super::entry::ViewEntry;
+use super::local::{Local, Standing};
+use super::Group;
 use crate::platform::{BoundedVec, OutOfMemory, Shared};
+use crate::protocol::group_properties::GroupProperties;
 use crate::protocol::group_view::{GroupMember, GroupView};
 use crate::protocol::identity::MemberId;
-use crate::protocol::outputs::ChangeReason;
+use crate::protocol::outputs::{ChangeReason, Event};
 use crate::protocol::wire::group::Arrival;
+
+impl Group {
+    /// Show a view to the members on this node.
+    ///
+    /// # Errors
+    ///
+    /// Memory is short. Nothing has changed.
+    pub(super) fn show_view(
+        &mut self,
+        context: &mut Context<'_>,
+        before: Option<&Shared<ViewEntry>>,
+        view: &Shared<ViewEntry>,
+    ) -> Result<(), OutOfMemory> {
+        let own = context.own;
+        let id = |local: &Local| MemberId {
+            node: own.node,
+            endpoint: local.endpoint,
+            incarnation: own.incarnation,
+        };
+        let mut shown = BoundedVec::with_capacity(self.locals.len())?;
+        for local in self.locals.iter() {
+            let is_shown = match local.standing {
+                Standing::Draining | Standing::Leaving => false,
+                Standing::Merging => self.delivers_transitional,
+                Standing::Joining => view.has(id(local)) && !self.delivers_transitional,
+                Standing::Member => !self.delivers_transitional,
+            };
+            let record = match is_shown && view.has(id(local)) {
+                true => Some(make_group_view(context, before, view, id(local))?),
+                false => None,
+            };
+            shown.push((is_shown, record)).map_err(|_| OutOfMemory)?;
+        }
+        *context.highest = (*context.highest).max(view.number);
+        let addressed = self.addressed();
+        let locals = self.locals.as_mut_slice().iter_mut();
+        for (local, (_, record)) in locals
+            .zip(shown.iter())
+            .filter(|(_, (is_shown, _))| *is_shown)
+        {
+            if local.take_block() {
+                context.outbox.event(Event::Block {
+                    endpoint: local.endpoint,
+                });
+            }
+            let Some(record) = record else {
+                local.standing = Standing::Joining;
+                local.request_at = context.now;
+                local.forget_messages();
+                local.report_exclusion(own, context.outbox);
+                continue;
+            };
+            local.standing = addressed;
+            context.outbox.event(Event::GroupView {
+                endpoint: local.endpoint,
+                view: record.clone(),
+                lost: local.take_lost(),
+            });
+            // The messages that filled the window may have been dropped while the node was excluded.
+            if local.standing == Standing::Member && local.take_writable() {
+                context.outbox.event(Event::Writable {
+                    endpoint: local.endpoint,
+                });
+            }
+        }
+        if !self.delivers_transitional {
+            self.end_leaves(context, before.map(|before| &**before), view);
+        }
+        Ok(())
+    }
+
+    /// End the leaving members on this node that were in the view before and are not in this one. A leaving member that
+    /// was in neither waits for the answer to its request, since a view on its way may still admit it. If the view has
+    /// a member of this node that is unknown here (an older join request overtook its leave request), let it leave
+    /// again.
+    fn end_leaves(
+        &mut self,
+        context: &mut Context<'_>,
+        before: Option<&ViewEntry>,
+        view: &ViewEntry,
+    ) {
+        let own = context.own;
+        let outbox = &mut *context.outbox;
+        self.locals.retain(|local| {
+            let id = MemberId {
+                node: own.node,
+                endpoint: local.endpoint,
+                incarnation: own.incarnation,
+            };
+            let was_in = before.is_some_and(|before| before.has(id));
+            let is_gone = match local.standing {
+                Standing::Leaving => was_in && !view.has(id),
+                Standing::Draining => !view.has(id),
+                Standing::Joining | Standing::Member | Standing::Merging => false,
+            };
+            if is_gone {
+                local.report_left(outbox);
+            }
+            !is_gone
+        });
+        for member in view.members.iter() {
+            let is_own = member.id.node == own.node && member.id.incarnation == own.incarnation;
+            let is_known = self
+                .locals
+                .iter()
+                .any(|local| local.endpoint == member.id.endpoint);
+            if is_own && !is_known {
+                if let Ok(mut ghost) =
+                    Local::new(member.id.endpoint, GroupProperties::DEFAULT, context.now)
+                {
+                    ghost.standing = Standing::Leaving;
+                    ghost.is_end_reported = true;
+                    let _ = self.locals.push(ghost);
+                }
+            }
+        }
+    }
+}
 
 /// The view as one member on this node sees it: with the members that joined, left and came along since its last view.
 pub(super) fn make_group_view(

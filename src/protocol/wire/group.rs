@@ -10,8 +10,8 @@ mod requests;
 mod views;
 
 pub use entries::{
-    parse_acknowledge, parse_handover, parse_ordered, parse_positions, write_data_entry,
-    write_start_head, write_view_head, EntryBody, Ordered,
+    parse_acknowledge, parse_handover, parse_missing, parse_ordered, parse_status,
+    write_data_entry, write_start_head, write_status, write_view_head, EntryBody, Ordered, Status,
 };
 pub use flush::{
     parse_fetch, parse_query, parse_report, write_fetch, write_query, write_report_log,

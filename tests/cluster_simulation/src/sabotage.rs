@@ -3,6 +3,7 @@
 //! Bugs that are injected into every node on purpose, to show that the simulator finds them and shrinks the run that
 //! did to what matters.
 
+use kcgcs_protocol::protocol::rules::Rule;
 use serde::{Deserialize, Serialize};
 
 /// A bug.
@@ -23,10 +24,24 @@ pub enum Sabotage {
     FenceUnasked,
     /// A node waits for its handler much longer than the timeout.
     FenceForEver,
+    /// An agreed message is delivered before the node of its sender is known to hold it.
+    EarlyRelease,
+    /// A safe message is delivered as if it were an agreed one.
+    EarlySafe,
+    /// After a view change only counts what all survivors have accepted.
+    LowestCounts,
+    /// A node drops an entry as soon as it has delivered it.
+    DropDelivered,
+    /// A node reports less than it has acknowledged.
+    ReportLess,
+    /// A FIFO message overtakes earlier messages of its own sender.
+    OvertakeItself,
+    /// A causal message does not wait for what its sender had delivered.
+    IgnorePast,
 }
 
 /// All of them.
-const ALL: [Sabotage; 7] = [
+const ALL: [Sabotage; 14] = [
     Sabotage::SameIncarnation,
     Sabotage::LossAfterFreeze,
     Sabotage::EvictionLost,
@@ -34,6 +49,13 @@ const ALL: [Sabotage; 7] = [
     Sabotage::PinForgotten,
     Sabotage::FenceUnasked,
     Sabotage::FenceForEver,
+    Sabotage::EarlyRelease,
+    Sabotage::EarlySafe,
+    Sabotage::LowestCounts,
+    Sabotage::DropDelivered,
+    Sabotage::ReportLess,
+    Sabotage::OvertakeItself,
+    Sabotage::IgnorePast,
 ];
 
 impl Sabotage {
@@ -47,7 +69,28 @@ impl Sabotage {
             Sabotage::PinForgotten => "pin-forgotten",
             Sabotage::FenceUnasked => "fence-unasked",
             Sabotage::FenceForEver => "fence-for-ever",
+            Sabotage::EarlyRelease => "early-release",
+            Sabotage::EarlySafe => "early-safe",
+            Sabotage::LowestCounts => "lowest-counts",
+            Sabotage::DropDelivered => "drop-delivered",
+            Sabotage::ReportLess => "report-less",
+            Sabotage::OvertakeItself => "overtake-itself",
+            Sabotage::IgnorePast => "ignore-past",
         }
+    }
+
+    /// The rule of the protocol that nodes with this bug break, if the bug is one of the protocol.
+    pub fn rule(self) -> Option<Rule> {
+        Some(match self {
+            Sabotage::EarlyRelease => Rule::ReleaseWaitsForSender,
+            Sabotage::EarlySafe => Rule::SafeWaitsForAll,
+            Sabotage::LowestCounts => Rule::FurthestAcceptedCounts,
+            Sabotage::DropDelivered => Rule::KeepUntilStable,
+            Sabotage::ReportLess => Rule::ReportAllAcknowledged,
+            Sabotage::OvertakeItself => Rule::FifoOvertakesNotItself,
+            Sabotage::IgnorePast => Rule::CausalWaitsForPast,
+            _ => return None,
+        })
     }
 
     /// The bug with this name.

@@ -21,6 +21,7 @@ use crate::reference_model::{
     accepted_and_never_sent, are_groups_settled, expect, expect_gone, expect_sending,
     expect_together, expected_nodes, is_one_view, not_primary, unfinished_leaves,
 };
+use crate::sabotage::Sabotage;
 use crate::statistics::{settings_in_words, spans_to_view, Statistics};
 use crate::timing::{conclusion_ns, convergence_ns, many_crash_to_view_ns, MS, SECOND};
 use crate::trials;
@@ -63,6 +64,7 @@ pub fn run(plan: &Plan) -> Outcome {
 }
 
 fn run_unguarded(plan: &Plan) -> Outcome {
+    kcgcs_protocol::platform::break_rule(plan.sabotage.and_then(Sabotage::rule));
     let wall = WallTime::now();
     let groups = Chance::new(plan.seed, 12);
     let mut run = Run {

@@ -101,6 +101,7 @@ impl Workload {
         let order = match self.chance.between(0, 9) {
             0 => Order::Fifo,
             1 => Order::Causal,
+            2 => Order::Safe,
             _ => Order::Agreed,
         };
         self.multicast(cluster, host, endpoint, order, length as usize);

@@ -6,6 +6,7 @@ use super::fragments::{read_part, write_part, Part};
 use super::views::ViewBody;
 use crate::protocol::errors::Counter;
 use crate::protocol::identity::{Slot, ViewNumber};
+use crate::protocol::wire::layout::layout;
 use crate::protocol::wire::{Decode, List, Reader, Writer};
 
 /// The number of [`EntryBody::Data`] on the wire.
@@ -90,6 +91,8 @@ pub struct Ordered<'a> {
     pub first: u64,
     /// All members have everything up to here.
     pub stable: u64,
+    /// Everything up to here is released: as far as its order allows, it may be delivered.
+    pub released: u64,
     entries: List<'a, EntryBody<'a>>,
 }
 
@@ -100,20 +103,25 @@ impl<'a> Ordered<'a> {
     }
 }
 
-/// Read the rest of `Kind::GroupOrdered`: `stable`, `first`, the entries.
+/// Read the rest of `Kind::GroupOrdered`: `stable`, `released`, `first`, the entries.
 pub fn parse_ordered(mut reader: Reader<'_>) -> Result<Ordered<'_>, Counter> {
     let stable = reader.u64()?;
-    parse_entries(reader, stable)
+    let released = reader.u64()?;
+    parse_entries(reader, stable, released)
 }
 
 /// Read the rest of `Kind::GroupHandover`: the cluster view of the log, `first`, the
 /// entries.
 pub fn parse_handover(mut reader: Reader<'_>) -> Result<(ViewNumber, Ordered<'_>), Counter> {
     let epoch = reader.read()?;
-    Ok((epoch, parse_entries(reader, 0)?))
+    Ok((epoch, parse_entries(reader, 0, 0)?))
 }
 
-fn parse_entries(mut reader: Reader<'_>, stable: u64) -> Result<Ordered<'_>, Counter> {
+fn parse_entries(
+    mut reader: Reader<'_>,
+    stable: u64,
+    released: u64,
+) -> Result<Ordered<'_>, Counter> {
     let first = reader.u64()?;
     if first == 0 {
         return Err(Counter::DroppedValue);
@@ -121,6 +129,7 @@ fn parse_entries(mut reader: Reader<'_>, stable: u64) -> Result<Ordered<'_>, Cou
     Ok(Ordered {
         first,
         stable,
+        released,
         entries: List::parse(reader.rest())?,
     })
 }
@@ -131,10 +140,32 @@ pub fn parse_acknowledge(mut reader: Reader<'_>) -> Result<u64, Counter> {
     Decode::parse(reader.rest())
 }
 
-/// Read the rest of `Kind::GroupMissing` or `Kind::GroupStatus`: two
-/// positions.
-pub fn parse_positions(mut reader: Reader<'_>) -> Result<(u64, u64), Counter> {
+/// Read the rest of `Kind::GroupMissing`: the first and the last position of a gap.
+pub fn parse_missing(mut reader: Reader<'_>) -> Result<(u64, u64), Counter> {
     Decode::parse(reader.rest())
+}
+
+/// How far the coordinator of a group is. On the wire the fields stand in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The last entry.
+    pub last: u64,
+    /// All members have everything up to here.
+    pub stable: u64,
+    /// Everything up to here is released.
+    pub released: u64,
+}
+
+layout!(struct Status { last, stable, released });
+
+/// Read the rest of `Kind::GroupStatus`.
+pub fn parse_status(mut reader: Reader<'_>) -> Result<Status, Counter> {
+    Decode::parse(reader.rest())
+}
+
+/// Write what follows the group in `Kind::GroupStatus`.
+pub fn write_status(writer: &mut Writer<'_>, status: &Status) -> Option<()> {
+    writer.write(status)
 }
 
 #[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
@@ -153,6 +184,7 @@ mod tests {
         sequence: 4,
         fragment: 0,
         fragments: 1,
+        after: 0,
     };
 
     fn write_empty_view(writer: &mut Writer<'_>, number: u64) -> Option<()> {
@@ -203,10 +235,14 @@ mod tests {
         let mut buffer = [0; 256];
         let body = written(&mut buffer, |writer| {
             writer.u64(99)?;
+            writer.u64(98)?;
             write_all(writer, 1)
         })?;
         let ordered = parse_ordered(Reader::new(body))?;
-        assert_eq!((ordered.stable, ordered.first), (99, 1));
+        assert_eq!(
+            (ordered.stable, ordered.released, ordered.first),
+            (99, 98, 1)
+        );
         assert!(are_all(&ordered));
         Ok(())
     }
@@ -230,12 +266,13 @@ mod tests {
         let mut buffer = [0; 64];
         let body = written(&mut buffer, |writer| {
             writer.u64(0)?;
+            writer.u64(0)?;
             writer.u64(1)?;
             write_data_entry(writer, Slot(1), &PART, b"abc")
         })?;
         // Without any entry it is whole, too.
         let taken = wrong_length_taken(body, |body| {
-            body.len() != 16 && parse_ordered(Reader::new(body)).is_ok()
+            body.len() != 24 && parse_ordered(Reader::new(body)).is_ok()
         });
         assert_eq!(taken, None);
         Ok(())
@@ -246,12 +283,14 @@ mod tests {
         let mut buffer = [0; 64];
         let body = written(&mut buffer, |writer| {
             writer.u64(0)?;
+            writer.u64(0)?;
             writer.u64(0)
         })?;
         let refused = parse_ordered(Reader::new(body)).err();
         assert_eq!(refused, Some(Counter::DroppedValue));
         for kind in [0, 4, 255] {
             let body = written(&mut buffer, |writer| {
+                writer.u64(0)?;
                 writer.u64(0)?;
                 writer.u64(1)?;
                 writer.u8(kind)
@@ -263,14 +302,29 @@ mod tests {
     }
 
     #[test]
+    fn a_status_is_read_as_it_was_written() -> TestResult {
+        let status = Status {
+            last: u64::MAX,
+            stable: 3,
+            released: 4,
+        };
+        let mut buffer = [0; 32];
+        let body = written(&mut buffer, |writer| write_status(writer, &status))?;
+        assert_eq!(parse_status(Reader::new(body)), Ok(status));
+        let taken = wrong_length_taken(body, |body| parse_status(Reader::new(body)).is_ok());
+        assert_eq!(taken, None);
+        Ok(())
+    }
+
+    #[test]
     fn positions_are_read_whole_or_not_at_all() -> TestResult {
         let mut buffer = [0; 16];
         let body = written(&mut buffer, |writer| {
             writer.u64(u64::MAX)?;
             writer.u64(2)
         })?;
-        assert_eq!(parse_positions(Reader::new(body)), Ok((u64::MAX, 2)));
-        let taken = wrong_length_taken(body, |body| parse_positions(Reader::new(body)).is_ok());
+        assert_eq!(parse_missing(Reader::new(body)), Ok((u64::MAX, 2)));
+        let taken = wrong_length_taken(body, |body| parse_missing(Reader::new(body)).is_ok());
         assert_eq!(taken, None);
         let body = written(&mut buffer, |writer| writer.u64(7))?;
         assert_eq!(parse_acknowledge(Reader::new(body)), Ok(7));

@@ -10,7 +10,7 @@ use crate::protocol::wire::layout::layout;
 use crate::protocol::wire::{Decode, Encode, List, Reader, Writer};
 
 /// Bytes of a data entry or fragment without its payload, at most.
-pub const FRAGMENT_HEAD_BYTES: usize = 32;
+pub const FRAGMENT_HEAD_BYTES: usize = 40;
 
 /// One fragment of a message on its way to the coordinator.
 ///
@@ -38,9 +38,39 @@ pub struct Part {
     pub fragment: u16,
     /// How many fragments the message has.
     pub fragments: u16,
+    /// The position in the log up to which its sender had delivered when it sent it. Only a causal message has it on
+    /// the wire, as the last field; for others it is zero.
+    pub after: u64,
 }
 
-layout!(struct Part { order, sequence, fragment, fragments });
+impl<'a> Decode<'a> for Part {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Counter> {
+        let mut part = Self {
+            order: reader.read()?,
+            sequence: reader.read()?,
+            fragment: reader.read()?,
+            fragments: reader.read()?,
+            after: 0,
+        };
+        if part.order == Order::Causal {
+            part.after = reader.read()?;
+        }
+        Ok(part)
+    }
+}
+
+impl Encode for Part {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.write(&self.order)?;
+        writer.u64(self.sequence)?;
+        writer.write(&self.fragment)?;
+        writer.write(&self.fragments)?;
+        if self.order == Order::Causal {
+            writer.u64(self.after)?;
+        }
+        Some(())
+    }
+}
 
 layout!(enum Order {
     1 => Fifo,
@@ -110,9 +140,10 @@ impl Encode for Fragment<'_> {
 /// The fragments of a datagram.
 pub type Fragments<'a> = List<'a, Fragment<'a>>;
 
-/// Read the rest of `Kind::GroupData`.
-pub fn parse_data(mut reader: Reader<'_>) -> Result<Fragments<'_>, Counter> {
-    List::parse(reader.rest())
+/// Read the rest of `Kind::GroupData`: up to which position its sender has accepted the log, and the fragments.
+pub fn parse_data(mut reader: Reader<'_>) -> Result<(u64, Fragments<'_>), Counter> {
+    let accepted = reader.u64()?;
+    Ok((accepted, List::parse(reader.rest())?))
 }
 
 /// Write one fragment of `Kind::GroupData`.
@@ -142,6 +173,7 @@ mod tests {
                 sequence: 9,
                 fragment,
                 fragments,
+                after: 0,
             },
             bytes: BYTES
                 .split_at_checked(length)
@@ -152,7 +184,10 @@ mod tests {
     /// The error that a datagram with just this fragment gives.
     fn refused(fragment: &Fragment<'_>) -> Result<Option<Counter>, Unexpected> {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
-        let body = written(&mut buffer, |writer| write_fragment(writer, fragment))?;
+        let body = written(&mut buffer, |writer| {
+            writer.u64(7)?;
+            write_fragment(writer, fragment)
+        })?;
         Ok(parse_data(Reader::new(body)).err())
     }
 
@@ -167,12 +202,18 @@ mod tests {
         ];
         for (one, order) in all.iter_mut().zip(orders) {
             one.part.order = order;
+            if order == Order::Causal {
+                one.part.after = 77;
+            }
         }
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         let body = written(&mut buffer, |writer| {
+            writer.u64(5)?;
             all.iter().try_for_each(|one| write_fragment(writer, one))
         })?;
-        assert!(parse_data(Reader::new(body))?.eq(all));
+        let (accepted, fragments) = parse_data(Reader::new(body))?;
+        assert_eq!(accepted, 5);
+        assert!(fragments.eq(all));
         Ok(())
     }
 
@@ -182,11 +223,12 @@ mod tests {
         let one = fragment(0, 1, 5);
         let first = written(&mut buffer, |writer| write_fragment(writer, &one))?.len();
         let body = written(&mut buffer, |writer| {
+            writer.u64(0)?;
             write_fragment(writer, &one)?;
             write_fragment(writer, &one)
         })?;
         let taken = wrong_length_taken(body, |body| {
-            body.len() != first && !body.is_empty() && parse_data(Reader::new(body)).is_ok()
+            body.len() != 8 + first && body.len() != 8 && parse_data(Reader::new(body)).is_ok()
         });
         assert_eq!(taken, None);
         Ok(())
@@ -241,9 +283,10 @@ mod tests {
         let full = fragment(0, 2, FRAGMENT_BYTES_MAX);
         let body = written(&mut buffer, |writer| {
             writer.u64(1)?;
+            writer.u64(2)?;
             write_fragment(writer, &full)
         })?;
-        assert_eq!(body.len(), 8 + head + FRAGMENT_BYTES_MAX);
+        assert_eq!(body.len(), 16 + head + FRAGMENT_BYTES_MAX);
         Ok(())
     }
 }
