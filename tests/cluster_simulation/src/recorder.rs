@@ -164,6 +164,7 @@ pub fn record(
                 EventKind::Leave {
                     scope: None,
                     done: true,
+                    lost: None,
                 },
             );
             push(own, EventKind::Stop);
@@ -252,6 +253,8 @@ pub fn record(
                         })
                         .collect(),
                 ),
+                sending_view: false,
+                lost: None,
             };
             let transitional = view.transitional.len();
             push(view.reader, EventKind::View(event));
@@ -281,6 +284,7 @@ pub fn record(
             let event = MessageEvent {
                 scope: scope(state, endpoint),
                 view: Some(own_view(state, view)),
+                call_view: None,
                 sender: group_member(sender),
                 sequence,
                 order: order_of(order),
@@ -320,7 +324,11 @@ pub fn record(
             };
             let note = state.begin_anew(lost);
             let scope = Some(scope(&state, endpoint));
-            let kind = EventKind::Leave { scope, done: true };
+            let kind = EventKind::Leave {
+                scope,
+                done: true,
+                lost: None,
+            };
             push(state.reader.unwrap_or(own), kind);
             return note;
         }
@@ -396,6 +404,7 @@ pub fn accepted_message(
     MessageEvent {
         scope: scope(state, endpoint),
         view: None,
+        call_view: state.view,
         sender: Member {
             endpoint: endpoint.0,
             ..node_member(own)
@@ -455,5 +464,7 @@ fn cluster_view(
         transitional: None,
         joined: Some(joined),
         left: Some(left),
+        sending_view: false,
+        lost: None,
     })
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::options::Options;
 use crate::trace::{
-    EventKind, Expectation, GroupScope, Member, MessageEvent, TraceEvent, ViewEvent, ViewId,
+    EventKind, Expectation, GroupScope, Member, MessageEvent, Order, TraceEvent, ViewEvent, ViewId,
 };
 pub use records::{Action, ActionKind, Incarnation, Install, Message, Phase, Process, ViewRecord};
 
@@ -81,7 +81,9 @@ impl<'t> Index<'t> {
             EventKind::View(view) => self.take_view(number, view),
             EventKind::Send(message) => self.take_message(number, message, true),
             EventKind::Deliver(message) => self.take_message(number, message, false),
-            EventKind::Leave { scope, done } => self.take_leave(number, scope.as_ref(), *done),
+            EventKind::Leave { scope, done, lost } => {
+                self.take_leave(number, scope.as_ref(), *done, *lost);
+            }
             EventKind::Block { scope } => {
                 let process = self.process(event, scope.as_ref(), false);
                 self.act(process, number, ActionKind::Block);
@@ -104,7 +106,13 @@ impl<'t> Index<'t> {
             .or_default()
     }
 
-    fn take_leave(&mut self, number: usize, scope: Option<&'t GroupScope>, done: bool) {
+    fn take_leave(
+        &mut self,
+        number: usize,
+        scope: Option<&'t GroupScope>,
+        done: bool,
+        lost: Option<u64>,
+    ) {
         let event = &self.events[number];
         if scope.is_none() {
             let incarnation = self.incarnation(event);
@@ -118,6 +126,7 @@ impl<'t> Index<'t> {
         process.asked_to_leave.get_or_insert(number);
         if done {
             process.left.get_or_insert(number);
+            process.lost = lost.or(process.lost);
             process.phase = Phase::Left;
         }
     }
@@ -126,6 +135,8 @@ impl<'t> Index<'t> {
         let process = self.process(&self.events[number], event.scope.as_ref(), true);
         if event.members.is_empty() {
             self.act(process, number, ActionKind::Excluded);
+            let told = &mut self.processes[process].lost;
+            *told = event.lost.or(*told);
             if self.processes[process].phase != Phase::Left {
                 self.processes[process].phase = Phase::Excluded;
             }
@@ -176,6 +187,7 @@ impl<'t> Index<'t> {
                     scope,
                     sender: event.sender,
                     sequence: event.sequence,
+                    order: event.order,
                     send: None,
                     deliveries: Vec::new(),
                 });
@@ -246,6 +258,7 @@ impl<'t> Index<'t> {
             phase: Phase::NoViewYet,
             asked_to_leave: None,
             left: None,
+            lost: None,
         });
         self.process_numbers.insert(key, self.processes.len() - 1);
         self.processes.len() - 1
@@ -327,6 +340,14 @@ impl<'t> Index<'t> {
         action.install.map(|install| process.installs[install].view)
     }
 
+    /// The process that is this member: the last one, if it was excluded and began anew.
+    pub fn process_of(&self, scope: usize, member: &Member) -> Option<usize> {
+        [Some(member.endpoint), None].iter().find_map(|endpoint| {
+            let key = (scope, member.node, member.incarnation, *endpoint);
+            self.process_numbers.get(&key).copied()
+        })
+    }
+
     /// The view with this identity.
     pub fn view_named(&self, scope: usize, id: ViewId) -> Option<usize> {
         self.view_numbers.get(&(scope, id)).copied()
@@ -335,6 +356,17 @@ impl<'t> Index<'t> {
     /// The members of a view, as the first process that installed it wrote them.
     pub fn members(&self, view: usize) -> &'t [Member] {
         &self.view_event(self.first_install(view)).members
+    }
+
+    /// Whether all members deliver the message in one total order: agreed and safe messages.
+    pub fn is_agreed(&self, message: usize) -> bool {
+        self.options.every_order_is_agreed
+            || matches!(self.messages[message].order, Order::Agreed | Order::Safe)
+    }
+
+    /// Whether the message comes after its causal past: messages of every order but FIFO.
+    pub fn is_causal(&self, message: usize) -> bool {
+        self.options.every_order_is_agreed || self.messages[message].order != Order::Fifo
     }
 
     /// The scope in words: `group "g"`, or `the cluster`.

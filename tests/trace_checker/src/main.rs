@@ -19,6 +19,7 @@ Merges the traces in FILEs (`-`: standard input) and checks them.
   --crashes-lose-lines     a crashed node may have lost its last lines
   --every-order-is-agreed  check messages of every order as agreed ones
   --partitionable          the cluster is partitionable
+  --lease                  nodes hold leases: M6rt also judges groups, and what is delivered
 
 Exit code: 0 if every property holds, 1 if one is violated, 2 if the command line or a trace cannot be read.";
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             "--crashes-lose-lines" => options.crashes_lose_lines = true,
             "--every-order-is-agreed" => options.every_order_is_agreed = true,
             "--partitionable" => options.partitionable = true,
+            "--lease" => options.lease = true,
             "--help" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;

@@ -13,4 +13,7 @@ pub struct Options {
     /// The cluster is partitionable: a node that goes from one component to another begins a new incarnation and keeps
     /// its vote. Consecutive primary views then share a node, though not always a member.
     pub partitionable: bool,
+    /// Nodes hold leases on primary views, of the cluster and of groups: no process sends or delivers in a primary view
+    /// once another one holds a later primary view without a common member.
+    pub lease: bool,
 }

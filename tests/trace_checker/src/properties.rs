@@ -2,8 +2,7 @@
 
 //! The properties that a trace must have, one file each. Their names are those of `docs/guarantees.md`.
 //!
-//! O3 to O5 have no check of their own: they follow from O7, because every order is delivered as the agreed one. S1 to
-//! S3 and L4 are about safe messages, which the protocol refuses.
+//! L4, the liveness of safe messages, has no check of its own: L2 and L3 judge messages of every order.
 
 use crate::index::Index;
 use crate::violation::Violations;
@@ -17,7 +16,9 @@ pub struct Property {
     pub check: fn(&Index<'_>, &mut Violations),
 }
 
+mod causal_past;
 mod primary_views;
+mod safe_messages;
 
 macro_rules! properties {
     ($($module:ident,)*) => {
@@ -48,10 +49,17 @@ properties! {
     d6_transitional_set,
     d8_scope,
     d9_nothing_after_leave,
+    d10_nothing_lost_silently,
     o1_fifo,
     o2_no_gap,
+    o3_causal,
+    o4_causal_without_gap,
+    o5_strong_total_order,
     o7_agreed_prefix,
     o8_view_at_the_same_place,
+    s1_safe,
+    s2_safe_prefix,
+    s3_uniform,
     l1_precision,
     l2_self_delivery,
     l3_multicast_liveness,

@@ -150,6 +150,11 @@ pub struct ViewEvent {
     pub joined: Option<Vec<Change>>,
     /// Members of the previous view that are no longer in this one. The line may lack them.
     pub left: Option<Vec<Change>>,
+    /// Whether the group asked for sending view delivery when it was created. False if the line does not say.
+    pub sending_view: bool,
+    /// With an empty list of members: how many of the messages that the handle had accepted were lost. The line may lack
+    /// it, and then nothing is known of them.
+    pub lost: Option<u64>,
 }
 
 /// A message that was sent or delivered.
@@ -159,6 +164,8 @@ pub struct MessageEvent {
     pub scope: GroupScope,
     /// The view in which the message was sent or delivered. A `send` may lack it.
     pub view: Option<ViewId>,
+    /// With a `send`: the view that the sender had been shown when it called. The line may lack it.
+    pub call_view: Option<ViewId>,
     /// The sender.
     pub sender: Member,
     /// The number that the sender gave the message.
@@ -279,6 +286,9 @@ pub enum EventKind {
         scope: Option<GroupScope>,
         /// `false` when it asks to leave, `true` when leaving has returned. Nothing may follow then.
         done: bool,
+        /// When leaving has returned: how many of the messages that the handle had accepted were lost. The line may lack
+        /// it, and then nothing is known of them.
+        lost: Option<u64>,
     },
     /// An administrator asked the node to evict a member, and the node accepted.
     Evict {

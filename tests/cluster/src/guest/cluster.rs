@@ -163,6 +163,7 @@ impl Cluster {
         let leave = EventKind::Leave {
             scope: None,
             done: false,
+            lost: None,
         };
         self.trace.of_node(monotonic_ns(), node, incarnation, leave);
         let mut running = self
@@ -465,6 +466,7 @@ impl Cluster {
         let leave = EventKind::Leave {
             scope: None,
             done: false,
+            lost: None,
         };
         self.trace.of_node(monotonic_ns(), node, incarnation, leave);
         // The node's netlink socket would hold the namespace.

@@ -77,6 +77,8 @@ impl Writer {
                 transitional: Some(sorted(view.transitional.iter().map(member))),
                 joined: Some(joined.collect()),
                 left: Some(left.collect()),
+                sending_view: false,
+                lost: None,
             })
         })
     }
@@ -92,6 +94,7 @@ impl Writer {
             EventKind::Deliver(MessageEvent {
                 scope,
                 view,
+                call_view: None,
                 sender: member(&message.sender),
                 sequence: message.sequence,
                 order: match message.order {
@@ -112,6 +115,7 @@ impl Writer {
             EventKind::Send(MessageEvent {
                 scope,
                 view: None,
+                call_view: None,
                 sender: self.own(),
                 sequence,
                 order: Order::Agreed,
@@ -126,6 +130,7 @@ impl Writer {
         self.event(t, |scope| EventKind::Leave {
             scope: Some(scope),
             done,
+            lost: None,
         })
     }
 }
@@ -221,6 +226,8 @@ impl Trace {
             transitional: None,
             joined: None,
             left: None,
+            sending_view: false,
+            lost: None,
         };
         self.incarnation(t, node, incarnation);
         self.of_node(t, node, incarnation, EventKind::View(event));

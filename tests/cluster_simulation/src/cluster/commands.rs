@@ -163,6 +163,7 @@ impl Cluster {
                 EventKind::Leave {
                     scope: None,
                     done: false,
+                    lost: None,
                 },
             );
             self.command(host, |node, now| node.leave_cluster(now));
@@ -215,7 +216,14 @@ impl Cluster {
             group: Arc::clone(&state.group),
             endpoint: Some(endpoint.0),
         });
-        self.write(host, EventKind::Leave { scope, done: false });
+        self.write(
+            host,
+            EventKind::Leave {
+                scope,
+                done: false,
+                lost: None,
+            },
+        );
         let mut result = Ok(());
         self.command(host, |node, now| {
             result = node.leave_group(now, endpoint, LeaveMode::SendFirst);

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::trace::{Member, ViewId};
+use crate::trace::{Member, Order, ViewId};
 
 /// Where a process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub struct Process {
     pub asked_to_leave: Option<usize>,
     /// The event in which leaving returned.
     pub left: Option<usize>,
+    /// The number of its accepted messages that were lost, if it was told when it left or was excluded.
+    pub lost: Option<u64>,
 }
 
 impl Process {
@@ -165,6 +167,8 @@ pub struct Message {
     pub sender: Member,
     /// The number that the sender gave it.
     pub sequence: u64,
+    /// The order, as the first line about the message has it. D1 compares the lines.
+    pub order: Order,
     /// The event of the sending, and the process that sent.
     pub send: Option<(usize, usize)>,
     /// The deliveries, in the order of time: the process, and the number in its [`Process::actions`].

@@ -63,6 +63,12 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) left: Option<Vec<ChangeField>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sending_view: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) call_view: Option<(u64, u16)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sender: Option<Triple>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sequence: Option<u64>,

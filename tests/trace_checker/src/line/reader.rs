@@ -97,6 +97,7 @@ impl Reader {
             "leave" => EventKind::Leave {
                 scope,
                 done: line.done.unwrap_or(true),
+                lost: line.lost,
             },
             "evict" => EventKind::Evict {
                 subject: subject_member(line)?,
@@ -132,6 +133,8 @@ fn view_event(line: Line<'_>, scope: Option<GroupScope>) -> Result<ViewEvent, St
         transitional: line.transitional.map(sorted_members),
         joined: changes(line.joined)?,
         left: changes(line.left)?,
+        sending_view: line.sending_view.unwrap_or(false),
+        lost: line.lost,
     })
 }
 
@@ -141,6 +144,7 @@ fn message_event(line: Line<'_>, scope: Option<GroupScope>) -> Result<MessageEve
     Ok(MessageEvent {
         scope: needed(scope, "group")?,
         view: line.view.map(view_id),
+        call_view: line.call_view.map(view_id),
         sender: member(needed(line.sender, "sender")?),
         sequence: needed(line.sequence, "sequence")?,
         order: Order::from_word(&word).ok_or_else(|| format!("unknown order {word:?}"))?,

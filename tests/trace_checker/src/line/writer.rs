@@ -47,8 +47,9 @@ fn to_line(event: &TraceEvent) -> Line<'_> {
             line.subject = Some(subject_list(subject));
         }
         EventKind::Block { scope } => fill_scope(&mut line, scope.as_ref()),
-        EventKind::Leave { scope, done } => {
+        EventKind::Leave { scope, done, lost } => {
             fill_scope(&mut line, scope.as_ref());
+            line.lost = *lost;
             line.done = (!done).then_some(false);
         }
         EventKind::Expect(expectation) => expectations::fill(&mut line, expectation),
@@ -103,11 +104,16 @@ fn fill_view<'a>(line: &mut Line<'a>, view: &'a ViewEvent) {
     line.transitional = view.transitional.as_deref().map(triples);
     line.joined = fields(&view.joined);
     line.left = fields(&view.left);
+    line.sending_view = view.sending_view.then_some(true);
+    line.lost = view.lost;
 }
 
 fn fill_message<'a>(line: &mut Line<'a>, message: &'a MessageEvent) {
     fill_scope(line, Some(&message.scope));
     line.view = message.view.map(|view| (view.number, view.coordinator));
+    line.call_view = message
+        .call_view
+        .map(|view| (view.number, view.coordinator));
     line.sender = Some(triple(&message.sender));
     line.sequence = Some(message.sequence);
     line.order = Some(Cow::Borrowed(message.order.word()));

@@ -49,7 +49,7 @@ pub fn check(index: &Index<'_>, found: &mut Violations) {
     }
 }
 
-/// The lowest sequence number that each sender sent in each view, as far as the lines of sendings name their view.
+/// The lowest sequence number that each sender sent in each view, as far as the lines of sendings name views.
 fn first_of_views(index: &Index<'_>) -> HashMap<(usize, Member), u64> {
     let mut firsts: HashMap<(usize, Member), u64> = HashMap::new();
     for process in &index.processes {
@@ -57,8 +57,12 @@ fn first_of_views(index: &Index<'_>) -> HashMap<(usize, Member), u64> {
             let Some(number) = action.sent() else {
                 continue;
             };
-            let named = index.message_event(action.event).view;
-            if let Some(view) = named.and_then(|named| index.view_named(process.scope, named)) {
+            // What is called in a view is delivered in it or later.
+            let line = index.message_event(action.event);
+            for named in [line.view, line.call_view].into_iter().flatten() {
+                let Some(view) = index.view_named(process.scope, named) else {
+                    continue;
+                };
                 let message = &index.messages[number];
                 let first = firsts
                     .entry((view, message.sender))

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The primary cluster views of a trace, which M6 and M6rt look at.
+//! The primary views of a trace, which M6 and M6rt look at.
 
 use crate::index::{Index, CLUSTER};
 use crate::sorted::has;
 use crate::trace::Member;
 
-/// A primary cluster view.
+/// A primary view.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PrimaryView {
     /// The view's number.
@@ -19,10 +19,15 @@ pub(super) struct PrimaryView {
 
 /// All primary cluster views, in the order of their numbers.
 pub(super) fn primary_views(index: &Index<'_>) -> Vec<PrimaryView> {
+    primary_views_of(index, CLUSTER)
+}
+
+/// All primary views of the cluster or of a group, in the order of their numbers.
+pub(super) fn primary_views_of(index: &Index<'_>, scope: usize) -> Vec<PrimaryView> {
     let mut chain = Vec::new();
     for (view, record) in index.views.iter().enumerate() {
         let event = index.first_install(view);
-        if record.scope == CLUSTER && index.view_event(event).primary {
+        if record.scope == scope && index.view_event(event).primary {
             let number = record.id.number;
             chain.push(PrimaryView {
                 number,

@@ -5,12 +5,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::faults::delivery::leave_with_a_lost_message;
+use super::faults::mixed_orders::ask_for_sending_view;
+use super::mixed::mixed;
 use super::story::{good, A, C_AGAIN, GROUP, MS, NODE_1, NODE_2, NODE_2_AGAIN, NODE_3_AGAIN};
-use trace_checker::trace::{EventKind, Expectation, Reason};
+use trace_checker::trace::{EventKind, Expectation, Reason, ViewId};
 
 #[test]
 fn the_good_story_violates_nothing() {
     assert_eq!(good().violated(), BTreeSet::new());
+}
+
+#[test]
+fn messages_of_weaker_orders_may_overtake_agreed_and_safe_ones_of_other_senders() {
+    assert_eq!(mixed().violated(), BTreeSet::new());
 }
 
 #[test]
@@ -81,5 +89,39 @@ fn expectations_that_are_met_violate_nothing() {
         bound: 5 * MS,
     });
     story.expect(Expectation::Steady { since, views: 1 });
+    assert_eq!(story.violated(), BTreeSet::new());
+}
+
+#[test]
+fn messages_of_which_a_leaving_member_was_told_that_they_are_lost_are_accepted() {
+    // A line without a number says nothing of them.
+    for told in [Some(1), Some(2), None] {
+        let mut story = good();
+        leave_with_a_lost_message(&mut story, told);
+        assert_eq!(story.violated(), BTreeSet::new(), "told {told:?}");
+    }
+}
+
+#[test]
+fn without_sending_view_delivery_a_message_may_be_delivered_in_a_later_view_than_that_of_the_call()
+{
+    let mut story = mixed();
+    let place = story.send_at(A, 7);
+    story.message_mut(place).call_view = Some(ViewId {
+        number: 1,
+        coordinator: 2,
+    });
+    assert_eq!(story.violated(), BTreeSet::new());
+}
+
+#[test]
+fn with_sending_view_delivery_messages_are_delivered_in_the_view_of_the_call() {
+    let mut story = mixed();
+    ask_for_sending_view(&mut story);
+    let place = story.send_at(A, 7);
+    story.message_mut(place).call_view = Some(ViewId {
+        number: 2,
+        coordinator: 2,
+    });
     assert_eq!(story.violated(), BTreeSet::new());
 }

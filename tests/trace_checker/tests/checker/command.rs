@@ -46,10 +46,11 @@ fn a_good_trace_ends_with_code_0() {
 #[test]
 fn a_bad_trace_ends_with_code_1_and_shows_the_property_and_the_lines() {
     let mut story = good();
-    story.swap(story.deliver_at(C, B, 1), story.deliver_at(C, C, 1));
+    let place = story.deliver_at(C, B, 1);
+    story.message_mut(place).hash ^= 1;
     let (code, printed) = run(&story, &["-"]);
     assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.starts_with("O7 (agreed prefix) at "), "{printed}");
+    assert!(printed.starts_with("D1 (integrity) at "), "{printed}");
     assert!(printed.contains("\n    {\"t\":"), "{printed}");
     assert!(printed.contains("1 violations in "), "{printed}");
 }

@@ -1,45 +1,51 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The checker finds faults: it reports each fault that a test puts into the good story under the names of exactly the
+//! The checker finds faults: it reports each fault that a test puts into a good story under the names of exactly the
 //! properties that the fault violates, and there is a fault for every property.
 
 mod administration;
-mod delivery;
+pub(crate) mod delivery;
 mod liveness;
 mod membership;
+pub(crate) mod mixed_orders;
 mod order;
 
 use std::collections::BTreeSet;
 
+use super::mixed::mixed;
 use super::story::{good, Story};
 use trace_checker::properties;
 
-/// A way to spoil the good story.
+/// A way to spoil a good story.
 struct Fault {
     /// What the spoilt story shows.
     what: &'static str,
-    /// Spoil the good story.
+    /// Spoil the story.
     spoil: fn(&mut Story),
     /// The properties that the spoilt story violates.
     violates: &'static [&'static str],
 }
 
-fn faults() -> impl Iterator<Item = &'static Fault> {
-    let themes = [
-        membership::FAULTS,
-        delivery::FAULTS,
-        order::FAULTS,
-        liveness::FAULTS,
-        administration::FAULTS,
+/// All faults, each with the story that it spoils.
+fn faults() -> impl Iterator<Item = (fn() -> Story, &'static Fault)> {
+    let themes: [(fn() -> Story, &'static [Fault]); 6] = [
+        (good, membership::FAULTS),
+        (good, delivery::FAULTS),
+        (good, order::FAULTS),
+        (mixed, mixed_orders::FAULTS),
+        (good, liveness::FAULTS),
+        (good, administration::FAULTS),
     ];
-    themes.into_iter().flatten()
+    themes
+        .into_iter()
+        .flat_map(|(story, faults)| faults.iter().map(move |fault| (story, fault)))
 }
 
 #[test]
 fn the_checker_reports_each_fault_under_the_names_of_what_it_violates() {
     let mut wrong = Vec::new();
-    for fault in faults() {
-        let mut story = good();
+    for (good_story, fault) in faults() {
+        let mut story = good_story();
         (fault.spoil)(&mut story);
         let (reported, expected) = (story.violated(), fault.violates.iter().copied().collect());
         if reported != expected {
@@ -54,7 +60,7 @@ fn the_checker_reports_each_fault_under_the_names_of_what_it_violates() {
 
 #[test]
 fn every_property_has_a_fault_that_violates_it() {
-    let violated: BTreeSet<&str> = faults().flat_map(|f| f.violates).copied().collect();
+    let violated: BTreeSet<&str> = faults().flat_map(|(_, f)| f.violates).copied().collect();
     let checked: BTreeSet<&str> = properties::ALL.iter().map(|p| p.name.0).collect();
     assert_eq!(violated, checked);
 }

@@ -6,6 +6,7 @@ mod accepted;
 mod command;
 mod components;
 mod faults;
+mod mixed;
 mod options;
 mod reading;
 mod story;

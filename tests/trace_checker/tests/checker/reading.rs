@@ -10,6 +10,7 @@ use trace_checker::line::{write, Reader};
 use trace_checker::trace::{EventKind, Expectation, TraceEvent};
 use trace_checker::Options;
 
+use super::mixed::mixed;
 use super::story::{good, Story, GROUP, NODE_1, NODE_2};
 
 fn read(text: &str) -> Result<Vec<TraceEvent>, String> {
@@ -32,6 +33,30 @@ fn a_written_trace_is_read_back() {
     let text = written(&story.events);
     assert_eq!(text.lines().count(), story.events.len());
     assert_eq!(read(&text), Ok(story.events));
+}
+
+#[test]
+fn fields_that_lines_may_lack_are_read_back_and_unknown_ones_are_skipped() {
+    let mut story = mixed();
+    for event in &mut story.events {
+        match &mut event.kind {
+            EventKind::Send(message) => message.call_view = message.view,
+            EventKind::View(view) => (view.sending_view, view.lost) = (true, Some(3)),
+            _ => {}
+        }
+    }
+    story.add(
+        NODE_1,
+        EventKind::Leave {
+            scope: None,
+            done: true,
+            lost: Some(2),
+        },
+    );
+    let text = written(&story.events);
+    assert_eq!(read(&text).as_ref(), Ok(&story.events));
+    let with_unknown = text.replace("{\"t\":", "{\"colour\":[\"red\",7],\"t\":");
+    assert_eq!(read(&with_unknown), Ok(story.events));
 }
 
 #[test]

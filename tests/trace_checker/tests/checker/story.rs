@@ -129,7 +129,14 @@ impl Story {
     /// Let a member leave its group, or a node (endpoint 0) the cluster.
     pub(crate) fn leave(&mut self, who: Member, done: bool) {
         let scope = (who.endpoint != 0).then(|| scope(who));
-        self.add(who, EventKind::Leave { scope, done });
+        self.add(
+            who,
+            EventKind::Leave {
+                scope,
+                done,
+                lost: None,
+            },
+        );
     }
 
     /// Require that `members` share a view of `group`, or of the cluster, since the last event.
@@ -324,6 +331,8 @@ pub(crate) fn view(
         transitional: None,
         joined: Some(joined.iter().map(|m| change(*m, Reason::Join)).collect()),
         left: Some(left.iter().map(|(m, why)| change(*m, *why)).collect()),
+        sending_view: false,
+        lost: None,
     }
 }
 
@@ -342,6 +351,7 @@ fn message_event(view: u64, writer: Member, sender: Member, sequence: u64) -> Me
             number: view,
             coordinator: 2,
         }),
+        call_view: None,
         sender,
         sequence,
         order: Order::Agreed,

@@ -26,7 +26,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "a member delivers two agreed messages of one sender in the wrong order",
         spoil: |story| story.swap(story.deliver_at(B, A, 3), story.deliver_at(B, A, 4)),
-        violates: &["O1", "O7"],
+        violates: &["O1", "O5", "O7"],
     },
     Fault {
         what: "all members miss a message and deliver a later one of the same sender",
@@ -35,22 +35,22 @@ pub(super) const FAULTS: &[Fault] = &[
                 story.remove(story.deliver_at(who, A, 1));
             }
         },
-        violates: &["O2", "L2"],
+        violates: &["D10", "L2", "O2"],
     },
     Fault {
         what: "one member misses a message and delivers a later one",
         spoil: |story| story.remove(story.deliver_at(B, A, 3)),
-        violates: &["D5", "O2", "O7"],
+        violates: &["D10", "D5", "O2", "O7"],
     },
     Fault {
         what: "a member delivers the messages of two senders in another order",
         spoil: |story| story.swap(story.deliver_at(A, B, 1), story.deliver_at(A, C, 1)),
-        violates: &["O7"],
+        violates: &["O3", "O5", "O7"],
     },
     Fault {
         what: "a member that crashes delivers the messages of two senders in another order",
         spoil: |story| story.swap(story.deliver_at(C, B, 1), story.deliver_at(C, C, 1)),
-        violates: &["O7"],
+        violates: &["O5", "O7"],
     },
     Fault {
         what: "a message is delivered before a view at one member and after it at another",
