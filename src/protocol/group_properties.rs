@@ -259,7 +259,7 @@ mod tests {
             good | 1 << 31,
             good | 1 << BOUND_SHIFT,
         ] {
-            assert_eq!(GroupProperties::unpack(packed), None, "{packed:x}");
+            assert_eq!(GroupProperties::unpack(packed), None);
         }
         let wait = |bound_ms| {
             let slow_policy = SlowPolicy::Wait { bound_ms };

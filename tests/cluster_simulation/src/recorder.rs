@@ -193,6 +193,8 @@ pub fn record(
                 transitional: Some(Vec::new()),
                 joined: Some(Vec::new()),
                 left: Some(Vec::new()),
+                sending_view: false,
+                lost: Some(lost),
             };
             push(own, EventKind::View(event));
             return note;
@@ -327,7 +329,7 @@ pub fn record(
             let kind = EventKind::Leave {
                 scope,
                 done: true,
-                lost: None,
+                lost: Some(lost),
             };
             push(state.reader.unwrap_or(own), kind);
             return note;
