@@ -18,6 +18,7 @@ pub mod identity;
 pub mod limits;
 mod membership;
 pub mod node;
+pub mod order;
 pub mod outbox;
 pub mod outputs;
 pub mod random;

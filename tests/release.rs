@@ -7,8 +7,10 @@ mod lab;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use kcgcs_protocol::platform::break_rule;
 use kcgcs_protocol::protocol::identity::EndpointId;
 use kcgcs_protocol::protocol::outputs::{Event, Order};
+use kcgcs_protocol::protocol::rules::Rule;
 use kcgcs_protocol::protocol::wire::Kind;
 use lab::groups::{assert_same_histories, delivered, joined, kind, last_view_has, orders};
 use lab::Lab;
@@ -263,4 +265,40 @@ fn what_a_node_has_sent_survives_its_leave_and_the_crash_of_the_coordinator() {
             check.iter().all(|handle| count(lab, *handle) == 1)
         });
     assert_same_histories(&roles.lab, &rest);
+}
+
+/// Let node `silent` hear everything and be heard by nobody in groups, with a message of its own on its way; behind that
+/// a view, and behind the view a message of the coordinator. Return how many messages its member delivers.
+fn deliveries_behind_a_view_that_the_coordinator_has_not_delivered() -> usize {
+    let mut roles = roles(3);
+    let (silent, coordinator) = (roles.sender, roles.coordinator);
+    roles
+        .lab
+        .multicast(silent.0, silent.1, b"before the view")
+        .unwrap();
+    // The message arrives; nothing that the node sends for the group after that does.
+    let number = silent.0;
+    drop_kinds(&mut roles.lab, move |from, _, kind| {
+        from == number && kind == Kind::GroupAcknowledge
+    });
+    roles.lab.run_for(5);
+    roles.lab.join(roles.other.0, b"demo");
+    roles.lab.run_for(5);
+    roles
+        .lab
+        .multicast_in(coordinator.0, coordinator.1, Order::Fifo, b"behind it")
+        .unwrap();
+    roles.lab.run_for(5);
+    assert_eq!(count(&roles.lab, coordinator), 0);
+    count(&roles.lab, silent)
+}
+
+#[test]
+fn a_coordinator_holds_what_it_has_accepted_not_what_it_has_ordered() {
+    let count = deliveries_behind_a_view_that_the_coordinator_has_not_delivered();
+    assert_eq!(count, 1);
+    break_rule(Some(Rule::CoordinatorHoldsWhatItAccepted));
+    let count = deliveries_behind_a_view_that_the_coordinator_has_not_delivered();
+    break_rule(None);
+    assert_eq!(count, 2);
 }

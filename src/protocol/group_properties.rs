@@ -5,7 +5,7 @@
 //! A member that asks for other properties than the group has is refused, and the refusal names the property. Two
 //! lists of properties are equal exactly when their packed forms ([`GroupProperties::pack`]) are.
 
-use super::outputs::Order;
+use super::order::Order;
 
 /// Milliseconds for which a slow member may hold up its group, at most: ten minutes.
 pub const SLOW_BOUND_MS_MAX: u32 = 10 * 60 * 1000;
@@ -259,7 +259,7 @@ mod tests {
             good | 1 << 31,
             good | 1 << BOUND_SHIFT,
         ] {
-            assert_eq!(GroupProperties::unpack(packed), None, "{packed:x}");
+            assert_eq!(GroupProperties::unpack(packed), None);
         }
         let wait = |bound_ms| {
             let slow_policy = SlowPolicy::Wait { bound_ms };

@@ -14,6 +14,7 @@
 //! only checks who may send what and dispatches: [`super::membership`] knows who belongs to the cluster,
 //! [`super::group`] carries the messages of groups.
 
+mod batches;
 #[cfg(kcgcs_exploration)]
 mod exploration;
 
@@ -23,14 +24,14 @@ use super::failure_detector::{DetectorAssignment, DetectorReport};
 use super::group::{Groups, LeaveMode};
 use super::group_properties::GroupProperties;
 use super::group_view::GroupSummary;
-use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress, ViewName};
+use super::identity::{EndpointId, GroupName, Identity, NodeId, PeerAddress};
 use super::membership::{Membership, ReplayWindows, Standing};
 use super::outbox::Outbox;
-use super::outputs::{DeadlineReason, Event, Order, Transmit};
+use super::outputs::{DeadlineReason, Event, Transmit};
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
 use super::wire::Datagram;
-use crate::platform::{BoundedVec, OutOfMemory, Owned};
+use crate::platform::{OutOfMemory, Owned};
 
 /// One protocol instance. See the module's text for the contract.
 #[cfg_attr(kcgcs_exploration, derive(Clone))]
@@ -67,37 +68,6 @@ impl Node {
     }
 
     // ---- inputs -------------------------------------------------------------------------------
-
-    /// Handle a datagram that is not one of the failure detector's.
-    pub fn handle_datagram(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) {
-        self.absorb_datagram(now, from, bytes);
-        self.finish(now);
-    }
-
-    /// Handle a datagram, but leave to [`Self::finish`] what its group sends because of it. So a group answers many
-    /// datagrams that wait already with few. Call `finish` once when no more input waits, and before polling outputs.
-    pub fn absorb_datagram(&mut self, now: Instant, from: PeerAddress, bytes: &[u8]) {
-        self.begin_input();
-        if let Err(counter) = self.receive(now, from, bytes) {
-            self.outbox.counters.count(counter);
-        }
-        self.follow_membership(now);
-        self.is_unfinished = true;
-    }
-
-    /// Let groups send and deliver what the inputs absorbed so far ask for. Does nothing if there are none.
-    pub fn finish(&mut self, now: Instant) {
-        if self.is_unfinished {
-            self.is_unfinished = false;
-            self.groups
-                .after_input(now, self.membership.view(), &mut self.outbox);
-        }
-    }
-
-    /// Whether the queues of outputs are so full that the caller should finish and poll them before it absorbs more.
-    pub fn is_saturated(&self) -> bool {
-        self.outbox.is_half_full()
-    }
 
     /// Do what is due at the time that [`Self::next_deadline`] named. Calling early is harmless.
     pub fn handle_deadline(&mut self, now: Instant) {
@@ -147,34 +117,6 @@ impl Node {
     ) -> Result<(), CommandError> {
         let result = self.groups.leave(now, endpoint, mode);
         self.end_input(now);
-        result
-    }
-
-    /// Queue a message for all members. `call_view` is the group view that the consumer had been shown last when it
-    /// submitted it. On error the payload is handed back.
-    pub fn multicast(
-        &mut self,
-        now: Instant,
-        endpoint: EndpointId,
-        order: Order,
-        call_view: ViewName,
-        payload: BoundedVec<u8>,
-    ) -> Result<(), (CommandError, BoundedVec<u8>)> {
-        let result = self.absorb_multicast(endpoint, order, call_view, payload);
-        self.finish(now);
-        result
-    }
-
-    /// Queue a message for all members, and leave sending it to [`Self::finish`]. On error the payload is handed back.
-    pub fn absorb_multicast(
-        &mut self,
-        endpoint: EndpointId,
-        order: Order,
-        call_view: ViewName,
-        payload: BoundedVec<u8>,
-    ) -> Result<(), (CommandError, BoundedVec<u8>)> {
-        let result = self.groups.multicast(endpoint, order, call_view, payload);
-        self.is_unfinished = true;
         result
     }
 

@@ -7,6 +7,7 @@
 use super::group_properties::GroupRefusal;
 use super::group_view::SharedGroupView;
 use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewName, ViewNumber};
+pub use super::order::Order;
 pub use super::view::ChangeReason;
 use crate::platform::{BoundedVec, Shared};
 
@@ -43,21 +44,6 @@ pub enum DeadlineReason {
 
 /// The bytes of one message.
 pub type Payload = Shared<BoundedVec<u8>>;
-
-/// The order in which members deliver the messages of a group. All messages of one sender are delivered in the order in
-/// which it sent them, whatever their orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
-pub enum Order {
-    /// The messages of one sender in the order in which it sent them.
-    Fifo,
-    /// A message after all messages that its sender had delivered before it.
-    Causal,
-    /// All agreed and safe messages in one order, the same at every member.
-    Agreed,
-    /// As agreed, and only when every member holds the message.
-    Safe,
-}
 
 /// Why a cluster does not admit a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

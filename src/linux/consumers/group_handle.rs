@@ -17,9 +17,16 @@
 
 mod callbacks;
 mod module_reference;
+mod queue_items;
 mod watchdog;
 
-pub(crate) use self::watchdog::Alarm;
+pub(crate) use self::{
+    queue_items::{
+        Delivery,
+        Submission, //
+    },
+    watchdog::Alarm, //
+};
 
 use self::{
     module_reference::ModuleReference,
@@ -58,7 +65,6 @@ use crate::{
         identity::{
             EndpointId,
             GroupName,
-            MemberId,
             NodeId,
             ViewName,
             ViewNumber, //
@@ -67,10 +73,7 @@ use crate::{
             ENDPOINT_PENDING_BYTES_MAX,
             ENDPOINT_PENDING_MESSAGES_MAX, //
         },
-        outputs::{
-            Order,
-            Payload, //
-        },
+        outputs::Order,
         time::Instant, //
     }, //
 };
@@ -96,41 +99,6 @@ use kernel::{
 const DELIVERIES_MAX: usize = 4096;
 /// Bytes of messages that may wait for a slow consumer.
 const DELIVERY_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// A message on its way to the engine.
-pub(crate) struct Submission {
-    pub(crate) order: Order,
-    /// The view that the consumer had been shown last when it submitted the message.
-    pub(crate) call_view: ViewName,
-    pub(crate) payload: BoundedVec<u8>,
-}
-
-/// One callback to be made.
-pub(crate) enum Delivery {
-    /// A new view.
-    View(Arc<ViewRecord>),
-    /// A message.
-    Message {
-        sender: MemberId,
-        sequence: u64,
-        order: Order,
-        view: ViewNumber,
-        payload: Payload,
-    },
-    /// The view is about to change.
-    Block,
-    /// There is room again.
-    Writable,
-}
-
-impl Delivery {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Message { payload, .. } => payload.len(),
-            _ => 0,
-        }
-    }
-}
 
 /// What changes during a membership.
 struct State {

@@ -149,12 +149,10 @@ impl Groups {
             let is_over = self.is_frozen || group.pending_start.is_some();
             let log = group.log.as_ref().filter(|_| !is_over);
             let after = log.map_or(0, Log::causal_past);
-            let Some(local) = group.local(endpoint) else {
+            let local = group.local(endpoint);
+            let Some(local) = local.filter(|local| local.standing != Standing::Draining) else {
                 continue;
             };
-            if local.standing == Standing::Draining {
-                break;
-            }
             let may_send = match local.properties.quorum_mode {
                 QuorumMode::AnyView => has_quorum,
                 QuorumMode::PrimaryView => has_quorum && is_primary,

@@ -329,7 +329,7 @@ pub fn record(
             let kind = EventKind::Leave {
                 scope,
                 done: true,
-                lost: None,
+                lost: Some(lost),
             };
             push(state.reader.unwrap_or(own), kind);
             return note;

@@ -177,3 +177,34 @@ fn nodes_without_bugs_break_no_promise_in_the_same_runs() {
         }
     }
 }
+
+/// How many small clusters may be needed to find a broken rule of groups.
+const GROUP_SEEDS: u64 = 400;
+
+/// Find a broken rule of the group protocol under one of its names.
+fn find_in_groups(sabotage: Sabotage, promises: &[&str]) {
+    let options = DrawOptions {
+        nodes: 3..=6,
+        ..unadministered(sabotage)
+    };
+    let found = (1..=GROUP_SEEDS).find(|seed| {
+        let broken = run(&Plan::draw(*seed, &options)).broken;
+        promises.iter().any(|promise| breaks(&broken, promise))
+    });
+    println!("{sabotage:?} breaks one of {promises:?} with seed {found:?}");
+    assert!(
+        found.is_some(),
+        "{GROUP_SEEDS} seeds did not find {sabotage:?}"
+    );
+}
+
+#[test]
+fn each_broken_rule_of_groups_is_found_under_its_name() {
+    find_in_groups(Sabotage::EarlyRelease, &["D4"]);
+    find_in_groups(Sabotage::EarlySafe, &["S1", "S3"]);
+    find_in_groups(Sabotage::LowestCounts, &["D5", "D10"]);
+    find_in_groups(Sabotage::DropDelivered, &["L2", "L3", "D10"]);
+    find_in_groups(Sabotage::ReportLess, &["D5", "D10"]);
+    find_in_groups(Sabotage::OvertakeItself, &["O1"]);
+    find_in_groups(Sabotage::IgnorePast, &["O3"]);
+}
