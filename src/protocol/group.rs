@@ -53,6 +53,7 @@ mod views;
 
 use self::acknowledgement::Acknowledgement;
 use self::context::{Context, Shown};
+use self::entry::Entry;
 use self::flush::PendingStart;
 pub use self::local::LeaveMode;
 use self::local::{Local, Standing};
@@ -126,6 +127,27 @@ impl Group {
 }
 
 impl Group {
+    /// Count as lost what members on this node have sent and what is ordered, but not known to be held by all: the
+    /// others may go on without it. To be called before the log is given up.
+    fn count_unstable(&mut self, own: Identity) {
+        let Some(log) = &self.log else {
+            return;
+        };
+        for position in log.stable.saturating_add(1)..=log.accepted {
+            let is_end =
+                matches!(log.entry(position), Some(Entry::Data { part, .. }) if part.is_last());
+            let Some(sender) = log.sender(position).filter(|_| is_end) else {
+                continue;
+            };
+            if sender.node == own.node && sender.incarnation == own.incarnation {
+                let mut locals = self.locals.as_mut_slice().iter_mut();
+                if let Some(local) = locals.find(|local| local.endpoint == sender.endpoint) {
+                    local.count_lost();
+                }
+            }
+        }
+    }
+
     /// Report to the members that the view is about to change, as far as there is room.
     fn report_blocks(&mut self, outbox: &mut Outbox) {
         for local in self.locals.as_mut_slice() {
@@ -249,6 +271,7 @@ impl Groups {
         let old_own = core::mem::replace(&mut self.own, new_own);
         self.is_frozen = false;
         for group in self.groups.as_mut_slice() {
+            group.count_unstable(old_own);
             if changes_component {
                 group.begin_transition(
                     old_own,
@@ -296,8 +319,10 @@ impl Groups {
     pub fn stop(&mut self, outbox: &mut Outbox) {
         self.is_stopped = true;
         // Keep the logs: other nodes may need them until the cluster view excludes this node.
+        let own = self.own;
         for group in self.groups.as_mut_slice() {
             group.abandon_transition(outbox);
+            group.count_unstable(own);
             for local in group.locals.as_mut_slice() {
                 let endpoint = local.endpoint;
                 match local.standing {

@@ -165,6 +165,11 @@ impl Local {
         core::mem::take(&mut self.lost)
     }
 
+    /// A message that was ordered may be lost.
+    pub(super) fn count_lost(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+    }
+
     /// Whether the member was told to leave and all its messages are ordered.
     pub(super) fn is_drained(&self) -> bool {
         self.standing == Standing::Draining && self.pending.is_empty()
