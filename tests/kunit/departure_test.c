@@ -218,11 +218,21 @@ static void leaving_with_wrong_arguments_does_nothing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has_delivered(c, 1));
 }
 
+/* Lockdep takes the work items of all handles for one lock, and so a callback
+ * that waits for another handle's callback for a recursion.
+ */
+static void skip_under_lockdep(struct kunit *test)
+{
+	if (IS_ENABLED(CONFIG_LOCKDEP))
+		kunit_skip(test, "lockdep cannot tell two handles apart");
+}
+
 static void a_callback_may_leave_another_handle(struct kunit *test)
 {
 	struct consumer *c = consumer_in_view(test, "other", 1);
 	struct consumer *gone = consumer_in_view(test, "other", 2);
 
+	skip_under_lockdep(test);
 	say(test, gone, "last words");
 	KUNIT_ASSERT_TRUE(test, has_delivered(c, 1));
 	c->leaves = gone;
@@ -238,6 +248,7 @@ static void callbacks_that_leave_each_other_do_not_wait_for_ever(struct kunit *t
 	struct consumer *one = consumer_in_view(test, "each other", 1);
 	struct consumer *other = consumer_in_view(test, "each other", 2);
 
+	skip_under_lockdep(test);
 	one->leaves = other;
 	other->leaves = one;
 	one->is_held = true;

@@ -5,11 +5,11 @@
 use super::context::coordinator_of;
 use super::local::{LeaveMode, Local, Standing};
 use super::log::Log;
-use super::{member_id, Group, Groups};
+use super::{Group, Groups};
 use crate::platform::BoundedVec;
 use crate::protocol::errors::CommandError;
 use crate::protocol::group_properties::{GroupProperties, QuorumMode};
-use crate::protocol::identity::{EndpointId, GroupName, Identity, ViewName};
+use crate::protocol::identity::{EndpointId, GroupName, ViewName};
 use crate::protocol::limits::{ENDPOINTS_MAX, MESSAGE_BYTES_MAX};
 use crate::protocol::outputs::Order;
 use crate::protocol::time::Instant;
@@ -173,17 +173,5 @@ impl Group {
             .as_mut_slice()
             .iter_mut()
             .find(|local| local.endpoint == endpoint && local.standing != Standing::Leaving)
-    }
-
-    /// The node, which was `own`, is excluded: count what its members have sent and others may lack.
-    pub(super) fn count_uncertain(&mut self, own: Identity) {
-        let Some(log) = &self.log else {
-            return;
-        };
-        for local in self.locals.as_mut_slice() {
-            if local.is_sending() {
-                local.count_uncertain(log.unstable_messages(member_id(own, local.endpoint)));
-            }
-        }
     }
 }

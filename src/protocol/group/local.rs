@@ -169,6 +169,11 @@ impl Local {
         core::mem::take(&mut self.lost)
     }
 
+    /// A message that was ordered may be lost.
+    pub(super) fn count_lost(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+    }
+
     /// Whether the member was told to leave and all its messages are ordered.
     pub(super) fn is_drained(&self) -> bool {
         self.standing == Standing::Draining && self.pending.is_empty()
@@ -230,11 +235,6 @@ impl Local {
         self.bytes = 0;
         self.resends = 0;
         self.send_again();
-    }
-
-    /// Count messages as lost that were ordered, but that other members may lack.
-    pub(super) fn count_uncertain(&mut self, messages: u64) {
-        self.lost = self.lost.saturating_add(messages);
     }
 
     /// Start a new incarnation, in which nothing of the old one is sent.

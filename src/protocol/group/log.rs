@@ -265,19 +265,6 @@ impl Log {
                 .any(|(known, held)| *known == node && *held >= position)
     }
 
-    /// How many messages of a member are accepted and not known to be held by all participants.
-    pub(super) fn unstable_messages(&self, member: MemberId) -> u64 {
-        let first = self.stable.max(self.dropped).saturating_add(1);
-        let messages = (first..=self.accepted).filter(|position| {
-            let is_last = matches!(
-                self.entry(*position),
-                Some(Entry::Data { part, .. }) if part.is_last()
-            );
-            is_last && self.sender(*position) == Some(member)
-        });
-        messages.fold(0, |count, _| count.saturating_add(1))
-    }
-
     /// Advance `released` as far as the senders' nodes are known to hold the entries.
     pub(super) fn release(&mut self, own: NodeId, rule: ReleaseRule) {
         self.released = self.released.max(self.stable.min(self.accepted));

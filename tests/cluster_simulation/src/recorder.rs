@@ -344,14 +344,15 @@ pub fn record(
 }
 
 impl Endpoint {
-    /// The messages of the incarnation before end: each was sent, or the node has counted it as lost.
+    /// The messages of the incarnation before end. Each was sent, or the node has counted it as lost. Of those that were
+    /// sent the node also counts those that it does not know to be held by all.
     fn begin_anew(&mut self, lost: u64) -> Option<Note> {
-        let waiting = self.waiting.len() as u64;
+        let (waiting, accepted) = (self.waiting.len() as u64, self.accepted);
         self.accepted = 0;
         self.sent = 0;
         self.waiting.clear();
         // Messages that were sent and that others may lack count, too.
-        (lost < waiting).then(|| miscounted(lost, waiting))
+        (lost < waiting || lost > accepted).then(|| miscounted(lost, waiting))
     }
 }
 
