@@ -31,6 +31,7 @@
 //!   for their message.
 //! - [`flush`]: what counts of the epoch before. [`merge`], [`transition`] and [`component_change`]: members that come
 //!   from another component of a partitioned cluster.
+//! - [`endings`]: what members are told before a view or a log ends. [`view_changes`]: what the membership tells.
 //! - [`commands`]: joining, leaving, sending. [`datagrams`]: what arrives. [`retransmission`]: what a node sends,
 //!   and repeats until it is answered.
 
@@ -41,6 +42,7 @@ mod context;
 mod coordinator;
 mod datagrams;
 mod distribution;
+mod endings;
 mod entry;
 mod flush;
 mod local;
@@ -74,7 +76,7 @@ use super::limits::{
     DEPARTURES_MAX, ENDPOINTS_MAX, EVENTS_KEPT_FOR_MEMBERSHIP, GROUPS_MAX, TRANSMIT_BYTES_MAX,
 };
 use super::outbox::Outbox;
-use super::outputs::{ChangeReason, Event};
+use super::outputs::ChangeReason;
 use super::time::{Duration, Instant};
 use super::view::ClusterView;
 use crate::platform::{BoundedVec, OutOfMemory};
@@ -128,21 +130,6 @@ impl Group {
             acknowledgement: Acknowledgement::default(),
             backlog: false,
         })
-    }
-}
-
-impl Group {
-    /// Report to the members that the view is about to change, as far as there is room.
-    fn report_blocks(&mut self, outbox: &mut Outbox) {
-        for local in self.locals.as_mut_slice() {
-            if outbox.event_room() <= EVENTS_KEPT {
-                self.backlog |= local.is_block_due();
-            } else if local.take_block() {
-                outbox.event(Event::Block {
-                    endpoint: local.endpoint,
-                });
-            }
-        }
     }
 }
 
@@ -299,49 +286,5 @@ impl Groups {
                     .map_or(0, |log| u32::try_from(log.length()).unwrap_or(u32::MAX)),
             });
         }
-    }
-}
-
-#[cfg(any(test, all(CONFIG_KUNIT = "y", kcgcs_kunit)))]
-#[cfg_attr(CONFIG_KUNIT = "y", kernel::macros::kunit_tests(kcgcs_group))]
-mod tests {
-    use super::*;
-    use crate::protocol::group_properties::GroupProperties;
-    use crate::protocol::test_support::{at, identity, outbox, view, TestResult, Unexpected};
-
-    #[test]
-    fn members_are_told_that_the_view_changes_as_soon_as_there_is_room() -> TestResult {
-        let mut outbox = outbox()?;
-        let mut groups = Groups::new(identity(1), &Configuration::DEFAULT)?;
-        let name = GroupName::new(b"g").ok_or(Unexpected)?;
-        let endpoint = groups
-            .join(at(0), name, GroupProperties::DEFAULT, None)
-            .map_err(|_| Unexpected)?;
-        for group in groups.groups.as_mut_slice() {
-            for local in group.locals.as_mut_slice() {
-                local.standing = Standing::Member;
-            }
-        }
-        let mut fillers: usize = 0;
-        while outbox.event_room() > EVENTS_KEPT {
-            outbox.event(Event::Left);
-            fillers = fillers.saturating_add(1);
-        }
-        let view = view([1, 2])?;
-        groups.freeze(&mut outbox);
-        groups.after_input(at(0), Some(&view), &mut outbox);
-        assert_eq!(groups.next_deadline(), Some(Instant::ZERO));
-        for _ in 0..fillers {
-            assert!(matches!(outbox.poll_event(), Some(Event::Left)));
-        }
-        assert!(outbox.poll_event().is_none());
-        for _ in 0..2 {
-            groups.after_input(at(0), Some(&view), &mut outbox);
-        }
-        let event = outbox.poll_event();
-        assert!(matches!(event, Some(Event::Block { endpoint: to }) if to == endpoint));
-        assert!(outbox.poll_event().is_none());
-        assert_eq!(groups.next_deadline(), None);
-        Ok(())
     }
 }

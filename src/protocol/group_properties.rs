@@ -6,6 +6,7 @@
 //! lists of properties are equal exactly when their packed forms ([`GroupProperties::pack`]) are.
 
 use super::order::Order;
+pub use super::outputs::{GroupProperty, GroupRefusal};
 
 /// Milliseconds for which a slow member may hold up its group, at most: ten minutes.
 pub const SLOW_BOUND_MS_MAX: u32 = 10 * 60 * 1000;
@@ -45,32 +46,6 @@ pub struct GroupProperties {
     pub slow_policy: SlowPolicy,
     /// In which cluster views the members may send.
     pub quorum_mode: QuorumMode,
-}
-
-/// One of the properties.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupProperty {
-    /// [`GroupProperties::default_order`].
-    DefaultOrder,
-    /// [`GroupProperties::is_sending_view`].
-    SendingView,
-    /// [`GroupProperties::slow_policy`] and its bound.
-    SlowPolicy,
-    /// [`GroupProperties::quorum_mode`].
-    QuorumMode,
-}
-
-/// Why a group does not admit a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupRefusal {
-    /// The group has another value of this property.
-    Property(GroupProperty),
-    /// The node that orders the group orders as many groups as it can.
-    TooManyGroups,
-    /// The group has as many members, or members on as many nodes, as it can.
-    TooManyMembers,
-    /// Another group whose name has the same hash exists already.
-    NameInUse,
 }
 
 /// The place of each property in the packed form. All other bits are zero.

@@ -4,7 +4,6 @@
 //!
 //! The shell polls them after every input until they are empty (see [`super::node::Node`]).
 
-use super::group_properties::GroupRefusal;
 use super::group_view::SharedGroupView;
 use super::identity::{EndpointId, Identity, MemberId, NodeId, PeerAddress, ViewName, ViewNumber};
 pub use super::order::Order;
@@ -44,6 +43,32 @@ pub enum DeadlineReason {
 
 /// The bytes of one message.
 pub type Payload = Shared<BoundedVec<u8>>;
+
+/// One of the properties of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupProperty {
+    /// The order of a message whose sender names none.
+    DefaultOrder,
+    /// Whether a message is delivered in the view that its sender had been shown.
+    SendingView,
+    /// What happens to a slow member, and after how long.
+    SlowPolicy,
+    /// In which cluster views the members may send.
+    QuorumMode,
+}
+
+/// Why a group does not admit a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupRefusal {
+    /// The group has another value of this property.
+    Property(GroupProperty),
+    /// The node that orders the group orders as many groups as it can.
+    TooManyGroups,
+    /// The group has as many members, or members on as many nodes, as it can.
+    TooManyMembers,
+    /// Another group whose name has the same hash exists already.
+    NameInUse,
+}
 
 /// Why a cluster does not admit a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

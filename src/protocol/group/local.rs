@@ -4,7 +4,7 @@
 //! yet.
 //!
 //! ```text
-//!                                        +--> Draining --all is ordered--+
+//!                                        +--> Draining --all hold all-----+
 //!                                        |                               v
 //!  Joining --a view has it--> Member --leave, or leave and discard--> Leaving --a view without it--> (gone)
 //!     ^                        |    ^                                    ^
@@ -174,9 +174,10 @@ impl Local {
         self.lost = self.lost.saturating_add(1);
     }
 
-    /// Whether the member was told to leave and all its messages are ordered.
-    pub(super) fn is_drained(&self) -> bool {
-        self.standing == Standing::Draining && self.pending.is_empty()
+    /// Whether the member was told to leave and all its messages are ordered. `are_all_held`: all participants hold what
+    /// members of this node have sent.
+    pub(super) fn is_drained(&self, are_all_held: bool) -> bool {
+        self.standing == Standing::Draining && self.pending.is_empty() && are_all_held
     }
 
     /// The view is about to change: report it to the member, when there is room.

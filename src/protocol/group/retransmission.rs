@@ -173,10 +173,18 @@ impl Group {
         }
     }
 
-    /// Members whose messages are all ordered ask to leave now.
+    /// Whether all participants are known to hold what members of this node have sent.
+    fn are_own_messages_held(&self) -> bool {
+        let log = self.log.as_ref();
+        log.is_none_or(|log| log.last_own <= log.stable)
+    }
+
+    /// Members whose messages all participants hold ask to leave now. Before that the messages could still be lost, if
+    /// this node is excluded, and the consumer would have been told that all were sent.
     fn end_draining(&mut self, now: Instant) {
+        let are_held = self.are_own_messages_held();
         for local in self.locals.as_mut_slice() {
-            if local.is_drained() {
+            if local.is_drained(are_held) {
                 local.standing = Standing::Leaving;
                 local.request_at = now;
             }
@@ -260,10 +268,11 @@ impl Group {
         if self.backlog {
             return Some(Instant::ZERO);
         }
+        let are_held = self.are_own_messages_held();
         let requests = self
             .locals
             .iter()
-            .filter(|local| !local.is_sending() || local.is_drained())
+            .filter(|local| !local.is_sending() || local.is_drained(are_held))
             .map(|local| local.request_at);
         // Only deadlines that `send_data` and `send_acknowledge` act on. Others would wake the engine for nothing.
         let sends = self

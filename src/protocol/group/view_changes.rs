@@ -5,9 +5,8 @@
 
 use super::acknowledgement::Acknowledgement;
 use super::context::Shown;
-use super::entry::Entry;
 use super::local::Standing;
-use super::{Group, Groups};
+use super::Groups;
 use crate::protocol::identity::Identity;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outputs::{ChangeReason, Event};
@@ -132,29 +131,6 @@ impl Groups {
                 }
                 local.standing = Standing::Leaving;
                 local.is_end_reported = true;
-            }
-        }
-    }
-}
-
-impl Group {
-    /// Count as lost what members on this node have sent and what is ordered, but not known to be held by all: the
-    /// others may go on without it. To be called before the log is given up.
-    fn count_unstable(&mut self, own: Identity) {
-        let Some(log) = &self.log else {
-            return;
-        };
-        for position in log.stable.saturating_add(1)..=log.accepted {
-            let is_end =
-                matches!(log.entry(position), Some(Entry::Data { part, .. }) if part.is_last());
-            let Some(sender) = log.sender(position).filter(|_| is_end) else {
-                continue;
-            };
-            if sender.node == own.node && sender.incarnation == own.incarnation {
-                let mut locals = self.locals.as_mut_slice().iter_mut();
-                if let Some(local) = locals.find(|local| local.endpoint == sender.endpoint) {
-                    local.count_lost();
-                }
             }
         }
     }
