@@ -12,7 +12,7 @@ pub use super::outputs::{GroupProperty, GroupRefusal};
 pub const SLOW_BOUND_MS_MAX: u32 = 10 * 60 * 1000;
 
 /// What happens to a member whose consumer does not take its messages as fast as they come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlowPolicy {
     /// It is removed from the group when its queue is full.
     Evict,
@@ -27,7 +27,7 @@ pub enum SlowPolicy {
 }
 
 /// In which cluster views the members of a group may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QuorumMode {
     /// In each one, also in that of a component that goes on without a majority.
     AnyView,
@@ -36,7 +36,7 @@ pub enum QuorumMode {
 }
 
 /// The properties of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupProperties {
     /// The order of a message whose sender names none.
     pub default_order: Order,

@@ -42,6 +42,8 @@ pub struct Node {
     outbox: Owned<Outbox>,
     /// Inputs of groups were absorbed whose consequences [`Self::finish`] is still to draw.
     is_unfinished: bool,
+    /// The cluster view has changed since the outputs were polled.
+    has_changed_view: bool,
 }
 
 impl Node {
@@ -64,6 +66,7 @@ impl Node {
             outbox: Owned::try_new(Outbox::new(identity, configuration.cluster())?)?,
             membership: Membership::new(identity, address, configuration, now, seed)?,
             is_unfinished: false,
+            has_changed_view: false,
         })
     }
 
@@ -189,6 +192,7 @@ impl Node {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.has_changed_view = false;
         self.outbox.poll_event()
     }
 
@@ -317,6 +321,7 @@ impl Node {
     /// Do with the groups what the membership asks for.
     fn follow_membership(&mut self, now: Instant) {
         let signals = self.membership.take_signals();
+        self.has_changed_view |= signals.installed || signals.is_over || signals.excluded.is_some();
         if signals.frozen {
             self.groups.freeze(&mut self.outbox);
         }

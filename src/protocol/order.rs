@@ -4,8 +4,7 @@
 
 /// The order in which members deliver the messages of a group. All messages of one sender are delivered in the order in
 /// which it sent them, whatever their orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(kcgcs_exploration, derive(Hash))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
     /// The messages of one sender in the order in which it sent them.
     Fifo,

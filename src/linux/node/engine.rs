@@ -255,7 +255,7 @@ impl Engine {
     /// batch to fill. Returns whether there was anything.
     fn absorb_batch(&mut self, now: Instant) -> bool {
         let mut is_done = false;
-        while self.handle_report(now) {
+        while !self.node.is_saturated() && self.handle_report(now) {
             is_done = true;
         }
         for _ in 0..DATAGRAMS_PER_BATCH {
@@ -264,7 +264,7 @@ impl Engine {
             }
             is_done = true;
         }
-        is_done |= self.handle_deadline(now);
+        is_done |= !self.node.is_saturated() && self.handle_deadline(now);
         for _ in 0..MESSAGES_PER_BATCH {
             if self.node.is_saturated() || !self.submit_next(now) {
                 break;

@@ -17,14 +17,18 @@ impl Group {
             return;
         };
         for position in log.stable.saturating_add(1)..=log.accepted {
-            let is_end =
-                matches!(log.entry(position), Some(Entry::Data { part, .. }) if part.is_last());
-            let Some(sender) = log.sender(position).filter(|_| is_end) else {
+            let part = match log.entry(position) {
+                Some(Entry::Data { part, .. }) if part.is_last() => *part,
+                _ => continue,
+            };
+            let Some(sender) = log.sender(position) else {
                 continue;
             };
             if sender.node == own.node && sender.incarnation == own.incarnation {
                 let mut locals = self.locals.as_mut_slice().iter_mut();
-                if let Some(local) = locals.find(|local| local.endpoint == sender.endpoint) {
+                let local = locals.find(|local| local.endpoint == sender.endpoint);
+                // A message that is still pending counts with those.
+                if let Some(local) = local.filter(|local| !local.is_pending(part.sequence)) {
                     local.count_lost();
                 }
             }

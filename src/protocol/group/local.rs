@@ -317,6 +317,12 @@ impl Local {
         })
     }
 
+    /// Whether the message with this sequence number waits to be ordered.
+    pub(super) fn is_pending(&self, sequence: u64) -> bool {
+        let first = self.pending.first();
+        first.is_some_and(|message| message.sequence <= sequence)
+    }
+
     /// Whether messages wait to be ordered.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()

@@ -275,8 +275,12 @@ impl Group {
             let Some(log) = &mut self.log else {
                 return;
             };
-            // Entries of an epoch that is over are decided already, also those behind a view.
+            // Entries of an epoch that is over are decided already, also those behind a view. But a node whose members a
+            // view has removed gets none behind that, even if a later view has members of it again: these are new.
             let is_over = log.epoch < context.view.number;
+            if is_over && !is_in(log, context) {
+                return;
+            }
             let Some(position) = log.accept_next(context.own.node, is_over) else {
                 return;
             };

@@ -36,9 +36,10 @@ impl Node {
         }
     }
 
-    /// Whether the queues of outputs are so full that the caller should finish and poll them before it absorbs more.
+    /// Whether the caller has to finish and poll the outputs before it absorbs more: their queues are half full, or the
+    /// cluster view has changed, and whoever handles the event of that looks at [`Node::view`].
     pub fn is_saturated(&self) -> bool {
-        self.outbox.is_half_full()
+        self.has_changed_view || self.outbox.is_half_full()
     }
 
     /// Queue a message for all members. `call_view` is the group view that the consumer had been shown last when it

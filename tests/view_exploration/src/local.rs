@@ -8,8 +8,10 @@ use super::fingerprint::Fingerprint;
 use crate::platform::BoundedVec;
 use crate::protocol::configuration::{Configuration, ValidConfiguration};
 use crate::protocol::failure_detector::{DetectorAssignment, DetectorReport};
+use crate::protocol::group_properties::GroupProperties;
 use crate::protocol::identity::{
     EndpointId, GroupName, Identity, Incarnation, MemberId, NodeId, PeerAddress, ViewMark,
+    ViewName, ViewNumber,
 };
 use crate::protocol::limits::DATAGRAM_BYTES_MAX;
 use crate::protocol::node::Node;
@@ -313,7 +315,9 @@ impl Local {
                 self.node.handle_detector_report(self.clock, report);
             }
             Input::Join(name) => {
-                let endpoint = self.node.join_group(self.clock, name);
+                let endpoint = self
+                    .node
+                    .join_group(self.clock, name, GroupProperties::DEFAULT);
                 self.endpoint = Some(endpoint.expect("a node with few members takes one more"));
             }
             Input::Multicast(order) => sent = self.multicast(order),
@@ -343,8 +347,13 @@ impl Local {
         let mut copy = BoundedVec::with_capacity(bytes.len()).expect("there is memory");
         copy.extend_from_slice(&bytes)
             .expect("it was made for that");
+        // The explored properties do not look at the view of the call.
+        let call_view = ViewName {
+            number: ViewNumber(0),
+            issuer: self.identity().node,
+        };
         self.node
-            .multicast(self.clock, self.endpoint?, order, copy)
+            .multicast(self.clock, self.endpoint?, order, call_view, copy)
             .ok()?;
         self.sent += 1;
         Some(Heard::Multicast(self.sent, order))
