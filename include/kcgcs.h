@@ -369,7 +369,7 @@ struct kcgcs_group *kcgcs_join(struct net *net, const char *name,
 int kcgcs_leave(struct kcgcs_group *group);
 
 /* Do not send what was accepted and not sent yet. */
-#define KCGCS_LEAVE_DISCARD (1U << 0)
+#define KCGCS_LEAVE_DISCARD 0x1
 
 /**
  * kcgcs_leave_flags() - end a membership

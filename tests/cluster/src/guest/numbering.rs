@@ -95,6 +95,7 @@ mod tests {
             sequence,
             order: Order::Agreed,
             length: 40,
+            call_view: None,
             hash,
         }
     }
