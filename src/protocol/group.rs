@@ -103,6 +103,8 @@ struct Group {
     transition: Option<Transition>,
     /// The retained log is being delivered.
     delivers_transitional: bool,
+    /// How far: what its transitional set has delivered, and no further.
+    transitional_limit: Option<u64>,
     sequencer: Option<Sequencer>,
     /// This node orders the group in the present cluster view.
     is_ordering: bool,
@@ -124,6 +126,7 @@ impl Group {
             pending_start: None,
             transition: None,
             delivers_transitional: false,
+            transitional_limit: None,
             sequencer: None,
             is_ordering: false,
             report_at: None,

@@ -188,8 +188,10 @@ impl Group {
             }
         }
         self.delivers_transitional = true;
+        self.transitional_limit = Some(set.last);
         let has_room = self.deliver(&mut then);
         self.delivers_transitional = false;
+        self.transitional_limit = None;
         let transition = Transition {
             log: core::mem::replace(&mut self.log, log),
             pending_start: core::mem::replace(&mut self.pending_start, start),

@@ -329,8 +329,8 @@ impl Log {
 
     /// The first message that may be delivered before its turn: one of a weaker order, whose sender's node holds the log
     /// up to it, behind all earlier messages of its sender and all that it depends on.
-    pub(super) fn next_overtaker(&self, own: NodeId) -> Option<u64> {
-        if self.overtakers == 0 {
+    pub(super) fn next_overtaker(&self, own: NodeId, rule: ReleaseRule) -> Option<u64> {
+        if self.overtakers == 0 || rule == ReleaseRule::AllHold {
             return None;
         }
         let mut first = self.delivered.saturating_add(1);

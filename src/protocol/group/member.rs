@@ -356,7 +356,7 @@ impl Group {
                     })
                 }
                 (Some(start), None) if start.in_effect => Some(0),
-                (_, Some(_)) => None,
+                (_, Some(log)) => self.transitional_limit.map(|limit| limit.min(log.accepted)),
                 (_, None) => return true,
             };
             if let (None, Some(log)) = (limit, &mut self.log) {
@@ -409,7 +409,7 @@ impl Group {
             }
             _ if limit.is_some() => return Step::Nothing,
             _ => {
-                let Some(first) = log.next_overtaker(context.own.node) else {
+                let Some(first) = log.next_overtaker(context.own.node, context.release_rule) else {
                     return Step::Nothing;
                 };
                 let last = log.last_of(first);

@@ -65,10 +65,15 @@ impl Group {
                 continue;
             };
             local.standing = addressed;
+            // What was lost with the old incarnation is told with the first view of the new one.
+            let lost = match self.delivers_transitional {
+                true => 0,
+                false => local.take_lost(),
+            };
             context.outbox.event(Event::GroupView {
                 endpoint: local.endpoint,
                 view: record.clone(),
-                lost: local.take_lost(),
+                lost,
             });
             // The messages that filled the window may have been dropped while the node was excluded.
             if local.standing == Standing::Member && local.take_writable() {
