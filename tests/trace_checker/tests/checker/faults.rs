@@ -26,9 +26,12 @@ struct Fault {
     violates: &'static [&'static str],
 }
 
+/// Makes the story that some faults spoil.
+type MakeStory = fn() -> Story;
+
 /// All faults, each with the story that it spoils.
-fn faults() -> impl Iterator<Item = (fn() -> Story, &'static Fault)> {
-    let themes: [(fn() -> Story, &'static [Fault]); 6] = [
+fn faults() -> impl Iterator<Item = (MakeStory, &'static Fault)> {
+    let themes: [(MakeStory, &'static [Fault]); 6] = [
         (good, membership::FAULTS),
         (good, delivery::FAULTS),
         (good, order::FAULTS),
