@@ -69,9 +69,10 @@ impl Group {
         let epoch = context.view.number;
         // A node that is out has nothing more to receive. If its members are in again, the others hold all that it
         // keeps: a node that comes in gets nothing before they do.
-        let is_out = self
-            .log_of(epoch)
-            .is_some_and(|log| log.accepted == log.delivered && !is_in(log, context));
+        let is_out = self.log_of(epoch).is_some_and(|log| {
+            // An older view that arrives late tells nothing new.
+            position > log.accepted && log.accepted == log.delivered && !is_in(log, context)
+        });
         if is_out || self.log_of(epoch).is_none() {
             // This may be the first entry for a node that had no members.
             let is_starting = self
