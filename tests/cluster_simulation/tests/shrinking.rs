@@ -85,7 +85,7 @@ fn a_node_that_reuses_its_incarnation_is_found_and_shrunk_to_one_crash_of_one_no
 
 #[test]
 fn a_message_lost_after_a_freeze_is_found_and_shrunk_to_one_freeze() {
-    let promises = ["D5", "O2", "O7"];
+    let promises = ["D5", "D10", "O2", "O4", "O5", "O7"];
     let (_, shrunk) = find_and_shrink(&unadministered(Sabotage::LossAfterFreeze), &promises);
     let smallest = &shrunk.plan;
     assert!(smallest.hosts() <= 3, "{smallest:?}");
